@@ -1,0 +1,132 @@
+"""Statistical shape model: Procrustes alignment and principal component analysis of corresponding points."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+
+import numpy as np
+
+from fedsim_tf.errors import InputError
+from fedsim_tf.shape.surfaces import CorrespondingShapes, check_topology, read_npz
+
+FORMAT_VERSION = 1
+_ARRAYS = ("mean", "modes", "std", "faces", "region_id", "format_version")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StatisticalShapeModel:
+    """A mean shape and its modes of variation.
+
+    Attributes:
+      mean: (V, 3) in mm, its centroid at the origin.
+      modes: (K, V, 3), orthonormal as vectors of length 3 V.
+      std: (K,) standard deviation along each mode, mm.
+      faces: (F, 3); region_id: (V,).
+    """
+
+    mean: np.ndarray
+    modes: np.ndarray
+    std: np.ndarray
+    faces: np.ndarray
+    region_id: np.ndarray
+
+    @property
+    def n_modes(self) -> int:
+        return len(self.std)
+
+    @classmethod
+    def fit(
+        cls, points: np.ndarray, faces: np.ndarray, region_id: np.ndarray, n_modes: int = 14
+    ) -> StatisticalShapeModel:
+        """Builds the model from points (n, V, 3) in mm in correspondence.
+
+        Raises:
+          InputError: bad surfaces, or more modes than subjects minus one.
+        """
+        shapes = CorrespondingShapes(np.asarray(points), np.asarray(faces), np.asarray(region_id))
+        n_subjects = len(shapes.points)
+        if not 1 <= n_modes <= n_subjects - 1:
+            raise InputError(
+                "n_modes",
+                found=f"{n_modes} with {n_subjects} subjects",
+                expected=f"1 to {n_subjects - 1}: n subjects span at most n - 1 modes",
+            )
+        aligned = procrustes(shapes.points.astype(np.float64))
+        mean = aligned.mean(axis=0)
+        deviations = (aligned - mean).reshape(n_subjects, -1)
+        _, singular, vectors = np.linalg.svd(deviations, full_matrices=False)
+        modes = vectors[:n_modes].reshape(n_modes, *mean.shape)
+        std = singular[:n_modes] / np.sqrt(n_subjects - 1)
+        return cls(
+            mean.astype(np.float32),
+            modes.astype(np.float32),
+            std.astype(np.float32),
+            shapes.faces.astype(np.int32),
+            shapes.region_id.astype(np.uint8),
+        )
+
+    def instance(self, weights: np.ndarray) -> np.ndarray:
+        """Points (..., V, 3) in mm for weights (..., K) in standard deviations."""
+        weights = np.asarray(weights, np.float32)
+        if weights.shape[-1:] != (self.n_modes,):
+            raise InputError("weights", found=f"shape {weights.shape}", expected=f"(..., {self.n_modes})")
+        return self.mean + np.tensordot(weights * self.std, self.modes, axes=1)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes an .npz without pickle; an interrupted write leaves no file behind."""
+        path = pathlib.Path(path)
+        temporary = path.with_name(path.name + ".partial.npz")
+        np.savez_compressed(temporary, **dataclasses.asdict(self), format_version=FORMAT_VERSION)
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> StatisticalShapeModel:
+        """Reads what `save` wrote; refuses damaged files and other versions."""
+        arrays = read_npz(path, required=_ARRAYS)
+        version = int(arrays.pop("format_version"))
+        if version != FORMAT_VERSION:
+            raise InputError(path, found=f"format version {version}", expected=f"version {FORMAT_VERSION}")
+        check_topology(arrays["faces"], arrays["region_id"], n_vertices=len(arrays["mean"]))
+        if not all(np.all(np.isfinite(arrays[name])) for name in ("mean", "modes", "std")):
+            raise InputError(path, found="NaN or infinite values", expected="a finite mean, modes and std")
+        return cls(**{name: arrays[name] for name in _ARRAYS[:-1]})
+
+
+def load_shape_model(path: str | os.PathLike, *, n_modes: int) -> StatisticalShapeModel:
+    """A model from a file: either one that `save` wrote, or corresponding shapes to fit."""
+    if "shapes" in read_npz(path, required=("faces", "region_id")):
+        shapes = CorrespondingShapes.load(path)
+        return StatisticalShapeModel.fit(shapes.points, shapes.faces, shapes.region_id, n_modes)
+    model = StatisticalShapeModel.load(path)
+    if model.n_modes < n_modes:
+        raise InputError(path, found=f"{model.n_modes} modes", expected=f"at least {n_modes}")
+    return dataclasses.replace(model, modes=model.modes[:n_modes], std=model.std[:n_modes])
+
+
+def procrustes(points: np.ndarray, *, iterations: int = 10) -> np.ndarray:
+    """Generalised Procrustes analysis (Gower 1975): translation, rotation and scale removed.
+
+    Args:
+      points: (n, V, 3).
+
+    Returns:
+      (n, V, 3) around the origin, at the subjects' mean size.
+    """
+    centred = points - points.mean(axis=1, keepdims=True)
+    sizes = np.linalg.norm(centred, axis=(1, 2), keepdims=True)
+    aligned = centred / sizes
+    mean = aligned[0]
+    for _ in range(iterations):
+        aligned = np.stack([shape @ _rotation(shape, mean) for shape in aligned])
+        mean = aligned.mean(axis=0)
+        mean /= np.linalg.norm(mean)
+    return aligned * sizes.mean()
+
+
+def _rotation(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """The proper rotation R that minimises |moving R - fixed| (Kabsch 1976)."""
+    left, _, right = np.linalg.svd(moving.T @ fixed)
+    left[:, -1] *= np.sign(np.linalg.det(left @ right))
+    return left @ right

@@ -1,0 +1,76 @@
+"""Images with their place in the patient, and the cases that they belong to.
+
+Arrays are indexed [z, y, x]. Physical vectors (spacing, origin, direction, points) are (x, y, z) in mm,
+in the LPS frame of DICOM and ITK: x to the patient's left, y to the back, z to the head.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from fedsim_tf.errors import InputError
+
+IDENTITY_DIRECTION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+class Geometry(NamedTuple):
+    """Where a voxel grid lies: `spacing_mm`, `origin_mm` (centre of the first voxel), row-major `direction`."""
+
+    spacing_mm: tuple[float, float, float]
+    origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    direction: tuple[float, ...] = IDENTITY_DIRECTION
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Volume:
+    """A 3-D array (z, y, x) and its geometry.
+
+    Raises:
+      InputError: the array is not 3-D, a spacing is not positive or the direction is not orthonormal.
+    """
+
+    array: np.ndarray
+    geometry: Geometry
+
+    def __post_init__(self):
+        if self.array.ndim != 3:
+            raise InputError("volume", found=f"an array of shape {self.array.shape}", expected="three dimensions")
+        spacing = np.asarray(self.geometry.spacing_mm, float)
+        if spacing.shape != (3,) or not np.all(np.isfinite(spacing)) or np.any(spacing <= 0):
+            raise InputError(
+                "volume spacing_mm", found=self.geometry.spacing_mm, expected="three positive lengths in mm"
+            )
+        axes = np.asarray(self.geometry.direction, float)
+        if axes.shape != (9,) or not np.allclose(axes.reshape(3, 3) @ axes.reshape(3, 3).T, np.eye(3), atol=1e-4):
+            raise InputError(
+                "volume direction", found=self.geometry.direction, expected="nine numbers of an orthonormal matrix"
+            )
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between voxel centres along (x, y, z)."""
+        return self.geometry.spacing_mm
+
+    @property
+    def field_of_view_mm(self) -> tuple[float, float, float]:
+        """Edge lengths (x, y, z) of the whole grid, voxel borders included."""
+        x, y, z = (n * s for n, s in zip(self.array.shape[::-1], self.geometry.spacing_mm, strict=True))
+        return (x, y, z)
+
+    def with_array(self, array: np.ndarray) -> Volume:
+        """Another array of the same shape in the same place."""
+        if array.shape != self.array.shape:
+            raise InputError("array", found=f"shape {array.shape}", expected=f"shape {self.array.shape}")
+        return Volume(array, self.geometry)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """One patient's CT in HU and, where it was annotated, the region ids 0..7 on the same grid."""
+
+    identity: str
+    image: Volume
+    label: Volume | None = None

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fedsim_tf.errors import InputError
+from fedsim_tf.shape import Grid, ShapeDecoder, StatisticalShapeModel
+from fedsim_tf.shape.pose import rotation_matrices
+from tests.shape.shapes_for_tests import population
+
+GRID = Grid.centred((32, 32, 32), (96.0, 96.0, 96.0))
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    return ShapeDecoder(StatisticalShapeModel.fit(*population(), n_modes=4), GRID)
+
+
+def linear_integral(points, faces, slope, offset):
+    """Integral of offset + slope . x over closed surfaces in mm, by tetrahedra from the origin, float64."""
+    a, b, c = (points[faces[:, k]].astype(np.float64) for k in range(3))
+    volumes = np.einsum("ij,ij->i", a, np.cross(b, c)) / 6
+    return np.sum(volumes * (offset + ((a + b + c) / 4) @ slope))
+
+
+def numpy_points(ssm, tau):
+    """The decoder's surface in float64, with scipy's rotations."""
+    from scipy.spatial.transform import Rotation
+
+    k = ssm.n_modes
+    local = ssm.mean + np.tensordot(tau[:k] * ssm.std, ssm.modes.astype(np.float64), axes=1)
+    turned = Rotation.from_euler("xyz", tau[k : k + 3]).apply(local)
+    return np.exp(tau[k + 6]) * turned + tau[k + 3 : k + 6]
+
+
+def test_rotation_agrees_with_scipy(rng):
+    from scipy.spatial.transform import Rotation
+
+    angles = rng.uniform(-1, 1, (5, 3))
+    expected = Rotation.from_euler("xyz", angles).as_matrix()
+    np.testing.assert_allclose(rotation_matrices(tf.constant(angles)), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_gradient_agrees_with_the_integral_over_the_surface(decoder, seed):
+    """For a linear upstream gradient the inner product is known in closed form; differentiate that in float64."""
+    rng = np.random.default_rng(seed)
+    n = decoder.n_parameters
+    tau = np.concatenate([rng.normal(0, 0.7, n - 7), rng.normal(0, 0.2, 3), rng.normal(0, 3, 3), [0.1]])
+    slope, offset = rng.normal(size=3) / 30, rng.normal()
+    centres = [np.arange(m) * s + o for m, s, o in zip(GRID.shape[::-1], GRID.spacing_mm, GRID.origin_mm, strict=True)]
+    z, y, x = np.meshgrid(*centres[::-1], indexing="ij")
+    upstream = (offset + slope[0] * x + slope[1] * y + slope[2] * z).astype(np.float32)
+
+    variable = tf.constant(tau[None], tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(variable)
+        value = tf.reduce_sum(decoder(variable)[0] * upstream)
+    found = tape.gradient(value, variable)[0].numpy()
+
+    voxel = np.prod(GRID.spacing_mm)
+    faces = decoder.ssm.faces
+    expected = np.zeros(n)
+    for i in range(n):
+        step = np.eye(n)[i] * 1e-4
+        ends = [linear_integral(numpy_points(decoder.ssm, tau + s), faces, slope, offset) for s in (step, -step)]
+        expected[i] = (ends[0] - ends[1]) / 2e-4 / voxel
+    scaled = decoder.steps  # compare the effect of half a voxel's motion, so that mm, rad and weights weigh alike
+    assert np.linalg.norm((found - expected) * scaled) < 0.03 * np.linalg.norm(expected * scaled)
+
+
+def test_overlap_gets_no_gradient():
+    """A ball inside another one does not change their union."""
+    points, faces, region_id = population()
+    hidden = points.copy()
+    hidden[:, region_id == 2] = 0.3 * (points[:, region_id == 1] - points[:, region_id == 1].mean(1, keepdims=True))
+    hidden[:, region_id == 2] += points[:, region_id == 1].mean(1, keepdims=True)
+    decoder = ShapeDecoder(StatisticalShapeModel.fit(hidden, faces, region_id, n_modes=2), GRID)
+    tau = tf.zeros((1, 9))
+    with tf.GradientTape() as tape:
+        tape.watch(tau)
+        union = decoder(tau)
+        volume = tf.reduce_sum(union)
+    scale = tape.gradient(volume, tau)[0, -1]
+    assert float(tf.reduce_max(union)) <= 1.0
+    assert float(scale) == pytest.approx(3 * float(volume), rel=0.02)  # d(volume)/d(log scale) of the outer ball alone
+
+
+def test_decoder_traces_once_for_a_batch(decoder):
+    traced = tf.function(decoder)
+    first, second = traced(tf.zeros((2, 11))), traced(tf.ones((2, 11)) * 0.1)
+    assert first.shape == (2, 32, 32, 32)
+    assert traced.experimental_get_tracing_count() == 1
+    assert not np.allclose(first, second)
+
+
+def test_label_map_covers_the_occupancy(decoder):
+    tau = tf.zeros((1, 11))
+    labels = decoder.label_map(tau)
+    assert set(np.unique(labels)) == {0, 1, 2}
+    np.testing.assert_array_equal(labels > 0, decoder(tau) > 0.5)
+
+
+def test_wrong_length_is_refused(decoder):
+    with pytest.raises(InputError, match=r"tau: found shape \(1, 21\); expected \(batch, 11\)"):
+        decoder(tf.zeros((1, 21)))
+
+
+def test_unknown_gradient_is_refused(decoder):
+    with pytest.raises(InputError, match="gradient"):
+        ShapeDecoder(decoder.ssm, GRID, "magic")
