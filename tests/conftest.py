@@ -35,6 +35,6 @@ def real_data():
     return find
 
 
-@pytest.fixture()
+@pytest.fixture
 def rng():
     return np.random.default_rng(0)

@@ -1,0 +1,124 @@
+"""Command-line flags made from the fields of the configuration, and how commands start and fail."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from absl import app, flags, logging
+
+from fedsim_tf.config import PRESETS, SECTIONS, Config, make_config, merge
+from fedsim_tf.errors import InputError
+
+FLAGS = flags.FLAGS
+_RENAMED = {"data.root": "data_root"}  # every other field is called --<section>_<field>
+_SKIPPED = ("preset",)
+
+
+def define_common() -> None:
+    """Flags that every command has, and one for each field of the configuration."""
+    flags.DEFINE_enum(
+        "preset",
+        None,
+        sorted(PRESETS),
+        "Sizes and lengths. Default: paper on real data, demo on the phantom cohort.",
+    )
+    flags.DEFINE_string("run_dir", None, "Folder of the run; the same command again resumes it. Default: below runs/.")
+    flags.DEFINE_string(
+        "cache_dir", str(pathlib.Path.home() / ".cache" / "fedsim_tf"), "Where phantoms and prepared volumes are kept."
+    )
+    flags.DEFINE_bool("dry_run", False, "Only say what would run, on what, and about how long.")
+    for path, field in _fields():
+        _define(_flag_name(path), field)
+
+
+def config_from_flags(**defaults: Any) -> Config:
+    """The preset's configuration with what the command and then the flags override."""
+    preset = FLAGS.preset or ("paper" if FLAGS.data_root else "demo")
+    values: dict[str, Any] = {}
+    for path, _ in _fields():
+        flag = FLAGS[_flag_name(path)]
+        if flag.present:
+            values = merge(values, _nested(path, tuple(flag.value) if isinstance(flag.value, list) else flag.value))
+    return make_config(preset, **merge(defaults, values))
+
+
+def main(command: Callable[[], None]) -> None:
+    """Runs a command: bad input and stopped training end in one line, and exit status 2 or 1."""
+    app.run(lambda argv: _guarded(command, argv), flags_parser=_parse)
+
+
+def _guarded(command: Callable[[], None], argv: list[str]) -> None:
+    logging.set_verbosity(logging.INFO)
+    logging.get_absl_handler().setFormatter(_Plain())
+    try:
+        if len(argv) > 1:
+            raise InputError("command line", found=repr(argv[1]), expected="flags that start with --")
+        command()
+    except InputError as error:
+        _stop(str(error), status=2)
+    except FloatingPointError as error:
+        _stop(str(error), status=1)
+    except KeyboardInterrupt:
+        _stop("stopped; the same command again resumes", status=130)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        _stop(f"{error} (--help lists all flags)", status=2)
+        raise
+
+
+def _stop(message: str, *, status: int) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(status)
+
+
+class _Plain(logging.PythonFormatter):
+    """Log lines as "09:15:02 message"."""
+
+    def format(self, record: Any) -> str:
+        return f"{self.formatTime(record, '%H:%M:%S')} {record.getMessage()}"
+
+
+def _fields() -> list[tuple[str, dataclasses.Field]]:
+    """Every field of the configuration with its path, such as "gan.steps"."""
+    found = []
+    for field in dataclasses.fields(Config):
+        if field.name in SECTIONS:
+            nested = dataclasses.fields(field.default_factory)  # type: ignore[arg-type, misc]
+            found += [(f"{field.name}.{inner.name}", inner) for inner in nested]
+        elif field.name not in _SKIPPED:
+            found.append((field.name, field))
+    return found
+
+
+def _flag_name(path: str) -> str:
+    return _RENAMED.get(path, path.replace(".", "_"))
+
+
+def _nested(path: str, value: Any) -> dict[str, Any]:
+    section, _, name = path.rpartition(".")
+    return {section: {name: value}} if section else {name: value}
+
+
+def _define(name: str, field: dataclasses.Field) -> None:
+    """One flag; its default shown is the paper preset's."""
+    default, text, choices = field.default, field.metadata["help"], field.metadata.get("choices")
+    if isinstance(default, tuple):
+        flags.DEFINE_list(name, list(default), text)
+    elif isinstance(default, bool):
+        flags.DEFINE_bool(name, default, text)
+    elif isinstance(default, int):
+        flags.DEFINE_integer(name, default, text)
+    elif isinstance(default, float):
+        flags.DEFINE_float(name, default, text)
+    elif choices:
+        flags.DEFINE_enum(name, default, list(choices), text)
+    else:
+        flags.DEFINE_string(name, default, text)

@@ -1,0 +1,28 @@
+"""Learns to simulate one site's CTs from few labels and measures what that is worth for segmentation.
+
+python -m experiments.single_site --dataset=ct34lc
+"""
+
+import pathlib
+
+from absl import flags
+
+from experiments import flags as command
+
+command.define_common()
+FLAGS = flags.FLAGS
+
+
+def run() -> None:
+    from fedsim_tf.jobs.plan import describe
+    from fedsim_tf.jobs.single_site import run_single_site
+
+    config = command.config_from_flags()
+    run_dir = FLAGS.run_dir or f"runs/single_site-{config.dataset}-{config.preset}"
+    print(describe(config, sites=(config.dataset,), run_dir=run_dir))
+    if not FLAGS.dry_run:
+        run_single_site(config, run_dir, cache_dir=pathlib.Path(FLAGS.cache_dir))
+
+
+if __name__ == "__main__":
+    command.main(run)

@@ -1,0 +1,236 @@
+"""What a run does: frozen, validated dataclasses and the presets that fill them.
+
+Every field carries its own help text; `experiments` turns each one into a command-line flag `--<section>_<field>`.
+Fields whose value the paper fixes say so; the others are this project's choice (docs/method.md lists them).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from fedsim_tf.errors import InputError
+
+DATASETS = ("ct20", "ct34lc", "ct34mc", "totalsegmentator", "nifti")
+# Fewer and more labels, of which the paper's Table 3 reports both; None where the paper says nothing.
+PAPER_LABELS = {"ct20": (4, 8), "ct34lc": (6, 12), "ct34mc": (6, 12)}
+ARMS = ("lower_bound", "ours_pre", "ours_full", "upper_bound")
+
+
+def option(default: Any, text: str, **limits: Any) -> Any:
+    """A field with a default, a help text and, for numbers, `low` and `high` limits."""
+    return dataclasses.field(default=default, metadata={"help": text, **limits})
+
+
+class _Checked:
+    """Checks numbers against the limits of their fields."""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            self._check(field.name, getattr(self, field.name), **field.metadata)
+
+    def _check(self, name: str, value: Any, *, low=None, high=None, choices=None, **_: Any) -> None:
+        if choices is not None:
+            chosen = value if isinstance(value, tuple) else (value,)
+            if not chosen or any(item not in choices for item in chosen):
+                raise InputError(name, found=repr(value), expected=f"of {', '.join(map(str, choices))}")
+        if low is not None and value < low:
+            raise InputError(name, found=value, expected=f"at least {low}")
+        if high is not None and value > high:
+            raise InputError(name, found=value, expected=f"at most {high}")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig(_Checked):
+    """Which patients, and how their volumes are prepared."""
+
+    root: str = option("", "Folder with the real data set; empty: the embedded phantom cohort stands in for it.")
+    division: str = option("", "CSV (id,site) that divides CHD68 into ct34lc and ct34mc; empty: the one shipped.")
+    phantom_shapes: str = option("", "Corresponding heart shapes (.npz) for the phantom cohort; empty: its own hearts.")
+    labels: int = option(0, "Annotated training volumes to use; 0: the paper's smaller number.", low=0)
+    folds: int = option(5, "Cross-validation folds to run, of five (paper: 5).", low=1, high=5)
+    window_low_hu: float = option(-1000.0, "CT value that becomes -1.")
+    window_high_hu: float = option(1000.0, "CT value that becomes +1.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.window_low_hu >= self.window_high_hu:
+            raise InputError("window_low_hu", found=self.window_low_hu, expected=f"below {self.window_high_hu}")
+
+    @property
+    def window_hu(self) -> tuple[float, float]:
+        return (self.window_low_hu, self.window_high_hu)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig(_Checked):
+    """Sizes of volumes and networks."""
+
+    size: int = option(128, "Voxels along each edge of label and CT volumes (paper: 128).", choices=(32, 64, 128))
+    coarse_size: int = option(16, "Voxels along each edge of material map and simulated CT (paper: 16).", low=16)
+    shape_model: str = option("", "Shape model or corresponding shapes (.npz); empty: a model of phantom hearts.")
+    shape_modes: int = option(14, "Modes of the statistical shape model (paper: 14).", low=1)
+    columns_per_voxel: int = option(2, "Supersampling of the voxelization across z, per axis.", low=1, high=8)
+    latent: int = option(64, "Length of the latent vector z.", low=1)
+    gan_width: int = option(64, "Channels of the enhancement generator's last block.", low=4)
+    discriminator_width: int = option(64, "Channels of the discriminators' first layer.", low=4)
+    unet_width: int = option(32, "Channels of the 3D U-Net's first layer (Cicek et al.: 32).", low=2)
+    vgg_weights: str = option("imagenet", "VGG-19 weights: 'imagenet' (downloaded by Keras), a file, or 'random'.")
+    simulated_energy_kev: float = option(70.0, "Effective X-ray energy of the simulator in keV.", low=20, high=200)
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainingConfig(_Checked):
+    """Shape, material and latents on annotated volumes (section 2.2, pre-training)."""
+
+    steps: int = option(3000, "Steps.", low=1)
+    batch: int = option(4, "Volumes a step.", low=1)
+    rate: float = option(1e-3, "Adam's rate for the shape and material networks.", low=0)
+    latent_rate: float = option(1e-2, "Adam's rate for the latents.", low=0)
+    perceptual_weight: float = option(0.1, "Weight of the perceptual loss beside the mean squared error.", low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class GanConfig(_Checked):
+    """The enhancement network on annotated slices (section 2.2, GAN pre-training; Park et al. 2019)."""
+
+    steps: int = option(20000, "Steps of discriminator and generator.", low=1)
+    batch: int = option(4, "Slices a step.", low=1)
+    generator_rate: float = option(1e-4, "Adam's rate for the generator (Park et al.: 1e-4).", low=0)
+    discriminator_rate: float = option(4e-4, "Adam's rate for the discriminator (Park et al.: 4e-4).", low=0)
+    feature_weight: float = option(10.0, "Weight of the feature matching loss (Park et al.: 10).", low=0)
+    vgg_weight: float = option(10.0, "Weight of the VGG loss (Park et al.: 10).", low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class SemiSupervisedConfig(_Checked):
+    """Everything but the discriminator on all training volumes (section 2.2, semi-supervised learning)."""
+
+    steps: int = option(4000, "Steps, supervised and unsupervised in turn.", low=1)
+    batch: int = option(1, "Volumes an unsupervised step, one random slice each.", low=1)
+    rate: float = option(1e-4, "Adam's rate for the shape and material networks.", low=0)
+    latent_rate: float = option(1e-2, "Adam's rate for the latents.", low=0)
+    gan_rate: float = option(5e-5, "Adam's rate for the enhancement generator.", low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class SynthesisConfig(_Checked):
+    """Sampling of labelled synthetic volumes."""
+
+    volumes: int = option(20, "Synthetic volumes (paper: 20).", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentationConfig(_Checked):
+    """The 3D U-Net that judges the synthetic data; the same budget for every arm."""
+
+    arms: tuple[str, ...] = option(
+        ("lower_bound", "ours_full", "upper_bound"), "What is compared, of: " + ", ".join(ARMS) + ".", choices=ARMS
+    )
+    pretraining_steps: int = option(4000, "Steps on synthetic volumes (on real ones for the bounds).", low=1)
+    finetuning_steps: int = option(4000, "Steps on real annotated volumes.", low=1)
+    batch: int = option(1, "Volumes a step (paper: 1, federated 3).", low=1)
+    rate: float = option(1e-3, "Adam's rate.", low=0)
+    finetuning_rate: float = option(3e-4, "Adam's rate while fine-tuning.", low=0)
+    validation_every: int = option(200, "Steps between looks at the validation part.", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class FederatedConfig(_Checked):
+    """How sites learn together."""
+
+    sites: tuple[str, ...] = option(("ct20", "ct34lc", "ct34mc"), "The sites' data sets.", choices=DATASETS)
+    accumulate: str = option("sum", "How site gradients are accumulated at the server.", choices=("sum", "mean"))
+    more_labels: bool = option(False, "The paper's larger numbers of labels (8, 12, 12) instead of (4, 6, 6).")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(_Checked):
+    """A whole run. Sections mirror the stages of the method."""
+
+    dataset: str = option("ct34lc", "The data set of a single-site run.", choices=DATASETS)
+    preset: str = option("paper", "The preset that filled the other fields.")
+    seed: int = option(0, "Seed of splits, initial values and every random choice.", low=0)
+    checkpoint_every: int = option(200, "Steps between checkpoints.", low=1)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    pretraining: PretrainingConfig = dataclasses.field(default_factory=PretrainingConfig)
+    gan: GanConfig = dataclasses.field(default_factory=GanConfig)
+    semi: SemiSupervisedConfig = dataclasses.field(default_factory=SemiSupervisedConfig)
+    synthesis: SynthesisConfig = dataclasses.field(default_factory=SynthesisConfig)
+    segmentation: SegmentationConfig = dataclasses.field(default_factory=SegmentationConfig)
+    federated: FederatedConfig = dataclasses.field(default_factory=FederatedConfig)
+
+    @property
+    def is_phantom(self) -> bool:
+        """Whether the embedded cohort stands in for the data set."""
+        return not self.data.root
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested dictionaries, as written to config.json."""
+        return dataclasses.asdict(self)
+
+
+SECTIONS = tuple(field.name for field in dataclasses.fields(Config) if field.default is dataclasses.MISSING)
+
+_SMALL = {
+    "checkpoint_every": 100,
+    "model": {"size": 64, "gan_width": 32, "discriminator_width": 32, "unet_width": 16},
+    "pretraining": {"steps": 1000},
+    "gan": {"steps": 3000},
+    "semi": {"steps": 600},
+    "segmentation": {"pretraining_steps": 800, "finetuning_steps": 800, "validation_every": 100},
+}
+_DEMO = {
+    "checkpoint_every": 50,
+    "data": {"folds": 1},
+    "model": {"size": 32, "gan_width": 16, "discriminator_width": 16, "unet_width": 8, "vgg_weights": "random"},
+    "pretraining": {"steps": 250, "rate": 2e-3, "latent_rate": 3e-2},
+    "gan": {"steps": 300, "batch": 8, "generator_rate": 4e-4, "discriminator_rate": 8e-4},
+    "semi": {"steps": 100, "batch": 4, "gan_rate": 1e-4},
+    "segmentation": {"pretraining_steps": 200, "finetuning_steps": 200, "validation_every": 25},
+}
+PRESETS: dict[str, dict[str, Any]] = {"paper": {}, "small": _SMALL, "demo": _DEMO}
+
+
+def make_config(preset: str, **overrides: Any) -> Config:
+    """The configuration of a preset, with overrides.
+
+    Args:
+      preset: "paper", "small" or "demo".
+      **overrides: top-level values, or dictionaries of values for a section.
+
+    Raises:
+      InputError: an unknown preset or name, or a value outside its limits.
+    """
+    if preset not in PRESETS:
+        raise InputError("preset", found=repr(preset), expected=f"one of {', '.join(PRESETS)}")
+    values = merge(merge({"preset": preset}, PRESETS[preset]), overrides)
+    return from_dict(values)
+
+
+def from_dict(values: dict[str, Any]) -> Config:
+    """A configuration from nested dictionaries, such as those of `Config.to_dict` read back from JSON."""
+    return _build(Config, values, name="")
+
+
+def merge(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the entries of `overrides`, section by section."""
+    merged = dict(base)
+    for key, value in overrides.items():
+        merged[key] = merge(merged.get(key, {}), value) if isinstance(value, dict) else value
+    return merged
+
+
+def _build(kind: type, values: dict[str, Any], *, name: str) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise InputError(f"{name or 'configuration'}", found=f"unknown field {unknown[0]!r}", expected=sorted(fields))
+    arguments = {}
+    for key, value in values.items():
+        factory = fields[key].default_factory
+        if factory is not dataclasses.MISSING:
+            value = _build(factory, value, name=key)  # type: ignore[arg-type]
+        arguments[key] = tuple(value) if isinstance(value, list) else value
+    return kind(**arguments)

@@ -1,0 +1,91 @@
+"""Pictures of a run, drawn with matplotlib: samples, segmentations and loss curves."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+
+import matplotlib
+
+matplotlib.use("Agg")  # no display is needed, or looked for
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from fedsim_tf.files import replaced
+from fedsim_tf.training.stage import read_losses
+
+CELL_INCHES = 1.9
+
+
+def panel(
+    path: pathlib.Path,
+    rows: Sequence[Sequence[tuple[np.ndarray, np.ndarray | None, np.ndarray | None]]],
+    *,
+    columns: Sequence[str],
+    title: str,
+) -> None:
+    """A grid of slices.
+
+    Args:
+      path: the PNG to write.
+      rows: cells of (slice (y, x) in [-1, 1], outline drawn in green or None, second outline in red or None).
+      columns: a heading for each column.
+      title: above everything; says which cohort this is.
+    """
+    figure, axes = plt.subplots(
+        len(rows),
+        len(columns),
+        figsize=(CELL_INCHES * len(columns), CELL_INCHES * len(rows) + 0.7),
+        squeeze=False,
+        layout="constrained",
+    )
+    for line, cells in zip(axes, rows, strict=True):
+        for axis, (image, first, second) in zip(line, cells, strict=True):
+            axis.imshow(image, cmap="gray", vmin=-1.0, vmax=1.0, interpolation="bilinear")
+            for outline, colour in ((first, "#39d353"), (second, "#ff5252")):
+                if outline is not None and 0 < np.mean(outline > 0.5) < 1:
+                    axis.contour(outline, levels=[0.5], colors=colour, linewidths=1.0)
+            axis.set_axis_off()
+    for axis, heading in zip(axes[0], columns, strict=True):
+        axis.set_title(heading, fontsize=8)
+    figure.suptitle(title, fontsize=9)
+    _save(figure, path)
+
+
+def loss_curves(path: pathlib.Path, tables: dict[str, pathlib.Path], *, title: str) -> None:
+    """One small plot for each stage, each loss smoothed over a twentieth of the steps and scaled to start at 1."""
+    shown = {name: rows for name, rows in ((name, read_losses(file)) for name, file in tables.items()) if rows}
+    columns = min(3, max(1, len(shown)))
+    lines = max(1, -(-len(shown) // columns))
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(4.0 * columns, 2.6 * lines + 0.4), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat[len(shown) :]:
+        axis.set_axis_off()
+    for axis, (name, rows) in zip(axes.flat, shown.items(), strict=False):
+        for key in dict.fromkeys(row[1] for row in rows):
+            steps, values = zip(*((step, value) for step, loss, value in rows if loss == key), strict=True)
+            smooth = _smoothed(np.array(values))
+            axis.plot(steps, smooth / max(abs(smooth[0]), 1e-9), label=key, linewidth=1.0)
+        axis.set_title(name, fontsize=8)
+        axis.tick_params(labelsize=6)
+        axis.set_xlabel("step", fontsize=6)
+        axis.legend(fontsize=5)
+    figure.suptitle(f"{title} (each loss relative to its start)", fontsize=9)
+    _save(figure, path)
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    """A running mean over a twentieth of the values, shorter at the ends."""
+    half = max(1, len(values) // 40)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    low = np.maximum(np.arange(len(values)) - half, 0)
+    high = np.minimum(np.arange(len(values)) + half + 1, len(values))
+    return (sums[high] - sums[low]) / (high - low)
+
+
+def _save(figure: plt.Figure, path: pathlib.Path) -> None:
+    with replaced(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
+    plt.close(figure)

@@ -1,0 +1,37 @@
+"""Scores of a segmentation network on the test part, and their summary over folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fedsim_tf.metrics import dice, iou
+from fedsim_tf.training.segmentation import Segmenter
+from fedsim_tf.training.volumes import Volumes
+
+Scores = dict[str, Any]
+
+
+def score(segment: Segmenter, volumes: Volumes) -> Scores:
+    """Dice and IoU in percent: the mean over the volumes, and each volume's own."""
+    each = {}
+    for identity, image, truth in zip(volumes.identities, volumes.images, volumes.labels, strict=True):
+        found = segment(image)
+        each[identity] = {"dice": dice(found, truth), "iou": iou(found, truth)}
+    return {name: float(np.mean([one[name] for one in each.values()])) for name in ("dice", "iou")} | {"cases": each}
+
+
+def over_folds(folds: Sequence[Mapping[str, Scores]]) -> dict[str, dict[str, float]]:
+    """Mean and (with two folds or more) standard deviation over folds of each arm's scores."""
+    summary = {}
+    for arm in folds[0]:
+        row: dict[str, float] = {"folds": len(folds)}
+        for name in ("dice", "iou"):
+            values = [fold[arm][name] for fold in folds]
+            row[name] = float(np.mean(values))
+            if len(values) > 1:
+                row[f"{name}_std"] = float(np.std(values, ddof=1))
+        summary[arm] = row
+    return summary

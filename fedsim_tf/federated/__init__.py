@@ -1,0 +1,1 @@
+"""Learning one shape and material model at several sites; only gradients and latent statistics travel."""

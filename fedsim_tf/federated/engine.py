@@ -1,0 +1,76 @@
+"""The in-process engine: all sites and the server in one process, round by round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fedsim_tf.federated.server import Server, pooled_distribution
+from fedsim_tf.federated.site import SharedStage, Site
+from fedsim_tf.models import LatentDistribution
+from fedsim_tf.training.enhancement import EnhancementPretraining
+from fedsim_tf.training.learner import SiteLearner
+from fedsim_tf.training.pretraining import GeneratorPretraining
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.semi_supervised import SemiSupervised
+from fedsim_tf.training.stage import Losses, run_stage
+
+
+class InProcessEngine:
+    """Runs the stages of section 2.3 over sites in this process.
+
+    Args:
+      run: the run's folder; its configuration gives rounds and rates.
+      sites: all with the same initial shared weights.
+    """
+
+    def __init__(self, run: RunFolder, sites: Sequence[Site]):
+        self._run, self._sites = run, sites
+
+    def pretrain(self) -> None:
+        """Rounds of stage 1, then stage 2 at each site alone."""
+        settings = self._run.config.pretraining
+        self._rounds(GeneratorPretraining, rate=settings.rate, steps=settings.steps)
+        for site in self._sites:
+            gan = EnhancementPretraining(site.learner)
+            run_stage(
+                self._run,
+                f"{gan.name}/{site.name}",
+                steps=self._run.config.gan.steps,
+                step=gan.step,
+                objects=gan.objects,
+            )
+
+    def semi_supervise(self) -> None:
+        """Rounds of stage 3; unannotated volumes start from the pooled normal."""
+        settings = self._run.config.semi
+        distribution = self.latent_distribution(with_unlabelled=False)
+
+        def begin(learner: SiteLearner) -> SemiSupervised:
+            stage = SemiSupervised(learner)
+            stage.draw_latents(distribution)
+            return stage
+
+        self._rounds(begin, rate=settings.rate, steps=settings.steps)
+
+    def latent_distribution(self, *, with_unlabelled: bool) -> LatentDistribution:
+        """The normal over all sites' latents; sites give their moments only."""
+        moments = [site.learner.latent_statistics(with_unlabelled=with_unlabelled) for site in self._sites]
+        return pooled_distribution(moments)
+
+    def _rounds(self, begin: Callable[[SiteLearner], SharedStage], *, rate: float, steps: int) -> None:
+        stages = [begin(site.learner) for site in self._sites]
+        accumulate = self._run.config.federated.accumulate
+        server = Server(self._sites[0].weights, rate=rate, steps=steps, accumulate=accumulate)
+
+        def step(index: int) -> Losses:
+            updates = [site.update(stage, index) for site, stage in zip(self._sites, stages, strict=True)]
+            server.step(updates, round_number=index)
+            weights = server.weights
+            for site in self._sites:
+                site.receive(weights)
+            return {f"{site.name}/{key}": value for site in self._sites for key, value in site.last_losses.items()}
+
+        objects = {"server": server}
+        for site, stage in zip(self._sites, stages, strict=True):
+            objects.update(site.stage_objects(stage))
+        run_stage(self._run, stages[0].name, steps=steps, step=step, objects=objects)

@@ -1,0 +1,58 @@
+"""The server: holds the shared networks, accumulates gradients, takes one optimizer step a round."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from fedsim_tf.errors import InputError
+from fedsim_tf.federated.update import Arrays, SiteUpdate, check_against
+from fedsim_tf.models import LatentDistribution, LatentStatistics
+from fedsim_tf.training.optimizers import adam
+
+
+class Server(tf.Module):
+    """theta_S and theta_M, and their optimizer.
+
+    Args:
+      weights: the initial shared weights, by name.
+      rate: Adam's rate; steps: rounds of the stage, for the schedule.
+      accumulate: "sum" (the paper accumulates) or "mean" over sites.
+    """
+
+    def __init__(self, weights: Arrays, *, rate: float, steps: int, accumulate: str):
+        super().__init__(name="server")
+        if accumulate not in ("sum", "mean"):
+            raise InputError("accumulate", found=repr(accumulate), expected="'sum' or 'mean'")
+        self._accumulate = accumulate
+        self._names = list(weights)
+        self.variables_list = [tf.Variable(value, name=f"shared_{i}") for i, value in enumerate(weights.values())]
+        self.optimizer = adam(rate, self.variables_list, steps=steps)
+
+    @property
+    def weights(self) -> dict[str, np.ndarray]:
+        """What is broadcast to the sites."""
+        return {name: variable.numpy() for name, variable in zip(self._names, self.variables_list, strict=True)}
+
+    def step(self, updates: Sequence[SiteUpdate], *, round_number: int) -> None:
+        """One optimizer step on the accumulated gradients of a round (section 2.3).
+
+        Raises:
+          InputError: an update that does not belong to this round or to these weights.
+        """
+        current = self.weights
+        for update in updates:
+            check_against(update, current, round_number=round_number)
+        scale = 1.0 if self._accumulate == "sum" else 1.0 / len(updates)
+        totals = [scale * np.sum([update.gradients[name] for update in updates], axis=0) for name in self._names]
+        pairs = zip([tf.constant(total, tf.float32) for total in totals], self.variables_list, strict=True)
+        self.optimizer.apply_gradients(pairs)
+
+
+def pooled_distribution(updates: Sequence[LatentStatistics]) -> LatentDistribution:
+    """The normal fitted to the latents of all sites, from their moments alone."""
+    return functools.reduce(operator.add, updates).distribution()

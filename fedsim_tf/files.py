@@ -1,0 +1,39 @@
+"""Files that are either whole or not there: written beside and renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def replaced(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Gives a temporary path with the same suffixes; on success it takes the place of `path`."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a text file atomically."""
+    with replaced(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike, values: Any) -> None:
+    """Writes readable JSON atomically."""
+    write_text(path, json.dumps(values, indent=2, sort_keys=True) + "\n")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Reads JSON."""
+    return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))

@@ -1,0 +1,81 @@
+"""Federated simulation (section 2.3) and its use for segmentation at every site (lower half of Table 3)."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from typing import Any
+
+from absl import logging
+
+from fedsim_tf.config import Config
+from fedsim_tf.evaluation.galleries import sample_gallery, segmentation_gallery
+from fedsim_tf.evaluation.scores import Scores
+from fedsim_tf.federated.engine import InProcessEngine
+from fedsim_tf.federated.site import Site
+from fedsim_tf.jobs.inputs import labels_of, open_fold, open_shape_model, open_vgg, source
+from fedsim_tf.jobs.results import draw_losses, facts, finish
+from fedsim_tf.jobs.samples import draw_samples
+from fedsim_tf.jobs.segmentation import compare
+from fedsim_tf.models import LatentDistribution, VGG19Features
+from fedsim_tf.shape import StatisticalShapeModel
+from fedsim_tf.training.learner import SiteLearner
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.volumes import SiteVolumes
+
+ARM = "ours_sim_fl"
+
+
+def run_federated(config: Config, run_dir: str | os.PathLike, *, cache_dir: pathlib.Path) -> dict[str, Any]:
+    """Runs every fold over all sites, from data to Dice at each site; the same call again resumes.
+
+    Returns:
+      The contents of metrics.json.
+    """
+    names = config.federated.sites
+    sources = ", ".join(source(config, name) for name in names)
+    logging.info("Federated over %s, preset %s", sources, config.preset)
+    run = RunFolder(run_dir, config)
+    ssm, vgg = open_shape_model(config), open_vgg(config)
+    labels = {name: labels_of(config, name, larger=config.federated.more_labels) for name in names}
+    scores, stages = [], {}
+    for fold in range(config.data.folds):
+        data = [open_fold(config, n, fold=fold, n_labelled=labels[n], cache_dir=cache_dir) for n in names]
+        fold_run = RunFolder(run.path / f"fold_{fold}", config)
+        scores.append(run_fold(fold_run, data, ssm, vgg))
+        stages.update({f"fold_{fold}/{name}": record for name, record in fold_run.records().items()})
+    about = facts(run, data=sources, labelled=labels, folds=len(scores), vgg=vgg.source)
+    return finish(run, scores, title=f"Federated: {sources}", about=about, stages=stages)
+
+
+def run_fold(
+    run: RunFolder, data: list[SiteVolumes], ssm: StatisticalShapeModel, vgg: VGG19Features
+) -> dict[str, dict[str, Scores]]:
+    """All stages over all sites, then each site's own comparison."""
+    sites = [Site(one.name, SiteLearner(run.config, ssm, one, vgg)) for one in data]
+    engine = InProcessEngine(run, sites)
+    engine.pretrain()
+    engine.semi_supervise()
+    distribution = engine.latent_distribution(with_unlabelled=True)
+    scores = {site.name: _use(run, site, distribution) for site in sites}
+    draw_losses(run, data=", ".join(source(run.config, site.name) for site in sites))
+    return scores
+
+
+def _use(run: RunFolder, site: Site, distribution: LatentDistribution) -> dict[str, Scores]:
+    """Samples of the global distribution rendered by this site's network, and what they are worth there."""
+    data = source(run.config, site.name)
+    volumes = site.learner.data
+    samples = draw_samples(run.samples / site.name, site.learner.model, distribution, run.config)
+    sample_gallery(
+        run.pictures / f"samples_{site.name}.png", samples, volumes.fully_labelled, title=f"Samples at {data}"
+    )
+    arms = [ARM if arm.startswith("ours") else arm for arm in run.config.segmentation.arms]
+    segmenters, scores = compare(run, volumes, list(dict.fromkeys(arms)), {ARM: samples}, prefix=f"{site.name}/")
+    segmentation_gallery(
+        run.pictures / f"segmentations_{site.name}.png",
+        segmenters,
+        volumes.test,
+        title=f"Segmentations, {data}: truth green, found red",
+    )
+    return scores

@@ -1,0 +1,65 @@
+"""What a run starts from: the cohort's files, the shape model and the VGG weights."""
+
+from __future__ import annotations
+
+import pathlib
+
+from absl import logging
+
+from fedsim_tf.config import PAPER_LABELS, Config
+from fedsim_tf.data import Cohort, find_cohort
+from fedsim_tf.errors import InputError
+from fedsim_tf.models import VGG19Features
+from fedsim_tf.phantom import SITES, ensure_site, model_hearts
+from fedsim_tf.shape import StatisticalShapeModel
+from fedsim_tf.shape.ssm import load_shape_model
+from fedsim_tf.training.volumes import SiteVolumes, load_site
+
+
+def source(config: Config, dataset: str) -> str:
+    """Where the data comes from, in the words that every log, picture and record carries."""
+    return f"phantom cohort ({dataset})" if config.is_phantom else f"{dataset} in {config.data.root}"
+
+
+def open_cohort(config: Config, dataset: str, *, cache_dir: pathlib.Path) -> Cohort:
+    """The real files, or the phantom cohort in their layout (made on first use).
+
+    Raises:
+      InputError: no such files, or no phantom stands in for this data set.
+    """
+    root = config.data.root
+    if config.is_phantom:
+        if dataset not in SITES:
+            raise InputError(
+                "--data_root", found=f"nothing, and no phantom cohort called {dataset}", expected="a folder with NIfTI"
+            )
+        root = str(ensure_site(dataset, cache_dir / "phantom", shapes_path=config.data.phantom_shapes or None))
+    division = None if config.is_phantom else (config.data.division or None)
+    return find_cohort(dataset, root, division=division)
+
+
+def labels_of(config: Config, dataset: str, *, larger: bool = False) -> int:
+    """How many annotated training volumes to use: as configured, else the paper's number, else 6."""
+    return config.data.labels or PAPER_LABELS.get(dataset, (6, 12))[larger]
+
+
+def open_fold(config: Config, dataset: str, *, fold: int, n_labelled: int, cache_dir: pathlib.Path) -> SiteVolumes:
+    """One fold of a cohort, prepared and stacked."""
+    cohort = open_cohort(config, dataset, cache_dir=cache_dir)
+    return load_site(cohort, config, fold=fold, n_labelled=n_labelled, cache_dir=str(cache_dir / "prepared"))
+
+
+def open_shape_model(config: Config) -> StatisticalShapeModel:
+    """The shape model given, or one of phantom hearts that are in no cohort."""
+    modes = config.model.shape_modes
+    if config.model.shape_model:
+        return load_shape_model(config.model.shape_model, n_modes=modes)
+    hearts = model_hearts()
+    return StatisticalShapeModel.fit(hearts.points, hearts.faces, hearts.region_id, modes)
+
+
+def open_vgg(config: Config) -> VGG19Features:
+    """VGG-19 with the configured weights; says which in the log."""
+    vgg = VGG19Features(config.model.vgg_weights)
+    logging.info("VGG-19 weights: %s", vgg.source)
+    return vgg

@@ -1,0 +1,60 @@
+"""What a run leaves for its reader: metrics.json, the table, the pictures and the report."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+import fedsim_tf
+from fedsim_tf.evaluation.figures import loss_curves
+from fedsim_tf.evaluation.report import print_table, write_report
+from fedsim_tf.evaluation.scores import Scores, over_folds
+from fedsim_tf.files import write_json
+from fedsim_tf.training.run import RunFolder
+
+FoldScores = Mapping[str, Mapping[str, Scores]]  # site to arm to scores
+
+
+def facts(run: RunFolder, *, data: str, **more: Any) -> dict[str, Any]:
+    """What ran, on what and with which software: part of metrics.json and of the report."""
+    return {
+        "data": data,
+        "preset": run.config.preset,
+        "seed": run.config.seed,
+        "volumes": f"{run.config.model.size}^3 voxels",
+        **more,
+        "fedsim_tf": fedsim_tf.__version__,
+        "tensorflow": tf.__version__,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "finished": datetime.datetime.now().isoformat(timespec="seconds"),
+    }
+
+
+def finish(
+    run: RunFolder, folds: Sequence[FoldScores], *, title: str, about: Mapping[str, Any], stages: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Writes metrics.json and report.html, prints the table, returns the metrics."""
+    sites = {site: over_folds([fold[site] for fold in folds]) for site in folds[0]}
+    metrics = {"facts": dict(about), "summary": sites, "folds": [dict(fold) for fold in folds], "stages": dict(stages)}
+    write_json(run.path / "metrics.json", metrics)
+    pictures = [(str(file.relative_to(run.path)), _caption(file.stem)) for file in sorted(run.path.rglob("*.png"))]
+    write_report(run.path / "report.html", title=title, facts=about, summary=sites, stages=stages, pictures=pictures)
+    print_table(title, sites)
+    print(f"Report: {run.path / 'report.html'}")
+    return metrics
+
+
+def draw_losses(run: RunFolder, *, data: str) -> None:
+    """The loss curves of every stage of a run's folder."""
+    root = run.path / "losses"
+    tables = {str(file.relative_to(root).with_suffix("")): file for file in sorted(root.rglob("*.csv"))}
+    loss_curves(run.pictures / "losses.png", tables, title=f"Losses, {data}")
+
+
+def _caption(stem: str) -> str:
+    return stem.replace("_", " ").capitalize()

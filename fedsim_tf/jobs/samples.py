@@ -1,0 +1,53 @@
+"""Synthetic volumes of a run: drawn once, kept as NIfTI for people and as arrays for the next start."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+from tqdm import tqdm
+
+from fedsim_tf.config import Config
+from fedsim_tf.data import hu_from_unit, write_volume
+from fedsim_tf.files import replaced
+from fedsim_tf.models import LatentDistribution
+from fedsim_tf.synthesis import GenerativeModel, SyntheticVolume, sample_volumes
+from fedsim_tf.volume import Geometry, Volume
+
+
+def draw_samples(
+    folder: pathlib.Path, model: GenerativeModel, distribution: LatentDistribution, config: Config
+) -> list[SyntheticVolume]:
+    """The arm's synthetic volumes; drawn, or read back if an earlier start of this run finished drawing them."""
+    arrays = folder / "samples.npz"
+    if not arrays.exists():
+        drawing = sample_volumes(model, distribution, config.synthesis.volumes, seed=config.seed)
+        samples = list(tqdm(drawing, desc=f"synthesis of {folder.name}", total=config.synthesis.volumes))
+        for number, sample in enumerate(samples):
+            write_sample(folder, number, sample, model, config)
+        _save(arrays, samples)
+    return _load(arrays)
+
+
+def write_sample(
+    folder: pathlib.Path, number: int, sample: SyntheticVolume, model: GenerativeModel, config: Config
+) -> None:
+    """Writes image (HU) and label as NIfTI, centred on the coordinates' origin."""
+    spacing = tuple(edge / model.size for edge in model.field_of_view_mm)
+    origin = tuple(-(model.size - 1) / 2 * step for step in spacing)
+    place = Geometry(spacing, origin)  # type: ignore[arg-type]
+    image_hu = np.rint(hu_from_unit(sample.image, config.data.window_hu)).astype(np.int16)
+    write_volume(Volume(image_hu, place), folder / f"synthetic_{number:03d}_image.nii.gz")
+    write_volume(Volume(sample.label, place), folder / f"synthetic_{number:03d}_label.nii.gz")
+
+
+def _save(path: pathlib.Path, samples: list[SyntheticVolume]) -> None:
+    stacked = {name: np.stack([getattr(sample, name) for sample in samples]) for name in SyntheticVolume._fields}
+    with replaced(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **stacked)
+
+
+def _load(path: pathlib.Path) -> list[SyntheticVolume]:
+    with np.load(path, allow_pickle=False) as arrays:
+        stacked = [arrays[name] for name in SyntheticVolume._fields]
+    return [SyntheticVolume(*parts) for parts in zip(*stacked, strict=True)]

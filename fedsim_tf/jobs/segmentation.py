@@ -1,0 +1,58 @@
+"""The comparison of section 3 at one site: what each arm trains on, and how it scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from fedsim_tf.evaluation.scores import Scores, score
+from fedsim_tf.synthesis import SyntheticVolume
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.segmentation import Segmenter, train_segmenter
+from fedsim_tf.training.volumes import SiteVolumes, Volumes
+
+Samples = Sequence[SyntheticVolume]
+
+
+def as_volumes(samples: Samples) -> Volumes:
+    """Synthetic volumes stacked for training."""
+    return Volumes(
+        tuple(f"synthetic_{number:03d}" for number in range(len(samples))),
+        np.stack([sample.image for sample in samples]),
+        np.stack([sample.label for sample in samples]).astype(np.float32),
+    )
+
+
+def compare(
+    run: RunFolder, site: SiteVolumes, arms: Sequence[str], samples: Mapping[str, Samples], *, prefix: str = ""
+) -> tuple[dict[str, Segmenter], dict[str, Scores]]:
+    """Trains every arm with the same budget and scores it on the test part.
+
+    Args:
+      run: the run's folder.
+      site: this site's fold.
+      arms: "lower_bound", "upper_bound", or a key of `samples`.
+      samples: synthetic volumes of each arm that has some.
+      prefix: goes before the arm in stage names, to tell sites apart.
+
+    Returns:
+      The trained networks and their scores, by arm.
+    """
+    segmenters, scores = {}, {}
+    for arm in arms:
+        pretrain, finetune = _training_parts(site, arm, samples)
+        segmenters[arm] = train_segmenter(
+            run, f"{prefix}{arm}", pretrain=pretrain, finetune=finetune, validation=site.validation
+        )
+        scores[arm] = score(segmenters[arm], site.test)
+    return segmenters, scores
+
+
+def _training_parts(site: SiteVolumes, arm: str, samples: Mapping[str, Samples]) -> tuple[Volumes, Volumes]:
+    """Volumes to pre-train and to fine-tune on."""
+    if arm == "lower_bound":
+        return site.labelled, site.labelled
+    if arm == "upper_bound":
+        return site.fully_labelled, site.fully_labelled
+    return as_volumes(samples[arm]), site.labelled

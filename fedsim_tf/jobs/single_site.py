@@ -1,0 +1,84 @@
+"""Single-site simulation (section 2.2) and its use for segmentation (section 3, upper half of Table 3)."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from typing import Any
+
+from absl import logging
+
+from fedsim_tf.config import Config
+from fedsim_tf.evaluation.galleries import sample_gallery, segmentation_gallery
+from fedsim_tf.evaluation.scores import Scores
+from fedsim_tf.jobs.inputs import labels_of, open_fold, open_shape_model, open_vgg, source
+from fedsim_tf.jobs.results import draw_losses, facts, finish
+from fedsim_tf.jobs.samples import draw_samples
+from fedsim_tf.jobs.segmentation import Samples, compare
+from fedsim_tf.models import VGG19Features
+from fedsim_tf.shape import StatisticalShapeModel
+from fedsim_tf.training.learner import SiteLearner
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.simulation import pretrain, semi_supervise
+from fedsim_tf.training.volumes import SiteVolumes
+
+
+def run_single_site(config: Config, run_dir: str | os.PathLike, *, cache_dir: pathlib.Path) -> dict[str, Any]:
+    """Runs every fold, from data to Dice; the same call again resumes.
+
+    Args:
+      config: what to run; `config.dataset` names the site.
+      run_dir: the run's folder.
+      cache_dir: where the phantom cohort and prepared volumes are kept.
+
+    Returns:
+      The contents of metrics.json.
+    """
+    data = source(config, config.dataset)
+    logging.info("%s, preset %s", data, config.preset)
+    run = RunFolder(run_dir, config)
+    ssm, vgg = open_shape_model(config), open_vgg(config)
+    n_labelled = labels_of(config, config.dataset)
+    scores, stages = [], {}
+    for fold in range(config.data.folds):
+        site = open_fold(config, config.dataset, fold=fold, n_labelled=n_labelled, cache_dir=cache_dir)
+        fold_run = RunFolder(run.path / f"fold_{fold}", config)
+        scores.append({config.dataset: run_fold(fold_run, site, ssm, vgg, data=f"{data}, fold {fold}")})
+        stages.update({f"fold_{fold}/{name}": record for name, record in fold_run.records().items()})
+    about = facts(run, data=data, labelled=n_labelled, folds=len(scores), vgg=vgg.source)
+    return finish(run, scores, title=f"Single site: {data}", about=about, stages=stages)
+
+
+def run_fold(
+    run: RunFolder, site: SiteVolumes, ssm: StatisticalShapeModel, vgg: VGG19Features, *, data: str
+) -> dict[str, Scores]:
+    """All stages and arms of one fold; pictures on the way."""
+    samples = simulate(run, SiteLearner(run.config, ssm, site, vgg))
+    for arm, volumes in samples.items():
+        sample_gallery(
+            run.pictures / f"samples_{arm}.png", volumes, site.fully_labelled, title=f"Samples of {arm}, {data}"
+        )
+    segmenters, scores = compare(run, site, run.config.segmentation.arms, samples)
+    segmentation_gallery(
+        run.pictures / "segmentations.png",
+        segmenters,
+        site.test,
+        title=f"Segmentations, {data}: truth green, found red",
+    )
+    draw_losses(run, data=data)
+    return scores
+
+
+def simulate(run: RunFolder, learner: SiteLearner) -> dict[str, Samples]:
+    """Learns to simulate this site and draws the synthetic volumes of each arm that needs some."""
+    arms = run.config.segmentation.arms
+    samples: dict[str, Samples] = {}
+    if not {"ours_pre", "ours_full"} & set(arms):
+        return samples
+    distribution = pretrain(run, learner)
+    if "ours_pre" in arms:
+        samples["ours_pre"] = draw_samples(run.samples / "ours_pre", learner.model, distribution, run.config)
+    if "ours_full" in arms:
+        distribution = semi_supervise(run, learner, distribution)
+        samples["ours_full"] = draw_samples(run.samples / "ours_full", learner.model, distribution, run.config)
+    return samples

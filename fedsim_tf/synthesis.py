@@ -1,0 +1,142 @@
+"""The generative model of section 2.1: from a latent vector to labelled, realistic CT slices and volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from fedsim_tf.config import Config, ModelConfig
+from fedsim_tf.ct import CTSimulator, attenuation, cone_beam_geometry
+from fedsim_tf.models import GauGANGenerator, LatentDistribution, MaterialGenerator, ShapeGenerator
+from fedsim_tf.resize import resize_volume, resized_slices
+from fedsim_tf.shape import Grid, ShapeDecoder, StatisticalShapeModel
+
+
+class SyntheticVolume(NamedTuple):
+    """A labelled synthetic CT on the model's grid, centred on the coordinates' origin."""
+
+    image: np.ndarray  # (z, y, x), -1 to 1 over the CT window
+    label: np.ndarray  # (z, y, x) uint8, heart or not
+    coarse: np.ndarray  # (c, c, c), the simulated CT before enhancement, same scale
+    latent: np.ndarray  # (d,)
+
+
+class GenerativeModel(tf.Module):
+    """Shape and material networks, physics and the enhancement network of one site.
+
+    Args:
+      config: sizes, energies and the CT window.
+      ssm: the statistical shape model behind the shape network.
+      field_of_view_mm: (x, y, z), the extent of this site's volumes: with the spacing that follows from it, the part
+        of the scanner that shape and material meet first.
+    """
+
+    def __init__(self, config: Config, ssm: StatisticalShapeModel, field_of_view_mm: tuple[float, float, float]):
+        super().__init__(name="generative_model")
+        sizes = config.model
+        self.size, self.coarse_size = sizes.size, sizes.coarse_size
+        self.field_of_view_mm = field_of_view_mm
+        self._window_hu = config.data.window_hu
+        self._mu_water = attenuation.water_mu_per_mm(sizes.simulated_energy_kev)
+        self.shape_generator = ShapeGenerator(n_modes=ssm.n_modes, latent_dim=sizes.latent)
+        self.material_generator = MaterialGenerator(
+            size=sizes.coarse_size, latent_dim=sizes.latent, mu_initial_per_mm=self._mu_water
+        )
+        self.enhancer = GauGANGenerator(size=sizes.size, width=sizes.gan_width)
+        self.decoder = _decoder(sizes, ssm, field_of_view_mm)
+        self.simulator = _simulator(sizes, field_of_view_mm)
+        self._build()
+
+    def _build(self) -> None:
+        """Creates every variable, so that checkpoints and optimizers know them before the first step."""
+        z = tf.zeros((1, self.shape_generator.latent_dim))
+        self.shape_generator(z)
+        self.material_generator(z)
+        self.enhancer(tf.zeros((1, self.size, self.size, 3)))
+
+    @property
+    def shared_variables(self) -> list[tf.Variable]:
+        """theta_S and theta_M: what sites learn together."""
+        return self.shape_generator.trainable_variables + self.material_generator.trainable_variables
+
+    def labels(self, z: tf.Tensor) -> tf.Tensor:
+        """Y_z: latents (B, d) to occupancy of the heart (B, z, y, x) in [0, 1]."""
+        return self.decoder(self.shape_generator(z))
+
+    def coarse_ct(self, z: tf.Tensor) -> tf.Tensor:
+        """X~_z: latents (B, d) to the simulated coarse CT (B, c, c, c), -1 to 1 over the CT window, not clipped."""
+        mu_per_mm = self.simulator(self.material_generator(z))
+        return unit_scale(attenuation.hu_from_mu(mu_per_mm, self._mu_water), self._window_hu)
+
+    def enhanced_slices(
+        self, coarse: tf.Tensor, label_slices: tf.Tensor, index: tf.Tensor, *, training: bool
+    ) -> tf.Tensor:
+        """X_z,k: coarse CTs (B, c, c, c), label slices (B, y, x) and slice numbers (B,) to CT slices (B, y, x)."""
+        return self.enhancer(self.semantics(coarse, label_slices, index), training=training)[..., 0]
+
+    def semantics(self, coarse: tf.Tensor, label_slices: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+        """The enhancer's input (B, y, x, 3): upsampled coarse CT, label, and the constant k / size."""
+        upsampled = resized_slices(coarse, index, self.size)
+        position = tf.cast(index, tf.float32)[:, None, None] / self.size
+        return tf.stack([upsampled, label_slices, tf.ones_like(upsampled) * position], axis=-1)
+
+
+def unit_scale(hu: tf.Tensor, window_hu: tuple[float, float]) -> tf.Tensor:
+    """CT values to [-1, 1] over the window; values outside go on beyond it, so that gradients live there too."""
+    low, high = window_hu
+    return (hu - low) * (2.0 / (high - low)) - 1.0
+
+
+def take_slices(volumes: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+    """Slice `index` (B,) along z of each of the volumes (B, z, y, x): (B, y, x)."""
+    return tf.gather(volumes, index, axis=1, batch_dims=1)
+
+
+def sample_volumes(
+    model: GenerativeModel, distribution: LatentDistribution, count: int, *, seed: int, batch: int = 8
+) -> Iterator[SyntheticVolume]:
+    """Draws latents from the fitted normal and renders every slice of each; labels are thresholded at one half."""
+    render = slice_renderer(model)
+    for z in distribution.sample(count, seed=seed).astype(np.float32):
+        label = (model.labels(z[None])[0] > 0.5).numpy().astype(np.uint8)
+        coarse = model.coarse_ct(z[None])
+        image = render_volume(render, coarse, label, batch=batch)
+        yield SyntheticVolume(image, label, coarse[0].numpy(), z)
+
+
+def slice_renderer(model: GenerativeModel) -> Callable[..., tf.Tensor]:
+    """The enhancer as one trace: (coarse (B, c, c, c), label slices (B, y, x), index (B,)) to slices (B, y, x)."""
+    return tf.function(
+        lambda coarse, labels, index: model.enhanced_slices(coarse, labels, index, training=False),
+        reduce_retracing=True,
+    )
+
+
+def render_volume(
+    render: Callable[..., tf.Tensor], coarse: tf.Tensor, label: np.ndarray, *, batch: int = 8
+) -> np.ndarray:
+    """Every slice of one volume: coarse CT (1, c, c, c) and label (z, y, x) to an image (z, y, x) in [-1, 1]."""
+    slices = []
+    for first in range(0, len(label), batch):
+        index = np.arange(first, min(first + batch, len(label)), dtype=np.int32)
+        repeated = tf.repeat(coarse, len(index), axis=0)
+        slices.append(render(repeated, tf.constant(label[index], tf.float32), tf.constant(index)).numpy())
+    return np.concatenate(slices)
+
+
+def downsampled(images: np.ndarray, coarse_size: int) -> np.ndarray:
+    """X~: real CT volumes (B, n, n, n) trilinearly reduced to (B, c, c, c), the material stage's target."""
+    return resize_volume(tf.constant(images, tf.float32), coarse_size).numpy()
+
+
+def _decoder(sizes: ModelConfig, ssm: StatisticalShapeModel, field_of_view_mm: tuple[float, ...]) -> ShapeDecoder:
+    grid = Grid.centred((sizes.size,) * 3, field_of_view_mm)  # type: ignore[arg-type]
+    return ShapeDecoder(ssm, grid, columns_per_voxel=sizes.columns_per_voxel)
+
+
+def _simulator(sizes: ModelConfig, field_of_view_mm: tuple[float, ...]) -> CTSimulator:
+    spacing_mm = tuple(edge / sizes.coarse_size for edge in field_of_view_mm)
+    return CTSimulator(cone_beam_geometry((sizes.coarse_size,) * 3, spacing_mm))

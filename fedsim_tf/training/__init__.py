@@ -1,0 +1,1 @@
+"""The stages of learning, each resumable, and the state that they move."""

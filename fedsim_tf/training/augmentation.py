@@ -1,0 +1,35 @@
+"""Random changes of a volume that leave it a plausible CT; the same for every arm of a comparison."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+ROTATION_RAD = 0.15
+SCALE = 0.1  # relative
+SHIFT = 0.05  # of the edge
+GAIN = 0.1  # relative
+OFFSET = 0.1  # on the scale -1 to 1, so 100 HU
+NOISE = 0.03
+
+
+def augmented(image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A random similarity transform of both, and random contrast and noise of the image.
+
+    Args:
+      image: (z, y, x) float32 in [-1, 1]; label: (z, y, x) float32, 0 or 1.
+
+    Returns:
+      The same shapes and types.
+    """
+    matrix = Rotation.from_rotvec(rng.uniform(-ROTATION_RAD, ROTATION_RAD, 3)).as_matrix()
+    matrix *= 1.0 + rng.uniform(-SCALE, SCALE)
+    centre = (np.array(image.shape) - 1) / 2
+    shift = rng.uniform(-SHIFT, SHIFT, 3) * image.shape
+    warp = {"matrix": matrix, "offset": centre - matrix @ centre + shift, "mode": "nearest"}
+    moved = ndimage.affine_transform(image, order=1, **warp)
+    moved = moved * (1.0 + rng.uniform(-GAIN, GAIN)) + rng.uniform(-OFFSET, OFFSET)
+    moved = moved + NOISE * rng.uniform() * rng.standard_normal(image.shape)
+    hearts = ndimage.affine_transform(label, order=0, **warp)
+    return np.clip(moved, -1.0, 1.0).astype(np.float32), hearts.astype(np.float32)

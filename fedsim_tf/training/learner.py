@@ -1,0 +1,54 @@
+"""Everything of one site that learns: its generative model, discriminator and latents."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from fedsim_tf.config import Config
+from fedsim_tf.models import LatentStatistics, LatentTable, MultiScaleDiscriminator, VGG19Features
+from fedsim_tf.shape import StatisticalShapeModel
+from fedsim_tf.synthesis import GenerativeModel
+from fedsim_tf.training.volumes import SiteVolumes
+
+
+class SiteLearner:
+    """The state of one site.
+
+    Attributes:
+      model: shape, material and enhancement networks with their physics.
+      discriminator: judges this site's slices.
+      labelled_latents, unlabelled_latents: one latent for each training volume (GLO).
+      vgg: fixed features for the perceptual losses; not part of checkpoints.
+    """
+
+    def __init__(self, config: Config, ssm: StatisticalShapeModel, data: SiteVolumes, vgg: VGG19Features):
+        tf.keras.utils.set_random_seed(config.seed)  # the same initial weights at every site and in every run
+        size = config.model.size
+        self.config, self.data, self.vgg = config, data, vgg
+        self.model = GenerativeModel(config, ssm, data.field_of_view_mm)
+        self.discriminator = MultiScaleDiscriminator(width=config.model.discriminator_width)
+        self.discriminator(tf.zeros((1, size, size, 4)))
+        self.labelled_latents = LatentTable(len(data.labelled), config.model.latent, seed=config.seed)
+        self.unlabelled_latents = LatentTable(len(data.unlabelled), config.model.latent, seed=config.seed + 1)
+
+    @property
+    def objects(self) -> dict[str, tf.Module]:
+        """What a checkpoint holds of this site."""
+        return {
+            "model": self.model,
+            "discriminator": self.discriminator,
+            "labelled_latents": self.labelled_latents,
+            "unlabelled_latents": self.unlabelled_latents,
+        }
+
+    @property
+    def shared_variables(self) -> list[tf.Variable]:
+        """theta_S and theta_M."""
+        return self.model.shared_variables
+
+    def latent_statistics(self, *, with_unlabelled: bool) -> LatentStatistics:
+        """Count, sum and sum of outer products of this site's latents: all that sampling needs to know of them."""
+        statistics = LatentStatistics.of(self.labelled_latents.table.numpy())
+        if with_unlabelled and len(self.data.unlabelled):
+            statistics = statistics + LatentStatistics.of(self.unlabelled_latents.table.numpy())
+        return statistics

@@ -1,0 +1,72 @@
+"""Stage 1, generator pre-training: shape and material networks with the latents of the annotated volumes.
+
+Generative latent optimization (Bojanowski et al. 2018) of L_IoU + L_M, section 2.2 of the paper.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from fedsim_tf.losses import iou_loss, material_losses
+from fedsim_tf.synthesis import downsampled
+from fedsim_tf.training.learner import SiteLearner
+from fedsim_tf.training.optimizers import adam
+from fedsim_tf.training.stage import step_rng
+
+SharedGradients = list[tf.Tensor]
+TensorLosses = dict[str, tf.Tensor]
+
+
+class GeneratorPretraining:
+    """One site's side of stage 1: it moves its own latents and hands out the gradients of the shared networks."""
+
+    name = "pretraining"
+
+    def __init__(self, learner: SiteLearner):
+        data, config = learner.data, learner.config
+        self._learner = learner
+        self._labels = tf.constant(data.labelled.labels)
+        self._coarse = tf.constant(downsampled(data.labelled.images, config.model.coarse_size))
+        self.optimizer = adam(config.pretraining.latent_rate, learner.labelled_latents.trainable_variables)
+        self._traced = tf.function(self._gradients)
+
+    @property
+    def objects(self) -> dict[str, tf.Module]:
+        """What a checkpoint holds of this stage at this site."""
+        return {**self._learner.objects, "latent_optimizer": self.optimizer}
+
+    def shared_gradients(self, step: int) -> tuple[TensorLosses, SharedGradients]:
+        """One step: losses, and gradients in the order of `learner.shared_variables`."""
+        config = self._learner.config
+        rng = step_rng(config.seed, self.name, step)
+        count = len(self._learner.data.labelled)
+        batch = rng.choice(count, size=min(config.pretraining.batch, count), replace=False)
+        return self._traced(tf.constant(batch, tf.int32))
+
+    def _gradients(self, batch: tf.Tensor) -> tuple[TensorLosses, SharedGradients]:
+        learner = self._learner
+        latents = learner.labelled_latents.trainable_variables
+        with tf.GradientTape() as tape:
+            losses = self.losses(batch)
+            total = tf.add_n(list(losses.values()))
+        shared, own = tape.gradient(total, [learner.shared_variables, latents])
+        self.optimizer.apply_gradients(zip(own, latents, strict=True))
+        return losses, shared
+
+    def losses(self, batch: tf.Tensor) -> TensorLosses:
+        """L_IoU and the two parts of L_M for the annotated volumes `batch` (B,)."""
+        learner = self._learner
+        z = learner.labelled_latents.lookup(batch)
+        coarse = tf.gather(self._coarse, batch)
+        squared, perceptual = material_losses(learner.vgg, learner.model.coarse_ct(z), coarse)
+        return {
+            "iou": iou_loss(learner.model.labels(z), tf.gather(self._labels, batch)),
+            "material_mse": squared,
+            "material_perceptual": learner.config.pretraining.perceptual_weight * perceptual,
+        }
+
+
+def fitted_coarse_ct(learner: SiteLearner) -> np.ndarray:
+    """X~_z of every annotated volume (n, c, c, c), the enhancement network's input."""
+    return learner.model.coarse_ct(learner.labelled_latents.table).numpy()

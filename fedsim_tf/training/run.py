@@ -1,0 +1,95 @@
+"""The folder of a run: configuration, log, checkpoints, losses, pictures and results."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from typing import Any
+
+from absl import logging
+
+from fedsim_tf.config import Config
+from fedsim_tf.errors import InputError
+from fedsim_tf.files import read_json, write_json
+
+
+class RunFolder:
+    """Opens a new run or an earlier one of the same configuration.
+
+    Args:
+      path: the folder; made if need be.
+      config: what the run does.
+
+    Raises:
+      InputError: the folder holds a run of another configuration; the message shows the difference.
+    """
+
+    def __init__(self, path: str | os.PathLike, config: Config):
+        self.path = pathlib.Path(path)
+        self.config = config
+        self._claim()
+        self.pictures = self._made("pictures")
+        self.samples = self._made("samples")
+
+    def _claim(self) -> None:
+        file = self.path / "config.json"
+        wanted = json.loads(json.dumps(self.config.to_dict()))
+        if file.exists():
+            difference = _difference(read_json(file), wanted)
+            if difference:
+                raise InputError(
+                    file, found=f"a run with {difference}", expected="the same configuration, or another --run_dir"
+                )
+        elif self.path.is_dir() and any(self.path.iterdir()):
+            raise InputError(self.path, found="a folder that is no run", expected="an empty or new folder")
+        else:
+            write_json(file, wanted)
+
+    def _made(self, name: str) -> pathlib.Path:
+        folder = self.path / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def checkpoints(self, stage: str) -> pathlib.Path:
+        """Where a stage keeps its checkpoints."""
+        return self.path / "checkpoints" / stage
+
+    def losses(self, stage: str) -> pathlib.Path:
+        """The CSV of a stage's losses."""
+        return self.path / "losses" / f"{stage}.csv"
+
+    def tensorboard(self, stage: str) -> pathlib.Path:
+        """Where a stage logs for TensorBoard."""
+        return self.path / "tensorboard" / stage
+
+    def finished(self, stage: str) -> dict[str, Any] | None:
+        """What a finished stage recorded; None for one that is not finished."""
+        file = self._record_file(stage)
+        return read_json(file) if file.exists() else None
+
+    def finish(self, stage: str, record: dict[str, Any]) -> None:
+        """Marks a stage as done for good."""
+        write_json(self._record_file(stage), record)
+        logging.info("%s: done", stage)
+
+    def records(self) -> dict[str, Any]:
+        """The records of all finished stages."""
+        root = self.path / "stages"
+        return {str(file.relative_to(root).with_suffix("")): read_json(file) for file in sorted(root.rglob("*.json"))}
+
+    def _record_file(self, stage: str) -> pathlib.Path:
+        return self.path / "stages" / f"{stage}.json"
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
+    """The fields that differ, as "section.name=old (now new)"."""
+    found = []
+    for key in sorted(set(old) | set(new)):
+        was, now = old.get(key), new.get(key)
+        if isinstance(was, dict) and isinstance(now, dict):
+            nested = _difference(was, now, f"{prefix}{key}.")
+            found += [nested] if nested else []
+        elif was != now:
+            found.append(f"{prefix}{key}={was!r} (now {now!r})")
+    return ", ".join(found)

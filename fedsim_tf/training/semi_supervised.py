@@ -1,0 +1,110 @@
+"""Stage 3, semi-supervised learning: the whole generator on annotated and unannotated volumes in turn.
+
+The latents of unannotated volumes are drawn from the normal that was fitted to the learnt ones. Even steps repeat the
+supervised losses of stages 1 and 2; odd steps run from z to a random slice and compare with the real one through the
+GAN's losses. The discriminator is frozen, which the paper found to make this stage stable (section 2.2).
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from fedsim_tf.models import LatentDistribution, LatentTable
+from fedsim_tf.synthesis import take_slices
+from fedsim_tf.training.enhancement import generator_losses
+from fedsim_tf.training.learner import SiteLearner
+from fedsim_tf.training.optimizers import TTUR_BETAS, adam
+from fedsim_tf.training.pretraining import GeneratorPretraining, SharedGradients, TensorLosses
+from fedsim_tf.training.stage import step_rng
+
+
+class SemiSupervised:
+    """One site's side of stage 3: moves its own latents and enhancement network, hands out the shared gradients."""
+
+    name = "semi_supervised"
+
+    def __init__(self, learner: SiteLearner):
+        semi = learner.config.semi
+        data = learner.data
+        self._learner = learner
+        self._supervised = GeneratorPretraining(learner)
+        self._labels = tf.constant(data.labelled.labels)
+        self._labelled_images = tf.constant(data.labelled.images)
+        self._unlabelled_images = tf.constant(data.unlabelled.images)
+        self._generator = learner.model.enhancer.trainable_variables
+        # One optimizer for each table: momentum must not move the latents that a step does not see.
+        self.labelled_optimizer = adam(semi.latent_rate, learner.labelled_latents.trainable_variables)
+        self.unlabelled_optimizer = adam(semi.latent_rate, learner.unlabelled_latents.trainable_variables)
+        self.generator_optimizer = adam(semi.gan_rate, self._generator, steps=semi.steps, betas=TTUR_BETAS)
+        self._traced_supervised = tf.function(self._supervised_gradients)
+        self._traced_unsupervised = tf.function(self._unsupervised_gradients)
+
+    @property
+    def objects(self) -> dict[str, tf.Module]:
+        """What a checkpoint holds of this stage at this site."""
+        return {
+            **self._learner.objects,
+            "labelled_optimizer": self.labelled_optimizer,
+            "unlabelled_optimizer": self.unlabelled_optimizer,
+            "generator_optimizer": self.generator_optimizer,
+        }
+
+    def draw_latents(self, distribution: LatentDistribution) -> None:
+        """Gives every unannotated volume a latent from the fitted normal; done once, before the first step."""
+        table = self._learner.unlabelled_latents.table
+        table.assign(distribution.sample(table.shape[0], seed=self._learner.config.seed))
+
+    def shared_gradients(self, step: int) -> tuple[TensorLosses, SharedGradients]:
+        """One step: losses, and gradients in the order of `learner.shared_variables`."""
+        config = self._learner.config
+        rng = step_rng(config.seed, self.name, step)
+        supervised = step % 2 == 0 or len(self._learner.data.unlabelled) == 0
+        count = len(self._learner.data.labelled if supervised else self._learner.data.unlabelled)
+        size = config.pretraining.batch if supervised else config.semi.batch
+        batch = tf.constant(rng.choice(count, size=min(size, count), replace=False), tf.int32)
+        slices = tf.constant(rng.integers(config.model.size, size=len(batch)), tf.int32)
+        if supervised:
+            return self._traced_supervised(batch, slices)
+        return self._traced_unsupervised(batch, slices)
+
+    def _supervised_gradients(self, batch: tf.Tensor, slices: tf.Tensor) -> tuple[TensorLosses, SharedGradients]:
+        learner = self._learner
+        with tf.GradientTape() as tape:
+            losses = self._supervised.losses(batch)
+            real = take_slices(tf.gather(self._labelled_images, batch), slices)
+            labels = take_slices(tf.gather(self._labels, batch), slices)
+            # As in stage 2 the enhancement network sees the material as given, so that only its own weights move.
+            coarse = tf.stop_gradient(learner.model.coarse_ct(learner.labelled_latents.lookup(batch)))
+            enhanced = self._enhancement_losses(coarse, labels, slices, real)
+            losses.update({f"labelled_{key}": value for key, value in enhanced.items()})
+            total = tf.add_n(list(losses.values()))
+        return losses, self._apply_own(tape, total, learner.labelled_latents, self.labelled_optimizer)
+
+    def _unsupervised_gradients(self, batch: tf.Tensor, slices: tf.Tensor) -> tuple[TensorLosses, SharedGradients]:
+        model = self._learner.model
+        with tf.GradientTape() as tape:
+            z = self._learner.unlabelled_latents.lookup(batch)
+            real = take_slices(tf.gather(self._unlabelled_images, batch), slices)
+            labels = take_slices(model.labels(z), slices)
+            enhanced = self._enhancement_losses(model.coarse_ct(z), labels, slices, real)
+            losses = {f"unlabelled_{key}": value for key, value in enhanced.items()}
+            total = tf.add_n(list(losses.values()))
+        return losses, self._apply_own(tape, total, self._learner.unlabelled_latents, self.unlabelled_optimizer)
+
+    def _enhancement_losses(
+        self, coarse: tf.Tensor, labels: tf.Tensor, slices: tf.Tensor, real: tf.Tensor
+    ) -> TensorLosses:
+        model = self._learner.model
+        semantics = model.semantics(coarse, labels, slices)
+        fake = model.enhancer(semantics, training=True)[..., 0]
+        return generator_losses(self._learner, semantics, real, fake)
+
+    def _apply_own(
+        self, tape: tf.GradientTape, total: tf.Tensor, latents: LatentTable, optimizer: tf.keras.optimizers.Optimizer
+    ) -> SharedGradients:
+        """Moves these latents and the enhancement network; returns the gradients of the shared networks."""
+        tables = latents.trainable_variables
+        shared, own, generator = tape.gradient(total, [self._learner.shared_variables, tables, self._generator])
+        optimizer.apply_gradients(zip(own, tables, strict=True))
+        self.generator_optimizer.apply_gradients(zip(generator, self._generator, strict=True))
+        return shared

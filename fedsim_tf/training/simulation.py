@@ -1,0 +1,48 @@
+"""The stages of section 2.2 in order, at a single site."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from fedsim_tf.models import LatentDistribution
+from fedsim_tf.training.enhancement import EnhancementPretraining
+from fedsim_tf.training.learner import SiteLearner
+from fedsim_tf.training.optimizers import adam
+from fedsim_tf.training.pretraining import GeneratorPretraining
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.semi_supervised import SemiSupervised
+from fedsim_tf.training.stage import Losses, run_stage
+
+
+def pretrain(run: RunFolder, learner: SiteLearner) -> LatentDistribution:
+    """Stages 1 and 2; returns the normal fitted to the latents of the annotated volumes."""
+    config, first = run.config, run.config.pretraining
+    _run_shared(run, learner, GeneratorPretraining(learner), rate=first.rate, steps=first.steps)
+    gan = EnhancementPretraining(learner)
+    run_stage(run, gan.name, steps=config.gan.steps, step=gan.step, objects=gan.objects)
+    return learner.latent_statistics(with_unlabelled=False).distribution()
+
+
+def semi_supervise(run: RunFolder, learner: SiteLearner, distribution: LatentDistribution) -> LatentDistribution:
+    """Stage 3 from the fitted normal; returns the normal fitted to the latents of all training volumes."""
+    stage = SemiSupervised(learner)
+    stage.draw_latents(distribution)
+    _run_shared(run, learner, stage, rate=run.config.semi.rate, steps=run.config.semi.steps)
+    return learner.latent_statistics(with_unlabelled=True).distribution()
+
+
+def _run_shared(
+    run: RunFolder, learner: SiteLearner, stage: GeneratorPretraining | SemiSupervised, *, rate: float, steps: int
+) -> None:
+    """Runs a stage that moves the shared networks, with one optimizer step for each of its gradients."""
+    shared = learner.shared_variables
+    optimizer = adam(rate, shared, steps=steps)
+    apply = tf.function(lambda gradients: optimizer.apply_gradients(zip(gradients, shared, strict=True)))
+
+    def step(index: int) -> Losses:
+        losses, gradients = stage.shared_gradients(index)
+        apply(gradients)
+        return losses
+
+    objects = {**stage.objects, "shared_optimizer": optimizer}
+    run_stage(run, stage.name, steps=steps, step=step, objects=objects)

@@ -1,0 +1,71 @@
+"""Prepared volumes stacked as arrays: what the stages of one site learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from fedsim_tf.config import Config
+from fedsim_tf.data import Cohort, PreparedCase, prepare_cohort, split, split_sizes
+
+
+class Volumes(NamedTuple):
+    """A stack of n volumes on the model's grid."""
+
+    identities: tuple[str, ...]
+    images: np.ndarray  # (n, z, y, x) float32, -1 to 1
+    labels: np.ndarray | None  # (n, z, y, x) float32, heart 1, else 0; None where there are no annotations
+
+    def __len__(self) -> int:
+        return len(self.identities)
+
+
+class SiteVolumes(NamedTuple):
+    """One site's fold: the parts that learning may see, and the parts that it is judged on."""
+
+    name: str
+    field_of_view_mm: tuple[float, float, float]  # (x, y, z), median over the training part
+    labelled: Volumes
+    unlabelled: Volumes
+    fully_labelled: Volumes  # the whole training part with its annotations: for the upper bound only
+    validation: Volumes
+    test: Volumes
+
+
+def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cache_dir: str | None) -> SiteVolumes:
+    """Splits a cohort, prepares its volumes and stacks them.
+
+    Raises:
+      InputError: too few cases, a damaged or inconsistent file (see `fedsim_tf.data`).
+    """
+    sizes = split_sizes(cohort.name, len(cohort.identities))
+    parts = split(cohort.identities, sizes, fold=fold, seed=config.seed)
+    chosen = parts.with_labels(n_labelled)
+    wanted = [*parts.train, *parts.validation, *parts.test]
+    prepared = {
+        case.identity: case
+        for case in prepare_cohort(
+            cohort, wanted, config.model.size, window_hu=config.data.window_hu, cache_dir=cache_dir
+        )
+    }
+    take = lambda names: [prepared[name] for name in names]  # noqa: E731
+    extents = np.array([case.field_of_view_mm for case in take(parts.train)])
+    return SiteVolumes(
+        name=cohort.name,
+        field_of_view_mm=tuple(np.median(extents, axis=0).tolist()),
+        labelled=stack(take(chosen.labelled)),
+        unlabelled=stack(take(chosen.unlabelled), labels=False),
+        fully_labelled=stack(take(parts.train)),
+        validation=stack(take(parts.validation)),
+        test=stack(take(parts.test)),
+    )
+
+
+def stack(cases: Sequence[PreparedCase], *, labels: bool = True) -> Volumes:
+    """Stacks prepared cases; labels become heart or not."""
+    size = cases[0].image.shape if cases else (0, 0, 0)
+    images = np.stack([case.image for case in cases]) if cases else np.zeros((0, *size), np.float32)
+    hearts = np.stack([(case.label > 0) for case in cases]).astype(np.float32) if labels and cases else None
+    return Volumes(tuple(case.identity for case in cases), images.astype(np.float32), hearts)

@@ -1,0 +1,53 @@
+import dataclasses
+import json
+
+import pytest
+
+from fedsim_tf.config import PRESETS, Config, from_dict, make_config
+from fedsim_tf.errors import InputError
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_survive_json(preset):
+    config = make_config(preset)
+    assert from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_paper_preset_has_the_papers_sizes():
+    config = make_config("paper")
+    assert (config.model.size, config.model.coarse_size, config.model.shape_modes) == (128, 16, 14)
+    assert (config.synthesis.volumes, config.segmentation.batch, config.data.folds) == (20, 1, 5)
+
+
+def test_overrides_reach_their_section_only():
+    config = make_config("demo", seed=3, gan={"steps": 7})
+    assert (config.seed, config.gan.steps) == (3, 7)
+    assert dataclasses.replace(config, seed=0, gan=make_config("demo").gan) == make_config("demo")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"gan": {"steps": 0}}, "steps: found 0; expected at least 1"),
+        ({"model": {"size": 50}}, "size: found 50; expected of 32, 64, 128"),
+        ({"dataset": "ct99"}, "dataset: found 'ct99'; expected of ct20"),
+        ({"segmentation": {"arms": ("best",)}}, "arms: found .'best',.; expected of lower_bound"),
+        ({"nonsense": 1}, "unknown field 'nonsense'"),
+        ({"gan": {"nonsense": 1}}, "gan: found unknown field 'nonsense'"),
+        ({"data": {"window_low_hu": 2000.0}}, "window_low_hu: found 2000.0; expected below 1000.0"),
+    ],
+)
+def test_bad_values_are_refused_by_name(overrides, message):
+    with pytest.raises(InputError, match=message):
+        make_config("demo", **overrides)
+
+
+def test_unknown_preset():
+    with pytest.raises(InputError, match="preset: found 'huge'"):
+        make_config("huge")
+
+
+def test_every_field_explains_itself():
+    for field in dataclasses.fields(Config):
+        inner = dataclasses.fields(field.default_factory) if field.default is dataclasses.MISSING else [field]
+        assert all(len(one.metadata["help"]) > 5 for one in inner)

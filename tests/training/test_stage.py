@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fedsim_tf.config import make_config
+from fedsim_tf.errors import InputError
+from fedsim_tf.training.optimizers import ConstantThenLinear, adam
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.stage import read_losses, run_stage, step_rng
+
+CONFIG = make_config("demo", checkpoint_every=3)
+
+
+class Toy:
+    """A noisy quadratic with Adam: its path depends on weights, optimizer slots and the steps' random numbers."""
+
+    def __init__(self, stop_at=None, break_at=None):
+        self.variable = tf.Variable([1.0, -2.0])
+        self.optimizer = adam(0.1, [self.variable], steps=10)
+        self.stop_at, self.break_at = stop_at, break_at
+
+    def step(self, index):
+        if index == self.stop_at:
+            raise KeyboardInterrupt
+        noise = step_rng(0, "toy", index).standard_normal(2).astype(np.float32)
+        loss = tf.reduce_sum(tf.square(self.variable))
+        self.optimizer.apply_gradients([(2 * self.variable + noise, self.variable)])
+        return {"loss": loss if index != self.break_at else float("nan")}
+
+    def run(self, folder, steps=10):
+        objects = {"holder": tf.train.Checkpoint(v=self.variable, optimizer=self.optimizer)}
+        return run_stage(RunFolder(folder, CONFIG), "toy", steps=steps, step=self.step, objects=objects)
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 6, 9])
+def test_a_stopped_stage_ends_as_an_undisturbed_one(tmp_path, stop_at):
+    whole = Toy()
+    whole.run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        Toy(stop_at=stop_at).run(tmp_path / "stopped")
+    resumed = Toy()
+    resumed.run(tmp_path / "stopped")
+    np.testing.assert_array_equal(resumed.variable, whole.variable)
+    rows = read_losses(tmp_path / "stopped" / "losses" / "toy.csv")
+    assert rows == read_losses(tmp_path / "whole" / "losses" / "toy.csv")
+    assert [row[0] for row in rows] == list(range(10))
+
+
+def test_a_finished_stage_is_restored_and_not_repeated(tmp_path):
+    first = Toy()
+    record = first.run(tmp_path / "run")
+    again = Toy(stop_at=0)  # would raise if it took a step
+    assert again.run(tmp_path / "run") == record
+    np.testing.assert_array_equal(again.variable, first.variable)
+    assert record["losses"]["loss"]["down"]
+
+
+def test_nan_stops_and_keeps_the_last_checkpoint(tmp_path):
+    with pytest.raises(FloatingPointError, match="toy, step 7: loss loss is nan"):
+        Toy(break_at=7).run(tmp_path / "run")
+    mended = Toy()
+    mended.run(tmp_path / "run")
+    whole = Toy()
+    whole.run(tmp_path / "whole")
+    np.testing.assert_array_equal(mended.variable, whole.variable)
+
+
+def test_another_configuration_is_refused_with_the_difference(tmp_path):
+    RunFolder(tmp_path / "run", CONFIG)
+    with pytest.raises(InputError, match=r"gan.steps=300 \(now 5\), seed=0 \(now 1\)"):
+        RunFolder(tmp_path / "run", make_config("demo", checkpoint_every=3, seed=1, gan={"steps": 5}))
+
+
+def test_a_foreign_folder_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(InputError, match="a folder that is no run"):
+        RunFolder(tmp_path, CONFIG)
+
+
+def test_random_choices_differ_by_seed_stage_and_step():
+    draws = {step_rng(*key).integers(1 << 62) for key in [(0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1)]}
+    assert len(draws) == 4
+    assert step_rng(0, "a", 0).integers(1 << 62) == step_rng(0, "a", 0).integers(1 << 62)
+
+
+def test_rate_is_constant_then_falls_to_zero():
+    schedule = ConstantThenLinear(4e-4, 100)
+    np.testing.assert_allclose([schedule(s) for s in (0, 50, 75, 100)], [4e-4, 4e-4, 2e-4, 0], atol=1e-10)
