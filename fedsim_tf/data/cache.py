@@ -1,0 +1,124 @@
+"""Prepared cases kept on disk, so that a run that starts again does not read every CT again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from fedsim_tf.data.preprocess import WINDOW_HU, PreparedCase, prepare
+from fedsim_tf.files import replaced
+from fedsim_tf.volume import Case, Geometry
+
+# Raise when preparation changes: files of another format are never looked at.
+FORMAT = 1
+
+
+class CaseSource(Protocol):
+    """Where cases come from: a `Cohort`, or anything else that can load its cases one at a time."""
+
+    @property
+    def name(self) -> str:
+        """Of the data set or site."""
+
+    def load(self, identity: str) -> Case:
+        """One case."""
+
+    def fingerprint(self, identity: str) -> str:
+        """Text that changes when the case does."""
+
+
+def prepare_cohort(
+    cohort: CaseSource,
+    identities: Sequence[str],
+    size: int,
+    *,
+    window_hu: tuple[float, float] = WINDOW_HU,
+    cache_dir: str | os.PathLike | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> list[PreparedCase]:
+    """Loads and prepares cases, in the order of `identities`.
+
+    Args:
+      cohort: the source.
+      identities: of the cases wanted.
+      size: voxels along each edge of the cubes.
+      window_hu: CT values that become -1 and 1.
+      cache_dir: folder in which prepared cases are kept; a damaged file there is made again. None keeps nothing.
+      progress: called after each case with the number done, the number wanted and the identity.
+
+    Raises:
+      InputError: see `Cohort.load` and `prepare`.
+    """
+    prepared = []
+    for identity in identities:
+        prepared.append(_prepared(cohort, identity, size, window_hu, cache_dir))
+        if progress is not None:
+            progress(len(prepared), len(identities), identity)
+    return prepared
+
+
+def _prepared(
+    cohort: CaseSource, identity: str, size: int, window_hu: tuple[float, float], cache_dir: str | os.PathLike | None
+) -> PreparedCase:
+    if cache_dir is None:
+        return prepare(cohort.load(identity), size, window_hu=window_hu)
+    key = json.dumps([FORMAT, cohort.name, identity, cohort.fingerprint(identity), size, list(window_hu)])
+    path = pathlib.Path(cache_dir) / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+    cached = read_prepared(path, size)
+    if cached is None:
+        cached = prepare(cohort.load(identity), size, window_hu=window_hu)
+        write_prepared(cached, path)
+    return cached
+
+
+def write_prepared(case: PreparedCase, path: str | os.PathLike) -> None:
+    """Writes a prepared case as .npz, atomically."""
+    arrays = {"image": case.image} if case.label is None else {"image": case.image, "label": case.label}
+    with replaced(path) as temporary, temporary.open("wb") as stream:
+        np.savez(
+            stream,
+            identity=np.array(case.identity),
+            geometry=_packed(case.geometry),
+            original=_packed(case.original),
+            original_shape=np.array(case.original_shape),
+            window_hu=np.array(case.window_hu),
+            **arrays,
+        )
+
+
+def read_prepared(path: str | os.PathLike, size: int) -> PreparedCase | None:
+    """Reads a prepared case; None if the file is not there, damaged (zip keeps checksums) or of another size."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            z, y, x = (int(n) for n in stored["original_shape"])
+            low, high = (float(value) for value in stored["window_hu"])
+            case = PreparedCase(
+                identity=str(stored["identity"]),
+                image=stored["image"],
+                label=stored.get("label"),
+                geometry=_unpacked(stored["geometry"]),
+                original=_unpacked(stored["original"]),
+                original_shape=(z, y, x),
+                window_hu=(low, high),
+            )
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+    arrays = [case.image] if case.label is None else [case.image, case.label]
+    return case if all(array.shape == (size, size, size) for array in arrays) else None
+
+
+def _packed(geometry: Geometry) -> np.ndarray:
+    return np.array([*geometry.spacing_mm, *geometry.origin_mm, *geometry.direction])
+
+
+def _unpacked(numbers: np.ndarray) -> Geometry:
+    values = tuple(numbers.tolist())
+    return Geometry(values[:3], values[3:6], values[6:15])

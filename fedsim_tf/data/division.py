@@ -1,0 +1,102 @@
+"""The division of CHD68 into the paper's two sites, from a CSV file that its reader may edit."""
+
+from __future__ import annotations
+
+import csv
+import importlib.resources
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from fedsim_tf.errors import InputError
+
+SITES = ("ct34lc", "ct34mc")
+KEYS = ("id", "position")
+SHIPPED = "chd68_division.csv"
+
+
+class Division(NamedTuple):
+    """Site by patient number, or by position among the ascending patient numbers, counted from 1."""
+
+    subject: str
+    key: str
+    sites: dict[int, str]
+
+    def members(self, numbers: Sequence[int], site: str) -> list[int]:
+        """The patient numbers of one site.
+
+        Args:
+          numbers: of all the patients found.
+          site: "ct34lc" or "ct34mc".
+
+        Raises:
+          InputError: a division by position, and not as many patients as it has positions; a division by number,
+            and patients of this site that were not found.
+        """
+        ordered = sorted(numbers)
+        if self.key == "id":
+            return self._members_by_number(ordered, site)
+        if len(ordered) != len(self.sites):
+            raise InputError(
+                self.subject,
+                found=f"{len(ordered)} patients for a division by position",
+                expected=f"all {len(self.sites)} patients of CHD68, or a division of your own with columns id,site",
+            )
+        return [number for position, number in enumerate(ordered, 1) if self.sites[position] == site]
+
+    def _members_by_number(self, found: list[int], site: str) -> list[int]:
+        wanted = sorted(number for number, where in self.sites.items() if where == site)
+        missing = [number for number in wanted if number not in set(found)]
+        if missing:
+            names = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
+            raise InputError(self.subject, found=f"no files for {names}", expected=f"files of every patient of {site}")
+        return wanted
+
+
+def read_division(path: str | os.PathLike | None = None) -> Division:
+    """Reads a division; None reads the one that ships with the project.
+
+    The file is CSV with the header `id,site` or `position,site`; lines that begin with # are comments.
+
+    Raises:
+      InputError: no such file, a bad header, or a bad row, an unknown site or a repeated patient with its line number.
+    """
+    if path is None:
+        return parse_division(importlib.resources.files("fedsim_tf.data").joinpath(SHIPPED).read_text("utf-8"), SHIPPED)
+    try:
+        text = pathlib.Path(path).read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            path, found=f"an unreadable file ({error.__class__.__name__})", expected="a CSV file"
+        ) from None
+    return parse_division(text, str(path))
+
+
+def parse_division(text: str, subject: str) -> Division:
+    """The division written in `text`; see `read_division`."""
+    rows = [
+        (number, [cell.strip() for cell in next(csv.reader([line]))])
+        for number, line in enumerate(text.splitlines(), 1)
+        if line.strip() and not line.lstrip().startswith("#")
+    ]
+    if not rows or rows[0][1] not in [[key, "site"] for key in KEYS]:
+        found = ",".join(rows[0][1]) if rows else "no rows"
+        raise InputError(subject, found=found, expected="the header id,site or position,site")
+    key = rows[0][1][0]
+    sites: dict[int, str] = {}
+    for number, cells in rows[1:]:
+        _add(sites, cells, key, where=f"{subject}, line {number}")
+    if key == "position" and sorted(sites) != list(range(1, len(sites) + 1)):
+        raise InputError(subject, found="positions with gaps", expected=f"1 to {len(sites)}")
+    return Division(subject, key, sites)
+
+
+def _add(sites: dict[int, str], cells: list[str], key: str, *, where: str) -> None:
+    if len(cells) != 2 or not (cells[0].isascii() and cells[0].isdigit()):
+        raise InputError(where, found=repr(",".join(cells)), expected=f"a whole number and a site: {key},site")
+    if cells[1] not in SITES:
+        raise InputError(where, found=f"site {cells[1]!r}", expected=f"one of {', '.join(SITES)}")
+    if int(cells[0]) in sites:
+        raise InputError(where, found=f"{key} {cells[0]} a second time", expected=f"every {key} once")
+    sites[int(cells[0])] = cells[1]

@@ -1,0 +1,95 @@
+"""NIfTI in and out, in the LPS frame."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from fedsim_tf.data.images import image_from, volume_from
+from fedsim_tf.data.integrity import EXPECTED, check_whole
+from fedsim_tf.errors import InputError
+from fedsim_tf.files import replaced
+from fedsim_tf.volume import Volume
+
+SUFFIXES = (".nii", ".nii.gz")
+
+
+def read_volume(path: str | os.PathLike, *, dtype: npt.DTypeLike | None = None) -> Volume:
+    """Reads a NIfTI file.
+
+    Args:
+      path: a .nii or .nii.gz file.
+      dtype: of the array; None keeps the file's own.
+
+    Raises:
+      InputError: no such file, truncated or damaged, not three-dimensional, or values that an integer `dtype`
+        cannot hold.
+    """
+    path = pathlib.Path(path)
+    _check_suffix(path)
+    check_whole(path)
+    volume = volume_from(_read_image(path))
+    return volume if dtype is None else volume.with_array(_converted(volume.array, np.dtype(dtype), path))
+
+
+def write_volume(volume: Volume, path: str | os.PathLike) -> None:
+    """Writes a NIfTI file, compressed if its name ends in .gz. The file is either whole or not there.
+
+    Boolean arrays become uint8 and half-precision floats float32, which NIfTI can hold. NIfTI keeps origin, spacing
+    and direction in single precision.
+
+    Raises:
+      InputError: another suffix, or a file that cannot be written.
+    """
+    path = pathlib.Path(path)
+    _check_suffix(path)
+    stored = {np.dtype(bool): np.uint8, np.dtype(np.float16): np.float32}.get(volume.array.dtype)
+    array = np.ascontiguousarray(volume.array if stored is None else volume.array.astype(stored))
+    try:
+        with replaced(path) as temporary:
+            sitk.WriteImage(image_from(volume.with_array(array)), str(temporary), useCompression=path.suffix == ".gz")
+    except RuntimeError as error:
+        raise InputError(path, found=f"a failed write ({_reason(error)})", expected="a writable place") from error
+
+
+def _check_suffix(path: pathlib.Path) -> None:
+    if not path.name.endswith(SUFFIXES):
+        raise InputError(path, found=f"a name ending in {path.suffix!r}", expected=f"one in {' or '.join(SUFFIXES)}")
+
+
+def _read_image(path: pathlib.Path) -> sitk.Image:
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("NiftiImageIO")
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        if reader.GetDimension() != 3:
+            size = " x ".join(map(str, reader.GetSize()))
+            raise InputError(path, found=f"{reader.GetDimension()} dimensions ({size})", expected="three dimensions")
+        if reader.GetNumberOfComponents() != 1:
+            raise InputError(path, found=f"{reader.GetNumberOfComponents()} values a voxel", expected="one")
+        return reader.Execute()
+    except RuntimeError as error:
+        raise InputError(path, found=f"an unreadable image ({_reason(error)})", expected=EXPECTED) from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """The last line of ITK's message: the ones before it are about ITK's own source files."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"
+
+
+def _converted(array: np.ndarray, dtype: np.dtype, path: pathlib.Path) -> np.ndarray:
+    if dtype == array.dtype:
+        return array
+    with np.errstate(invalid="ignore"):
+        converted = array.astype(dtype)
+    if dtype.kind in "iu" and not np.array_equal(converted, array):
+        raise InputError(
+            path, found=f"{array.dtype} values outside of {dtype}", expected=f"values that {dtype} can hold"
+        )
+    return converted

@@ -1,0 +1,167 @@
+"""From a CT to the cube that the networks see, and back on to the CT's own grid."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import SimpleITK as sitk
+
+from fedsim_tf.data.images import geometry_of, image_from
+from fedsim_tf.errors import InputError
+from fedsim_tf.volume import Case, Geometry, Volume
+
+WINDOW_HU = (-1000.0, 1000.0)
+_FRAME = "LPS"
+# Where voxels grow by an even factor every new centre lies on a border between old voxels, and rounding noise would
+# pick a side voxel by voxel and leave dents in a surface; a nudge towards the first voxel picks the same side always.
+_NUDGE_VOXELS = 1e-3
+_FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PreparedCase:
+    """A case on a cube of n x n x n voxels that spans its whole field of view.
+
+    Attributes:
+      identity: of the patient.
+      image: (n, n, n) float32, the HU window as -1 to 1.
+      label: (n, n, n) uint8 region ids, or None.
+      geometry: of the cube; its axes are the CT's own, turned to the closest of left, back and head.
+      original: geometry of the CT.
+      original_shape: (z, y, x) of the CT.
+      window_hu: CT values that became -1 and 1.
+    """
+
+    identity: str
+    image: np.ndarray
+    label: np.ndarray | None
+    geometry: Geometry
+    original: Geometry
+    original_shape: tuple[int, int, int]
+    window_hu: tuple[float, float] = WINDOW_HU
+
+    @property
+    def field_of_view_mm(self) -> tuple[float, float, float]:
+        """Edge lengths along the cube's (x, y, z) axes, voxel borders included."""
+        return Volume(self.image, self.geometry).field_of_view_mm
+
+
+def prepare(case: Case, size: int, *, window_hu: tuple[float, float] = WINDOW_HU) -> PreparedCase:
+    """Brings the whole field of view to a cube.
+
+    Axes are permuted and flipped, never rotated, to the closest LPS order. The cube's outer voxel borders are those
+    of the CT, so its spacing is the field of view over `size`, along oblique axes too. The CT is clipped to the
+    window first, as padding values such as -3024 are no attenuation and must not bleed into their neighbours; then it
+    is interpolated linearly, after a Gaussian where voxels grow. Labels are taken from the nearest voxel.
+
+    Args:
+      case: CT in HU and, where annotated, region ids.
+      size: voxels along each edge.
+      window_hu: CT values that become -1 and 1.
+
+    Raises:
+      InputError: a size below one or an empty window.
+    """
+    if size < 1:
+        raise InputError("size", found=size, expected="at least 1")
+    unit = case.image.with_array(unit_from_hu(case.image.array, window_hu))
+    image = _cube(unit, size, nearest=False)
+    label = None if case.label is None else _cube(case.label, size, nearest=True)
+    z, y, x = case.image.array.shape
+    return PreparedCase(
+        identity=case.identity,
+        image=np.clip(sitk.GetArrayFromImage(image), -1.0, 1.0),
+        label=None if label is None else sitk.GetArrayFromImage(label).astype(np.uint8),
+        geometry=geometry_of(image),
+        original=case.image.geometry,
+        original_shape=(z, y, x),
+        window_hu=window_hu,
+    )
+
+
+def restore(array: np.ndarray, prepared: PreparedCase, *, nearest: bool) -> Volume:
+    """Brings an array from a prepared case's cube to where that case's CT lies.
+
+    Args:
+      array: (n, n, n), such as a predicted label or probability.
+      prepared: the case whose cube it is.
+      nearest: take the nearest voxel (labels) instead of interpolating linearly (CT, probabilities).
+
+    Returns:
+      A volume with exactly the CT's shape and geometry; labels keep their type, others become float32.
+
+    Raises:
+      InputError: an array that is not of the cube's shape.
+    """
+    if array.shape != prepared.image.shape:
+        raise InputError("array", found=f"shape {array.shape}", expected=f"the cube's, {prepared.image.shape}")
+    source = Volume(array if nearest else array.astype(np.float32), prepared.geometry)
+    z, y, x = prepared.original_shape
+    grid = sitk.Image([x, y, z], sitk.sitkUInt8)
+    grid.SetSpacing(prepared.original.spacing_mm)
+    grid.SetOrigin(prepared.original.origin_mm)
+    grid.SetDirection(prepared.original.direction)
+    axes = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(prepared.original.direction)
+    oriented = sitk.DICOMOrient(grid, _FRAME)
+    restored = _resampled(image_from(source), oriented.GetSize(), nearest=nearest)
+    return Volume(sitk.GetArrayFromImage(sitk.DICOMOrient(restored, axes)), prepared.original)
+
+
+def unit_from_hu(hu: np.ndarray, window_hu: tuple[float, float] = WINDOW_HU) -> np.ndarray:
+    """CT values to float32, the window as -1 to 1, clipped there."""
+    low, high = window_hu
+    if not low < high:
+        raise InputError("window_hu", found=window_hu, expected="two values in ascending order")
+    scaled = (np.asarray(hu, np.float32) - np.float32(low)) / np.float32((high - low) / 2.0) - np.float32(1.0)
+    return np.clip(scaled, -1.0, 1.0)
+
+
+def hu_from_unit(unit: np.ndarray, window_hu: tuple[float, float] = WINDOW_HU) -> np.ndarray:
+    """The inverse of `unit_from_hu` inside the window: -1 to 1 to CT values, float32."""
+    low, high = window_hu
+    return (np.asarray(unit, np.float32) + np.float32(1.0)) * np.float32((high - low) / 2.0) + np.float32(low)
+
+
+def _cube(volume: Volume, size: int, *, nearest: bool) -> sitk.Image:
+    return _resampled(sitk.DICOMOrient(image_from(volume), _FRAME), (size, size, size), nearest=nearest)
+
+
+def _resampled(image: sitk.Image, size: tuple[int, ...], *, nearest: bool) -> sitk.Image:
+    """Divides the image's field of view into another number of voxels (x, y, z), along the same axes."""
+    if tuple(size) == image.GetSize():
+        return image
+    old_mm = np.array(image.GetSpacing())
+    new_mm = old_mm * image.GetSize() / np.array(size)
+    if not nearest:
+        image = _smoothed(image, old_mm, new_mm)
+    axes = np.array(image.GetDirection()).reshape(3, 3)
+    # Voxel centres, not borders, are what an origin names: half a voxel inwards from the common border.
+    inwards_mm = (new_mm - old_mm) / 2.0 - (_NUDGE_VOXELS * np.minimum(old_mm, new_mm) if nearest else 0.0)
+    origin_mm = np.array(image.GetOrigin()) + axes @ inwards_mm
+    return sitk.Resample(
+        image,
+        [int(n) for n in size],
+        sitk.Transform(),
+        sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear,
+        origin_mm.tolist(),
+        new_mm.tolist(),
+        image.GetDirection(),
+        0.0,
+        image.GetPixelID(),
+        True,  # voxels at the border extend outwards: no default value can enter
+    )
+
+
+def _smoothed(image: sitk.Image, old_mm: np.ndarray, new_mm: np.ndarray) -> sitk.Image:
+    """Removes detail that larger voxels cannot hold.
+
+    Linear interpolation looks at two voxels along each axis and would sample the noise and edges of a much finer
+    image as they happen to lie. The Gaussian takes a point spread of one old voxel to one of one new voxel, full
+    width at half maximum (Cardoso et al., Scale factor point spread function matching, MICCAI 2015).
+    """
+    variance_mm2 = np.maximum(new_mm**2 - old_mm**2, 0.0) / _FWHM_PER_SIGMA**2
+    if not variance_mm2.any():
+        return image
+    return sitk.DiscreteGaussian(image, variance_mm2.tolist(), maximumKernelWidth=256, maximumError=1e-3)

@@ -1,0 +1,220 @@
+import os
+
+import numpy as np
+import pytest
+
+from fedsim_tf.data import LAYOUTS, find_cohort
+from tests.data.files_for_tests import SHAPE, chd68, ct, labels, mmwhs, refused, truncate, write
+
+CHD_NUMBERS = [1001, 1002, 1040, 1101]
+
+
+def division(tmp_path, text="id,site\n1001,ct34lc\n1040,ct34lc\n1002,ct34mc\n"):
+    path = tmp_path / "division.csv"
+    path.write_text(text)
+    return path
+
+
+def totalsegmentator(root, identity, *, heart=slice(2, 4), suffix=".nii.gz"):
+    write(root / identity / f"ct{suffix}", ct())
+    for region, structure in enumerate(LAYOUTS["totalsegmentator"].structures):
+        mask = np.zeros(SHAPE, np.uint8)
+        mask[heart, 3, region] = 1
+        write(root / identity / "segmentations" / f"{structure}{suffix}", mask)
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[heart, 2:5, 3] = 1
+    write(root / identity / "segmentations" / f"heart_myocardium{suffix}", mask)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_mmwhs(tmp_path, suffix):
+    mmwhs(tmp_path / "ct_train", 2, suffix=suffix, values=(500, 600, 420, 550, 205, 820, 850, 421))
+    (tmp_path / "ct_train" / f"._ct_train_1001_image{suffix}").write_bytes(b"macOS")
+    write(tmp_path / "ct_test" / "ct_test_2001_image.nii.gz", ct())
+    cohort = find_cohort("ct20", tmp_path)
+    assert cohort.name == "ct20"
+    assert cohort.identities == cohort.annotated == ("ct_train_1001", "ct_train_1002")
+    case = cohort.load("ct_train_1002")
+    np.testing.assert_array_equal(case.image.array, ct(1002))
+    assert case.image.array.dtype == np.float32
+    assert case.label.array.dtype == np.uint8
+    np.testing.assert_array_equal(case.label.array.ravel()[10:18], [1, 2, 3, 4, 5, 6, 7, 3])
+    assert case.label.geometry == case.image.geometry
+
+
+def test_mmwhs_mirror_with_folders_of_its_own_and_region_ids(tmp_path):
+    mmwhs(tmp_path / "all", 1, values=range(1, 8))
+    for kind in ("image", "label"):
+        (tmp_path / f"{kind}s").mkdir()
+        (tmp_path / "all" / f"ct_train_1001_{kind}.nii.gz").rename(
+            tmp_path / f"{kind}s" / f"ct_train_1001_{kind}.nii.gz"
+        )
+    label = find_cohort("ct20", tmp_path).load("ct_train_1001").label.array
+    np.testing.assert_array_equal(label.ravel()[10:17], range(1, 8))
+
+
+def test_chd68_is_divided_by_number_and_airways_are_background(tmp_path):
+    chd68(tmp_path, CHD_NUMBERS, values=(1, 14, 7))
+    mmwhs(tmp_path, 1)
+    path = division(tmp_path)
+    lc, mc = (find_cohort(name, tmp_path, division=path) for name in ("ct34lc", "ct34mc"))
+    assert lc.identities == ("ct_1001", "ct_1040")
+    assert mc.identities == ("ct_1002",)
+    np.testing.assert_array_equal(lc.load("ct_1040").label.array.ravel()[10:13], [1, 0, 7])
+
+
+def test_the_shipped_division_halves_all_68_patients(tmp_path):
+    numbers = [*range(1001, 1060), *range(1100, 1109)]
+    for number in numbers:
+        for kind in ("image", "label"):
+            (tmp_path / f"ct_{number}_{kind}.nii.gz").touch()
+    lc, mc = (find_cohort(name, tmp_path).identities for name in ("ct34lc", "ct34mc"))
+    assert lc == tuple(f"ct_{number}" for number in numbers[:34])
+    assert mc == tuple(f"ct_{number}" for number in numbers[34:])
+
+
+def test_the_shipped_division_refuses_a_part_of_the_patients(tmp_path):
+    chd68(tmp_path, CHD_NUMBERS)
+    refused(lambda: find_cohort("ct34lc", tmp_path), "found 4 patients", "all 68 patients", "id,site")
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_totalsegmentator_merges_masks_and_keeps_whole_hearts(tmp_path, suffix):
+    totalsegmentator(tmp_path / "data", "s0001", suffix=suffix)
+    totalsegmentator(tmp_path / "data", "s0002", heart=slice(0, 2), suffix=suffix)  # cut off at the foot end
+    totalsegmentator(tmp_path / "data", "s0003", heart=slice(0, 0), suffix=suffix)
+    cohort = find_cohort("totalsegmentator", tmp_path)
+    assert cohort.identities == ("s0001",)
+    label = cohort.load("s0001").label.array
+    np.testing.assert_array_equal(label[2, 3, :7], [1, 2, 3, 5, 0, 6, 7])
+    assert np.count_nonzero(label == 5) == 6
+
+
+def test_totalsegmentator_without_any_whole_heart_is_refused(tmp_path):
+    totalsegmentator(tmp_path, "s0001", heart=slice(0, 2))
+    totalsegmentator(tmp_path, "s0002", heart=slice(0, 0))
+    refused(lambda: find_cohort("totalsegmentator", tmp_path), tmp_path, "no whole heart in 2 CTs")
+
+
+def test_totalsegmentator_names_a_mask_that_is_not_there(tmp_path):
+    totalsegmentator(tmp_path, "s0001")
+    (tmp_path / "s0001" / "segmentations" / "aorta.nii.gz").unlink()
+    refused(lambda: find_cohort("totalsegmentator", tmp_path), "no mask aorta", "segmentations/aorta.nii.gz")
+
+
+def test_nifti_folders_with_a_case_that_is_not_annotated(tmp_path):
+    write(tmp_path / "a" / "images" / "p1.nii.gz", ct(1))
+    write(tmp_path / "a" / "labels" / "p1.nii", labels(255, 255))
+    write(tmp_path / "b" / "images" / "p2.nii", ct(2))
+    write(tmp_path / "p3.nii", ct(3))
+    cohort = find_cohort("nifti", tmp_path)
+    assert cohort.identities == ("p1", "p2")
+    assert cohort.annotated == ("p1",)
+    assert cohort.load("p1").label.array.sum() == 2
+    assert cohort.load("p2").label is None
+
+
+def test_a_label_without_an_image_is_refused(tmp_path):
+    write(tmp_path / "images" / "p1.nii.gz", ct())
+    path = write(tmp_path / "labels" / "p2.nii.gz", labels(1))
+    refused(lambda: find_cohort("nifti", tmp_path), path, "a label without an image", "images/p2.nii.gz")
+
+
+def test_linked_folders_are_followed_and_loops_end(tmp_path):
+    mmwhs(tmp_path / "disk", 1)
+    (tmp_path / "root").mkdir()
+    os.symlink(tmp_path / "disk", tmp_path / "root" / "ct20")
+    os.symlink(tmp_path / "disk", tmp_path / "disk" / "back")
+    assert find_cohort("ct20", tmp_path / "root").identities == ("ct_train_1001",)
+
+
+def test_a_patient_twice_names_both_files(tmp_path):
+    mmwhs(tmp_path / "a", 1)
+    mmwhs(tmp_path / "b", 1)
+    first, second = (tmp_path / folder / "ct_train_1001_image.nii.gz" for folder in "ab")
+    refused(lambda: find_cohort("ct20", tmp_path), first, second, "a second time")
+    first, second = (write(tmp_path / "n" / "images" / f"p1{suffix}", ct()) for suffix in (".nii", ".nii.gz"))
+    refused(lambda: find_cohort("nifti", tmp_path / "n"), f"after {first};", f"{second}: found p1")
+
+
+@pytest.mark.parametrize(
+    ("name", "looked_for", "source"),
+    [
+        ("ct20", "ct_train_<number>_image.nii.gz", "MM-WHS"),
+        ("ct34lc", "ct_<number>_image.nii.gz", "CHD68"),
+        ("ct34mc", "ct_<number>_image.nii.gz", "kaggle.com"),
+        ("totalsegmentator", "s0000/ct.nii.gz", "zenodo.org"),
+        ("nifti", "images/<name>.nii.gz", "NIfTI"),
+    ],
+)
+def test_a_missing_data_set_says_what_where_and_how(tmp_path, name, looked_for, source):
+    refused(lambda: find_cohort(name, tmp_path), f"data set {name}", looked_for, f"below {tmp_path}", source)
+    refused(lambda: find_cohort(name, tmp_path / "none"), "no such folder", source)
+
+
+def test_unknown_names_and_identities_are_refused(tmp_path):
+    refused(lambda: find_cohort("ct21", tmp_path), "'ct21'", "ct20, ct34lc")
+    mmwhs(tmp_path, 1)
+    refused(lambda: find_cohort("ct20", tmp_path).load("ct_train_9"), "'ct_train_9'")
+
+
+def test_an_image_without_its_label_is_refused(tmp_path):
+    mmwhs(tmp_path, 2)
+    (tmp_path / "ct_train_1002_label.nii.gz").unlink()
+    image = tmp_path / "ct_train_1002_image.nii.gz"
+    refused(lambda: find_cohort("ct20", tmp_path), image, "ct_train_1002_label.nii.gz")
+
+
+def test_bad_images_are_refused_when_loaded(tmp_path):
+    mmwhs(tmp_path, 1)
+    load = lambda: find_cohort("ct20", tmp_path).load("ct_train_1001")  # noqa: E731
+    image = tmp_path / "ct_train_1001_image.nii.gz"
+    array = ct().astype(np.float32)
+    array[0, 0, :3] = [np.nan, np.inf, -np.inf]
+    write(image, array)
+    refused(load, image, "3 voxels that are NaN or infinite", "finite values")
+    write(image, np.full(SHAPE, -1000, np.int16))
+    refused(load, image, "the same value -1000 everywhere")
+    truncate(write(image, ct()))
+    refused(load, image, "truncated")
+
+
+def test_bad_labels_are_refused_when_loaded(tmp_path):
+    mmwhs(tmp_path, 1)
+    load = lambda: find_cohort("ct20", tmp_path).load("ct_train_1001")  # noqa: E731
+    label = tmp_path / "ct_train_1001_label.nii.gz"
+    write(label, labels(500)[:-1])
+    refused(load, label, "a label of 8 x 7 x 5 voxels", "8 x 7 x 6 voxels, as in ct_train_1001_image.nii.gz")
+    write(label, labels())
+    refused(load, label, "no voxel of any region", "an annotated heart")
+    write(label, labels(500, 77, 3000))
+    refused(load, label, "unknown label values 77, 3000")
+    write(label, labels(500, dtype=np.float32) + np.float32(0.5))
+    refused(load, label, "whole numbers")
+
+
+@pytest.mark.parametrize(
+    ("geometry", "apart"),
+    [({"origin": (0.0, 0.0, 0.2)}, "0.2 mm"), ({"spacing": (1.0, 1.0, 1.1)}, "0.5 mm")],
+)
+def test_labels_on_another_grid_are_refused(tmp_path, geometry, apart):
+    mmwhs(tmp_path, 1)
+    label = write(tmp_path / "ct_train_1001_label.nii.gz", labels(500), **geometry)
+    refused(lambda: find_cohort("ct20", tmp_path).load("ct_train_1001"), label, apart, "ct_train_1001_image.nii.gz")
+
+
+def test_rounding_in_a_label_header_is_allowed(tmp_path):
+    mmwhs(tmp_path, 1)
+    write(tmp_path / "ct_train_1001_label.nii.gz", labels(500), origin=(0.01, 0.0, 0.0))
+    case = find_cohort("ct20", tmp_path).load("ct_train_1001")
+    assert case.label.geometry == case.image.geometry
+
+
+def test_the_fingerprint_follows_the_files(tmp_path):
+    mmwhs(tmp_path, 2)
+    cohort = find_cohort("ct20", tmp_path)
+    before = [cohort.fingerprint(identity) for identity in cohort.identities]
+    os.utime(tmp_path / "ct_train_1001_label.nii.gz", ns=(1, 1))
+    after = [cohort.fingerprint(identity) for identity in cohort.identities]
+    assert after[0] != before[0]
+    assert after[1] == before[1]

@@ -1,0 +1,149 @@
+import gzip
+import struct
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from fedsim_tf.data import read_volume, write_volume
+from fedsim_tf.data.integrity import check_whole
+from fedsim_tf.volume import Geometry, Volume
+from tests.data.files_for_tests import ct, gzip_with_flipped_voxel, raw_nifti, refused, truncate, write
+
+TURN = np.array([[np.cos(0.3), -np.sin(0.3), 0.0], [np.sin(0.3), np.cos(0.3), 0.0], [0.0, 0.0, 1.0]])
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_geometry_is_lps_with_the_header_in_ras(tmp_path, suffix):
+    spacing, origin_ras = np.array([0.4, 0.5, 1.25]), np.array([10.0, -20.0, 30.0])
+    content = raw_nifti(ct(), np.column_stack([TURN * spacing, origin_ras]))
+    path = tmp_path / f"raw{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix == ".nii.gz" else content)
+    volume = read_volume(path)
+    np.testing.assert_array_equal(volume.array, ct())
+    np.testing.assert_allclose(volume.geometry.spacing_mm, spacing, rtol=1e-6)
+    to_lps = np.diag([-1.0, -1.0, 1.0])
+    np.testing.assert_allclose(volume.geometry.origin_mm, to_lps @ origin_ras, rtol=1e-6)
+    np.testing.assert_allclose(np.reshape(volume.geometry.direction, (3, 3)), to_lps @ TURN, atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+def test_what_is_written_is_what_simpleitk_reads(tmp_path, suffix, dtype):
+    geometry = Geometry((0.4, 0.5, 1.25), (1.0, -2.0, 3.0), tuple((TURN @ np.diag([1.0, -1.0, -1.0])).ravel()))
+    array = (ct() % 100).astype(dtype)
+    path = tmp_path / "new folder" / f"out{suffix}"
+    write_volume(Volume(array, geometry), path)
+    image = sitk.ReadImage(str(path))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), array)
+    np.testing.assert_allclose(image.GetSpacing(), geometry.spacing_mm, rtol=1e-6)
+    np.testing.assert_allclose(image.GetOrigin(), geometry.origin_mm, rtol=1e-6)
+    np.testing.assert_allclose(image.GetDirection(), geometry.direction, atol=1e-6)
+    assert (path.read_bytes()[:2] == b"\x1f\x8b") == (suffix == ".nii.gz")
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_masks_and_half_precision_are_stored_as_types_nifti_has(tmp_path):
+    geometry = Geometry((1.0, 1.0, 1.0))
+    write_volume(Volume(ct() > 0, geometry), tmp_path / "mask.nii.gz")
+    write_volume(Volume(ct().astype(np.float16), geometry), tmp_path / "half.nii.gz")
+    assert read_volume(tmp_path / "mask.nii.gz").array.dtype == np.uint8
+    np.testing.assert_array_equal(read_volume(tmp_path / "mask.nii.gz").array, ct() > 0)
+    assert read_volume(tmp_path / "half.nii.gz").array.dtype == np.float32
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
+    path = write(tmp_path / "out.nii.gz", ct())
+    before = path.read_bytes()
+
+    def fail(image, name, **_):
+        with open(name, "wb") as stream:
+            stream.write(b"half")
+        raise RuntimeError("ITK ERROR: one\n\ndisk full")
+
+    monkeypatch.setattr(sitk, "WriteImage", fail)
+    refused(lambda: write_volume(Volume(ct(), Geometry((1.0, 1.0, 1.0))), path), path, "disk full")
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_truncated_files_are_refused(tmp_path, suffix):
+    path = truncate(write(tmp_path / f"cut{suffix}", ct()))
+    refused(lambda: read_volume(path), path, "truncated", "a whole three-dimensional NIfTI")
+
+
+def test_a_stream_whole_but_for_its_voxels_is_refused(tmp_path):
+    path = write(tmp_path / "short.nii", ct())
+    path.with_name("short.nii.gz").write_bytes(gzip.compress(path.read_bytes()[:-2]))
+    refused(
+        lambda: read_volume(tmp_path / "short.nii.gz"),
+        "670 bytes of voxels where its header announces 672",
+    )
+
+
+def test_damage_that_only_the_checksum_knows_is_refused(tmp_path):
+    path = gzip_with_flipped_voxel(write(tmp_path / "flipped.nii.gz", ct()))
+    refused(lambda: read_volume(path), path, "damaged gzip stream")
+
+
+@pytest.mark.parametrize("name", ["page.nii", "page.nii.gz"])
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>" * 40])
+def test_files_that_are_not_images_are_refused(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    refused(lambda: read_volume(tmp_path / name), tmp_path / name, "expected a whole three-dimensional NIfTI")
+
+
+def test_gzipped_text_is_refused(tmp_path):
+    (tmp_path / "text.nii.gz").write_bytes(gzip.compress(b"not an image " * 100))
+    refused(lambda: read_volume(tmp_path / "text.nii.gz"), "no NIfTI header")
+
+
+def test_missing_files_and_other_suffixes_are_refused(tmp_path):
+    refused(lambda: read_volume(tmp_path / "none.nii.gz"), tmp_path / "none.nii.gz", "no such file")
+    refused(lambda: read_volume(tmp_path / "scan.mha"), "'.mha'", ".nii or .nii.gz")
+    refused(lambda: write_volume(Volume(ct(), Geometry((1.0, 1.0, 1.0))), tmp_path / "scan.nrrd"), "'.nrrd'")
+
+
+def test_four_dimensions_and_vectors_are_refused(tmp_path):
+    series = sitk.GetImageFromArray(np.zeros((3, 4, 5, 6), np.float32), isVector=False)
+    sitk.WriteImage(series, str(tmp_path / "4d.nii.gz"))
+    refused(lambda: read_volume(tmp_path / "4d.nii.gz"), "4 dimensions (6 x 5 x 4 x 3)", "three dimensions")
+    colour = sitk.GetImageFromArray(np.zeros((4, 5, 6, 3), np.float32), isVector=True)
+    sitk.WriteImage(colour, str(tmp_path / "rgb.nii.gz"))
+    refused(lambda: read_volume(tmp_path / "rgb.nii.gz"), tmp_path / "rgb.nii.gz", "3 values a voxel")
+
+
+def test_integers_are_never_wrapped(tmp_path):
+    path = write(tmp_path / "labels.nii.gz", np.full((2, 2, 2), 505, np.int16))
+    refused(lambda: read_volume(path, dtype=np.uint8), path, "int16 values outside of uint8")
+    assert read_volume(path, dtype=np.int32).array.dtype == np.int32
+    half = write(tmp_path / "half.nii.gz", np.full((2, 2, 2), 0.5, np.float32))
+    refused(lambda: read_volume(half, dtype=np.int16), half, "float32 values outside of int16")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_voxels_that_are_not_numbers_are_refused(tmp_path, dtype, suffix):
+    array = np.ones((5, 6, 7), dtype)
+    array[4, 5, 5:] = [np.nan, -np.inf]
+    path = write(tmp_path / f"nan{suffix}", array)
+    refused(lambda: read_volume(path), path, "2 voxels that are NaN or infinite")
+
+
+def test_both_byte_orders_and_versions_of_the_header_are_known(tmp_path):
+    array = np.zeros((5, 6, 7), "<i2")
+    little = bytearray(raw_nifti(array, np.eye(3, 4)))
+    big = bytearray(little)
+    for offset, n, size in [(0, 1, 4), (40, 8, 2), (70, 2, 2), (76, 8, 4), (108, 3, 4), (252, 2, 2), (280, 12, 4)]:
+        for start in range(offset, offset + n * size, size):
+            big[start : start + size] = big[start : start + size][::-1]
+    second = bytearray(544)
+    struct.pack_into("<i8s2h8q", second, 0, 540, b"n+2\0\r\n\x1a\n", 4, 16, 3, 7, 6, 5, 1, 1, 1, 1)
+    struct.pack_into("<q", second, 168, 544)
+    for name, content in {"big": big, "second": bytes(second) + array.tobytes()}.items():
+        path = tmp_path / f"{name}.nii"
+        path.write_bytes(content)
+        check_whole(path)
+        path.write_bytes(content[:-1])
+        refused(lambda path=path: check_whole(path), "419 bytes of voxels where its header announces 420")

@@ -1,0 +1,105 @@
+import collections
+import hashlib
+import random
+
+import pytest
+
+from fedsim_tf.data import SplitSizes, split, split_sizes
+from tests.data.files_for_tests import refused
+
+CT20 = [f"ct_train_{number}" for number in range(1001, 1021)]
+CT34 = [f"ct_{number}" for number in range(1001, 1035)]
+# Fold 1 of seed 0, put in order with coreutils (printf 0:ct_train_1001 | sha256sum), not with Python.
+GOLDEN_TEST = ("ct_train_1012", "ct_train_1003", "ct_train_1018", "ct_train_1006")
+GOLDEN_VALIDATION = ("ct_train_1014", "ct_train_1016", "ct_train_1010", "ct_train_1002")
+COHORTS = {"ct20": CT20, "ct34lc": CT34, "ct34mc": CT34, "nifti": [f"p{n}" for n in range(23)]}
+
+
+@pytest.mark.parametrize("name", COHORTS)
+@pytest.mark.parametrize("seed", [0, 7])
+def test_parts_have_their_sizes_are_disjoint_and_cover_everyone(name, seed):
+    identities = COHORTS[name]
+    sizes = split_sizes(name, len(identities))
+    tested = collections.Counter()
+    for fold in range(5):
+        parts = split(identities, sizes, fold=fold, seed=seed)
+        assert (len(parts.train), len(parts.validation), len(parts.test)) == sizes
+        everyone = parts.train + parts.validation + parts.test
+        assert sorted(everyone) == sorted(identities)
+        tested.update(parts.test)
+    assert set(tested) == set(identities)
+    assert sum(tested.values()) == 5 * sizes.test
+    assert max(tested.values()) - 1 <= sizes.test * 5 - len(identities)
+
+
+def test_sizes_are_the_papers():
+    assert split_sizes("ct20", 20) == (12, 4, 4)
+    assert split_sizes("ct34lc", 34) == split_sizes("ct34mc", 34) == (20, 7, 7)
+
+
+@pytest.mark.parametrize(("n", "expected"), [(3, (1, 1, 1)), (5, (3, 1, 1)), (10, (6, 2, 2)), (23, (14, 4, 5))])
+def test_other_cohorts_are_divided_in_proportion(n, expected):
+    assert split_sizes("nifti", n) == expected
+
+
+def test_one_of_34_is_tested_twice():
+    tested = collections.Counter(
+        identity for fold in range(5) for identity in split(CT34, SplitSizes(20, 7, 7), fold=fold, seed=0).test
+    )
+    assert sorted(tested.values()) == [1] * 33 + [2]
+
+
+def test_order_is_that_of_the_hashes():
+    ordered = sorted(CT20, key=lambda identity: hashlib.sha256(f"3:{identity}".encode()).hexdigest())
+    parts = split(CT20, SplitSizes(12, 4, 4), fold=0, seed=3)
+    assert parts.test + parts.validation + parts.train == tuple(ordered)
+
+
+def test_golden_split():
+    parts = split(CT20, SplitSizes(12, 4, 4), fold=1, seed=0)
+    assert parts.test == GOLDEN_TEST
+    assert parts.validation == GOLDEN_VALIDATION
+
+
+def test_order_of_files_does_not_matter_and_the_seed_does():
+    shuffled = random.Random(1).sample(CT34, 34)
+    sizes = SplitSizes(20, 7, 7)
+    assert split(shuffled, sizes, fold=2, seed=0) == split(CT34, sizes, fold=2, seed=0)
+    assert split(CT34, sizes, fold=2, seed=1) != split(CT34, sizes, fold=2, seed=0)
+
+
+def test_fewer_labels_are_a_part_of_more():
+    parts = split(CT20, SplitSizes(12, 4, 4), fold=4, seed=0)
+    four, eight = parts.with_labels(4), parts.with_labels(8)
+    assert set(four.labelled) < set(eight.labelled)
+    for chosen, n in ((four, 4), (eight, 8)):
+        assert len(chosen.labelled) == n
+        assert sorted(chosen.labelled + chosen.unlabelled) == sorted(parts.train)
+    assert parts.with_labels(12).unlabelled == ()
+    refused(lambda: parts.with_labels(13), "n_labelled", "found 13", "1 to 12")
+    refused(lambda: parts.with_labels(0), "n_labelled")
+
+
+def test_cases_that_are_not_annotated_only_train_without_labels():
+    sizes = SplitSizes(12, 4, 4)
+    parts = split([*CT20, "x1", "x2"], sizes, fold=0, seed=0, annotated=CT20)
+    assert parts[:3] == split(CT20, sizes, fold=0, seed=0)[:3]
+    assert sorted(parts.unannotated) == ["x1", "x2"]
+    assert set(parts.with_labels(4).unlabelled) >= {"x1", "x2"}
+    assert len(parts.with_labels(4).unlabelled) == 10
+
+
+def test_surplus_cases_are_in_no_part():
+    parts = split(CT34, SplitSizes(12, 4, 4), fold=0, seed=0)
+    assert len(set(parts.train + parts.validation + parts.test)) == 20
+    assert parts.unannotated == ()
+
+
+def test_bad_input_is_refused():
+    sizes = SplitSizes(12, 4, 4)
+    refused(lambda: split(CT20[:19], sizes, fold=0, seed=0), "found 19", "at least 20")
+    refused(lambda: split(CT20, sizes, fold=0, seed=0, annotated=CT20[:5]), "found 5 annotated")
+    refused(lambda: split([*CT20, CT20[3]], sizes, fold=0, seed=0), CT20[3], "more than once")
+    refused(lambda: split(CT20, sizes, fold=5, seed=0), "fold", "found 5", "0 to 4")
+    refused(lambda: split(CT20, SplitSizes(12, 0, 4), fold=0, seed=0), "at least one patient")
+    refused(lambda: split_sizes("nifti", 2), "found 2", "at least 3")
