@@ -1,0 +1,56 @@
+"""Cone-beam geometries matched to a grid."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from pyronn.ct_reconstruction.geometry.geometry_cone_3d import GeometryCone3D
+from pyronn.ct_reconstruction.helpers.trajectories.circular_trajectory import circular_trajectory_3d
+
+from fedsim_tf.errors import InputError
+
+SOURCE_RADII = 4.0  # the source circles at four times the field of view's radius, as in a clinical scanner
+MAGNIFICATION = 1.5
+PIXELS_PER_VOXEL = 2  # along each edge: 32^2 detectors for 16^3 voxels, 256^2 for 128^3
+
+
+def default_views(shape: tuple[int, int, int]) -> int:
+    """60 views up to 42 voxels across, then in proportion: 180 at 128."""
+    return max(60, math.ceil(max(shape[1:]) * 180 / 128))
+
+
+def cone_beam_geometry(
+    shape: tuple[int, int, int], spacing_mm: tuple[float, float, float], *, n_views: int | None = None
+) -> GeometryCone3D:
+    """A full circle about z around a grid that is centred on the axis; every view sees the whole grid.
+
+    Args:
+      shape: voxels (z, y, x).
+      spacing_mm: voxel size (x, y, z).
+      n_views: views on the circle; by default matched to the grid.
+
+    Raises:
+      InputError: a shape or spacing that is not positive, or fewer than one view.
+    """
+    n_views = default_views(shape) if n_views is None else n_views
+    if len(shape) != 3 or min(shape) < 1:
+        raise InputError("shape", found=shape, expected="three positive numbers of voxels")
+    if len(spacing_mm) != 3 or not all(math.isfinite(s) and s > 0 for s in spacing_mm):
+        raise InputError("spacing_mm", found=spacing_mm, expected="three positive lengths in mm")
+    if n_views < 1:
+        raise InputError("n_views", found=n_views, expected="at least 1")
+    half = [n * s / 2 for n, s in zip(shape[::-1], spacing_mm, strict=True)]  # x, y, z
+    radius = math.hypot(half[0], half[1])
+    source = SOURCE_RADII * max(radius, half[2])
+    detector = MAGNIFICATION * source
+    rows, columns = PIXELS_PER_VOXEL * shape[0], PIXELS_PER_VOXEL * max(shape[1:])
+    half_width = detector * radius / math.sqrt(source**2 - radius**2)  # the ray that touches the circle
+    half_height = detector * half[2] / (source - radius)  # the corner closest to the source
+    # One pixel to spare at each border, so that interpolation there never meets the detector's end.
+    pixel = [2 * half_height / max(rows - 2, 1), 2 * half_width / max(columns - 2, 1)]
+    geometry = GeometryCone3D(
+        list(shape), list(spacing_mm[::-1]), [rows, columns], pixel, n_views, 2 * np.pi, detector, source
+    )
+    geometry.set_trajectory(circular_trajectory_3d(geometry))
+    return geometry
