@@ -4,9 +4,10 @@
 class InputError(ValueError):
     """Bad input: names the argument or file, what was found there and what was expected.
 
-    Commands print the message as a single line and exit with status 2.
+    Commands print the message as a single line and exit with status 2. A message alone is taken too, as Keras makes
+    the error anew when it passes through a layer.
     """
 
-    def __init__(self, subject: object, *, found: object, expected: object):
-        self.subject, self.found, self.expected = str(subject), str(found), str(expected)
-        super().__init__(f"{subject}: found {found}; expected {expected}")
+    def __init__(self, subject: object, *, found: object = None, expected: object = None):
+        message = str(subject) if found is None else f"{subject}: found {found}; expected {expected}"
+        super().__init__(message)

@@ -1,0 +1,79 @@
+"""Losses of all stages; everything is computed in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+PERCEPTUAL_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # relu1_1 ... relu5_1 (Park et al. 2019)
+Maps = Sequence[Sequence[tf.Tensor]]  # scale, then level
+
+
+def iou_loss(found: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
+    """L_IoU of soft occupancies (B, z, y, x): 1 - sum(Y Y') / sum(Y + Y' - Y Y') for each volume, then the mean."""
+    found, truth = tf.cast(found, tf.float32), tf.cast(truth, tf.float32)
+    both = found * truth
+    intersection = tf.reduce_sum(both, axis=[1, 2, 3])
+    union = tf.reduce_sum(found + truth - both, axis=[1, 2, 3])
+    return tf.reduce_mean(1.0 - tf.math.divide_no_nan(intersection, union))
+
+
+def perceptual_loss(found: Sequence[tf.Tensor], target: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Weighted mean absolute differences of five feature maps; no gradient to the target."""
+    terms = [
+        weight * tf.reduce_mean(tf.abs(tf.cast(a, tf.float32) - tf.stop_gradient(tf.cast(b, tf.float32))))
+        for weight, a, b in zip(PERCEPTUAL_WEIGHTS, found, target, strict=True)
+    ]
+    return tf.add_n(terms)
+
+
+def material_losses(
+    vgg: Callable[[tf.Tensor], Sequence[tf.Tensor]], found: tf.Tensor, target: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """L_M of coarse CTs (B, z, y, x): mean squared error, and the perceptual loss slice by slice."""
+    squared = tf.reduce_mean(tf.square(found - target))
+    size = found.shape[-1]
+    slices = [tf.reshape(volume, (-1, size, size, 1)) for volume in (found, target)]
+    return squared, perceptual_loss(vgg(slices[0]), vgg(slices[1]))
+
+
+def hinge_discriminator_loss(real: Maps, fake: Maps) -> tf.Tensor:
+    """Hinge loss of the logits (each scale's last map), averaged over scales."""
+    terms = [
+        tf.reduce_mean(tf.nn.relu(1.0 - tf.cast(r[-1], tf.float32)))
+        + tf.reduce_mean(tf.nn.relu(1.0 + tf.cast(f[-1], tf.float32)))
+        for r, f in zip(real, fake, strict=True)
+    ]
+    return tf.add_n(terms) / len(terms)
+
+
+def hinge_generator_loss(fake: Maps) -> tf.Tensor:
+    """Minus the mean logit, averaged over scales."""
+    return -tf.add_n([tf.reduce_mean(tf.cast(scale[-1], tf.float32)) for scale in fake]) / len(fake)
+
+
+def feature_matching_loss(real: Maps, fake: Maps, *, weight: float = 10.0) -> tf.Tensor:
+    """weight / scales times the mean absolute differences of all maps but the logits; no gradient to the real ones."""
+    terms = [
+        tf.reduce_mean(tf.abs(tf.cast(f, tf.float32) - tf.stop_gradient(tf.cast(r, tf.float32))))
+        for real_scale, fake_scale in zip(real, fake, strict=True)
+        for r, f in zip(real_scale[:-1], fake_scale[:-1], strict=True)
+    ]
+    return weight / len(real) * tf.add_n(terms)
+
+
+def dice_loss(logits: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
+    """1 - soft Dice of each volume (B, z, y, x, 1), then the mean (Milletari et al. 2016)."""
+    probability = tf.sigmoid(tf.cast(logits, tf.float32))
+    axes = list(range(1, logits.shape.rank))
+    both = 2.0 * tf.reduce_sum(probability * truth, axis=axes)
+    total = tf.reduce_sum(probability + truth, axis=axes)
+    return tf.reduce_mean(1.0 - (both + 1.0) / (total + 1.0))
+
+
+def segmentation_loss(logits: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
+    """Binary cross-entropy plus Dice loss."""
+    logits, truth = tf.cast(logits, tf.float32), tf.cast(truth, tf.float32)
+    entropy = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=truth, logits=logits))
+    return entropy + dice_loss(logits, truth)

@@ -1,0 +1,66 @@
+"""Latents of the training volumes, and the normal that is fitted to them and sampled."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from fedsim_tf.errors import InputError
+
+
+class LatentTable(tf.Module):
+    """One learnt latent for each volume (generative latent optimization), N(0, I) at the start."""
+
+    def __init__(self, count: int, dim: int = 64, *, seed: int = 0):
+        super().__init__(name="latents")
+        self.table = tf.Variable(np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32), name="z")
+
+    def lookup(self, indices: tf.Tensor) -> tf.Tensor:
+        """Latents (B, d) of volumes (B,)."""
+        return tf.gather(self.table, indices)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LatentDistribution:
+    """A multivariate normal: mean (d,), covariance (d, d)."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+    def sample(self, count: int, *, seed: int) -> np.ndarray:
+        """(count, d) float32."""
+        rng = np.random.default_rng(seed)
+        values, vectors = np.linalg.eigh(self.covariance)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        return (self.mean + rng.standard_normal((count, len(self.mean))) @ root.T).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LatentStatistics:
+    """Count, sum (d,) and sum of outer products (d, d) of latents: all that sites send of them."""
+
+    count: int
+    sum: np.ndarray
+    sum_outer: np.ndarray
+
+    @classmethod
+    def of(cls, z: np.ndarray) -> LatentStatistics:
+        z = np.asarray(z, np.float64)
+        return cls(len(z), z.sum(0), z.T @ z)
+
+    def __add__(self, other: LatentStatistics) -> LatentStatistics:
+        return LatentStatistics(self.count + other.count, self.sum + other.sum, self.sum_outer + other.sum_outer)
+
+    def distribution(self) -> LatentDistribution:
+        """The normal with these moments, its covariance shrunk (OAS; Chen et al. 2010)."""
+        if self.count < 2:
+            raise InputError("latents", found=self.count, expected="at least 2")
+        mean = self.sum / self.count
+        covariance = self.sum_outer / self.count - np.outer(mean, mean)
+        d = len(mean)
+        alpha, mu = np.mean(covariance**2), np.trace(covariance) / d
+        denominator = (self.count + 1.0) * (alpha - mu**2 / d)
+        shrinkage = 1.0 if denominator == 0 else min((alpha + mu**2) / denominator, 1.0)
+        return LatentDistribution(mean, (1 - shrinkage) * covariance + shrinkage * mu * np.eye(d))
