@@ -16,7 +16,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     # tensorflow-addons 0.23 is the last release and does not import on TensorFlow 2.16 or later.
-    python_requires=">=3.9,<3.12",
+    python_requires=">=3.10,<3.12",
     packages=find_packages(include=["fedsim_tf", "fedsim_tf.*", "experiments"]),
     package_data={"fedsim_tf": ["data/*.csv", "evaluation/templates/*"]},
     install_requires=[

@@ -47,6 +47,9 @@ class DataConfig(_Checked):
     root: str = option("", "Folder with the real data set; empty: the embedded phantom cohort stands in for it.")
     division: str = option("", "CSV (id,site) that divides CHD68 into ct34lc and ct34mc; empty: the one shipped.")
     phantom_shapes: str = option("", "Corresponding heart shapes (.npz) for the phantom cohort; empty: its own hearts.")
+    field_of_view_mm: float = option(
+        0.0, "Left-right extent in mm, where the files carry no true spacing (CHD68); 0: as in the files.", low=0
+    )
     labels: int = option(0, "Annotated training volumes to use; 0: the paper's smaller number.", low=0)
     folds: int = option(5, "Cross-validation folds to run, of five (paper: 5).", low=1, high=5)
     window_low_hu: float = option(-1000.0, "CT value that becomes -1.")

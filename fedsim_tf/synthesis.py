@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.config import Config, ModelConfig
-from fedsim_tf.ct import CTSimulator, attenuation, cone_beam_geometry
+from fedsim_tf.ct import CTSimulator, attenuation
 from fedsim_tf.models import GauGANGenerator, LatentDistribution, MaterialGenerator, ShapeGenerator
 from fedsim_tf.resize import resize_volume, resized_slices
 from fedsim_tf.shape import Grid, ShapeDecoder, StatisticalShapeModel
@@ -139,4 +139,4 @@ def _decoder(sizes: ModelConfig, ssm: StatisticalShapeModel, field_of_view_mm: t
 
 def _simulator(sizes: ModelConfig, field_of_view_mm: tuple[float, ...]) -> CTSimulator:
     spacing_mm = tuple(edge / sizes.coarse_size for edge in field_of_view_mm)
-    return CTSimulator(cone_beam_geometry((sizes.coarse_size,) * 3, spacing_mm))
+    return CTSimulator((sizes.coarse_size,) * 3, spacing_mm)  # type: ignore[arg-type]

@@ -8,17 +8,68 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from fedsim_tf.config import GanConfig
 from fedsim_tf.losses import (
     feature_matching_loss,
     hinge_discriminator_loss,
     hinge_generator_loss,
     perceptual_loss,
 )
+from fedsim_tf.models import GauGANGenerator, MultiScaleDiscriminator, VGG19Features
 from fedsim_tf.synthesis import take_slices
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import TTUR_BETAS, adam
 from fedsim_tf.training.pretraining import TensorLosses, fitted_coarse_ct
 from fedsim_tf.training.stage import step_rng
+
+FeatureMaps = list[list[tf.Tensor]]  # scale, then level; the last level holds the logits
+
+
+class EnhancementTrainer:
+    """One discriminator and one generator step on pairs of semantics and real slices.
+
+    Args:
+      enhancer, discriminator: the networks that it moves.
+      vgg: fixed features.
+      settings: rates and weights; the schedule's length is `settings.steps`.
+    """
+
+    def __init__(
+        self,
+        enhancer: GauGANGenerator,
+        discriminator: MultiScaleDiscriminator,
+        vgg: VGG19Features,
+        settings: GanConfig,
+    ):
+        self._enhancer, self._discriminator, self._vgg, self._settings = enhancer, discriminator, vgg, settings
+        self._generator, self._critic = enhancer.trainable_variables, discriminator.trainable_variables
+        steps = settings.steps
+        self._generator_optimizer = adam(settings.generator_rate, self._generator, steps=steps, betas=TTUR_BETAS)
+        self._critic_optimizer = adam(settings.discriminator_rate, self._critic, steps=steps, betas=TTUR_BETAS)
+
+    @property
+    def objects(self) -> dict[str, tf.Module]:
+        """The optimizers, for checkpoints."""
+        return {"generator_optimizer": self._generator_optimizer, "critic_optimizer": self._critic_optimizer}
+
+    def update(self, semantics: tf.Tensor, real: tf.Tensor) -> TensorLosses:
+        """Moves both networks on semantics (B, y, x, 3) and real slices (B, y, x)."""
+        with tf.GradientTape() as tape:
+            fake = self._enhancer(semantics, training=True)[..., 0]
+            critic_loss = self._update_critic(semantics, real, fake)
+            losses = generator_losses(self._discriminator, self._vgg, self._settings, semantics, real, fake)
+            total = tf.add_n(list(losses.values()))
+        gradients = tape.gradient(total, self._generator)
+        self._generator_optimizer.apply_gradients(zip(gradients, self._generator, strict=True))
+        return {"discriminator": critic_loss, **losses}
+
+    def _update_critic(self, semantics: tf.Tensor, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            maps = judge(self._discriminator, semantics, real, tf.stop_gradient(fake), training=True)
+            loss = hinge_discriminator_loss(*maps)
+        gradients = tape.gradient(loss, self._critic)
+        self._critic_optimizer.apply_gradients(zip(gradients, self._critic, strict=True))
+        return loss
 
 
 class EnhancementPretraining:
@@ -27,22 +78,19 @@ class EnhancementPretraining:
     name = "gan"
 
     def __init__(self, learner: SiteLearner):
-        gan = learner.config.gan
         self._learner = learner
         self._images = tf.constant(learner.data.labelled.images)
         self._labels = tf.constant(learner.data.labelled.labels)
         self._coarse = tf.constant(fitted_coarse_ct(learner))
-        self._generator = learner.model.enhancer.trainable_variables
-        self._critic = learner.discriminator.trainable_variables
-        self.generator_optimizer = adam(gan.generator_rate, self._generator, steps=gan.steps, betas=TTUR_BETAS)
-        self.critic_optimizer = adam(gan.discriminator_rate, self._critic, steps=gan.steps, betas=TTUR_BETAS)
+        self._trainer = EnhancementTrainer(
+            learner.model.enhancer, learner.discriminator, learner.vgg, learner.config.gan
+        )
         self._traced = tf.function(self._update)
 
     @property
     def objects(self) -> dict[str, tf.Module]:
         """What a checkpoint holds of this stage."""
-        optimizers = {"generator_optimizer": self.generator_optimizer, "critic_optimizer": self.critic_optimizer}
-        return {**self._learner.objects, **optimizers}
+        return {**self._learner.objects, **self._trainer.objects}
 
     def step(self, step: int) -> TensorLosses:
         """One step of the discriminator, then one of the generator, on random slices of random volumes."""
@@ -53,45 +101,35 @@ class EnhancementPretraining:
         return self._traced(tf.constant(volumes, tf.int32), tf.constant(slices, tf.int32))
 
     def _update(self, volumes: tf.Tensor, slices: tf.Tensor) -> TensorLosses:
-        learner = self._learner
         real = take_slices(tf.gather(self._images, volumes), slices)
         labels = take_slices(tf.gather(self._labels, volumes), slices)
-        semantics = learner.model.semantics(tf.gather(self._coarse, volumes), labels, slices)
-        with tf.GradientTape() as tape:
-            fake = learner.model.enhancer(semantics, training=True)[..., 0]
-            critic_loss = self._update_critic(semantics, real, fake)
-            losses = generator_losses(learner, semantics, real, fake)
-            total = tf.add_n(list(losses.values()))
-        gradients = tape.gradient(total, self._generator)
-        self.generator_optimizer.apply_gradients(zip(gradients, self._generator, strict=True))
-        return {"discriminator": critic_loss, **losses}
-
-    def _update_critic(self, semantics: tf.Tensor, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            real_maps, fake_maps = judge(self._learner, semantics, real, tf.stop_gradient(fake), training=True)
-            loss = hinge_discriminator_loss(real_maps, fake_maps)
-        gradients = tape.gradient(loss, self._critic)
-        self.critic_optimizer.apply_gradients(zip(gradients, self._critic, strict=True))
-        return loss
+        semantics = self._learner.model.semantics(tf.gather(self._coarse, volumes), labels, slices)
+        return self._trainer.update(semantics, real)
 
 
-def judge(learner: SiteLearner, semantics: tf.Tensor, real: tf.Tensor, fake: tf.Tensor, *, training: bool):
+def judge(
+    discriminator: MultiScaleDiscriminator, semantics: tf.Tensor, real: tf.Tensor, fake: tf.Tensor, *, training: bool
+) -> tuple[FeatureMaps, FeatureMaps]:
     """The discriminator's feature maps of real and of fake slices (B, y, x), seen in one batch."""
-    pairs = tf.concat(
-        [tf.concat([semantics, real[..., None]], -1), tf.concat([semantics, fake[..., None]], -1)], axis=0
-    )
-    maps = learner.discriminator(pairs, training=training)
+    pairs = [tf.concat([semantics, slices[..., None]], axis=-1) for slices in (real, fake)]
+    maps = discriminator(tf.concat(pairs, axis=0), training=training)
     halves = [[tf.split(level, 2) for level in scale] for scale in maps]
     return [[half[0] for half in scale] for scale in halves], [[half[1] for half in scale] for scale in halves]
 
 
-def generator_losses(learner: SiteLearner, semantics: tf.Tensor, real: tf.Tensor, fake: tf.Tensor) -> TensorLosses:
+def generator_losses(
+    discriminator: MultiScaleDiscriminator,
+    vgg: VGG19Features,
+    settings: GanConfig,
+    semantics: tf.Tensor,
+    real: tf.Tensor,
+    fake: tf.Tensor,
+) -> TensorLosses:
     """Adversarial, feature matching and VGG losses of fake slices (B, y, x); the discriminator is not updated."""
-    gan = learner.config.gan
-    real_maps, fake_maps = judge(learner, semantics, real, fake, training=False)
-    perceptual = perceptual_loss(learner.vgg(fake[..., None]), learner.vgg(real[..., None]))
+    real_maps, fake_maps = judge(discriminator, semantics, real, fake, training=False)
+    perceptual = perceptual_loss(vgg(fake[..., None]), vgg(real[..., None]))
     return {
         "adversarial": hinge_generator_loss(fake_maps),
-        "feature_matching": feature_matching_loss(real_maps, fake_maps, weight=gan.feature_weight),
-        "vgg": gan.vgg_weight * perceptual,
+        "feature_matching": feature_matching_loss(real_maps, fake_maps, weight=settings.feature_weight),
+        "vgg": settings.vgg_weight * perceptual,
     }

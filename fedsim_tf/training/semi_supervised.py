@@ -97,7 +97,8 @@ class SemiSupervised:
         model = self._learner.model
         semantics = model.semantics(coarse, labels, slices)
         fake = model.enhancer(semantics, training=True)[..., 0]
-        return generator_losses(self._learner, semantics, real, fake)
+        learner = self._learner
+        return generator_losses(learner.discriminator, learner.vgg, learner.config.gan, semantics, real, fake)
 
     def _apply_own(
         self, tape: tf.GradientTape, total: tf.Tensor, latents: LatentTable, optimizer: tf.keras.optimizers.Optimizer

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from fedsim_tf.config import Config
 from fedsim_tf.data import Cohort, PreparedCase, prepare_cohort, split, split_sizes
@@ -40,21 +41,28 @@ def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cac
     Raises:
       InputError: too few cases, a damaged or inconsistent file (see `fedsim_tf.data`).
     """
-    sizes = split_sizes(cohort.name, len(cohort.identities))
-    parts = split(cohort.identities, sizes, fold=fold, seed=config.seed)
+    annotated = cohort.annotated
+    sizes = split_sizes(cohort.name, len(annotated))
+    parts = split(cohort.identities, sizes, fold=fold, seed=config.seed, annotated=annotated)
     chosen = parts.with_labels(n_labelled)
-    wanted = [*parts.train, *parts.validation, *parts.test]
-    prepared = {
-        case.identity: case
-        for case in prepare_cohort(
-            cohort, wanted, config.model.size, window_hu=config.data.window_hu, cache_dir=cache_dir
+    wanted = [*chosen.labelled, *chosen.unlabelled, *parts.validation, *parts.test]
+    with tqdm(total=len(wanted), desc=f"volumes of {cohort.name}", dynamic_ncols=True) as bar:
+        cases = prepare_cohort(
+            cohort,
+            wanted,
+            config.model.size,
+            window_hu=config.data.window_hu,
+            cache_dir=cache_dir,
+            progress=lambda *_: bar.update(),
         )
-    }
+    prepared = {case.identity: case for case in cases}
     take = lambda names: [prepared[name] for name in names]  # noqa: E731
-    extents = np.array([case.field_of_view_mm for case in take(parts.train)])
+    extents_mm = np.median([case.field_of_view_mm for case in take(parts.train)], axis=0)
+    if config.data.field_of_view_mm:
+        extents_mm = extents_mm * config.data.field_of_view_mm / extents_mm[0]
     return SiteVolumes(
         name=cohort.name,
-        field_of_view_mm=tuple(np.median(extents, axis=0).tolist()),
+        field_of_view_mm=tuple(extents_mm.tolist()),
         labelled=stack(take(chosen.labelled)),
         unlabelled=stack(take(chosen.unlabelled), labels=False),
         fully_labelled=stack(take(parts.train)),

@@ -44,7 +44,7 @@ def test_cached_cases_are_the_prepared_ones_and_are_not_loaded_again(tmp_path):
     source.loads.clear()
     for _ in range(2):
         cases = prepare_cohort(source, ["b", "a"], 8, cache_dir=tmp_path / "cache")
-        assert all(same(case, other) for case, other in zip(cases, expected))
+        assert all(same(case, other) for case, other in zip(cases, expected, strict=True))
         assert source.loads == ["b", "a"]
     assert cases[1].label.dtype == np.uint8
     assert cases[0].label is None

@@ -14,7 +14,7 @@ ORIGIN = (-71.3, -255.6, 540.2)
 def turned(*angles: float) -> np.ndarray:
     """A rotation about z, then y, then x."""
     matrix = np.eye(3)
-    for axis, angle in zip((2, 1, 0), angles):
+    for axis, angle in zip((2, 1, 0), angles, strict=True):
         i, j = (k for k in range(3) if k != axis)
         step = np.eye(3)
         step[i, i] = step[j, j] = np.cos(angle)

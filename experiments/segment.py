@@ -1,0 +1,31 @@
+"""Segments the heart in a CT with a network that a run has trained; the mask lies where the CT lies.
+
+python -m experiments.segment --fold_dir=runs/demo/fold_0 --image=ct.nii.gz --output=heart.nii.gz
+"""
+
+from absl import flags
+
+from experiments import flags as command
+
+flags.DEFINE_string("fold_dir", None, "A finished fold of a run, such as runs/demo/fold_0.", required=True)
+flags.DEFINE_string("arm", "ours_full", "Whose network: lower_bound, ours_full, ... (federated: ct20/ours_sim_fl).")
+flags.DEFINE_string("image", None, "The CT, NIfTI in HU.", required=True)
+flags.DEFINE_string("output", None, "Where the mask is written (.nii.gz).", required=True)
+flags.DEFINE_string("label", None, "A true label on the same grid, heart where not zero: prints the Dice.")
+flags.DEFINE_string("picture", None, "A PNG of slices with outlines.")
+FLAGS = flags.FLAGS
+
+
+def run() -> None:
+    from fedsim_tf.jobs.apply import segment_file
+
+    found = segment_file(
+        FLAGS.fold_dir, FLAGS.arm, image=FLAGS.image, output=FLAGS.output, label=FLAGS.label, picture=FLAGS.picture
+    )
+    print(f"heart: {int(found.mask.array.sum())} voxels, written to {FLAGS.output}")
+    if found.dice is not None:
+        print(f"Dice: {found.dice:.2f} %")
+
+
+if __name__ == "__main__":
+    command.main(run)

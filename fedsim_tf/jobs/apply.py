@@ -1,0 +1,98 @@
+"""Uses what a finished run has learnt on a patient's CT."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from fedsim_tf import data
+from fedsim_tf.config import Config, from_dict
+from fedsim_tf.errors import InputError
+from fedsim_tf.evaluation.figures import panel
+from fedsim_tf.evaluation.galleries import heart_slice
+from fedsim_tf.files import read_json
+from fedsim_tf.metrics import dice
+from fedsim_tf.models import UNet3D
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.segmentation import Segmenter, segmenter
+from fedsim_tf.training.stage import restore
+from fedsim_tf.volume import Case, Volume
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Segmentation:
+    """A heart mask on the CT's own grid, and its Dice in percent where a true label was given."""
+
+    mask: Volume
+    dice: float | None
+
+
+def open_segmenter(fold_dir: str | os.PathLike, arm: str) -> tuple[Config, Segmenter]:
+    """The network of one arm of a finished fold, and the run's configuration.
+
+    Raises:
+      InputError: no run there, or an arm that it did not finish; the message lists those it did.
+    """
+    file = pathlib.Path(fold_dir) / "config.json"
+    if not file.is_file():
+        raise InputError(fold_dir, found="no config.json", expected="a run's fold folder, such as runs/demo/fold_0")
+    config = from_dict(read_json(file))
+    run = RunFolder(fold_dir, config)
+    stage = f"segmentation/{arm}/finetune"
+    if run.finished(stage) is None:
+        names = [name.split("/", 1)[1].removesuffix("/finetune") for name in run.records() if name.endswith("finetune")]
+        raise InputError("arm", found=repr(arm), expected=f"one that {fold_dir} has finished: {', '.join(names)}")
+    network = UNet3D(width=config.model.unet_width)
+    network(tf.zeros((1, *[config.model.size] * 3, 1)))
+    restore(run, stage, best=network)
+    return config, segmenter(network)
+
+
+def segment_file(
+    fold_dir: str | os.PathLike,
+    arm: str,
+    *,
+    image: str | os.PathLike,
+    output: str | os.PathLike,
+    label: str | os.PathLike | None = None,
+    picture: str | os.PathLike | None = None,
+) -> Segmentation:
+    """Segments a CT (NIfTI, HU) and writes the mask where the CT lies.
+
+    Args:
+      fold_dir: a finished fold of a run.
+      arm: whose network to use.
+      image: the CT; output: where the mask goes, on exactly the CT's grid.
+      label: a true label (heart where not zero), to be scored against.
+      picture: a PNG of three slices with the outlines.
+
+    Raises:
+      InputError: unreadable files, or image and label on different grids.
+    """
+    config, segment = open_segmenter(fold_dir, arm)
+    case = Case(pathlib.Path(image).name, data.read_volume(image, dtype=np.float32))
+    truth = data.read_volume(label, dtype=np.int32) if label else None
+    if truth is not None and truth.array.shape != case.image.array.shape:
+        raise InputError(label, found=f"shape {truth.array.shape}", expected=f"{case.image.array.shape} as {image}")
+    prepared = data.prepare(case, config.model.size, window_hu=config.data.window_hu)
+    mask = data.restore(segment(prepared.image), prepared, nearest=True)
+    data.write_volume(mask, output)
+    found = Segmentation(mask, None if truth is None else dice(mask.array, truth.array > 0))
+    if picture:
+        _draw(pathlib.Path(picture), case, found, truth)
+    return found
+
+
+def _draw(path: pathlib.Path, case: Case, found: Segmentation, truth: Volume | None) -> None:
+    """Three slices through the heart: truth green, found red."""
+    image = data.unit_from_hu(case.image.array, (-250.0, 550.0))
+    true = None if truth is None else (truth.array > 0).astype(np.uint8)
+    middle = heart_slice(found.mask.array if true is None else true)
+    step = max(1, len(image) // 8)
+    chosen = [k for k in (middle - step, middle, middle + step) if 0 <= k < len(image)]
+    cells = [(image[k], None if true is None else true[k], found.mask.array[k]) for k in chosen]
+    panel(path, [cells], columns=[f"slice {k}" for k in chosen], title=f"{case.identity}: truth green, found red")

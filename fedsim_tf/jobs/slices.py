@@ -1,0 +1,139 @@
+"""GAN pre-training alone, on pictures: annotated 2-D slices without volumes around them.
+
+The coarse CT that the simulator would give is replaced by the picture itself, reduced to the material map's resolution.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+from PIL import Image
+
+from fedsim_tf.config import Config
+from fedsim_tf.errors import InputError
+from fedsim_tf.evaluation.figures import panel
+from fedsim_tf.jobs.inputs import open_vgg
+from fedsim_tf.jobs.results import draw_losses
+from fedsim_tf.models import GauGANGenerator, MultiScaleDiscriminator
+from fedsim_tf.resize import linear_matrix
+from fedsim_tf.training.enhancement import EnhancementTrainer
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.stage import Losses, run_stage, step_rng
+
+STAGE = "gan"
+UNKNOWN_POSITION = 0.5  # stands for k / size: a picture does not say where in the volume it lay
+
+
+class Slices(NamedTuple):
+    """Pictures (n, y, x) in [-1, 1] and masks (n, y, x), 0 or 1."""
+
+    names: tuple[str, ...]
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def read_slices(images: str | os.PathLike, labels: str | os.PathLike, size: int) -> Slices:
+    """Reads 8-bit PNGs and the masks of the same names (heart where not zero), reduced to size x size.
+
+    Raises:
+      InputError: no pictures, or one without its mask.
+    """
+    files = sorted(path for path in pathlib.Path(images).glob("*.png") if not path.name.startswith("._"))
+    if not files:
+        raise InputError(images, found="no PNG files", expected="slices as *.png")
+    missing = [path.name for path in files if not (pathlib.Path(labels) / path.name).is_file()]
+    if missing:
+        raise InputError(labels, found=f"no {missing[0]}", expected=f"a mask for each picture in {images}")
+    pictures = [_grey(path).resize((size, size), Image.Resampling.BOX) for path in files]
+    masks = [_grey(pathlib.Path(labels) / path.name).resize((size, size), Image.Resampling.NEAREST) for path in files]
+    return Slices(
+        tuple(path.stem for path in files),
+        np.stack([np.asarray(picture, np.float32) / 127.5 - 1.0 for picture in pictures]),
+        np.stack([np.asarray(mask) > 0 for mask in masks]).astype(np.float32),
+    )
+
+
+def run_slices(
+    config: Config,
+    run_dir: str | os.PathLike,
+    *,
+    images: str | os.PathLike,
+    labels: str | os.PathLike,
+    held_out: int,
+) -> pathlib.Path:
+    """Trains on all pictures but the last few and renders every one; returns the comparison's path.
+
+    Raises:
+      InputError: fewer pictures than are held out and one more.
+    """
+    slices = read_slices(images, labels, config.model.size)
+    if len(slices.names) <= held_out:
+        raise InputError(images, found=f"{len(slices.names)} pictures", expected=f"more than held out ({held_out})")
+    run = RunFolder(run_dir, config)
+    logging.info("%d slices from %s, %d of them held out", len(slices.names), images, held_out)
+    semantics = slice_semantics(slices, config.model.coarse_size)
+    enhancer = _train(run, semantics[: len(semantics) - held_out], slices.images)
+    path = run.pictures / "slices.png"
+    _compare(path, slices, semantics, enhancer(semantics, training=False)[..., 0].numpy(), held_out)
+    draw_losses(run, data=str(images))
+    return path
+
+
+def slice_semantics(slices: Slices, coarse_size: int) -> np.ndarray:
+    """The enhancer's input (n, y, x, 3) for pictures."""
+    size = slices.images.shape[-1]
+    down, up = linear_matrix(size, coarse_size), linear_matrix(coarse_size, size)
+    blur = up @ down
+    coarse = np.einsum("yi,nij,xj->nyx", blur, slices.images, blur)
+    return np.stack([coarse, slices.labels, np.full_like(coarse, UNKNOWN_POSITION)], axis=-1).astype(np.float32)
+
+
+def _train(run: RunFolder, semantics: np.ndarray, images: np.ndarray) -> GauGANGenerator:
+    """Fits the enhancement network to the pairs; random flips left to right, as there are few of them."""
+    config, size = run.config, run.config.model.size
+    tf.keras.utils.set_random_seed(config.seed)
+    enhancer = GauGANGenerator(size=size, width=config.model.gan_width)
+    discriminator = MultiScaleDiscriminator(width=config.model.discriminator_width)
+    enhancer(tf.zeros((1, size, size, 3)))
+    discriminator(tf.zeros((1, size, size, 4)))
+    trainer = EnhancementTrainer(enhancer, discriminator, open_vgg(config), config.gan)
+    update = tf.function(trainer.update)
+
+    def step(index: int) -> Losses:
+        rng = step_rng(config.seed, STAGE, index)
+        chosen = rng.integers(len(semantics), size=config.gan.batch)
+        flip = slice(None, None, -1 if rng.random() < 0.5 else 1)
+        return update(tf.constant(semantics[chosen][:, :, flip]), tf.constant(images[chosen][:, :, flip]))
+
+    objects = {"enhancer": enhancer, "discriminator": discriminator, **trainer.objects}
+    run_stage(run, STAGE, steps=config.gan.steps, step=step, objects=objects)
+    return enhancer
+
+
+def _compare(path: pathlib.Path, slices: Slices, semantics: np.ndarray, fake: np.ndarray, held_out: int) -> None:
+    """Four trained-on and all held-out pictures beside what the network makes of their masks."""
+    count = len(slices.names)
+    shown = [*range(min(4, count - held_out)), *range(count - held_out, count)]
+    rows = [
+        [
+            (semantics[i, ..., 0], None, None),
+            (slices.labels[i] * 2 - 1, None, None),
+            (fake[i], None, None),
+            (slices.images[i], slices.labels[i], None),
+        ]
+        for i in shown
+    ]
+    columns = ("coarse input", "mask", "rendered", "real, with mask")
+    panel(path, rows, columns=columns, title=f"Real slices; the last {held_out} were held out")
+
+
+def _grey(path: pathlib.Path) -> Image.Image:
+    try:
+        return Image.open(path).convert("L")
+    except OSError as error:
+        raise InputError(path, found=f"no picture ({error})", expected="an 8-bit PNG") from error
