@@ -20,7 +20,7 @@ lint: $(STAMP)
 
 $(STAMP): requirements.lock setup.py third_party/pyronn_layers/setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --requirement requirements.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable third_party/pyronn_layers
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/pip check

@@ -91,7 +91,7 @@ def _fields() -> list[tuple[str, dataclasses.Field]]:
     found = []
     for field in dataclasses.fields(Config):
         if field.name in SECTIONS:
-            nested = dataclasses.fields(field.default_factory)  # type: ignore[arg-type, misc]
+            nested = dataclasses.fields(field.default_factory)  # type: ignore[arg-type]
             found += [(f"{field.name}.{inner.name}", inner) for inner in nested]
         elif field.name not in _SKIPPED:
             found.append((field.name, field))
@@ -109,7 +109,8 @@ def _nested(path: str, value: Any) -> dict[str, Any]:
 
 def _define(name: str, field: dataclasses.Field) -> None:
     """One flag; its default shown is the paper preset's."""
-    default, text, choices = field.default, field.metadata["help"], field.metadata.get("choices")
+    default: Any = field.default
+    text, choices = field.metadata["help"], field.metadata.get("choices")
     if isinstance(default, tuple):
         flags.DEFINE_list(name, list(default), text)
     elif isinstance(default, bool):

@@ -45,7 +45,10 @@ class DataConfig(_Checked):
     """Which patients, and how their volumes are prepared."""
 
     root: str = option("", "Folder with the real data set; empty: the embedded phantom cohort stands in for it.")
-    division: str = option("", "CSV (id,site) that divides CHD68 into ct34lc and ct34mc; empty: the one shipped.")
+    division: str = option(
+        "",
+        "CSV (id,site) that divides CHD68 into two sites; empty: the data folder's division.csv or the one shipped.",
+    )
     phantom_shapes: str = option("", "Corresponding heart shapes (.npz) for the phantom cohort; empty: its own hearts.")
     field_of_view_mm: float = option(
         0.0, "Left-right extent in mm, where the files carry no true spacing (CHD68); 0: as in the files.", low=0

@@ -29,7 +29,7 @@ class CTSimulator(tf.keras.layers.Layer):
     ):
         super().__init__(**{"dtype": "float32", "trainable": False, **kwargs})
         self._shape, self._spacing_mm, self._n_views = tuple(shape), tuple(spacing_mm), n_views
-        self.scanner = ConeBeamScanner(cone_beam_geometry(self._shape, self._spacing_mm, n_views=n_views))
+        self.scanner = ConeBeamScanner(cone_beam_geometry(shape, spacing_mm, n_views=n_views))
 
     def call(self, mu_per_mm: tf.Tensor) -> tf.Tensor:
         return self.scanner.reconstruct(self.scanner.project(mu_per_mm))

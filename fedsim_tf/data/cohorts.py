@@ -96,7 +96,8 @@ def find_cohort(name: str, root: str | os.PathLike, *, division: str | os.PathLi
     Args:
       name: "ct20", "ct34lc", "ct34mc", "totalsegmentator" or "nifti".
       root: the folder.
-      division: for ct34lc and ct34mc, a CSV with columns id,site in place of the one shipped.
+      division: for ct34lc and ct34mc, a CSV with columns id,site; by default `division.csv` in the folder if there
+        is one, else the one shipped.
 
     Raises:
       InputError: an unknown name; no such folder or no files, with what was looked for and how to get the data; an
@@ -107,7 +108,8 @@ def find_cohort(name: str, root: str | os.PathLike, *, division: str | os.PathLi
     layout, root = LAYOUTS[name], pathlib.Path(root)
     found = layout.find(root) if root.is_dir() else []
     if name in ("ct34lc", "ct34mc") and found:
-        found = _of_site(found, name, division)
+        own = root / "division.csv"
+        found = _of_site(found, name, own if division is None and own.is_file() else division)
     if not found:
         where = f"no {layout.looked_for} below {root}" + ("" if root.is_dir() else " (no such folder)")
         raise InputError(f"data set {name}", found=where, expected=layout.source)

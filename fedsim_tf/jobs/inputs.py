@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 
 from absl import logging
+from tqdm import tqdm
 
 from fedsim_tf.config import PAPER_LABELS, Config
 from fedsim_tf.data import Cohort, find_cohort
@@ -33,9 +34,14 @@ def open_cohort(config: Config, dataset: str, *, cache_dir: pathlib.Path) -> Coh
             raise InputError(
                 "--data_root", found=f"nothing, and no phantom cohort called {dataset}", expected="a folder with NIfTI"
             )
-        root = str(ensure_site(dataset, cache_dir / "phantom", shapes_path=config.data.phantom_shapes or None))
-    division = None if config.is_phantom else (config.data.division or None)
-    return find_cohort(dataset, root, division=division)
+        root = str(_phantom(config, dataset, cache_dir))
+    return find_cohort(dataset, root, division=config.data.division or None)
+
+
+def _phantom(config: Config, site: str, cache_dir: pathlib.Path) -> pathlib.Path:
+    with tqdm(total=SITES[site].n_subjects, desc=f"phantom cohort {site}", dynamic_ncols=True) as bar:
+        shapes = config.data.phantom_shapes or None
+        return ensure_site(site, cache_dir / "phantom", shapes_path=shapes, progress=lambda *_: bar.update())
 
 
 def labels_of(config: Config, dataset: str, *, larger: bool = False) -> int:

@@ -27,7 +27,7 @@ class Spade(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs: Pair, training: bool = False) -> tf.Tensor:
-        _, semantics = inputs
+        features, semantics = inputs
         normal = tf.cast(self.norm(tf.cast(features, tf.float32), training=training), features.dtype)
         hidden = self.shared(tf.image.resize(semantics, tf.shape(features)[1:3], "nearest"))
         return normal * (1 + self.gamma(hidden)) + self.beta(hidden)

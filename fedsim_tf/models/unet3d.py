@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from fedsim_tf.models.convolution3d import Doubling3D, SlicedConv3D
+
 LEVELS = 4
 
 
@@ -19,7 +21,7 @@ class UNet3D(tf.keras.Model):
         self.down = [DoubleConvolution(width * 2**level, width * 2 ** (level + 1)) for level in range(LEVELS)]
         self.pool = tf.keras.layers.MaxPool3D()
         rising = [width * 2 ** (level + 1) for level in reversed(range(LEVELS - 1))]
-        self.up = [tf.keras.layers.Conv3DTranspose(2 * filters, 2, 2) for filters in rising]  # keeps its input's width
+        self.up = [Doubling3D(2 * filters) for filters in rising]  # keeps its input's width
         self.join = [DoubleConvolution(filters, filters) for filters in rising]
         self.head = tf.keras.layers.Conv3D(1, 1, dtype="float32")
 
@@ -38,7 +40,7 @@ class DoubleConvolution(tf.keras.layers.Layer):
 
     def __init__(self, first: int, second: int, **kwargs):
         super().__init__(**kwargs)
-        self.convolutions = [tf.keras.layers.Conv3D(filters, 3, padding="same") for filters in (first, second)]
+        self.convolutions = [SlicedConv3D(filters) for filters in (first, second)]
         self.norms = [tf.keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5) for _ in self.convolutions]
 
     def call(self, maps: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -37,7 +37,7 @@ class Grid:
         counts = np.array(shape[::-1], float)
         spacing = np.asarray(field_of_view_mm, float) / counts
         origin = -(counts - 1) / 2 * spacing
-        return cls(tuple(shape), tuple(spacing.tolist()), tuple(origin.tolist()))
+        return cls(shape, tuple(spacing.tolist()), tuple(origin.tolist()))
 
     def voxel_coordinates(self, points_mm: np.ndarray) -> np.ndarray:
         """Points (..., 3) in mm to continuous voxel indices (x, y, z); voxel k covers [k - 0.5, k + 0.5]."""

@@ -10,14 +10,25 @@ from tqdm import tqdm
 
 from fedsim_tf.config import Config
 from fedsim_tf.data import Cohort, PreparedCase, prepare_cohort, split, split_sizes
+from fedsim_tf.errors import InputError
 
 
 class Volumes(NamedTuple):
-    """A stack of n volumes on the model's grid."""
+    """A stack of n annotated volumes on the model's grid."""
 
     identities: tuple[str, ...]
     images: np.ndarray  # (n, z, y, x) float32, -1 to 1
-    labels: np.ndarray | None  # (n, z, y, x) float32, heart 1, else 0; None where there are no annotations
+    labels: np.ndarray  # (n, z, y, x) float32, heart 1, else 0
+
+    def __len__(self) -> int:
+        return len(self.identities)
+
+
+class UnlabelledVolumes(NamedTuple):
+    """A stack of n volumes without annotations."""
+
+    identities: tuple[str, ...]
+    images: np.ndarray  # (n, z, y, x) float32, -1 to 1
 
     def __len__(self) -> int:
         return len(self.identities)
@@ -29,7 +40,7 @@ class SiteVolumes(NamedTuple):
     name: str
     field_of_view_mm: tuple[float, float, float]  # (x, y, z), median over the training part
     labelled: Volumes
-    unlabelled: Volumes
+    unlabelled: UnlabelledVolumes
     fully_labelled: Volumes  # the whole training part with its annotations: for the upper bound only
     validation: Volumes
     test: Volumes
@@ -64,16 +75,34 @@ def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cac
         name=cohort.name,
         field_of_view_mm=tuple(extents_mm.tolist()),
         labelled=stack(take(chosen.labelled)),
-        unlabelled=stack(take(chosen.unlabelled), labels=False),
+        unlabelled=stack_images(take(chosen.unlabelled), config.model.size),
         fully_labelled=stack(take(parts.train)),
         validation=stack(take(parts.validation)),
         test=stack(take(parts.test)),
     )
 
 
-def stack(cases: Sequence[PreparedCase], *, labels: bool = True) -> Volumes:
-    """Stacks prepared cases; labels become heart or not."""
-    size = cases[0].image.shape if cases else (0, 0, 0)
-    images = np.stack([case.image for case in cases]) if cases else np.zeros((0, *size), np.float32)
-    hearts = np.stack([(case.label > 0) for case in cases]).astype(np.float32) if labels and cases else None
-    return Volumes(tuple(case.identity for case in cases), images.astype(np.float32), hearts)
+def stack(cases: Sequence[PreparedCase]) -> Volumes:
+    """Stacks annotated cases; labels become heart or not.
+
+    Raises:
+      InputError: a case without annotation.
+    """
+    labels = []
+    for case in cases:
+        if case.label is None:
+            raise InputError(case.identity, found="no label", expected="an annotated case")
+        labels.append(case.label > 0)
+    return Volumes(
+        tuple(case.identity for case in cases),
+        np.stack([case.image for case in cases]).astype(np.float32),
+        np.stack(labels).astype(np.float32),
+    )
+
+
+def stack_images(cases: Sequence[PreparedCase], size: int) -> UnlabelledVolumes:
+    """Stacks cases without their annotations; there may be none."""
+    images = np.zeros((len(cases), size, size, size), np.float32)
+    for image, case in zip(images, cases, strict=True):
+        image[:] = case.image
+    return UnlabelledVolumes(tuple(case.identity for case in cases), images)

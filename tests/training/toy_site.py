@@ -9,7 +9,7 @@ from fedsim_tf.config import make_config
 from fedsim_tf.models import VGG19Features
 from fedsim_tf.shape import Grid, ShapeDecoder, StatisticalShapeModel
 from fedsim_tf.training.learner import SiteLearner
-from fedsim_tf.training.volumes import SiteVolumes, Volumes
+from fedsim_tf.training.volumes import SiteVolumes, UnlabelledVolumes, Volumes
 from tests.shape.shapes_for_tests import population
 
 FIELD_OF_VIEW_MM = (96.0, 96.0, 96.0)
@@ -66,7 +66,7 @@ def toy_site(name="toy", seed=0):
         name=name,
         field_of_view_mm=FIELD_OF_VIEW_MM,
         labelled=labelled,
-        unlabelled=rest._replace(labels=None),
+        unlabelled=UnlabelledVolumes(rest.identities, rest.images),
         fully_labelled=Volumes(
             labelled.identities + rest.identities,
             np.concatenate([labelled.images, rest.images]),

@@ -1,0 +1,143 @@
+"""Phantom sites as folders of NIfTI in the layout of the data sets that they stand in for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from fedsim_tf.data import write_volume
+from fedsim_tf.errors import InputError
+from fedsim_tf.files import read_json, write_json, write_text
+from fedsim_tf.phantom.hearts import ADULTS, CHILDREN, YOUNG_ADULTS, draw_hearts
+from fedsim_tf.phantom.scanner import Scanner
+from fedsim_tf.phantom.subjects import SiteSpec, make_subject
+from fedsim_tf.shape import CorrespondingShapes
+
+Progress = Callable[[int, int, str], None]
+VERSION = 1  # of the phantom: another number makes cached cohorts again
+FINISHED = "complete.json"
+_THREADS = 2
+_MODEL_SEED = 7_000_000  # hearts of the shape model: far from every site's
+_MMWHS_VALUES = np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16)
+
+_ARTERIAL = Scanner(370.0, 190.0, 60.0, 105.0, 0.75, 0.9, 22.0, 0.9, 0.0, 255.0, 205.0)
+_BIPHASIC = Scanner(300.0, 290.0, 35.0, 112.0, 0.65, 0.7, 28.0, 0.7, 12.0, 285.0, 205.0)
+_LATE = Scanner(215.0, 205.0, 25.0, 98.0, 1.0, 1.4, 36.0, 1.1, -15.0, 315.0, 205.0, flipped=True)
+SITES = {
+    "ct20": SiteSpec(20, ADULTS, _ARTERIAL, seed=20),
+    "ct34lc": SiteSpec(34, CHILDREN, _BIPHASIC, seed=341),
+    "ct34mc": SiteSpec(34, YOUNG_ADULTS, _LATE, seed=342),
+}
+_FIRST_NUMBER = {"ct20": 1001, "ct34lc": 1001, "ct34mc": 1035}
+
+
+def model_hearts(n: int = 40) -> CorrespondingShapes:
+    """Hearts for a shape model: adults and children in turn, none of them a subject of any site."""
+    parts = [draw_hearts(population, n // 2, seed=_MODEL_SEED + i) for i, population in enumerate((ADULTS, CHILDREN))]
+    return CorrespondingShapes(np.concatenate([part.points for part in parts]), parts[0].faces, parts[0].region_id)
+
+
+def ensure_site(
+    name: str,
+    cache_root: str | os.PathLike,
+    *,
+    shapes_path: str | os.PathLike | None = None,
+    progress: Progress | None = None,
+) -> pathlib.Path:
+    """The folder of a phantom site, written if it is not there yet; an interrupted writing goes on where it stopped.
+
+    Args:
+      name: "ct20", "ct34lc" or "ct34mc".
+      cache_root: where phantom sites are kept.
+      shapes_path: corresponding shapes (.npz) to use instead of phantom hearts.
+      progress: called after each subject with the number done, the number wanted and the identity.
+    """
+    spec = _spec(name)
+    digest = hashlib.sha256(pathlib.Path(shapes_path).read_bytes()).hexdigest() if shapes_path else None
+    recipe = {"site": name, "version": VERSION, "spec": repr(spec), "shapes": digest}
+    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
+    folder = pathlib.Path(cache_root) / f"{name}-{key}"
+    finished = folder / FINISHED
+    if not finished.exists():
+        shapes = CorrespondingShapes.load(shapes_path) if shapes_path else None
+        write_site(name, folder, shapes=shapes, progress=progress)
+        write_json(finished, recipe)
+    elif read_json(finished) != recipe:
+        raise InputError(finished, found="another recipe", expected="the one that its folder is named after")
+    return folder
+
+
+def write_site(
+    name: str,
+    root: str | os.PathLike,
+    *,
+    shapes: CorrespondingShapes | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Writes a phantom site as NIfTI: ct20 as MM-WHS lays it out, ct34lc and ct34mc as CHD68 does.
+
+    Files that are there already are kept. Subject i gets shape i of `shapes`, later ones blends of two.
+
+    Args:
+      name: "ct20", "ct34lc" or "ct34mc".
+      root: the folder.
+      shapes: hearts in patient axes (LPS) to use instead of phantom ones.
+      progress: see `ensure_site`.
+
+    Raises:
+      InputError: an unknown site, or a folder that cannot be written.
+    """
+    spec, root = _spec(name), pathlib.Path(root)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if name != "ct20":
+            write_text(root / "division.csv", _division())
+    except OSError as error:
+        raise InputError(root, found=error.strerror, expected="a folder that can be written") from None
+
+    def write(number: int) -> str:
+        identity = identity_of(name, number)
+        image, label = root / f"{identity}_image.nii.gz", root / f"{identity}_label.nii.gz"
+        if not (image.exists() and label.exists()):
+            case = make_subject(spec, number, identity, shapes)
+            regions = case.label
+            write_volume(regions.with_array(_stored(name, regions.array)), label)  # type: ignore[union-attr]
+            write_volume(case.image, image)
+        return identity
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for done, identity in enumerate(pool.map(write, range(spec.n_subjects)), 1):
+            if progress is not None:
+                progress(done, spec.n_subjects, identity)
+
+
+def identity_of(name: str, number: int) -> str:
+    """The file name's beginning of subject `number`, from 0."""
+    return f"{'ct_train' if name == 'ct20' else 'ct'}_{_FIRST_NUMBER[name] + number}"
+
+
+def _stored(name: str, regions: np.ndarray) -> np.ndarray:
+    """Region ids as the data set's own label values."""
+    return _MMWHS_VALUES[regions] if name == "ct20" else regions
+
+
+def _division() -> str:
+    """Which patient of the two CHD68 sites belongs to which."""
+    rows = [
+        f"{_FIRST_NUMBER[name] + number},{name}"
+        for name in ("ct34lc", "ct34mc")
+        for number in range(SITES[name].n_subjects)
+    ]
+    return "\n".join(["# phantom cohort", "id,site", *rows]) + "\n"
+
+
+def _spec(name: str) -> SiteSpec:
+    if name not in SITES:
+        raise InputError("phantom site", found=repr(name), expected=f"one of {', '.join(SITES)}")
+    return SITES[name]

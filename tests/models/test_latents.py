@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.covariance import OAS
+
+from fedsim_tf.errors import InputError
+from fedsim_tf.models import LatentDistribution, LatentStatistics, LatentTable
+
+CORRELATED = np.array([[2.0, 0.6, 0.0], [0.6, 1.0, -0.3], [0.0, -0.3, 0.5]])
+
+
+def assert_same_distribution(a, b):
+    np.testing.assert_allclose(a.mean, b.mean, atol=1e-9)
+    np.testing.assert_allclose(a.covariance, b.covariance, atol=1e-9)
+
+
+@pytest.mark.parametrize(("count", "dim"), [(400, 3), (30, 8), (12, 64), (4, 64), (2, 5)])
+def test_fitted_normal_is_the_oracle_approximating_shrinkage(rng, count, dim):
+    z = rng.normal(1.5, 2.0, (count, dim)) @ rng.normal(size=(dim, dim))
+    fitted, oracle = LatentStatistics.of(z).distribution(), OAS().fit(z)
+    np.testing.assert_allclose(fitted.mean, oracle.location_, rtol=1e-9)
+    np.testing.assert_allclose(fitted.covariance, oracle.covariance_, rtol=1e-6, atol=1e-8 * np.trace(z.T @ z))
+
+
+def test_pooled_parts_equal_all_at_once(rng):
+    z = rng.normal(3.0, 1.0, (15, 6))
+    first, second, third = (LatentStatistics.of(part) for part in (z[:4], z[4:10], z[10:]))
+    pooled = first + second + third
+    assert pooled.count == 15
+    assert_same_distribution(pooled.distribution(), LatentStatistics.of(z).distribution())
+    assert_same_distribution((third + (first + second)).distribution(), pooled.distribution())
+
+
+def test_pooled_sites_with_different_means_spread_between_the_sites(rng):
+    sites = [offset + 0.1 * rng.normal(size=(50, 2)) for offset in ([-5, 0], [5, 0])]
+    covariance = (LatentStatistics.of(sites[0]) + LatentStatistics.of(sites[1])).distribution().covariance
+    assert covariance[0, 0] == pytest.approx(25, rel=0.1)
+
+
+def test_float32_latents_are_summed_in_double_precision(rng):
+    z = (1000 + rng.normal(size=(50, 3))).astype(np.float32)
+    covariance = LatentStatistics.of(z).distribution().covariance
+    np.testing.assert_allclose(covariance, OAS().fit(z.astype(np.float64)).covariance_, atol=1e-6)
+
+
+def test_fewer_points_than_dimensions_still_span_all_dimensions(rng):
+    distribution = LatentStatistics.of(rng.normal(size=(4, 64))).distribution()
+    assert np.linalg.eigvalsh(distribution.covariance)[0] > 0.1
+    assert np.linalg.matrix_rank(distribution.sample(200, seed=0) - distribution.mean) == 64
+
+
+def test_identical_points_are_sampled_as_they_are():
+    distribution = LatentStatistics.of(np.tile([[1.0, -2.0, 4.0]], (5, 1))).distribution()
+    np.testing.assert_allclose(distribution.sample(3, seed=0), np.tile([[1, -2, 4]], (3, 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_points_are_refused(count):
+    with pytest.raises(InputError, match=f"latents: found {count}; expected at least 2"):
+        LatentStatistics.of(np.zeros((count, 3))).distribution()
+
+
+def test_many_samples_have_the_mean_and_covariance():
+    mean = np.array([5.0, -1.0, 0.0])
+    samples = LatentDistribution(mean, CORRELATED).sample(200_000, seed=1)
+    assert samples.dtype == np.float32
+    np.testing.assert_allclose(samples.mean(0), mean, atol=0.02)
+    np.testing.assert_allclose(np.cov(samples.T), CORRELATED, atol=0.03)
+
+
+def test_samples_of_a_singular_normal_stay_in_its_plane():
+    direction = np.array([3.0, 4.0]) / 5
+    samples = LatentDistribution(np.zeros(2), np.outer(direction, direction)).sample(100, seed=0)
+    np.testing.assert_allclose(samples @ [-4.0, 3.0], 0, atol=1e-5)
+    assert samples.std(0).min() > 0.3
+
+
+def test_sampling_is_deterministic_for_each_seed():
+    distribution = LatentDistribution(np.zeros(3), CORRELATED)
+    np.testing.assert_array_equal(distribution.sample(5, seed=3), distribution.sample(5, seed=3))
+    assert np.abs(distribution.sample(5, seed=3) - distribution.sample(5, seed=4)).min() > 0
+
+
+def test_table_starts_as_a_standard_normal():
+    table = LatentTable(500, 64, seed=1).table.numpy()
+    assert table.mean() == pytest.approx(0, abs=0.02)
+    assert table.std() == pytest.approx(1, abs=0.02)
+    np.testing.assert_array_equal(LatentTable(500, 64, seed=1).table, table)
+    assert np.any(LatentTable(500, 64, seed=2).table.numpy() != table)
+
+
+def test_table_looks_up_rows_and_only_they_get_gradients():
+    latents = LatentTable(4, 3)
+    with tf.GradientTape() as tape:
+        found = latents.lookup(tf.constant([2, 0, 2]))
+        value = tf.reduce_sum(found)
+    np.testing.assert_array_equal(found, latents.table.numpy()[[2, 0, 2]])
+    gradient = tf.convert_to_tensor(tape.gradient(value, latents.table))
+    np.testing.assert_array_equal(gradient, np.repeat([[1.0], [0.0], [2.0], [0.0]], 3, axis=1))
+    assert latents.trainable_variables == (latents.table,)

@@ -1,0 +1,33 @@
+"""The rule that import-linter cannot express: a part of an external package is for one room only."""
+
+import ast
+import pathlib
+
+import fedsim_tf
+
+LIBRARY = pathlib.Path(fedsim_tf.__file__).parent
+
+
+def imported(source: str) -> set[str]:
+    """Full names of everything that a module imports."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def test_the_library_reads_no_flags():
+    readers = [
+        path.name
+        for path in LIBRARY.rglob("*.py")
+        if any(name.startswith(("absl.flags", "absl.app")) for name in imported(path.read_text()))
+    ]
+    assert readers == []
+
+
+def test_the_check_sees_both_ways_of_importing():
+    assert "absl.flags" in imported("from absl import flags")
+    assert "absl.flags" in imported("import absl.flags")

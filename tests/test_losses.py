@@ -1,0 +1,215 @@
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.metrics import f1_score, hinge_loss, jaccard_score, log_loss
+
+from fedsim_tf import losses
+
+LEVEL_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1)  # Park et al. 2019
+
+
+def random_masks(rng, count=2, edge=5):
+    return (rng.random((count, edge, edge, edge)) < 0.4).astype(np.float32)
+
+
+def feature_maps(rng, widths=(3, 4, 5)):
+    """Two scales of a discriminator with maps of different sizes."""
+    return [[rng.normal(size=(2, n, n, 2)).astype(np.float32) for n in (scale * w for w in widths)] for scale in (2, 1)]
+
+
+def test_iou_loss_is_zero_for_equal_and_one_for_disjoint_masks(rng):
+    mask = random_masks(rng)
+    assert float(losses.iou_loss(mask, mask)) == pytest.approx(0, abs=1e-6)
+    assert float(losses.iou_loss(mask, 1 - mask)) == pytest.approx(1, abs=1e-6)
+
+
+def test_iou_loss_of_masks_is_one_minus_the_jaccard_index(rng):
+    found, truth = random_masks(rng), random_masks(rng)
+    expected = 1 - np.mean([jaccard_score(t.ravel(), f.ravel()) for f, t in zip(found, truth, strict=True)])
+    assert float(losses.iou_loss(found, truth)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_iou_loss_sums_before_the_ratio():
+    truth = np.zeros((1, 2, 2, 2), np.float32)
+    truth[0, 0] = 1
+    assert float(losses.iou_loss(np.full_like(truth, 0.5), truth)) == pytest.approx(1 - 2 / 6, rel=1e-6)
+
+
+def test_iou_loss_averages_volumes_and_not_voxels():
+    truth = np.zeros((2, 4, 4, 4), np.float32)
+    truth[0], truth[1, 0, 0, 0] = 1, 1
+    found = truth.copy()
+    found[1] = 0
+    assert float(losses.iou_loss(found, truth)) == pytest.approx(0.5, abs=1e-6)
+
+
+def test_iou_gradient_agrees_with_finite_differences(rng):
+    found, truth = rng.uniform(0.2, 0.8, (2, 2, 3, 2)), random_masks(rng)[:, :2, :3, :2].astype(np.float64)
+    variable = tf.Variable(found, dtype=tf.float32)
+    with tf.GradientTape() as tape:
+        loss = losses.iou_loss(variable, truth)
+    gradient = tape.gradient(loss, variable).numpy()
+
+    def numpy_loss(y):
+        intersection = (y * truth).sum((1, 2, 3))
+        return np.mean(1 - intersection / (y + truth - y * truth).sum((1, 2, 3)))
+
+    for index in np.ndindex(found.shape):
+        step = np.zeros_like(found)
+        step[index] = 1e-5
+        expected = (numpy_loss(found + step) - numpy_loss(found - step)) / 2e-5
+        assert gradient[index] == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
+def test_iou_loss_of_empty_volumes_has_a_finite_gradient():
+    empty = tf.Variable(tf.zeros((1, 3, 3, 3)))
+    with tf.GradientTape() as tape:
+        loss = losses.iou_loss(empty, tf.zeros((1, 3, 3, 3)))
+    assert math.isfinite(float(loss))
+    assert np.isfinite(tape.gradient(loss, empty)).all()
+
+
+def test_iou_loss_does_not_overflow_in_half_precision():
+    ones = tf.ones((1, 48, 48, 48), tf.float16)
+    loss = losses.iou_loss(ones, ones)
+    assert loss.dtype == tf.float32
+    assert float(loss) == pytest.approx(0, abs=1e-6)
+
+
+def test_perceptual_loss_weighs_the_five_levels():
+    differences = (2.0, 3.0, 5.0, 7.0, 11.0)
+    found = [tf.fill((1, 6 - i, 6 - i, i + 1), 1.0 + d) for i, d in enumerate(differences)]
+    target = [tf.ones_like(maps) for maps in found]
+    assert float(losses.perceptual_loss(found, target)) == pytest.approx(np.dot(LEVEL_WEIGHTS, differences), rel=1e-6)
+    assert float(losses.perceptual_loss(target, found)) == pytest.approx(np.dot(LEVEL_WEIGHTS, differences), rel=1e-6)
+
+
+def test_perceptual_loss_of_too_few_levels_is_an_error():
+    maps = [tf.ones((1, 2, 2, 1))] * 4
+    with pytest.raises(ValueError):
+        losses.perceptual_loss(maps, maps)
+
+
+def test_perceptual_loss_detaches_the_target(rng):
+    found = [tf.Variable(rng.normal(size=(1, 4, 4, 2)), dtype=tf.float32) for _ in range(5)]
+    target = [tf.Variable(rng.normal(size=(1, 4, 4, 2)), dtype=tf.float32) for _ in range(5)]
+    with tf.GradientTape() as tape:
+        loss = losses.perceptual_loss(found, target)
+    to_found, to_target = tape.gradient(loss, [found, target])
+    assert to_target == [None] * 5
+    for gradient, a, b, weight in zip(to_found, found, target, LEVEL_WEIGHTS, strict=True):
+        np.testing.assert_allclose(gradient, weight * np.sign(a.numpy() - b.numpy()) / 32, rtol=1e-6)
+
+
+def test_material_losses_look_at_slices_one_by_one(rng):
+    found, target = (rng.normal(size=(2, 6, 6, 6)).astype(np.float32) for _ in range(2))
+
+    def edges(images):
+        assert images.shape == (12, 6, 6, 1)
+        return [level * tf.abs(images[:, 1:] - images[:, :-1]) for level in range(1, 6)]
+
+    squared, perceptual = losses.material_losses(edges, tf.constant(found), tf.constant(target))
+    edge_difference = np.mean(np.abs(np.abs(np.diff(found, axis=2)) - np.abs(np.diff(target, axis=2))))
+    assert float(squared) == pytest.approx(((found - target) ** 2).mean(), rel=1e-5)
+    assert float(perceptual) == pytest.approx(np.dot(LEVEL_WEIGHTS, range(1, 6)) * edge_difference, rel=1e-5)
+
+
+def test_material_losses_reach_only_the_found_volume(rng):
+    found, target = (tf.Variable(rng.normal(size=(1, 4, 4, 4)), dtype=tf.float32) for _ in range(2))
+    with tf.GradientTape() as tape:
+        _, perceptual = losses.material_losses(lambda images: [tf.square(images)] * 5, found, target)
+    to_found, to_target = tape.gradient(perceptual, [found, target])
+    assert np.abs(to_found).min() > 0
+    assert to_target is None
+
+
+def logits_only(*scales):
+    """Discriminator outputs whose earlier maps must not be looked at."""
+    return [[tf.fill((1, 3, 3, 2), np.nan), tf.reshape(tf.constant(s, tf.float32), (1, 1, -1, 1))] for s in scales]
+
+
+def test_hinge_losses_at_known_logits():
+    real, fake = logits_only([2.0, 0.5], [-1.0]), logits_only([-3.0, 0.5], [0.0])
+    assert float(losses.hinge_discriminator_loss(real, fake)) == pytest.approx(((0.25 + 0.75) + (2 + 1)) / 2)
+    assert float(losses.hinge_generator_loss(fake)) == pytest.approx((1.25 + 0) / 2)
+
+
+def test_discriminator_hinge_agrees_with_scikit_learn(rng):
+    real, fake = (rng.normal(size=20).astype(np.float32) for _ in range(2))
+    expected = 2 * hinge_loss([1] * 20 + [-1] * 20, np.concatenate([real, fake]))
+    assert float(losses.hinge_discriminator_loss(logits_only(real), logits_only(fake))) == pytest.approx(expected)
+
+
+def test_hinge_gives_no_gradient_beyond_the_margin():
+    real, fake = tf.Variable([[[[1.5], [0.5]]]]), tf.Variable([[[[-1.5], [-0.5]]]])
+    with tf.GradientTape() as tape:
+        loss = losses.hinge_discriminator_loss([[real]], [[fake]])
+    to_real, to_fake = tape.gradient(loss, [real, fake])
+    np.testing.assert_allclose(np.ravel(to_real), [0, -0.5])
+    np.testing.assert_allclose(np.ravel(to_fake), [0, 0.5])
+
+
+def test_feature_matching_averages_scales_and_sums_levels(rng):
+    real, fake = feature_maps(rng), feature_maps(rng)
+    differences = [[np.abs(r - f).mean() for r, f in zip(*pair, strict=True)] for pair in zip(real, fake, strict=True)]
+    real, fake = ([[*scale, np.full((2, 2, 2, 1), np.nan, np.float32)] for scale in maps] for maps in (real, fake))
+    expected = np.mean([sum(scale) for scale in differences])
+    assert float(losses.feature_matching_loss(real, fake)) == pytest.approx(10 * expected, rel=1e-5)
+    assert float(losses.feature_matching_loss(real, fake, weight=3.0)) == pytest.approx(3 * expected, rel=1e-5)
+
+
+def test_feature_matching_detaches_the_real_maps(rng):
+    real, fake = ([[tf.Variable(m) for m in scale] for scale in feature_maps(rng)] for _ in range(2))
+    with tf.GradientTape() as tape:
+        loss = losses.feature_matching_loss(real, fake)
+    to_real, to_fake = tape.gradient(loss, [real, fake])
+    assert to_real == [[None] * 3] * 2
+    for scale, real_scale, fake_scale in zip(to_fake, real, fake, strict=True):
+        assert scale[-1] is None
+        for gradient, r, f in zip(scale[:-1], real_scale[:-1], fake_scale[:-1], strict=True):
+            np.testing.assert_allclose(gradient, 5 * np.sign(f.numpy() - r.numpy()) / f.numpy().size, rtol=1e-5)
+
+
+def test_dice_loss_at_hand_computed_values():
+    truth = np.zeros((1, 2, 2, 2, 1), np.float32)
+    truth[0, 0] = 1
+    assert float(losses.dice_loss(tf.zeros_like(truth), truth)) == pytest.approx(1 - 5 / 9, rel=1e-6)
+    assert float(losses.dice_loss(tf.constant(100 * (2 * truth - 1)), truth)) == pytest.approx(0, abs=1e-6)
+    assert float(losses.dice_loss(tf.constant(100 * (1 - 2 * truth)), truth)) == pytest.approx(1 - 1 / 9, rel=1e-6)
+
+
+def test_dice_loss_of_sure_logits_agrees_with_scikit_learn(rng):
+    found, truth = random_masks(rng, 3, 16)[..., None], random_masks(rng, 3, 16)[..., None]
+    expected = 1 - np.mean([f1_score(t.ravel(), f.ravel()) for f, t in zip(found, truth, strict=True)])
+    assert float(losses.dice_loss(tf.constant(200 * found - 100), truth)) == pytest.approx(expected, abs=1e-3)
+
+
+def test_dice_loss_averages_volumes():
+    truth = np.zeros((2, 4, 4, 4, 1), np.float32)
+    truth[0], truth[1, 0, 0, 0] = 1, 1
+    logits = np.full_like(truth, -100)
+    logits[0] = 100
+    assert float(losses.dice_loss(tf.constant(logits), truth)) == pytest.approx((0 + 1 - 1 / 2) / 2, abs=1e-6)
+
+
+def test_segmentation_loss_is_cross_entropy_plus_dice(rng):
+    logits = rng.normal(size=(2, 4, 4, 4, 1)).astype(np.float32)
+    truth = random_masks(rng, edge=4)[..., None]
+    probability = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    both, total = (2 * probability * truth).sum((1, 2, 3, 4)), (probability + truth).sum((1, 2, 3, 4))
+    expected = log_loss(truth.ravel(), probability.ravel()) + np.mean(1 - (both + 1) / (total + 1))
+    assert float(losses.segmentation_loss(logits, truth)) == pytest.approx(expected, rel=1e-5)
+    assert float(losses.segmentation_loss(tf.constant(logits), tf.constant(truth, tf.uint8))) == pytest.approx(
+        expected, rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("truth", [0.0, 1.0])
+def test_segmentation_loss_stays_finite_at_extreme_logits(truth):
+    logits = tf.Variable(tf.reshape(tf.constant([-1e4, 1e4] * 4), (1, 2, 2, 2, 1)))
+    with tf.GradientTape() as tape:
+        loss = losses.segmentation_loss(logits, tf.fill(logits.shape, truth))
+    assert 5e3 <= float(loss) <= 5e3 + 1
+    assert np.isfinite(tape.gradient(loss, logits)).all()
