@@ -21,6 +21,7 @@ setup(
     package_data={"fedsim_tf": ["data/*.csv", "evaluation/templates/*"]},
     install_requires=[
         "absl-py>=2.1",
+        "h5py>=3.9",
         "Jinja2>=3.1",
         "matplotlib>=3.8",
         "numpy>=1.24,<2",

@@ -7,7 +7,9 @@ import math
 import numpy as np
 import tensorflow as tf
 
-SMALL = tf.keras.initializers.RandomNormal(stddev=1e-3)  # of last layers: training starts at the mean
+from fedsim_tf.models.convolution3d import SlicedConv3D
+
+LAST_LAYER_SD = 1e-3  # of the last layers' weights: training starts at the mean
 WEIGHT_LIMIT = 3.0  # standard deviations
 ROTATION_LIMIT_RAD = 0.6
 TRANSLATION_LIMIT_MM = 50.0
@@ -30,7 +32,9 @@ class ShapeGenerator(tf.keras.Model):
         limits = [WEIGHT_LIMIT] * n_modes + [ROTATION_LIMIT_RAD] * 3 + [TRANSLATION_LIMIT_MM] * 3 + [LOG_SCALE_LIMIT]
         self._limits = np.array(limits, np.float32)
         self.hidden = [tf.keras.layers.Dense(width, "swish") for _ in range(2)]
-        self.last = tf.keras.layers.Dense(len(limits), kernel_initializer=SMALL, dtype="float32")
+        self.last = tf.keras.layers.Dense(
+            len(limits), kernel_initializer=tf.keras.initializers.RandomNormal(stddev=LAST_LAYER_SD), dtype="float32"
+        )
 
     def call(self, z: tf.Tensor) -> tf.Tensor:
         for layer in self.hidden:
@@ -58,11 +62,16 @@ class MaterialGenerator(tf.keras.Model):
         doublings = int(math.log2(size // self.START))
         self.first = tf.keras.layers.Dense(self.START**3 * width, "swish")
         self.convolutions = [
-            tf.keras.layers.Conv3D(max(8, width // 2**level), 3, padding="same", activation="swish")
-            for level in range(1, doublings + 1)
+            SlicedConv3D(max(8, width // 2**level), activation="swish") for level in range(1, doublings + 1)
         ]
         self.upsample = tf.keras.layers.UpSampling3D()
-        self.last = tf.keras.layers.Conv3D(1, 3, padding="same", kernel_initializer=SMALL, dtype="float32")
+        self.last = tf.keras.layers.Conv3D(
+            1,
+            3,
+            padding="same",
+            kernel_initializer=tf.keras.initializers.RandomNormal(stddev=LAST_LAYER_SD),
+            dtype="float32",
+        )
 
     def call(self, z: tf.Tensor) -> tf.Tensor:
         maps = tf.reshape(self.first(z), (-1, self.START, self.START, self.START, self._width))

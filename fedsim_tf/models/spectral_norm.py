@@ -15,7 +15,12 @@ class SpectralConv2D(tf.keras.layers.Conv2D):
     def build(self, input_shape):
         super().build(input_shape)
         self.u = self.add_weight(
-            "u", (1, self.filters), tf.float32, tf.keras.initializers.RandomNormal(), trainable=False
+            "u",
+            (1, self.filters),
+            tf.float32,
+            tf.keras.initializers.RandomNormal(),
+            trainable=False,
+            experimental_autocast=False,
         )
 
     def call(self, inputs, training=False):
