@@ -190,11 +190,24 @@ _SMALL = {
 _DEMO = {
     "checkpoint_every": 50,
     "data": {"folds": 1},
-    "model": {"size": 32, "gan_width": 16, "discriminator_width": 16, "unet_width": 8, "vgg_weights": "random"},
-    "pretraining": {"steps": 250, "rate": 2e-3, "latent_rate": 3e-2},
-    "gan": {"steps": 300, "batch": 8, "generator_rate": 4e-4, "discriminator_rate": 8e-4},
-    "semi": {"steps": 100, "batch": 4, "gan_rate": 1e-4},
-    "segmentation": {"pretraining_steps": 200, "finetuning_steps": 200, "validation_every": 25},
+    "model": {
+        "size": 32,
+        "columns_per_voxel": 1,
+        "gan_width": 8,
+        "discriminator_width": 16,
+        "unet_width": 4,
+        "vgg_weights": "random",
+    },
+    "pretraining": {"steps": 160, "batch": 2, "rate": 2e-3, "latent_rate": 5e-2},
+    "gan": {"steps": 140, "batch": 4, "generator_rate": 4e-4, "discriminator_rate": 8e-4},
+    "semi": {"steps": 40, "batch": 2, "gan_rate": 1e-4},
+    "segmentation": {
+        "pretraining_steps": 80,
+        "finetuning_steps": 80,
+        "rate": 3e-3,
+        "finetuning_rate": 1e-3,
+        "validation_every": 20,
+    },
 }
 PRESETS: dict[str, dict[str, Any]] = {"paper": {}, "small": _SMALL, "demo": _DEMO}
 

@@ -41,6 +41,15 @@ class Doubling3D(tf.keras.layers.Conv3DTranspose):
         return tf.reshape(sorted_out, [batch, 2 * depth, 2 * height, 2 * width, self.filters]) + self.bias
 
 
+def halved3d(maps: tf.Tensor) -> tf.Tensor:
+    """Maximum over blocks of 2^3 voxels of (B, z, y, x, C); even edges."""
+    batch, depth, height, width = tf.unstack(tf.shape(maps)[:4])
+    channels = maps.shape[-1]
+    slices = tf.nn.max_pool2d(tf.reshape(maps, [batch * depth, height, width, channels]), 2, 2, "VALID")
+    pairs = tf.reshape(slices, [batch, depth // 2, 2, height // 2, width // 2, channels])
+    return tf.maximum(pairs[:, :, 0], pairs[:, :, 1])
+
+
 def _planes_as_inputs(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """Each slice is convolved together with the ones below and above."""
     batch, depth, height, width = tf.unstack(tf.shape(inputs)[:4])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from fedsim_tf.models.convolution3d import Doubling3D, SlicedConv3D
+from fedsim_tf.models.convolution3d import Doubling3D, SlicedConv3D, halved3d
 
 LEVELS = 4
 
@@ -19,16 +19,15 @@ class UNet3D(tf.keras.Model):
     def __init__(self, width: int = 32, **kwargs):
         super().__init__(**kwargs)
         self.down = [DoubleConvolution(width * 2**level, width * 2 ** (level + 1)) for level in range(LEVELS)]
-        self.pool = tf.keras.layers.MaxPool3D()
         rising = [width * 2 ** (level + 1) for level in reversed(range(LEVELS - 1))]
         self.up = [Doubling3D(2 * filters) for filters in rising]  # keeps its input's width
         self.join = [DoubleConvolution(filters, filters) for filters in rising]
-        self.head = tf.keras.layers.Conv3D(1, 1, dtype="float32")
+        self.head = tf.keras.layers.Dense(1, dtype="float32")  # a 1^3 convolution
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         maps = [self.down[0](images, training=training)]
         for block in self.down[1:]:
-            maps.append(block(self.pool(maps[-1]), training=training))
+            maps.append(block(halved3d(maps[-1]), training=training))
         out = maps.pop()
         for up, join in zip(self.up, self.join, strict=True):
             out = join(tf.concat([maps.pop(), up(out)], axis=-1), training=training)

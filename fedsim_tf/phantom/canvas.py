@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from fedsim_tf.shape import Grid
 
@@ -81,5 +80,15 @@ def texture(shape: tuple[int, ...], spacing_mm: tuple[float, ...], scale_mm: flo
     """Smooth random values (z, y, x) of zero mean and unit deviation that change over about `scale_mm`."""
     size = [max(3, int(np.ceil(n * step / scale_mm)) + 1) for n, step in zip(shape, spacing_mm[::-1], strict=True)]
     coarse = rng.standard_normal(size, dtype=np.float32)
-    fine = ndimage.zoom(coarse, [n / m for n, m in zip(shape, size, strict=True)], order=1, grid_mode=False)
+    fine = stretched(coarse, shape)
     return fine / max(float(fine.std()), 1e-6)
+
+
+def stretched(coarse: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Linear interpolation (z, y, x) between the first and last voxels: axis by axis as matrix products."""
+    fine = coarse
+    for axis, n in enumerate(shape):
+        where = np.linspace(0.0, coarse.shape[axis] - 1.0, n)
+        weights = np.maximum(0.0, 1.0 - np.abs(where[:, None] - np.arange(coarse.shape[axis]))).astype(np.float32)
+        fine = np.moveaxis(np.tensordot(weights, fine, axes=(1, axis)), 0, axis)
+    return np.ascontiguousarray(fine)

@@ -35,7 +35,7 @@ class SiteSpec:
     population: Population
     scanner: Scanner
     seed: int
-    shape: tuple[int, int, int] = (112, 160, 160)
+    shape: tuple[int, int, int] = (96, 128, 128)
 
 
 def make_subject(spec: SiteSpec, number: int, identity: str, shapes: CorrespondingShapes | None = None) -> Case:

@@ -186,7 +186,7 @@ def _mediastinum(
     behind_sternum = np.abs(near.y - marks.front_y) < 5.0 * size
     near.paint(spine | (behind_sternum & (np.abs(near.x - marks.midline_x) < 9.0 * size)), 1.0)
     distance = ndimage.distance_transform_edt(near.values < 0.5, sampling=half[::-1]).astype(np.float32)
-    distance = ndimage.zoom(distance, 2, order=1, grid_mode=False)[tuple(slice(0, n) for n in heart.shape)]
+    distance = np.repeat(np.repeat(np.repeat(distance, 2, 0), 2, 1), 2, 2)[tuple(slice(0, n) for n in heart.shape)]
     reach = size * np.maximum(5.0 + 3.0 * texture(heart.shape, canvas.grid.spacing_mm, 28.0, rng), 2.0)
     canvas.paint(inside & (distance < reach) & (canvas.values < -500.0), FAT + 4.0 * variation)
 

@@ -9,7 +9,7 @@ import numpy as np
 from fedsim_tf.phantom.landmarks import Landmarks
 from fedsim_tf.phantom.lofts import bezier
 
-_GENERATIONS = 6
+_GENERATIONS = 5
 
 
 class Tube(NamedTuple):
@@ -56,7 +56,7 @@ def lung_tree(
             segments.append((np.stack([start, end]), np.array([radius, 0.8 * radius])))
             for _ in range(2):
                 turned = heading + 0.5 * rng.standard_normal(3)
-                following.append((end, turned, 0.74 * radius, 0.86 * length))
+                following.append((end, turned, 0.72 * radius, 0.9 * length))
         branches = following
     return segments
 

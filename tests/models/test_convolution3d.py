@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedsim_tf.models.convolution3d import Doubling3D, SlicedConv3D
+from fedsim_tf.models.convolution3d import Doubling3D, SlicedConv3D, halved3d
 
 
 def outputs_and_gradients(layer, image, weights):
@@ -38,3 +38,13 @@ def test_doubling(rng, channels, filters):
     keras = tf.keras.layers.Conv3DTranspose(filters, 2, 2, dtype="float64")
     for ours, theirs in zip(found, outputs_and_gradients(keras, image, weights), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-10)
+
+
+def test_halving(rng):
+    image = tf.constant(rng.standard_normal((2, 4, 6, 8, 3)), tf.float32)  # no double precision pooling on CPUs
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(image)
+        ours, theirs = halved3d(image), tf.nn.max_pool3d(image, 2, 2, "VALID")
+        losses = [tf.reduce_sum(tf.sin(ours)), tf.reduce_sum(tf.sin(theirs))]
+    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_allclose(*(tape.gradient(loss, image) for loss in losses), atol=1e-6)
