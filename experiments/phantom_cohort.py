@@ -17,10 +17,12 @@ FLAGS = flags.FLAGS
 
 def run() -> None:
     from fedsim_tf.phantom import SITES, write_site
+    from fedsim_tf.progress import progress_bar
     from fedsim_tf.shape import CorrespondingShapes
 
     shapes = CorrespondingShapes.load(FLAGS.shapes) if FLAGS.shapes else None
-    write_site(FLAGS.site, FLAGS.output, shapes=shapes)
+    with progress_bar(SITES[FLAGS.site].n_subjects, f"phantom cohort {FLAGS.site}") as bar:
+        write_site(FLAGS.site, FLAGS.output, shapes=shapes, progress=lambda *_: bar.update())
     print(f"phantom cohort {FLAGS.site}: {SITES[FLAGS.site].n_subjects} subjects in {FLAGS.output}")
 
 

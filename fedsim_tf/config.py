@@ -116,6 +116,9 @@ class SemiSupervisedConfig(_Checked):
     batch: int = option(1, "Volumes an unsupervised step, one random slice each.", low=1)
     rate: float = option(1e-4, "Adam's rate for the shape and material networks.", low=0)
     latent_rate: float = option(1e-2, "Adam's rate for the latents.", low=0)
+    unsupervised_weight: float = option(
+        0.01, "Of the unsupervised losses in the shape and material networks, beside 1 of the supervised ones.", low=0
+    )
     gan_rate: float = option(5e-5, "Adam's rate for the enhancement generator.", low=0)
 
 
@@ -198,12 +201,12 @@ _DEMO = {
         "unet_width": 4,
         "vgg_weights": "random",
     },
-    "pretraining": {"steps": 160, "batch": 2, "rate": 2e-3, "latent_rate": 5e-2},
-    "gan": {"steps": 140, "batch": 4, "generator_rate": 4e-4, "discriminator_rate": 8e-4},
-    "semi": {"steps": 40, "batch": 2, "gan_rate": 1e-4},
+    "pretraining": {"steps": 150, "batch": 2, "rate": 2e-3, "latent_rate": 5e-2},
+    "gan": {"steps": 120, "batch": 4, "generator_rate": 4e-4, "discriminator_rate": 8e-4},
+    "semi": {"steps": 30, "batch": 2, "gan_rate": 1e-4},
     "segmentation": {
-        "pretraining_steps": 80,
-        "finetuning_steps": 80,
+        "pretraining_steps": 60,
+        "finetuning_steps": 60,
         "rate": 3e-3,
         "finetuning_rate": 1e-3,
         "validation_every": 20,

@@ -111,6 +111,7 @@ def slice_renderer(model: GenerativeModel) -> Callable[..., tf.Tensor]:
     """The enhancer as one trace: (coarse (B, c, c, c), label slices (B, y, x), index (B,)) to slices (B, y, x)."""
     return tf.function(
         lambda coarse, labels, index: model.enhanced_slices(coarse, labels, index, training=False),
+        autograph=False,
         reduce_retracing=True,
     )
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pathlib
 
 from absl import logging
-from tqdm import tqdm
 
 from fedsim_tf.config import PAPER_LABELS, Config
 from fedsim_tf.data import Cohort, find_cohort
 from fedsim_tf.errors import InputError
 from fedsim_tf.models import VGG19Features
 from fedsim_tf.phantom import SITES, ensure_site, model_hearts
+from fedsim_tf.progress import progress_bar
 from fedsim_tf.shape import StatisticalShapeModel
 from fedsim_tf.shape.ssm import load_shape_model
 from fedsim_tf.training.volumes import SiteVolumes, load_site
@@ -39,7 +39,7 @@ def open_cohort(config: Config, dataset: str, *, cache_dir: pathlib.Path) -> Coh
 
 
 def _phantom(config: Config, site: str, cache_dir: pathlib.Path) -> pathlib.Path:
-    with tqdm(total=SITES[site].n_subjects, desc=f"phantom cohort {site}", dynamic_ncols=True) as bar:
+    with progress_bar(SITES[site].n_subjects, f"phantom cohort {site}") as bar:
         shapes = config.data.phantom_shapes or None
         return ensure_site(site, cache_dir / "phantom", shapes_path=shapes, progress=lambda *_: bar.update())
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pathlib
 
 import numpy as np
-from tqdm import tqdm
 
 from fedsim_tf.config import Config
 from fedsim_tf.data import hu_from_unit, write_volume
 from fedsim_tf.files import replaced
 from fedsim_tf.models import LatentDistribution
+from fedsim_tf.progress import progress_bar
 from fedsim_tf.synthesis import GenerativeModel, SyntheticVolume, sample_volumes
 from fedsim_tf.volume import Geometry, Volume
 
@@ -22,7 +22,11 @@ def draw_samples(
     arrays = folder / "samples.npz"
     if not arrays.exists():
         drawing = sample_volumes(model, distribution, config.synthesis.volumes, seed=config.seed)
-        samples = list(tqdm(drawing, desc=f"synthesis of {folder.name}", total=config.synthesis.volumes))
+        samples = []
+        with progress_bar(config.synthesis.volumes, f"synthesis of {folder.name}") as bar:
+            for sample in drawing:
+                samples.append(sample)
+                bar.update()
         for number, sample in enumerate(samples):
             write_sample(folder, number, sample, model, config)
         _save(arrays, samples)

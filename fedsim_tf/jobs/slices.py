@@ -102,7 +102,7 @@ def _train(run: RunFolder, semantics: np.ndarray, images: np.ndarray) -> GauGANG
     enhancer(tf.zeros((1, size, size, 3)))
     discriminator(tf.zeros((1, size, size, 4)))
     trainer = EnhancementTrainer(enhancer, discriminator, open_vgg(config), config.gan)
-    update = tf.function(trainer.update)
+    update = tf.function(trainer.update, autograph=False)
 
     def step(index: int) -> Losses:
         rng = step_rng(config.seed, STAGE, index)

@@ -39,7 +39,7 @@ class VGG19Features:
         """Images (B, y, x, 1) in [-1, 1] to five feature maps, float32."""
         grey = (tf.cast(images, tf.float32) + 1.0) * 127.5
         maps = tf.repeat(grey, 3, axis=-1) - tf.constant(_MEAN_BGR)
-        features = []
+        features: list[tf.Tensor] = []
         for name, layer in self._layers.items():
             if name.endswith("conv1") and features:
                 maps = tf.nn.max_pool2d(maps, 2, 2, "VALID")
@@ -77,7 +77,8 @@ class FixedConvolution:
 
 def _shapes() -> list[tuple[str, tuple[int, ...]]]:
     """Layer names as in Keras, and the shapes of their kernels."""
-    shapes, inputs = [], 3
+    shapes: list[tuple[str, tuple[int, ...]]] = []
+    inputs = 3
     for block, (width, count) in enumerate(_BLOCKS, start=1):
         for number in range(1, count + 1):
             shapes.append((f"block{block}_conv{number}", (3, 3, inputs, width)))

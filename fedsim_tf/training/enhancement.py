@@ -85,7 +85,7 @@ class EnhancementPretraining:
         self._trainer = EnhancementTrainer(
             learner.model.enhancer, learner.discriminator, learner.vgg, learner.config.gan
         )
-        self._traced = tf.function(self._update)
+        self._traced = tf.function(self._update, autograph=False)
 
     @property
     def objects(self) -> dict[str, tf.Module]:

@@ -29,7 +29,7 @@ class GeneratorPretraining:
         self._labels = tf.constant(data.labelled.labels)
         self._coarse = tf.constant(downsampled(data.labelled.images, config.model.coarse_size))
         self.optimizer = adam(config.pretraining.latent_rate, learner.labelled_latents.trainable_variables)
-        self._traced = tf.function(self._gradients)
+        self._traced = tf.function(self._gradients, autograph=False)
 
     @property
     def objects(self) -> dict[str, tf.Module]:

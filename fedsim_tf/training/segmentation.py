@@ -48,7 +48,8 @@ def train_segmenter(
 
 def segmenter(network: UNet3D) -> Segmenter:
     """The network as a function from one image (z, y, x) in [-1, 1] to a mask (z, y, x) uint8."""
-    predict = tf.function(lambda image: network(image[None, ..., None], training=False)[0, ..., 0] > 0)
+    threshold = lambda image: network(image[None, ..., None], training=False)[0, ..., 0] > 0  # noqa: E731
+    predict = tf.function(threshold, autograph=False)
     return lambda image: predict(tf.constant(image, tf.float32)).numpy().astype(np.uint8)
 
 
@@ -66,15 +67,20 @@ class _Training:
         self.network, self.best = UNet3D(width=width), UNet3D(width=width)
         for network in (self.network, self.best):
             network(tf.zeros((1, size, size, size, 1)))
+        self._rate, self._length = tf.Variable(0.0, trainable=False), tf.Variable(1.0, trainable=False)
+        self._optimizer = adam(self._rate, self.network.trainable_variables, steps=self._length)
+        self._traced = tf.function(self._update, autograph=False)
         self._best_dice = tf.Variable(-1.0, trainable=False)
         self._predict = segmenter(self.network)
 
     def begin(self, volumes: Volumes, *, rate: float, steps: int, stage: str) -> None:
         """A new stage: other volumes, a fresh optimizer; selection starts anew from the present weights."""
         self._volumes, self._steps, self._stage = volumes, steps, stage
-        self._optimizer = adam(rate, self.network.trainable_variables, steps=steps)
+        for variable in self._optimizer.variables:
+            variable.assign(tf.zeros_like(variable))
+        self._rate.assign(rate)
+        self._length.assign(steps)
         self._best_dice.assign(-1.0)
-        self._traced = tf.function(self._update)
 
     @property
     def objects(self) -> dict[str, tf.Module]:

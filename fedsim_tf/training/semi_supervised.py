@@ -36,8 +36,8 @@ class SemiSupervised:
         self.labelled_optimizer = adam(semi.latent_rate, learner.labelled_latents.trainable_variables)
         self.unlabelled_optimizer = adam(semi.latent_rate, learner.unlabelled_latents.trainable_variables)
         self.generator_optimizer = adam(semi.gan_rate, self._generator, steps=semi.steps, betas=TTUR_BETAS)
-        self._traced_supervised = tf.function(self._supervised_gradients)
-        self._traced_unsupervised = tf.function(self._unsupervised_gradients)
+        self._traced_supervised = tf.function(self._supervised_gradients, autograph=False)
+        self._traced_unsupervised = tf.function(self._unsupervised_gradients, autograph=False)
 
     @property
     def objects(self) -> dict[str, tf.Module]:
@@ -89,7 +89,10 @@ class SemiSupervised:
             enhanced = self._enhancement_losses(model.coarse_ct(z), labels, slices, real)
             losses = {f"unlabelled_{key}": value for key, value in enhanced.items()}
             total = tf.add_n(list(losses.values()))
-        return losses, self._apply_own(tape, total, self._learner.unlabelled_latents, self.unlabelled_optimizer)
+        shared = self._apply_own(tape, total, self._learner.unlabelled_latents, self.unlabelled_optimizer)
+        # The GAN's losses are a hundred times larger than L_IoU and L_M: unweighted, the shared networks forget these.
+        weight = self._learner.config.semi.unsupervised_weight
+        return losses, [weight * gradient for gradient in shared]
 
     def _enhancement_losses(
         self, coarse: tf.Tensor, labels: tf.Tensor, slices: tf.Tensor, real: tf.Tensor

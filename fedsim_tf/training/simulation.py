@@ -37,7 +37,8 @@ def _run_shared(
     """Runs a stage that moves the shared networks, with one optimizer step for each of its gradients."""
     shared = learner.shared_variables
     optimizer = adam(rate, shared, steps=steps)
-    apply = tf.function(lambda gradients: optimizer.apply_gradients(zip(gradients, shared, strict=True)))
+    move = lambda gradients: optimizer.apply_gradients(zip(gradients, shared, strict=True))  # noqa: E731
+    apply = tf.function(move, autograph=False)
 
     def step(index: int) -> Losses:
         losses, gradients = stage.shared_gradients(index)

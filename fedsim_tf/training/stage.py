@@ -6,7 +6,6 @@ import csv
 import hashlib
 import math
 import pathlib
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,9 +13,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from absl import logging
-from tqdm import tqdm
 
 from fedsim_tf.files import replaced
+from fedsim_tf.progress import progress_bar
 from fedsim_tf.training.run import RunFolder
 
 Losses = Mapping[str, Any]  # name to a scalar tensor or float
@@ -64,7 +63,7 @@ def run_stage(
     writer = tf.summary.create_file_writer(str(run.tensorboard(name)))
     if int(counter):
         logging.info("%s: resumed at step %d of %d", name, int(counter), steps)
-    with _progress(name, steps, int(counter)) as bar:
+    with progress_bar(steps, name, done=int(counter)) as bar:
         mark = time.monotonic()
         for index in range(int(counter), steps):
             losses = {key: float(value) for key, value in step(index).items()}
@@ -139,9 +138,3 @@ def read_losses(path: pathlib.Path) -> list[tuple[int, str, float]]:
         return []
     with open(path, newline="", encoding="utf-8") as file:
         return [(int(step), key, float(value)) for step, key, value in list(csv.reader(file))[1:]]
-
-
-def _progress(name: str, steps: int, done: int) -> tqdm:
-    """A bar on a terminal; elsewhere a line every half a minute."""
-    interval = 0.2 if sys.stderr.isatty() else 30.0
-    return tqdm(total=steps, initial=done, desc=name, mininterval=interval, dynamic_ncols=True)

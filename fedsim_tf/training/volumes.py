@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from fedsim_tf.config import Config
 from fedsim_tf.data import Cohort, PreparedCase, prepare_cohort, split, split_sizes
 from fedsim_tf.errors import InputError
+from fedsim_tf.progress import progress_bar
 
 
 class Volumes(NamedTuple):
@@ -57,7 +57,7 @@ def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cac
     parts = split(cohort.identities, sizes, fold=fold, seed=config.seed, annotated=annotated)
     chosen = parts.with_labels(n_labelled)
     wanted = [*chosen.labelled, *chosen.unlabelled, *parts.validation, *parts.test]
-    with tqdm(total=len(wanted), desc=f"volumes of {cohort.name}", dynamic_ncols=True) as bar:
+    with progress_bar(len(wanted), f"volumes of {cohort.name}") as bar:
         cases = prepare_cohort(
             cohort,
             wanted,
