@@ -36,5 +36,13 @@ def real_data():
 
 
 @pytest.fixture
+def eagerly():
+    """Runs traced functions step by step: for a few steps, tracing the whole model takes far longer than running it."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
 def rng():
     return np.random.default_rng(0)

@@ -36,7 +36,7 @@ def train_segmenter(
     """
     config, settings = run.config, run.config.segmentation
     tf.keras.utils.set_random_seed(config.seed)  # every arm starts from the same weights
-    network = _Training(config, validation)
+    network = UNetTraining(config, validation)
     first = f"segmentation/{arm}/pretrain"
     network.begin(pretrain, rate=settings.rate, steps=settings.pretraining_steps, stage=first)
     run_stage(run, first, steps=settings.pretraining_steps, step=network.step, objects=network.objects)
@@ -58,7 +58,7 @@ def mean_dice(segment: Segmenter, volumes: Volumes) -> float:
     return float(np.mean([dice(segment(i), j) for i, j in zip(volumes.images, volumes.labels, strict=True)]))
 
 
-class _Training:
+class UNetTraining:
     """A U-Net in training and its best state so far."""
 
     def __init__(self, config: Config, validation: Volumes):

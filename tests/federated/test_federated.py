@@ -64,6 +64,7 @@ def test_an_update_can_hold_nothing_but_gradients_and_moments():
         update().images = latents
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_sites_update_has_the_shared_networks_shapes_only():
     site = Site("a", toy_learner())
     sent = site.update(GeneratorPretraining(site.learner), 0)
@@ -80,6 +81,7 @@ def test_pooled_moments_are_those_of_all_latents_together(rng):
     np.testing.assert_allclose(pooled.covariance, together.covariance, atol=1e-12)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_one_site_in_a_federation_learns_what_a_single_site_does(tmp_path):
     config = toy_config()
     alone = toy_learner(config)
@@ -93,6 +95,7 @@ def test_one_site_in_a_federation_learns_what_a_single_site_does(tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_sites_share_weights_and_keep_the_rest(tmp_path):
     config = toy_config()
     sites = [Site(name, toy_learner(config, name=name, seed=seed)) for name, seed in (("a", 0), ("b", 7))]

@@ -2,11 +2,14 @@ import pytest
 import tensorflow as tf
 
 from tests.evaluation.pictures_for_tests import titles  # noqa: F401
+from tests.jobs.toy_networks import use_small_networks
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _eager():
-    """Runs of a few steps are several times faster untraced; tests of training trace the same steps."""
+def _fast():
+    """Small networks, and no traces: for a few steps they take longer than the steps."""
     tf.config.run_functions_eagerly(True)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        use_small_networks(patch)
+        yield
     tf.config.run_functions_eagerly(False)

@@ -1,8 +1,8 @@
 """A whole run at toy size on files of a tiny cohort: what it leaves, how it resumes, and using what it learnt."""
 
+import dataclasses
 import html
 import json
-import pathlib
 import re
 import types
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from fedsim_tf.config import ARMS
+from fedsim_tf.config import ARMS, from_dict, merge
 from fedsim_tf.errors import InputError
 from fedsim_tf.jobs import samples as samples_module
 from fedsim_tf.jobs.apply import open_segmenter, segment_file
@@ -24,10 +24,10 @@ from tests.jobs.toy_cohorts import CUBE, ball, without_times, write, write_own_c
 from tests.training.toy_site import toy_config
 
 STEPS = {
-    "pretraining": 4,
-    "gan": 3,
-    "semi_supervised": 4,
-    **{f"segmentation/{arm}/{part}": steps for arm in ARMS for part, steps in (("pretrain", 8), ("finetune", 8))},
+    "pretraining": 1,
+    "gan": 2,
+    "semi_supervised": 2,
+    **{f"segmentation/{arm}/{part}": steps for arm in ARMS for part, steps in (("pretrain", 2), ("finetune", 3))},
 }
 
 
@@ -38,9 +38,14 @@ def finished(tmp_path_factory):
     write_own_cohort(root / "data")
     config = toy_config(
         dataset="nifti",
+        checkpoint_every=1,
+        pretraining={"steps": 1},
+        gan={"steps": 2},
+        semi={"steps": 2},
+        synthesis={"volumes": 1},
         data={"root": str(root / "data"), "labels": 2},
         model={"shape_model": str(write_shapes(root / "shapes.npz"))},
-        segmentation={"arms": ARMS, "pretraining_steps": 8, "finetuning_steps": 8, "rate": 0.03},
+        segmentation={"arms": ARMS, "pretraining_steps": 2, "finetuning_steps": 3, "rate": 0.1},
     )
     with recorded_titles() as titles:
         metrics = run_single_site(config, root / "run", cache_dir=root / "cache")
@@ -55,4 +60,231 @@ def again(finished, folder="run"):
 
 def test_metrics_on_disk_are_those_returned(finished):
     assert json.loads((finished.run / "metrics.json").read_text()) == json.loads(json.dumps(finished.metrics))
-    print(json.dumps(finished.metrics["folds"], indent=1))
+
+
+def test_metrics_have_every_arm_and_every_test_case(finished):
+    (fold,) = finished.metrics["folds"]
+    assert set(finished.metrics["summary"]["nifti"]) == set(fold["nifti"]) == set(ARMS)
+    for arm in ARMS:
+        cases = fold["nifti"][arm]["cases"]
+        assert len(cases) == 2  # a fifth of six, rounded up
+        assert set(cases) < {f"case_{number}" for number in range(6)}
+        for name in ("dice", "iou"):
+            mean = np.mean([case[name] for case in cases.values()])
+            assert fold["nifti"][arm][name] == pytest.approx(mean)
+            assert finished.metrics["summary"]["nifti"][arm] == {
+                "folds": 1,
+                "dice": fold["nifti"][arm]["dice"],
+                "iou": fold["nifti"][arm]["iou"],
+            }
+            assert 10 < mean < 100
+
+
+def test_arms_are_trained_on_different_volumes(finished):
+    scores = [row["dice"] for row in finished.metrics["summary"]["nifti"].values()]
+    assert len(set(scores)) == len(ARMS)
+
+
+def test_metrics_say_what_ran_on_what(finished):
+    facts = finished.metrics["facts"]
+    assert facts["data"] == f"nifti in {finished.root / 'data'}"
+    assert facts["labelled"] == 2
+    assert facts["folds"] == 1
+    assert facts["preset"] == "demo"
+    assert facts["vgg"] == "small, random"
+    assert facts["volumes"] == "32^3 voxels"
+    assert facts["finished"].startswith("20")
+
+
+def test_metrics_have_every_stage_with_its_steps(finished):
+    stages = finished.metrics["stages"]
+    assert {name: record["steps"] for name, record in stages.items()} == {
+        f"fold_0/{name}": steps for name, steps in STEPS.items()
+    }
+    assert all(record["losses"] for record in stages.values())
+
+
+def test_pictures_are_drawn_and_say_which_data_they_show(finished):
+    pictures = {path.name: path for path in finished.fold.joinpath("pictures").glob("*.png")}
+    assert set(pictures) >= {"samples_ours_pre.png", "samples_ours_full.png", "segmentations.png", "losses.png"}
+    for name, path in pictures.items():
+        assert is_drawn(path), name
+        if name in finished.titles:
+            assert f"nifti in {finished.root / 'data'}, fold 0" in finished.titles[name][0] or name == "losses.png"
+            assert f"nifti in {finished.root / 'data'}" in finished.titles[name][0]
+    assert finished.titles["segmentations.png"][1:] == ["test volume", *ARMS]
+    assert set(finished.titles["losses.png"][1:]) == set(STEPS)
+
+
+def test_report_shows_scores_and_pictures_that_exist(finished):
+    page = html.unescape((finished.run / "report.html").read_text(encoding="utf-8"))
+    for row in finished.metrics["summary"]["nifti"].values():
+        assert f"{row['dice']:.2f}" in page
+        assert f"{row['iou']:.2f}" in page
+    sources = re.findall(r'<img src="([^"]+)"', page)
+    assert len(sources) >= 4
+    assert {finished.run / source for source in sources} == set(finished.run.rglob("*.png"))
+
+
+@pytest.mark.parametrize("arm", ["ours_pre", "ours_full"])
+def test_samples_are_nifti_in_hu_centred_and_as_large_as_the_training_volumes(finished, arm):
+    folder = finished.fold / "samples" / arm
+    assert sorted(path.name for path in folder.glob("*.nii.gz")) == [
+        "synthetic_000_image.nii.gz",
+        "synthetic_000_label.nii.gz",
+    ]
+    for kind in ("image", "label"):
+        image = sitk.ReadImage(str(folder / f"synthetic_000_{kind}.nii.gz"))
+        assert image.GetSize() == CUBE
+        np.testing.assert_allclose(image.GetSpacing(), 3.0)
+        centre = image.TransformContinuousIndexToPhysicalPoint([15.5] * 3)
+        np.testing.assert_allclose(centre, 0.0, atol=1e-4)
+        values = sitk.GetArrayFromImage(image)
+        if kind == "label":
+            assert set(np.unique(values)) == {0, 1}
+        else:
+            assert -1000 <= values.min() < values.max() <= 1000
+
+
+def test_the_same_call_again_repeats_nothing(finished, monkeypatch):
+    def files():
+        kept = [
+            path
+            for name in ("checkpoints", "losses", "samples", "stages")
+            for path in (finished.fold / name).rglob("*")
+        ]
+        return {path: path.stat().st_mtime_ns for path in kept if path.is_file()}
+
+    def refused(*_, **__):
+        raise AssertionError("a finished stage was run again")
+
+    for kind, method in (
+        (GeneratorPretraining, "shared_gradients"),
+        (EnhancementPretraining, "step"),
+        (SemiSupervised, "shared_gradients"),
+        (_Training, "step"),
+        (samples_module, "sample_volumes"),
+    ):
+        monkeypatch.setattr(kind, method, refused)
+    before = files()
+    assert len(before) > 30
+    assert without_times(again(finished)) == without_times(finished.metrics)
+    assert files() == before
+
+
+def test_a_run_killed_twice_ends_with_the_numbers_of_an_undisturbed_one(finished, monkeypatch):
+    """In a shared stage's second step and in an arm's last; other arms, left out here, have no influence either."""
+    arm = "ours_full"
+    config = dataclasses.replace(
+        finished.config, segmentation=dataclasses.replace(finished.config.segmentation, arms=(arm,))
+    )
+    last = lambda self, step: self._stage == f"segmentation/{arm}/finetune" and step == 2  # noqa: E731
+    for kind, method, due in (
+        (SemiSupervised, "shared_gradients", lambda self, step: step == 1),
+        (_Training, "step", last),
+    ):
+        original = getattr(kind, method)
+
+        def killed(self, step, original=original, due=due):
+            if due(self, step):
+                raise KeyboardInterrupt
+            return original(self, step)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, method, killed)
+            with pytest.raises(KeyboardInterrupt):
+                run_single_site(config, finished.root / "killed", cache_dir=finished.root / "cache")
+        assert not (finished.root / "killed" / "metrics.json").exists()
+    metrics = run_single_site(config, finished.root / "killed", cache_dir=finished.root / "cache")
+    assert metrics["folds"] == [{"nifti": {arm: finished.metrics["folds"][0]["nifti"][arm]}}]
+    undisturbed = without_times(finished.metrics)["stages"]
+    stages = without_times(metrics)["stages"]
+    assert len(stages) == 5
+    assert stages == {name: undisturbed[name] for name in stages}
+
+
+def test_another_configuration_is_refused_in_the_same_folder(finished):
+    config = toy_config(dataset="nifti", data={"root": str(finished.root / "data")}, seed=3)
+    with pytest.raises(InputError, match=r"found a run with .*seed=0 \(now 3\)"):
+        run_single_site(config, finished.run, cache_dir=finished.root / "cache")
+
+
+def test_a_file_is_segmented_as_well_as_the_run_says(finished, tmp_path):
+    """A test volume of the network's own size needs no interpolation: Dice is that of metrics.json, to the digit."""
+    cases = finished.metrics["folds"][0]["nifti"]["upper_bound"]["cases"]
+    (name, *_) = [name for name in cases if int(name[-1]) % 3 != 2]
+    files = {kind: finished.root / "data" / f"{kind}s" / f"{name}.nii.gz" for kind in ("image", "label")}
+    found = segment_file(finished.fold, "upper_bound", **files, output=tmp_path / "heart.nii.gz")
+    assert found.dice == pytest.approx(cases[name]["dice"], abs=1e-9)
+    mask, label = (sitk.GetArrayFromImage(sitk.ReadImage(str(p))) for p in (tmp_path / "heart.nii.gz", files["label"]))
+    np.testing.assert_array_equal(mask, found.mask.array)
+    assert 100 * 2 * np.sum(mask * label) / (mask.sum() + label.sum()) == pytest.approx(found.dice)
+
+
+def test_a_mask_lies_exactly_where_its_image_lies(finished, tmp_path):
+    """Axes permuted and tilted, edges of different lengths, an origin of its own."""
+    image, mask = ball(50, (18, 22, 26))
+    angle = np.deg2rad(10)
+    direction = (0, np.cos(angle), -np.sin(angle), 1, 0, 0, 0, np.sin(angle), np.cos(angle))
+    path = write(tmp_path / "ct.nii.gz", image, origin=(5.0, -70.0, 300.0), direction=direction)
+    picture = tmp_path / "look.png"
+    output = tmp_path / "deep" / "heart.nii"
+    found = segment_file(finished.fold, "lower_bound", image=path, output=output, picture=picture)
+    assert found.dice is None
+    ct, heart = sitk.ReadImage(str(path)), sitk.ReadImage(str(output))
+    assert heart.GetSize() == ct.GetSize() == (26, 22, 18)
+    for name in ("GetOrigin", "GetSpacing", "GetDirection"):
+        np.testing.assert_allclose(getattr(heart, name)(), getattr(ct, name)(), atol=1e-5, err_msg=name)
+    assert set(np.unique(sitk.GetArrayFromImage(heart))) == {0, 1}
+    assert np.mean(sitk.GetArrayFromImage(heart) == mask) > 0.8
+    assert is_drawn(picture)
+
+
+def one_line(action, *fragments):
+    with pytest.raises(InputError) as caught:
+        action()
+    message = str(caught.value)
+    assert "\n" not in message
+    for fragment in fragments:
+        assert str(fragment) in message, message
+
+
+def test_segmenting_refuses_what_is_not_there(finished, tmp_path):
+    image = finished.root / "data" / "images" / "case_0.nii.gz"
+    output = tmp_path / "heart.nii.gz"
+    one_line(lambda: open_segmenter(finished.fold, "ours_best"), "'ours_best'", *ARMS)
+    one_line(lambda: open_segmenter(tmp_path, "ours_full"), tmp_path, "config.json")
+    one_line(lambda: open_segmenter(finished.root / "no", "ours_full"), finished.root / "no")
+    none = tmp_path / "no.nii.gz"
+    one_line(lambda: segment_file(finished.fold, "ours_full", image=none, output=output), none, "no such file")
+    other = finished.root / "data" / "labels" / "case_2.nii.gz"
+    one_line(
+        lambda: segment_file(finished.fold, "ours_full", image=image, output=output, label=other),
+        other,
+        "(20, 24, 28)",
+        "(32, 32, 32)",
+    )
+    assert not output.exists()
+
+
+def test_an_arm_that_was_not_finished_cannot_be_used(finished, tmp_path):
+    fold = tmp_path / "fold_0"
+    for name in ("config.json", "stages/segmentation/lower_bound/finetune.json"):
+        fold.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+        fold.joinpath(name).write_bytes(finished.fold.joinpath(name).read_bytes())
+    one_line(lambda: open_segmenter(fold, "ours_full"), "'ours_full'", "lower_bound")
+
+
+@pytest.mark.parametrize(
+    ("changes", "fragments"),
+    [
+        ({"data": {"root": "/no/such/folder"}}, ["/no/such/folder", "no such folder"]),
+        ({"data": {"root": ""}}, ["--data_root", "nifti"]),
+        ({"data": {"labels": 30}}, ["n_labelled", "30", "1 to 3"]),
+        ({"model": {"shape_model": "/no/shapes.npz"}}, ["/no/shapes.npz"]),
+        ({"model": {"shape_modes": 30}}, ["30", "1 to 11"]),
+    ],
+)
+def test_bad_input_ends_in_one_line(finished, tmp_path, changes, fragments):
+    config = from_dict(merge(finished.config.to_dict(), changes))
+    one_line(lambda: run_single_site(config, tmp_path / "run", cache_dir=finished.root / "cache"), *fragments)

@@ -22,7 +22,9 @@ def ball(seed: int, shape=CUBE) -> tuple[np.ndarray, np.ndarray]:
     return (np.where(mask, HEART_HU, AIR_HU) + rng.normal(0, 30, shape)).astype(np.int16), mask
 
 
-def write(path: pathlib.Path, array: np.ndarray, *, origin=(10.0, -20.0, 30.0), direction=(-1, 0, 0, 0, -1, 0, 0, 0, 1)):
+def write(
+    path: pathlib.Path, array: np.ndarray, *, origin=(10.0, -20.0, 30.0), direction=(-1, 0, 0, 0, -1, 0, 0, 0, 1)
+):
     """Writes with SimpleITK directly, spanning EXTENT_MM along each axis."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = sitk.GetImageFromArray(array)

@@ -27,6 +27,7 @@ def changed(before, after):
     return {name for name in before if any(np.any(a != b) for a, b in zip(before[name], after[name], strict=True))}
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_pretraining_moves_only_its_latents_and_hands_out_gradients():
     learner = toy_learner()
     stage = GeneratorPretraining(learner)
@@ -38,6 +39,7 @@ def test_pretraining_moves_only_its_latents_and_hands_out_gradients():
     assert all(np.any(g.numpy() != 0) for g in gradients[-2:])
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_gan_pretraining_leaves_shape_and_material_alone():
     learner = toy_learner()
     before = weights(learner)
@@ -45,6 +47,7 @@ def test_gan_pretraining_leaves_shape_and_material_alone():
     assert changed(before, weights(learner)) == {"enhancer", "discriminator"}
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_semi_supervised_steps_take_turns_and_freeze_the_discriminator():
     learner = toy_learner()
     stage = SemiSupervised(learner)
@@ -86,14 +89,24 @@ def test_one_volume_is_overfitted_at_the_demo_grid():
     assert end["material_mse"] < 0.3 * start["material_mse"]
 
 
-@pytest.mark.parametrize("interrupted", ["pretraining", "gan", "semi_supervised"])
-def test_a_run_stopped_in_any_stage_ends_as_an_undisturbed_one(tmp_path, monkeypatch, interrupted):
-    def everything(folder):
-        run, learner = RunFolder(folder, toy_config()), toy_learner()
-        distribution = semi_supervise(run, learner, pretrain(run, learner))
-        return weights(learner), distribution
+def everything(folder):
+    run, learner = RunFolder(folder, toy_config()), toy_learner()
+    distribution = semi_supervise(run, learner, pretrain(run, learner))
+    return weights(learner), distribution
 
-    whole, distribution = everything(tmp_path / "whole")
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    tf.config.run_functions_eagerly(True)
+    try:
+        return everything(tmp_path_factory.mktemp("whole"))
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.parametrize("interrupted", ["pretraining", "gan", "semi_supervised"])
+def test_a_run_stopped_in_any_stage_ends_as_an_undisturbed_one(undisturbed, tmp_path, monkeypatch, interrupted):
     classes = {"pretraining": GeneratorPretraining, "gan": EnhancementPretraining, "semi_supervised": SemiSupervised}
     method = "step" if interrupted == "gan" else "shared_gradients"
     original = getattr(classes[interrupted], method)
@@ -106,7 +119,7 @@ def test_a_run_stopped_in_any_stage_ends_as_an_undisturbed_one(tmp_path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(classes[interrupted], method, broken)
         with pytest.raises(KeyboardInterrupt):
-            everything(tmp_path / "stopped")
-    resumed, again = everything(tmp_path / "stopped")
-    assert changed(whole, resumed) == set()
-    np.testing.assert_array_equal(distribution.mean, again.mean)
+            everything(tmp_path)
+    resumed, distribution = everything(tmp_path)
+    assert changed(undisturbed[0], resumed) == set()
+    np.testing.assert_array_equal(distribution.mean, undisturbed[1].mean)

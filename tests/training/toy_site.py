@@ -47,7 +47,7 @@ def toy_vgg():
     return VGG19Features("random")
 
 
-def toy_volumes(count, seed, *, labels=True):
+def toy_volumes(count, seed):
     """Hearts drawn from the shape model, at 100 HU in air-filled noise."""
     grid = Grid.centred((32, 32, 32), FIELD_OF_VIEW_MM)
     decoder = ShapeDecoder(toy_shape_model(), grid)
@@ -57,7 +57,7 @@ def toy_volumes(count, seed, *, labels=True):
     soft = decoder(tf.constant(tau, tf.float32)).numpy()
     images = np.clip(soft * 1.0 - 0.8 + 0.03 * rng.standard_normal(soft.shape), -1, 1).astype(np.float32)
     names = tuple(f"toy_{seed}_{i}" for i in range(count))
-    return Volumes(names, images, (soft > 0.5).astype(np.float32) if labels else None)
+    return Volumes(names, images, (soft > 0.5).astype(np.float32))
 
 
 def toy_site(name="toy", seed=0):

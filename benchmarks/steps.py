@@ -1,0 +1,67 @@
+"""Seconds a step of every stage, for the estimates that commands print before they start.
+
+python -m benchmarks.steps demo small paper
+
+Random volumes stand in for CTs. Times depend on sizes and widths, not on what the volumes show.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from fedsim_tf.config import Config, make_config
+from fedsim_tf.jobs.inputs import open_shape_model
+from fedsim_tf.models import VGG19Features
+from fedsim_tf.synthesis import sample_volumes
+from fedsim_tf.training.enhancement import EnhancementPretraining
+from fedsim_tf.training.learner import SiteLearner
+from fedsim_tf.training.pretraining import GeneratorPretraining
+from fedsim_tf.training.segmentation import UNetTraining
+from fedsim_tf.training.semi_supervised import SemiSupervised
+from fedsim_tf.training.volumes import SiteVolumes, UnlabelledVolumes, Volumes
+
+
+def random_site(config: Config, n: int = 4) -> SiteVolumes:
+    """n annotated and n other volumes of noise."""
+    rng, shape = np.random.default_rng(0), (n, *[config.model.size] * 3)
+    images = rng.uniform(-1, 1, shape).astype(np.float32)
+    names = tuple(str(i) for i in range(n))
+    labelled = Volumes(names, images, (images > 0.9).astype(np.float32))
+    one = Volumes(names[:1], images[:1], labelled.labels[:1])
+    return SiteVolumes("noise", (240.0, 240.0, 200.0), labelled, UnlabelledVolumes(names, images), labelled, one, one)
+
+
+def seconds(step: Callable[[int], object], *, first: int = 0, stride: int = 1) -> float:
+    """Time of the second call: the first one traces."""
+    step(first)
+    start = time.perf_counter()
+    step(first + stride)
+    return time.perf_counter() - start
+
+
+def measure(preset: str) -> None:
+    config = make_config(preset, model={"vgg_weights": "random"})
+    site = random_site(config)
+    learner = SiteLearner(config, open_shape_model(config), site, VGG19Features("random"))
+    report = lambda name, value: print(f"{preset:8}{name:24}{value:8.2f} s", flush=True)  # noqa: E731
+    report("pretraining", seconds(GeneratorPretraining(learner).shared_gradients))
+    report("gan", seconds(EnhancementPretraining(learner).step))
+    semi = SemiSupervised(learner)
+    supervised, unsupervised = (seconds(semi.shared_gradients, first=first, stride=2) for first in (0, 1))
+    report("semi", 0.5 * (supervised + unsupervised))
+    drawn = sample_volumes(learner.model, learner.latent_statistics(with_unlabelled=True).distribution(), 2, seed=0)
+    report("sample", seconds(lambda _: next(drawn)))
+    unet = UNetTraining(config, site.validation)
+    unet.begin(site.labelled, rate=1e-3, steps=10, stage="benchmark")
+    report("unet", seconds(unet.step))
+
+
+if __name__ == "__main__":
+    for chosen in sys.argv[1:] or ["demo"]:
+        measure(chosen)

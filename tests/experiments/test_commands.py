@@ -1,0 +1,267 @@
+"""Commands: flags from the configuration, plans, and errors of one line. A few start a process of their own."""
+
+import dataclasses
+import importlib
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+
+from experiments import flags as command
+from experiments import single_site
+from fedsim_tf.config import PRESETS, SECTIONS, Config, make_config
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FLAGS = flags.FLAGS
+with pytest.MonkeyPatch.context() as _patch:
+    _patch.setattr(command, "define_common", lambda: None)  # a process has these flags once
+    federated = importlib.import_module("experiments.federated")
+
+
+@pytest.fixture(autouse=True)
+def _unparsed(monkeypatch, tmp_path):
+    """Flags as at the start of a process before and after each test, and a folder without any run."""
+    monkeypatch.chdir(tmp_path)
+    forget()
+    yield
+    forget()
+
+
+def forget():
+    FLAGS.unparse_flags()
+    for flag in FLAGS.flags_by_module_dict()["experiments.flags"]:
+        flag.unparse()
+
+
+def parsed(*arguments):
+    forget()
+    command._parse(["command", *arguments])
+
+
+def outcome(run, *arguments):
+    """Exit status of a command within this process."""
+    forget()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stopped:
+        patch.setattr(sys, "argv", ["command", *arguments])
+        command.main(run)
+    return stopped.value.code or 0
+
+
+def process(name, *arguments, folder):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder)}
+    return subprocess.run(
+        [sys.executable, "-m", f"experiments.{name}", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def one_error_line(stderr, *fragments):
+    assert len(stderr.splitlines()) == 1, stderr
+    assert stderr.startswith("error: ")
+    for fragment in fragments:
+        assert fragment in stderr
+
+
+def fields():
+    """(flag, path, field) of every field, written down independently of the flags' own loop."""
+    found = []
+    for field in dataclasses.fields(Config):
+        if field.name == "preset":
+            continue
+        if field.name not in SECTIONS:
+            found.append((field.name, (field.name,), field))
+            continue
+        for inner in dataclasses.fields(getattr(Config(), field.name)):
+            found.append((f"{field.name}_{inner.name}", (field.name, inner.name), inner))
+    return found
+
+
+def value_at(config, path):
+    for name in path:
+        config = getattr(config, name)
+    return config
+
+
+@pytest.mark.parametrize(("name", "path", "field"), fields(), ids=[name for name, *_ in fields()])
+def test_every_field_has_a_flag_with_its_help_and_default(name, path, field):
+    flag = FLAGS[name]
+    assert len(field.metadata["help"]) > 5
+    assert flag.help.startswith(field.metadata["help"].split(";")[0][:20])
+    default = flag.default
+    assert (tuple(default) if isinstance(default, list) else default) == field.default
+
+
+@pytest.mark.parametrize(("name", "path", "field"), fields(), ids=[name for name, *_ in fields()])
+def test_every_flag_reaches_its_field_and_no_other(name, path, field):
+    choices = field.metadata.get("choices")
+    if isinstance(field.default, bool):
+        text, expected = "true", True
+    elif isinstance(field.default, tuple):
+        text, expected = choices[0], (choices[0],)
+    elif choices:
+        expected = next(choice for choice in choices if choice != value_at(make_config("paper"), path))
+        text = str(expected)
+    elif isinstance(field.default, (int, float)):
+        high = field.metadata.get("high")
+        expected = type(field.default)(field.default + 1 if high is None or field.default < high else high - 1)
+        text = str(expected)
+    else:
+        text = expected = "something"
+    parsed("--preset=paper", f"--{name}={text}")
+    config, usual = command.config_from_flags(), make_config("paper")
+    assert value_at(config, path) == expected
+    assert type(value_at(config, path)) is type(field.default)
+    different = [other for other, at, _ in fields() if value_at(config, at) != value_at(usual, at)]
+    assert different == [name]
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_presets_alone_are_the_configurations_of_that_name(preset):
+    parsed(f"--preset={preset}")
+    assert command.config_from_flags() == make_config(preset)
+
+
+def test_preset_is_demo_for_phantoms_and_paper_for_real_data():
+    parsed()
+    assert command.config_from_flags() == make_config("demo")
+    parsed("--data_root=/somewhere")
+    assert command.config_from_flags() == make_config("paper", data={"root": "/somewhere"})
+
+
+def test_a_flag_with_the_paper_value_overrides_another_preset():
+    """Given on the command line it counts, though it is the flag's own default."""
+    steps = Config().gan.steps
+    assert make_config("demo").gan.steps != steps
+    parsed(f"--gan_steps={steps}")
+    assert command.config_from_flags().gan.steps == steps
+
+
+def test_flags_override_a_commands_own_defaults_and_those_override_the_preset():
+    parsed("--preset=paper", "--segmentation_rate=0.5")
+    config = command.config_from_flags(segmentation={"batch": 3, "rate": 0.25})
+    assert (config.segmentation.batch, config.segmentation.rate) == (3, 0.5)
+    parsed("--segmentation_batch=2")
+    assert command.config_from_flags(segmentation={"batch": 3}).segmentation.batch == 2
+
+
+def test_lists_are_separated_by_commas():
+    parsed("--segmentation_arms=ours_full,lower_bound")
+    assert command.config_from_flags().segmentation.arms == ("ours_full", "lower_bound")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["--no_such_flag=1"], ["no_such_flag", "--help"]),
+        (["--gan_batch=0"], ["batch: found 0; expected at least 1"]),
+        (["--gan_batch=many"], ["gan_batch", "many"]),
+        (["--dataset=ct99"], ["dataset", "ct99", "ct34lc"]),
+        (["--preset=huge"], ["preset", "huge", "demo"]),
+        (["--model_size=33"], ["size: found 33", "32, 64, 128"]),
+        (["--data_folds=6"], ["folds: found 6; expected at most 5"]),
+        (["--segmentation_arms=ours_best"], ["arms", "ours_best", "upper_bound"]),
+        (["--segmentation_arms="], ["arms"]),
+        (["--data_window_low_hu=2000"], ["window_low_hu", "2000"]),
+        (["stray"], ["stray", "flags that start with --"]),
+        (["--dry_run", "stray"], ["stray"]),
+        (["--data_root=/no/such/folder", "--model_vgg_weights=random"], ["/no/such/folder"]),
+        (["--dataset=nifti", "--model_vgg_weights=random"], ["--data_root", "nifti"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bad_input_is_one_line_and_exit_status_two(arguments, fragments, capfd):
+    assert outcome(single_site.run, *arguments) == 2
+    errors = [line for line in capfd.readouterr().err.splitlines() if not line[:2].isdigit()]  # without the log
+    one_error_line("\n".join(errors), *fragments)
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "text"),
+    [
+        (FloatingPointError("gan, step 7: loss vgg is nan"), 1, "error: gan, step 7: loss vgg is nan"),
+        (KeyboardInterrupt(), 130, "error: stopped; the same command again resumes"),
+    ],
+)
+def test_stopped_training_is_one_line_with_a_status_of_its_own(raised, status, text, capfd):
+    def run():
+        raise raised
+
+    assert outcome(run) == status
+    assert capfd.readouterr().err.strip() == text
+
+
+def test_other_errors_are_not_hidden():
+    def run():
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["command"])
+        command.main(run)
+
+
+def test_dry_run_of_the_federated_command_plans_all_sites_and_writes_nothing(capfd, tmp_path):
+    assert outcome(federated.run, "--dry_run", f"--cache_dir={tmp_path / 'cache'}") == 0
+    printed = capfd.readouterr().out
+    for site in ("ct20", "ct34lc", "ct34mc"):
+        assert f"phantom cohort ({site})" in printed
+    assert "runs/federated-ct20-ct34lc-ct34mc-demo" in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_federated_command_uses_the_papers_batch_of_three(monkeypatch):
+    used = []
+    monkeypatch.setattr("fedsim_tf.jobs.federated.run_federated", lambda config, *_, **__: used.append(config))
+    assert outcome(federated.run) == 0
+    assert outcome(federated.run, "--segmentation_batch=2") == 0
+    assert [config.segmentation.batch for config in used] == [3, 2]
+
+
+def test_run_folder_names_data_and_preset_unless_given(monkeypatch):
+    used = []
+    monkeypatch.setattr(
+        "fedsim_tf.jobs.single_site.run_single_site", lambda config, run_dir, *, cache_dir: used.append(str(run_dir))
+    )
+    assert outcome(single_site.run, "--dataset=ct20", "--preset=small") == 0
+    assert outcome(single_site.run, "--run_dir=elsewhere") == 0
+    assert used == ["runs/single_site-ct20-small", "elsewhere"]
+
+
+def test_help_lists_every_flag_with_its_text(tmp_path):
+    found = process("single_site", "--help", folder=tmp_path)
+    assert found.returncode in (0, 1)
+    words = " ".join(found.stdout.split())
+    for name, _, field in fields():
+        assert f"--{name}:" in words or f"--[no]{name}:" in words, name
+        assert " ".join(field.metadata["help"].split())[:25] in words, name
+    assert "Learns to simulate one site's CTs" in words
+    assert "Traceback" not in found.stdout + found.stderr
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
+    found = process("single_site", "--dry_run", "--dataset=ct20", "--run_dir=mine", folder=tmp_path)
+    assert found.returncode == 0
+    assert found.stderr == ""
+    for wanted in ("phantom cohort (ct20)", "preset demo", "run folder: mine", "estimated time on two cores"):
+        assert wanted in found.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "fragments"),
+    [
+        ("segment", ["--fold_dir=no", "--image=ct.nii.gz", "--output=heart.nii.gz"], ["no", "no config.json"]),
+        ("slices", ["--labels=there"], ["images"]),
+    ],
+)
+def test_other_commands_end_bad_input_in_one_line_too(tmp_path, name, arguments, fragments):
+    found = process(name, *arguments, folder=tmp_path)
+    assert found.returncode == 2
+    one_error_line(found.stderr, *fragments)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,87 @@
+"""A federated run at toy size over two tiny cohorts that stand in for the phantom sites."""
+
+import json
+import types
+
+import pytest
+
+from fedsim_tf.data.splits import PAPER_SIZES, SplitSizes
+from fedsim_tf.jobs.federated import run_federated
+from tests.evaluation.pictures_for_tests import is_drawn, recorded_titles
+from tests.jobs.toy_cohorts import write_paper_cohort, write_shapes
+from tests.training.toy_site import toy_config
+
+SITES = ("ct20", "ct34lc")
+ARMS = ("lower_bound", "ours_sim_fl")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    root = tmp_path_factory.mktemp("federated")
+    config = toy_config(
+        data={"labels": 2},
+        model={"shape_model": str(write_shapes(root / "shapes.npz"))},
+        pretraining={"steps": 1},
+        gan={"steps": 1},
+        semi={"steps": 1},
+        synthesis={"volumes": 1},
+        segmentation={"arms": ("lower_bound", "ours_pre", "ours_full"), "pretraining_steps": 1, "finetuning_steps": 1},
+        federated={"sites": SITES},
+    )
+    with pytest.MonkeyPatch.context() as patch, recorded_titles() as titles:
+        for site in SITES:
+            write_paper_cohort(root / site, site)
+            patch.setitem(PAPER_SIZES, site, SplitSizes(3, 1, 1))
+        patch.setattr("fedsim_tf.jobs.inputs.ensure_site", lambda site, *_, **__: root / site)
+        metrics = run_federated(config, root / "run", cache_dir=root / "cache")
+    return types.SimpleNamespace(fold=root / "run" / "fold_0", run=root / "run", metrics=metrics, titles=titles)
+
+
+def test_every_site_has_its_own_scores_for_each_arm(finished):
+    """Both of the method's arms are one here: the global distribution comes after semi-supervised learning."""
+    assert {site: tuple(arms) for site, arms in finished.metrics["summary"].items()} == dict.fromkeys(SITES, ARMS)
+    (fold,) = finished.metrics["folds"]
+    tested = {site: {case for arm in ARMS for case in fold[site][arm]["cases"]} for site in SITES}
+    assert all(len(cases) == 1 for cases in tested.values())
+    assert next(iter(tested["ct20"])).startswith("ct_train_")
+    assert next(iter(tested["ct34lc"])).startswith("ct_100")
+    assert all(0 < fold[site][arm]["dice"] <= 100 for site in SITES for arm in ARMS)
+    assert json.loads((finished.run / "metrics.json").read_text())["summary"] == finished.metrics["summary"]
+
+
+def test_shared_stages_run_once_and_the_rest_at_each_site(finished):
+    stages = {name.removeprefix("fold_0/") for name in finished.metrics["stages"]}
+    assert stages == {
+        "pretraining",
+        "semi_supervised",
+        *(f"gan/{site}" for site in SITES),
+        *(f"segmentation/{site}/{arm}/{part}" for site in SITES for arm in ARMS for part in ("pretrain", "finetune")),
+    }
+    losses = finished.metrics["stages"]["fold_0/pretraining"]["losses"]
+    assert {name.split("/")[0] for name in losses} == set(SITES)
+
+
+def test_each_site_keeps_its_own_samples(finished):
+    for site in SITES:
+        names = {path.name for path in (finished.fold / "samples" / site).iterdir()}
+        assert names == {"synthetic_000_image.nii.gz", "synthetic_000_label.nii.gz", "samples.npz"}
+    first, second = ((finished.fold / "samples" / s / "synthetic_000_image.nii.gz").read_bytes() for s in SITES)
+    assert first != second
+
+
+def test_every_picture_report_and_record_says_phantom(finished):
+    wanted = {f"{kind}_{site}.png" for kind in ("samples", "segmentations") for site in SITES} | {"losses.png"}
+    assert wanted <= {path.name for path in finished.fold.joinpath("pictures").glob("*.png")}
+    for name in wanted:
+        assert is_drawn(finished.fold / "pictures" / name), name
+        assert "phantom cohort" in finished.titles[name][0], name
+    for site in SITES:
+        assert f"phantom cohort ({site})" in finished.titles[f"samples_{site}.png"][0]
+    assert finished.metrics["facts"]["data"] == "phantom cohort (ct20), phantom cohort (ct34lc)"
+    page = (finished.run / "report.html").read_text(encoding="utf-8")
+    assert "<h1>Federated: phantom cohort (ct20), phantom cohort (ct34lc)</h1>" in page
+    assert "Ours-Sim-FL" in page
+
+
+def test_metrics_say_how_many_labels_each_site_had(finished):
+    assert finished.metrics["facts"]["labelled"] == dict.fromkeys(SITES, 2)

@@ -1,0 +1,81 @@
+import re
+
+import pytest
+
+from fedsim_tf.config import make_config
+from fedsim_tf.jobs.plan import _duration, describe
+
+
+def plan(preset="demo", *, sites=("ct34lc",), run_dir="runs/mine", **changes):
+    return describe(make_config(preset, **changes), sites=sites, run_dir=run_dir)
+
+
+def steps_of(text):
+    """Stage to its number of steps, from the plan's lines."""
+    return {name.strip(): int(steps) for name, steps in re.findall(r"^  (.+?)\s+(\d+) steps", text, re.M)}
+
+
+def test_plan_names_data_preset_run_folder_and_arms():
+    text = plan(model={"vgg_weights": "random"})
+    for wanted in ("phantom cohort (ct34lc)", "preset demo", "runs/mine", "lower_bound, ours_full, upper_bound"):
+        assert wanted in text
+    assert "VGG-19 weights: random" in text
+    assert "1 of 5 folds" in text
+    assert "32^3 voxels" in text
+
+
+def test_plan_names_the_folder_of_real_data_and_no_phantom():
+    text = plan("paper", sites=("ct20", "ct34mc"), data={"root": "/data/hearts"})
+    assert "ct20 in /data/hearts; ct34mc in /data/hearts" in text
+    assert "phantom" not in text
+
+
+def test_plan_counts_the_steps_of_all_folds_sites_and_arms():
+    text = plan(
+        "paper",
+        sites=("ct20", "ct34lc"),
+        data={"folds": 3, "root": "/data"},
+        pretraining={"steps": 10},
+        gan={"steps": 100},
+        semi={"steps": 7},
+        synthesis={"volumes": 5},
+        segmentation={"arms": ("lower_bound", "ours_full"), "pretraining_steps": 20, "finetuning_steps": 30},
+    )
+    assert steps_of(text) == {
+        "generator pre-training": 60,
+        "GAN pre-training": 600,
+        "semi-supervised": 42,
+        "synthetic volumes": 30,
+        "3D U-Nets, all arms": 6 * 2 * 50,
+    }
+
+
+def test_plan_with_phantoms_says_that_they_are_made_first():
+    assert "phantom subjects" in plan().splitlines()[4]
+
+
+def test_plan_says_the_labels_that_the_run_will_use():
+    assert "ct20 4, ct34lc 6" in plan(sites=("ct20", "ct34lc"))
+    assert "ct34lc 9" in plan(data={"labels": 9})
+    assert "nifti 6" in plan(sites=("nifti",), data={"root": "/data"})
+
+
+def test_federated_plan_with_more_labels_says_the_larger_numbers():
+    """The run uses the paper's larger numbers; the plan must not say the smaller ones."""
+    text = plan(sites=("ct20", "ct34lc", "ct34mc"), federated={"more_labels": True})
+    assert "ct20 8, ct34lc 12, ct34mc 12" in text
+
+
+@pytest.mark.parametrize("preset", ["demo", "small", "paper"])
+def test_plan_estimates_more_time_for_more_steps(preset):
+    text = plan(preset)
+    assert re.search(r"estimated time on two cores: [\d.]+ (s|min|h|days)$", text)
+    assert len(text.splitlines()) >= 9
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (89, "89 s"), (120, "2 min"), (5399, "90 min"), (7200, "2.0 h"), (86400 * 3, "3.0 days")],
+)
+def test_durations_are_said_in_a_fitting_unit(seconds, text):
+    assert _duration(seconds) == text
