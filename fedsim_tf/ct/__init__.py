@@ -1,5 +1,11 @@
 """CT physics: cone-beam geometry, attenuation, Feldkamp reconstruction and the differentiable simulator."""
 
+import contextlib
+import io
+
+with contextlib.redirect_stdout(io.StringIO()):  # pyronn greets on standard output, where commands print results
+    import pyronn  # noqa: F401
+
 from fedsim_tf.ct import attenuation
 from fedsim_tf.ct.geometry import cone_beam_geometry
 from fedsim_tf.ct.scanner import ConeBeamScanner

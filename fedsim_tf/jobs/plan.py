@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from fedsim_tf.config import Config
 from fedsim_tf.jobs.inputs import labels_of, source
 
-# Seconds a step at each edge length with that preset's widths, measured on two cores of an AVX-512 EPYC.
-# They say "minutes" or "days" before a run starts; progress bars say more once it runs.
+# Seconds a step by edge length, with the widths and batches of the preset of that size: benchmarks/steps.py on two
+# AVX2 cores at 140 GFLOP/s. They say "minutes" or "days" before a run starts; progress bars say more once it runs.
 _SECONDS = {
-    "pretraining": {32: 0.13, 64: 0.4, 128: 2.5},
-    "gan": {32: 0.10, 64: 0.7, 128: 8.0},
-    "semi": {32: 0.20, 64: 0.9, 128: 8.0},
-    "unet": {32: 0.05, 64: 0.8, 128: 40.0},
-    "sample": {32: 0.2, 64: 2.0, 128: 30.0},
-    "phantom_site": {32: 60.0, 64: 60.0, 128: 60.0},
+    "pretraining": {32: 0.35, 64: 1.2, 128: 4.0},
+    "gan": {32: 0.33, 64: 2.0, 128: 16.0},
+    "semi": {32: 0.8, 64: 2.5, 128: 12.0},
+    "unet": {32: 0.18, 64: 2.0, 128: 60.0},
+    "sample": {32: 0.35, 64: 3.0, 128: 40.0},
 }
+PHANTOM_SITE_SECONDS = 35.0
+TRACING_SECONDS = 20.0  # of each stage at each site, before its first step
 
 
 def describe(config: Config, *, sites: Sequence[str], run_dir: str) -> str:
@@ -43,13 +44,13 @@ def _stages(config: Config, sites: Sequence[str]) -> list[tuple[str, int, float]
     unet = len(segmentation.arms) * (segmentation.pretraining_steps + segmentation.finetuning_steps)
     rows = [
         ("generator pre-training", config.pretraining.steps * times, cost["pretraining"]),
-        ("GAN pre-training", config.gan.steps * times, cost["gan"] * config.gan.batch / 8),
+        ("GAN pre-training", config.gan.steps * times, cost["gan"]),
         ("semi-supervised", config.semi.steps * times, cost["semi"]),
         ("synthetic volumes", config.synthesis.volumes * times, cost["sample"]),
         ("3D U-Nets, all arms", unet * times, cost["unet"] * segmentation.batch),
     ]
     if config.is_phantom:
-        rows.insert(0, ("phantom subjects' sites", len(sites), cost["phantom_site"]))
+        rows.insert(0, ("phantom sites, first use", len(sites), PHANTOM_SITE_SECONDS))
     return rows
 
 

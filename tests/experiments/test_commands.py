@@ -50,8 +50,8 @@ def outcome(run, *arguments):
     return stopped.value.code or 0
 
 
-def process(name, *arguments, folder):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder)}
+def process(name, *arguments, folder, **variables):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     return subprocess.run(
         [sys.executable, "-m", f"experiments.{name}", *arguments],
         cwd=folder,
@@ -93,7 +93,7 @@ def value_at(config, path):
 def test_every_field_has_a_flag_with_its_help_and_default(name, path, field):
     flag = FLAGS[name]
     assert len(field.metadata["help"]) > 5
-    assert flag.help.startswith(field.metadata["help"].split(";")[0][:20])
+    assert flag.help.endswith(field.metadata["help"])
     default = flag.default
     assert (tuple(default) if isinstance(default, list) else default) == field.default
 
@@ -245,7 +245,9 @@ def test_help_lists_every_flag_with_its_text(tmp_path):
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
-    found = process("single_site", "--dry_run", "--dataset=ct20", "--run_dir=mine", folder=tmp_path)
+    found = process(
+        "single_site", "--dry_run", "--dataset=ct20", "--run_dir=mine", "--cache_dir=cache", folder=tmp_path
+    )
     assert found.returncode == 0
     assert found.stderr == ""
     for wanted in ("phantom cohort (ct20)", "preset demo", "run folder: mine", "estimated time on two cores"):
@@ -253,15 +255,24 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments", "fragments"),
-    [
-        ("segment", ["--fold_dir=no", "--image=ct.nii.gz", "--output=heart.nii.gz"], ["no", "no config.json"]),
-        ("slices", ["--labels=there"], ["images"]),
-    ],
-)
-def test_other_commands_end_bad_input_in_one_line_too(tmp_path, name, arguments, fragments):
-    found = process(name, *arguments, folder=tmp_path)
+def test_a_missing_required_flag_is_one_line(tmp_path):
+    found = process("slices", "--labels=there", folder=tmp_path)
     assert found.returncode == 2
-    one_error_line(found.stderr, *fragments)
+    one_error_line(found.stderr, "images")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_input_is_one_line_on_a_machine_whose_caches_are_still_empty(tmp_path, tmp_path_factory):
+    """Libraries that fill a cache on their first start must not speak up between."""
+    caches = str(tmp_path_factory.mktemp("caches"))
+    found = process(
+        "segment",
+        "--fold_dir=no",
+        "--image=ct.nii.gz",
+        "--output=heart.nii.gz",
+        folder=tmp_path,
+        MPLCONFIGDIR=caches,
+    )
+    assert found.returncode == 2
+    one_error_line(found.stderr, "no config.json")
     assert list(tmp_path.iterdir()) == []

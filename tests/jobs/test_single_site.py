@@ -17,7 +17,7 @@ from fedsim_tf.jobs.apply import open_segmenter, segment_file
 from fedsim_tf.jobs.single_site import run_single_site
 from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.pretraining import GeneratorPretraining
-from fedsim_tf.training.segmentation import _Training
+from fedsim_tf.training.segmentation import UNetTraining
 from fedsim_tf.training.semi_supervised import SemiSupervised
 from tests.evaluation.pictures_for_tests import is_drawn, recorded_titles
 from tests.jobs.toy_cohorts import CUBE, ball, without_times, write, write_own_cohort, write_shapes
@@ -45,7 +45,7 @@ def finished(tmp_path_factory):
         synthesis={"volumes": 1},
         data={"root": str(root / "data"), "labels": 2},
         model={"shape_model": str(write_shapes(root / "shapes.npz"))},
-        segmentation={"arms": ARMS, "pretraining_steps": 2, "finetuning_steps": 3, "rate": 0.1},
+        segmentation={"arms": ARMS, "pretraining_steps": 2, "finetuning_steps": 3, "rate": 0.05},
     )
     with recorded_titles() as titles:
         metrics = run_single_site(config, root / "run", cache_dir=root / "cache")
@@ -54,8 +54,15 @@ def finished(tmp_path_factory):
     )
 
 
-def again(finished, folder="run"):
-    return run_single_site(finished.config, finished.root / folder, cache_dir=finished.root / "cache")
+@pytest.fixture
+def _undrawn(monkeypatch):
+    """Leaves out the pictures of further runs."""
+    for name in ("sample_gallery", "segmentation_gallery", "draw_losses"):
+        monkeypatch.setattr(f"fedsim_tf.jobs.single_site.{name}", lambda *_, **__: None)
+
+
+def again(finished):
+    return run_single_site(finished.config, finished.run, cache_dir=finished.root / "cache")
 
 
 def test_metrics_on_disk_are_those_returned(finished):
@@ -77,7 +84,7 @@ def test_metrics_have_every_arm_and_every_test_case(finished):
                 "dice": fold["nifti"][arm]["dice"],
                 "iou": fold["nifti"][arm]["iou"],
             }
-            assert 10 < mean < 100
+            assert 5 < mean < 100
 
 
 def test_arms_are_trained_on_different_volumes(finished):
@@ -146,6 +153,7 @@ def test_samples_are_nifti_in_hu_centred_and_as_large_as_the_training_volumes(fi
             assert -1000 <= values.min() < values.max() <= 1000
 
 
+@pytest.mark.usefixtures("_undrawn")
 def test_the_same_call_again_repeats_nothing(finished, monkeypatch):
     def files():
         kept = [
@@ -162,7 +170,7 @@ def test_the_same_call_again_repeats_nothing(finished, monkeypatch):
         (GeneratorPretraining, "shared_gradients"),
         (EnhancementPretraining, "step"),
         (SemiSupervised, "shared_gradients"),
-        (_Training, "step"),
+        (UNetTraining, "step"),
         (samples_module, "sample_volumes"),
     ):
         monkeypatch.setattr(kind, method, refused)
@@ -172,6 +180,7 @@ def test_the_same_call_again_repeats_nothing(finished, monkeypatch):
     assert files() == before
 
 
+@pytest.mark.usefixtures("_undrawn")
 def test_a_run_killed_twice_ends_with_the_numbers_of_an_undisturbed_one(finished, monkeypatch):
     """In a shared stage's second step and in an arm's last; other arms, left out here, have no influence either."""
     arm = "ours_full"
@@ -181,7 +190,7 @@ def test_a_run_killed_twice_ends_with_the_numbers_of_an_undisturbed_one(finished
     last = lambda self, step: self._stage == f"segmentation/{arm}/finetune" and step == 2  # noqa: E731
     for kind, method, due in (
         (SemiSupervised, "shared_gradients", lambda self, step: step == 1),
-        (_Training, "step", last),
+        (UNetTraining, "step", last),
     ):
         original = getattr(kind, method)
 

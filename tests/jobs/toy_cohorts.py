@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import SimpleITK as sitk
 
-from tests.shape.shapes_for_tests import population
+from tests.shape.shapes_for_tests import sphere
 
 CUBE = (32, 32, 32)
 EXTENT_MM = 96.0
@@ -57,9 +57,13 @@ def write_paper_cohort(root: pathlib.Path, site: str, *, count: int = 5) -> None
 
 
 def write_shapes(path: pathlib.Path) -> pathlib.Path:
-    """Corresponding shapes for a shape model of four modes."""
-    shapes, faces, region_id = population(n=12)
-    np.savez(path, shapes=shapes, faces=faces, region_id=region_id)
+    """Corresponding shapes for a shape model of a few modes: two coarse balls, stretched at random."""
+    left, faces = sphere(18.0, centre=(-14, 0, 3), subdivisions=1)
+    right, _ = sphere(15.0, centre=(22, 4, -2), subdivisions=1)
+    region_id = np.repeat([1, 2], len(left)).astype(np.uint8)
+    stretch = 1 + 0.1 * np.random.default_rng(0).standard_normal((12, 2, 3))
+    shapes = (np.concatenate([left, right]) * stretch[:, region_id - 1]).astype(np.float32)
+    np.savez(path, shapes=shapes, faces=np.concatenate([faces, faces + len(left)]), region_id=region_id)
     return path
 
 
