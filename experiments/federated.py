@@ -10,6 +10,7 @@ from absl import flags
 from experiments import flags as command
 
 command.define_common()
+flags.adopt_module_key_flags(command)
 FLAGS = flags.FLAGS
 PAPER_BATCH = {"segmentation": {"batch": 3}}  # section 3: every 3D U-Net of the federated comparison uses three
 
@@ -20,7 +21,7 @@ def run() -> None:
 
     config = command.config_from_flags(**PAPER_BATCH)
     run_dir = FLAGS.run_dir or f"runs/federated-{'-'.join(config.federated.sites)}-{config.preset}"
-    print(describe(config, sites=config.federated.sites, run_dir=run_dir))
+    print(describe(config, sites=config.federated.sites, run_dir=run_dir, federated=True))
     if not FLAGS.dry_run:
         run_federated(config, run_dir, cache_dir=pathlib.Path(FLAGS.cache_dir))
 

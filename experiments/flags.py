@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging as standard_logging
 import pathlib
 import sys
 from collections.abc import Callable
@@ -53,6 +54,7 @@ def main(command: Callable[[], None]) -> None:
 
 def _guarded(command: Callable[[], None], argv: list[str]) -> None:
     logging.set_verbosity(logging.INFO)
+    standard_logging.getLogger("matplotlib").setLevel(standard_logging.WARNING)  # greets when its cache is empty
     logging.get_absl_handler().setFormatter(_Plain())
     try:
         if len(argv) > 1:

@@ -10,6 +10,7 @@ from absl import flags
 from experiments import flags as command
 
 command.define_common()
+flags.adopt_module_key_flags(command)
 FLAGS = flags.FLAGS
 
 

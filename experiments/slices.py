@@ -8,6 +8,7 @@ from absl import flags
 from experiments import flags as command
 
 command.define_common()
+flags.adopt_module_key_flags(command)
 flags.DEFINE_string("images", None, "Folder of 8-bit PNG slices.", required=True)
 flags.DEFINE_string("labels", None, "Folder of masks with the same names, heart where not zero.", required=True)
 flags.DEFINE_integer("held_out", 4, "Slices, last by name, that are rendered but not trained on.", lower_bound=1)

@@ -14,6 +14,7 @@ from fedsim_tf.evaluation.scores import Scores
 from fedsim_tf.federated.engine import InProcessEngine
 from fedsim_tf.federated.site import Site
 from fedsim_tf.jobs.inputs import labels_of, open_fold, open_shape_model, open_vgg, source
+from fedsim_tf.jobs.plan import FEDERATED_ARM, federated_arms
 from fedsim_tf.jobs.results import draw_losses, facts, finish
 from fedsim_tf.jobs.samples import draw_samples
 from fedsim_tf.jobs.segmentation import compare
@@ -22,8 +23,6 @@ from fedsim_tf.shape import StatisticalShapeModel
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.volumes import SiteVolumes
-
-ARM = "ours_sim_fl"
 
 
 def run_federated(config: Config, run_dir: str | os.PathLike, *, cache_dir: pathlib.Path) -> dict[str, Any]:
@@ -70,8 +69,8 @@ def _use(run: RunFolder, site: Site, distribution: LatentDistribution) -> dict[s
     sample_gallery(
         run.pictures / f"samples_{site.name}.png", samples, volumes.fully_labelled, title=f"Samples at {data}"
     )
-    arms = [ARM if arm.startswith("ours") else arm for arm in run.config.segmentation.arms]
-    segmenters, scores = compare(run, volumes, list(dict.fromkeys(arms)), {ARM: samples}, prefix=f"{site.name}/")
+    arms = federated_arms(run.config)
+    segmenters, scores = compare(run, volumes, arms, {FEDERATED_ARM: samples}, prefix=f"{site.name}/")
     segmentation_gallery(
         run.pictures / f"segmentations_{site.name}.png",
         segmenters,

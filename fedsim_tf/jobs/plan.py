@@ -16,41 +16,52 @@ _SECONDS = {
     "unet": {32: 0.18, 64: 2.0, 128: 60.0},
     "sample": {32: 0.35, 64: 3.0, 128: 40.0},
 }
+FEDERATED_ARM = "ours_sim_fl"
 PHANTOM_SITE_SECONDS = 35.0
-TRACING_SECONDS = 20.0  # of each stage at each site, before its first step
+START_SECONDS = 15.0
 
 
-def describe(config: Config, *, sites: Sequence[str], run_dir: str) -> str:
+def federated_arms(config: Config) -> tuple[str, ...]:
+    """The configured arms with those of one site's own simulation replaced by the federated one's."""
+    return tuple(dict.fromkeys(FEDERATED_ARM if arm.startswith("ours") else arm for arm in config.segmentation.arms))
+
+
+def describe(config: Config, *, sites: Sequence[str], run_dir: str, federated: bool = False) -> str:
     """Several lines: data, preset, what is compared, steps of each stage and the estimated time."""
-    rows = _stages(config, sites)
-    seconds = sum(steps * each for _, steps, each in rows)
+    arms = federated_arms(config) if federated else config.segmentation.arms
+    larger = federated and config.federated.more_labels
+    labels = [f"{site} {labels_of(config, site, larger=larger)}" for site in sites]
+    rows = _stages(config, sites, arms)
+    seconds = START_SECONDS + sum(steps * each for _, steps, each in rows)
     lines = [
         "; ".join(source(config, site) for site in sites) + f" -- preset {config.preset}",
         f"run folder: {run_dir} (the same command again resumes)",
-        f"labelled training volumes: {', '.join(f'{site} {labels_of(config, site)}' for site in sites)}; "
-        f"{config.data.folds} of 5 folds; {config.model.size}^3 voxels",
-        f"arms: {', '.join(config.segmentation.arms)}; VGG-19 weights: {config.model.vgg_weights}",
+        f"labelled training volumes: {', '.join(labels)}; {config.data.folds} of 5 folds; {config.model.size}^3 voxels",
+        f"arms: {', '.join(arms)}; VGG-19 weights: {config.model.vgg_weights}",
         *(f"  {name:<24}{steps:>8} steps  ~{_duration(steps * each)}" for name, steps, each in rows),
         f"estimated time on two cores: {_duration(seconds)}",
     ]
     return "\n".join(lines)
 
 
-def _stages(config: Config, sites: Sequence[str]) -> list[tuple[str, int, float]]:
+def _stages(config: Config, sites: Sequence[str], arms: Sequence[str]) -> list[tuple[str, int, float]]:
     """(name, steps, seconds a step) over all folds, sites and arms."""
     times = config.data.folds * len(sites)
     cost = {name: by_size[config.model.size] for name, by_size in _SECONDS.items()}
     segmentation = config.segmentation
-    unet = len(segmentation.arms) * (segmentation.pretraining_steps + segmentation.finetuning_steps)
-    rows = [
-        ("generator pre-training", config.pretraining.steps * times, cost["pretraining"]),
-        ("GAN pre-training", config.gan.steps * times, cost["gan"]),
-        ("semi-supervised", config.semi.steps * times, cost["semi"]),
-        ("synthetic volumes", config.synthesis.volumes * times, cost["sample"]),
-        ("3D U-Nets, all arms", unet * times, cost["unet"] * segmentation.batch),
-    ]
-    if config.is_phantom:
-        rows.insert(0, ("phantom sites, first use", len(sites), PHANTOM_SITE_SECONDS))
+    unet = len(arms) * (segmentation.pretraining_steps + segmentation.finetuning_steps)
+    ours = [arm for arm in arms if arm.startswith("ours")]
+    rows = [("phantom sites, first use", len(sites), PHANTOM_SITE_SECONDS)] if config.is_phantom else []
+    if ours:
+        rows += [
+            ("generator pre-training", config.pretraining.steps * times, cost["pretraining"]),
+            ("GAN pre-training", config.gan.steps * times, cost["gan"]),
+        ]
+    if ours and ours != ["ours_pre"]:
+        rows.append(("semi-supervised", config.semi.steps * times, cost["semi"]))
+    if ours:
+        rows.append(("synthetic volumes", len(ours) * config.synthesis.volumes * times, cost["sample"]))
+    rows.append(("3D U-Nets, all arms", unet * times, cost["unet"] * segmentation.batch))
     return rows
 
 

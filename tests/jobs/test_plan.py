@@ -6,8 +6,8 @@ from fedsim_tf.config import make_config
 from fedsim_tf.jobs.plan import _duration, describe
 
 
-def plan(preset="demo", *, sites=("ct34lc",), run_dir="runs/mine", **changes):
-    return describe(make_config(preset, **changes), sites=sites, run_dir=run_dir)
+def plan(preset="demo", *, sites=("ct34lc",), run_dir="runs/mine", as_federated=False, **changes):
+    return describe(make_config(preset, **changes), sites=sites, run_dir=run_dir, federated=as_federated)
 
 
 def steps_of(text):
@@ -62,8 +62,22 @@ def test_plan_says_the_labels_that_the_run_will_use():
 
 def test_federated_plan_with_more_labels_says_the_larger_numbers():
     """The run uses the paper's larger numbers; the plan must not say the smaller ones."""
-    text = plan(sites=("ct20", "ct34lc", "ct34mc"), federated={"more_labels": True})
+    sites = ("ct20", "ct34lc", "ct34mc")
+    text = plan(sites=sites, as_federated=True, federated={"more_labels": True})
     assert "ct20 8, ct34lc 12, ct34mc 12" in text
+    assert "ct20 4, ct34lc 6, ct34mc 6" in plan(sites=sites, as_federated=True)
+
+
+def test_federated_plan_has_one_arm_in_place_of_a_sites_own_ones():
+    arms = ("lower_bound", "ours_pre", "ours_full", "upper_bound")
+    text = plan(as_federated=True, segmentation={"arms": arms, "pretraining_steps": 10, "finetuning_steps": 5})
+    assert "arms: lower_bound, ours_sim_fl, upper_bound" in text
+    assert steps_of(text)["3D U-Nets, all arms"] == 3 * 15
+
+
+def test_bounds_alone_need_no_simulation():
+    names = set(steps_of(plan(segmentation={"arms": ("lower_bound", "upper_bound")})))
+    assert names == {"phantom sites, first use", "3D U-Nets, all arms"}
 
 
 @pytest.mark.parametrize("preset", ["demo", "small", "paper"])
