@@ -5,7 +5,7 @@ from tests.evaluation.pictures_for_tests import titles  # noqa: F401
 from tests.jobs.toy_networks import use_small_networks
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _fast():
     """Small networks, and no traces: for a few steps they take longer than the steps."""
     tf.config.run_functions_eagerly(True)

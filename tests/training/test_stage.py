@@ -67,7 +67,7 @@ def test_nan_stops_and_keeps_the_last_checkpoint(tmp_path):
 
 def test_another_configuration_is_refused_with_the_difference(tmp_path):
     RunFolder(tmp_path / "run", CONFIG)
-    with pytest.raises(InputError, match=r"gan.steps=300 \(now 5\), seed=0 \(now 1\)"):
+    with pytest.raises(InputError, match=rf"gan.steps={CONFIG.gan.steps} \(now 5\), seed=0 \(now 1\)"):
         RunFolder(tmp_path / "run", make_config("demo", checkpoint_every=3, seed=1, gan={"steps": 5}))
 
 
