@@ -201,15 +201,15 @@ _DEMO = {
         "unet_width": 4,
         "vgg_weights": "random",
     },
-    "pretraining": {"steps": 150, "batch": 2, "rate": 2e-3, "latent_rate": 5e-2},
-    "gan": {"steps": 120, "batch": 4, "generator_rate": 4e-4, "discriminator_rate": 8e-4},
+    "pretraining": {"steps": 130, "batch": 2, "rate": 2e-3, "latent_rate": 5e-2},
+    "gan": {"steps": 100, "batch": 4, "generator_rate": 4e-4, "discriminator_rate": 8e-4},
     "semi": {"steps": 30, "batch": 2, "gan_rate": 1e-4},
     "segmentation": {
         "pretraining_steps": 60,
         "finetuning_steps": 60,
         "rate": 3e-3,
         "finetuning_rate": 1e-3,
-        "validation_every": 20,
+        "validation_every": 30,
     },
 }
 PRESETS: dict[str, dict[str, Any]] = {"paper": {}, "small": _SMALL, "demo": _DEMO}
