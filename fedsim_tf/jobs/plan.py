@@ -8,13 +8,14 @@ from fedsim_tf.config import Config
 from fedsim_tf.jobs.inputs import labels_of, source
 
 # Seconds a step by edge length, with the widths and batches of the preset of that size: benchmarks/steps.py on two
-# AVX2 cores at 140 GFLOP/s. They say "minutes" or "days" before a run starts; progress bars say more once it runs.
+# AVX2 cores at 140 GFLOP/s; the semi-supervised stage includes its tracing at 32. Of the last three at 128 only the
+# operations were counted, against 64. They say "minutes" or "days" before a run starts; progress bars say more.
 _SECONDS = {
-    "pretraining": {32: 0.35, 64: 1.2, 128: 4.0},
-    "gan": {32: 0.33, 64: 2.0, 128: 16.0},
-    "semi": {32: 0.8, 64: 2.5, 128: 12.0},
-    "unet": {32: 0.18, 64: 2.0, 128: 60.0},
-    "sample": {32: 0.35, 64: 3.0, 128: 40.0},
+    "pretraining": {32: 0.35, 64: 1.4, 128: 4.5},
+    "gan": {32: 0.35, 64: 1.7, 128: 14.0},
+    "semi": {32: 1.2, 64: 1.7, 128: 12.0},
+    "unet": {32: 0.18, 64: 5.6, 128: 180.0},
+    "sample": {32: 0.35, 64: 4.5, 128: 70.0},
 }
 FEDERATED_ARM = "ours_sim_fl"
 PHANTOM_SITE_SECONDS = 35.0
