@@ -13,7 +13,7 @@ from fedsim_tf.evaluation.galleries import sample_gallery, segmentation_gallery
 from fedsim_tf.evaluation.scores import Scores
 from fedsim_tf.federated.engine import InProcessEngine
 from fedsim_tf.federated.site import Site
-from fedsim_tf.jobs.inputs import labels_of, open_fold, open_shape_model, open_vgg, source
+from fedsim_tf.jobs.inputs import labels_of, open_cohort, open_fold, open_shape_model, open_vgg, source
 from fedsim_tf.jobs.plan import FEDERATED_ARM, federated_arms
 from fedsim_tf.jobs.results import draw_losses, facts, finish
 from fedsim_tf.jobs.samples import draw_samples
@@ -34,8 +34,10 @@ def run_federated(config: Config, run_dir: str | os.PathLike, *, cache_dir: path
     names = config.federated.sites
     sources = ", ".join(source(config, name) for name in names)
     logging.info("Federated over %s, preset %s", sources, config.preset)
-    run = RunFolder(run_dir, config)
+    for name in names:
+        open_cohort(config, name, cache_dir=cache_dir)  # missing files end the run before it leaves a trace
     ssm, vgg = open_shape_model(config), open_vgg(config)
+    run = RunFolder(run_dir, config)
     labels = {name: labels_of(config, name, larger=config.federated.more_labels) for name in names}
     scores, stages = [], {}
     for fold in range(config.data.folds):

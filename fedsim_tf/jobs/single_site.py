@@ -11,7 +11,7 @@ from absl import logging
 from fedsim_tf.config import Config
 from fedsim_tf.evaluation.galleries import sample_gallery, segmentation_gallery
 from fedsim_tf.evaluation.scores import Scores
-from fedsim_tf.jobs.inputs import labels_of, open_fold, open_shape_model, open_vgg, source
+from fedsim_tf.jobs.inputs import labels_of, open_cohort, open_fold, open_shape_model, open_vgg, source
 from fedsim_tf.jobs.results import draw_losses, facts, finish
 from fedsim_tf.jobs.samples import draw_samples
 from fedsim_tf.jobs.segmentation import Samples, compare
@@ -36,8 +36,9 @@ def run_single_site(config: Config, run_dir: str | os.PathLike, *, cache_dir: pa
     """
     data = source(config, config.dataset)
     logging.info("%s, preset %s", data, config.preset)
-    run = RunFolder(run_dir, config)
+    open_cohort(config, config.dataset, cache_dir=cache_dir)  # missing files end the run before it leaves a trace
     ssm, vgg = open_shape_model(config), open_vgg(config)
+    run = RunFolder(run_dir, config)
     n_labelled = labels_of(config, config.dataset)
     scores, stages = [], {}
     for fold in range(config.data.folds):
