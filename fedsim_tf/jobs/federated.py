@@ -34,14 +34,17 @@ def run_federated(config: Config, run_dir: str | os.PathLike, *, cache_dir: path
     names = config.federated.sites
     sources = ", ".join(source(config, name) for name in names)
     logging.info("Federated over %s, preset %s", sources, config.preset)
-    for name in names:
-        open_cohort(config, name, cache_dir=cache_dir)  # missing files end the run before it leaves a trace
+    # Missing files end the run here, before it leaves a trace.
+    cohorts = {name: open_cohort(config, name, cache_dir=cache_dir) for name in names}
     ssm, vgg = open_shape_model(config), open_vgg(config)
     run = RunFolder(run_dir, config)
     labels = {name: labels_of(config, name, larger=config.federated.more_labels) for name in names}
     scores, stages = [], {}
     for fold in range(config.data.folds):
-        data = [open_fold(config, n, fold=fold, n_labelled=labels[n], cache_dir=cache_dir) for n in names]
+        data = [
+            open_fold(config, cohort, fold=fold, n_labelled=labels[name], cache_dir=cache_dir)
+            for name, cohort in cohorts.items()
+        ]
         fold_run = RunFolder(run.path / f"fold_{fold}", config)
         scores.append(run_fold(fold_run, data, ssm, vgg))
         stages.update({f"fold_{fold}/{name}": record for name, record in fold_run.records().items()})

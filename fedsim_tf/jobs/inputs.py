@@ -49,9 +49,8 @@ def labels_of(config: Config, dataset: str, *, larger: bool = False) -> int:
     return config.data.labels or PAPER_LABELS.get(dataset, (6, 12))[larger]
 
 
-def open_fold(config: Config, dataset: str, *, fold: int, n_labelled: int, cache_dir: pathlib.Path) -> SiteVolumes:
+def open_fold(config: Config, cohort: Cohort, *, fold: int, n_labelled: int, cache_dir: pathlib.Path) -> SiteVolumes:
     """One fold of a cohort, prepared and stacked."""
-    cohort = open_cohort(config, dataset, cache_dir=cache_dir)
     return load_site(cohort, config, fold=fold, n_labelled=n_labelled, cache_dir=str(cache_dir / "prepared"))
 
 

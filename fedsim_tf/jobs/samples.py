@@ -11,6 +11,7 @@ from fedsim_tf.data import hu_from_unit, write_volume
 from fedsim_tf.files import replaced
 from fedsim_tf.models import LatentDistribution
 from fedsim_tf.progress import progress_bar
+from fedsim_tf.shape import Grid
 from fedsim_tf.synthesis import GenerativeModel, SyntheticVolume, sample_volumes
 from fedsim_tf.volume import Geometry, Volume
 
@@ -37,9 +38,8 @@ def write_sample(
     folder: pathlib.Path, number: int, sample: SyntheticVolume, model: GenerativeModel, config: Config
 ) -> None:
     """Writes image (HU) and label as NIfTI, centred on the coordinates' origin."""
-    spacing = tuple(edge / model.size for edge in model.field_of_view_mm)
-    origin = tuple(-(model.size - 1) / 2 * step for step in spacing)
-    place = Geometry(spacing, origin)  # type: ignore[arg-type]
+    grid = Grid.centred((model.size,) * 3, model.field_of_view_mm)
+    place = Geometry(grid.spacing_mm, grid.origin_mm)
     image_hu = np.rint(hu_from_unit(sample.image, config.data.window_hu)).astype(np.int16)
     write_volume(Volume(image_hu, place), folder / f"synthetic_{number:03d}_image.nii.gz")
     write_volume(Volume(sample.label, place), folder / f"synthetic_{number:03d}_label.nii.gz")

@@ -36,13 +36,15 @@ def run_single_site(config: Config, run_dir: str | os.PathLike, *, cache_dir: pa
     """
     data = source(config, config.dataset)
     logging.info("%s, preset %s", data, config.preset)
-    open_cohort(config, config.dataset, cache_dir=cache_dir)  # missing files end the run before it leaves a trace
+    cohort = open_cohort(
+        config, config.dataset, cache_dir=cache_dir
+    )  # missing files end the run before it leaves a trace
     ssm, vgg = open_shape_model(config), open_vgg(config)
     run = RunFolder(run_dir, config)
     n_labelled = labels_of(config, config.dataset)
     scores, stages = [], {}
     for fold in range(config.data.folds):
-        site = open_fold(config, config.dataset, fold=fold, n_labelled=n_labelled, cache_dir=cache_dir)
+        site = open_fold(config, cohort, fold=fold, n_labelled=n_labelled, cache_dir=cache_dir)
         fold_run = RunFolder(run.path / f"fold_{fold}", config)
         scores.append({config.dataset: run_fold(fold_run, site, ssm, vgg, data=f"{data}, fold {fold}")})
         stages.update({f"fold_{fold}/{name}": record for name, record in fold_run.records().items()})
