@@ -18,7 +18,9 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-$(STAMP): requirements.lock setup.py third_party/pyronn_layers/setup.py
+NATIVE := $(wildcard third_party/pyronn_layers/setup.py third_party/pyronn_layers/src/* third_party/pyronn_layers/src/*/*)
+
+$(STAMP): requirements.lock setup.py $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --no-deps --requirement requirements.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable third_party/pyronn_layers

@@ -26,7 +26,7 @@ setup(
         "matplotlib>=3.8",
         "numpy>=1.24,<2",
         "pyronn==0.1.0",
-        "pyronn-layers>=0.2",  # third_party/pyronn_layers
+        "pyronn-layers>=0.3",  # third_party/pyronn_layers
         "rich>=13",
         "scikit-learn>=1.3",
         "scipy>=1.11",

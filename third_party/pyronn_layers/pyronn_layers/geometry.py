@@ -1,117 +1,101 @@
-"""A cone-beam geometry as plain numbers, checked."""
+"""Geometry arguments as the compiled operators take them, checked where their values are known."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import warnings
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from pyronn_layers.library import message_of, ops
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class ConeGeometry:
-    """What the operators need to know; everything along (z, y, x).
+_CHECKED_GEOMETRIES = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """Volume origin and spacing, projection matrices and multiplier: arrays where known, else tensors; float64.
 
     Attributes:
-      volume_shape: voxels; origin_mm: centre of the first voxel; spacing_mm: voxel size.
-      detector_shape: (rows, columns).
-      matrices: (views, 3, 4) float64, (x, y, z, 1) in mm to detector coordinates.
-      multiplier: constant of the back-projection's weight.
+      tensors: (3,), (3,), (views, 3, 4) and (), each with or without a batch dimension.
     """
 
-    volume_shape: tuple[int, int, int]
-    origin_mm: np.ndarray
-    spacing_mm: np.ndarray
-    detector_shape: tuple[int, int]
-    matrices: np.ndarray
-    multiplier: float
+    tensors: tuple[Any, Any, Any, Any]
 
-    def _key(self) -> tuple:
-        arrays = (self.origin_mm, self.spacing_mm, self.matrices)
-        return (self.volume_shape, self.detector_shape, self.multiplier, *(array.tobytes() for array in arrays))
+    def check(self, values_shape: tf.TensorShape, result_shape: np.ndarray | None, *, volumes: bool) -> None:
+        """Refuses a geometry that is invalid, and warns of one that truncates, if all of it is known already.
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ConeGeometry) and self._key() == other._key()
+        Args:
+          values_shape: of the operator's input, with the batch; result_shape: (3,), of its output.
+          volumes: whether the input is volumes, the output sinograms, or the other way round.
 
-    def __hash__(self) -> int:
-        return hash(self._key())
-
-    @property
-    def n_pixels(self) -> int:
-        """Pixels of the detector."""
-        return self.detector_shape[0] * self.detector_shape[1]
-
-    @property
-    def sources_mm(self) -> np.ndarray:
-        """Positions (views, 3) of the X-ray source, (x, y, z)."""
-        return -np.linalg.solve(self.matrices[:, :, :3], self.matrices[:, :, 3:])[..., 0]
-
-    @property
-    def inverses(self) -> np.ndarray:
-        """(views, 3, 3): detector coordinates (u, v, 1) to ray directions (x, y, z)."""
-        return np.linalg.inv(self.matrices[:, :, :3])
+        Raises:
+          ValueError: names the argument, what was found and what was expected.
+        """
+        known = None if values_shape.rank is None or None in values_shape[1:] else values_shape[1:].as_list()
+        if known is None or result_shape is None or any(tf.is_tensor(value) for value in self.tensors):
+            return
+        volume, sinogram = (known, result_shape.tolist()) if volumes else (result_shape.tolist(), known)
+        matrices = self.tensors[2]
+        if matrices.shape[-2:] != (3, 4):
+            raise ValueError(f"projection_matrices: found shape {matrices.shape}; expected (views, 3, 4)")
+        if sinogram[0] != matrices.shape[-3]:
+            name = "projection_shape" if volumes else "sinogram"
+            views = matrices.shape[-3]
+            raise ValueError(f"{name}: found {sinogram[0]} views; expected {views}, as projection_matrices")
+        entries = max(len(array) if array.ndim > rank else 1 for array, rank in zip(self.tensors, _RANKS, strict=True))
+        for entry in range(entries):
+            each = [a[min(entry, len(a) - 1)] if a.ndim > r else a for a, r in zip(self.tensors, _RANKS, strict=True)]
+            warning = _checked(tuple(volume), tuple(sinogram[1:]), *(array.tobytes() for array in each[:3]))
+            if warning:
+                warnings.warn(warning, stacklevel=4)
 
 
-def parse_geometry(
-    *,
-    volume_shape: Any,
-    detector_shape: Any,
-    volume_origin: Any,
-    volume_spacing: Any,
-    projection_matrices: Any,
-    projection_multiplier: Any,
-) -> ConeGeometry:
-    """Checks PYRO-NN's arguments, each with or without a leading batch dimension whose entries agree.
+_NAMES = ("volume_origin", "volume_spacing", "projection_matrices", "projection_multiplier")
+_RANKS = (1, 1, 3, 0)
+
+
+def read_geometry(origin: Any, spacing: Any, matrices: Any, multiplier: Any) -> Geometry:
+    """Geometry arguments, each an array or a tensor, with or without a batch dimension.
 
     Raises:
       ValueError: names the argument, what was found and what was expected.
     """
-    matrices = _array("projection_matrices", projection_matrices, 3, np.float64)
-    if matrices.shape[1:] != (3, 4) or not len(matrices):
-        raise ValueError(f"projection_matrices: found shape {matrices.shape}; expected (views, 3, 4)")
-    if np.any(np.abs(np.linalg.det(matrices[:, :, :3])) < 1e-12):
-        raise ValueError("projection_matrices: found a singular matrix; expected a source at finite distance")
-    spacing = _array("volume_spacing", volume_spacing, 1, np.float64)
-    if spacing.shape != (3,) or np.any(spacing <= 0):
-        raise ValueError(f"volume_spacing: found {spacing}; expected three positive lengths in mm")
-    origin = _array("volume_origin", volume_origin, 1, np.float64)
-    if origin.shape != (3,):
-        raise ValueError(f"volume_origin: found {origin}; expected three coordinates in mm")
-    multiplier = float(_array("projection_multiplier", projection_multiplier, 0, np.float64))
-    return ConeGeometry(
-        _counts("volume_shape", volume_shape, 3),
-        origin,
-        spacing,
-        _counts("detector_shape", detector_shape, 2),
-        matrices,
-        multiplier,
-    )
+    given = (origin, spacing, matrices, multiplier)
+    return Geometry(tuple(_read(*each) for each in zip(_NAMES, given, _RANKS, strict=True)))
 
 
-def _counts(name: str, value: Any, length: int) -> tuple:
-    counts = tuple(int(n) for n in _array(name, value, 1, np.int64))
-    if len(counts) != length or min(counts) < 1:
-        raise ValueError(f"{name}: found {counts}; expected {length} positive numbers")
-    return counts
-
-
-def _array(name: str, value: Any, rank: int, dtype: Any) -> np.ndarray:
-    """A constant as an array of this rank; a leading batch dimension is dropped if its entries agree."""
+def _read(name: str, value: Any, rank: int) -> Any:
     if tf.is_tensor(value):
         static = tf.get_static_value(value)
         if static is None:
-            raise ValueError(f"{name}: found a tensor that is not constant; expected an array or a constant tensor")
+            return tf.cast(value, tf.float64)
         value = static
-    if isinstance(value, tf.TensorShape):
-        value = value.as_list()
-    array = np.asarray(value).astype(dtype)
-    if array.ndim == rank + 1 and len(array):
-        if np.any(array != array[:1]):
-            raise ValueError(f"{name}: found entries that differ within the batch; expected one geometry for the batch")
-        array = array[0]
-    if array.ndim != rank:
-        raise ValueError(f"{name}: found shape {array.shape}; expected {rank} dimensions, or one more for the batch")
-    if not np.all(np.isfinite(array)):
-        raise ValueError(f"{name}: found NaN or infinity; expected finite values")
+    try:
+        array = np.asarray(value)
+        if array.ndim == rank + 1 and len(array) and array.strides[0] == 0:
+            array = array[0]  # PYRO-NN repeats one geometry for the whole batch
+        array = array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: found {value!r}; expected numbers") from None
+    if array.ndim not in (rank, rank + 1) or (rank == 1 and array.shape[-1] != 3):
+        expected = {0: "a number", 1: "three numbers", 3: "shape (views, 3, 4)"}[rank]
+        raise ValueError(f"{name}: found shape {array.shape}; expected {expected}, or one more dimension for the batch")
     return array
+
+
+@functools.lru_cache(maxsize=_CHECKED_GEOMETRIES)
+def _checked(volume: tuple, detector: tuple, origin: bytes, spacing: bytes, matrices: bytes) -> str:
+    """What is worth a warning about one valid geometry."""
+    arrays = [np.frombuffer(each) for each in (origin, spacing, matrices)]
+    with tf.init_scope(), tf.device("CPU:0"):
+        try:
+            _, warning = ops.pyronn_layers_cone_geometry_check(
+                volume, detector, arrays[0], arrays[1], arrays[2].reshape(-1, 3, 4)
+            )
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError(message_of(error)) from None
+        return warning.numpy().decode()

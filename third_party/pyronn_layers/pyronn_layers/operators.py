@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from pyronn_layers.geometry import ConeGeometry, parse_geometry
-from pyronn_layers.maps import Product, backprojection, projection
+from pyronn_layers.geometry import Geometry, read_geometry
+from pyronn_layers.library import message_of, ops
+
+_ADJOINTS = {"projection": "projection_adjoint", "backprojection": "backprojection_adjoint"}
+_ADJOINTS |= {adjoint: operator for operator, adjoint in _ADJOINTS.items()}
 
 
 def cone_projection3d(
@@ -25,23 +29,15 @@ def cone_projection3d(
     Args:
       projection_shape: (views, rows, columns).
       volume_origin, volume_spacing: (z, y, x) in mm, as all geometry with or without a batch dimension.
-      projection_matrices: (views, 3, 4).
+      projection_matrices: (views, 3, 4), (x, y, z, 1) in mm to detector coordinates, up to a factor.
       step_size, projection_multiplier, hardware_interp: accepted as PYRO-NN passes them; without effect here.
 
     Raises:
-      ValueError: a volume of another rank, or geometry that is inconsistent, not finite or not constant.
+      ValueError: names the argument, what was found and what was expected. For geometry that is only known when a
+        graph runs, `tf.errors.InvalidArgumentError` then.
     """
-    volume = _checked("volume", volume)
-    geometry = parse_geometry(
-        volume_shape=volume.shape[1:],
-        detector_shape=_detector(projection_shape),
-        volume_origin=volume_origin,
-        volume_spacing=volume_spacing,
-        projection_matrices=projection_matrices,
-        projection_multiplier=projection_multiplier,
-    )
-    _check_views("projection_shape", _views(projection_shape), geometry)
-    return _apply(projection(geometry).forward, volume, _sinogram_shape(geometry))
+    geometry = read_geometry(volume_origin, volume_spacing, projection_matrices, projection_multiplier)
+    return _apply("projection", _values("volume", volume), "projection_shape", projection_shape, geometry)
 
 
 def cone_projection3d_adjoint(
@@ -55,10 +51,8 @@ def cone_projection3d_adjoint(
     hardware_interp: bool = False,
 ) -> tf.Tensor:
     """The transpose of `cone_projection3d`: sinograms (B, views, rows, columns) to volumes (B, z, y, x)."""
-    sinogram, geometry = _sinogram_and_geometry(
-        sinogram, volume_shape, volume_origin, volume_spacing, projection_matrices, projection_multiplier
-    )
-    return _apply(projection(geometry).adjoint, sinogram, geometry.volume_shape)
+    geometry = read_geometry(volume_origin, volume_spacing, projection_matrices, projection_multiplier)
+    return _apply("projection_adjoint", _values("sinogram", sinogram), "volume_shape", volume_shape, geometry)
 
 
 def cone_backprojection3d(
@@ -76,62 +70,48 @@ def cone_backprojection3d(
     Each voxel takes, from each view, the bilinear value at its shadow times `projection_multiplier / depth^2`, depth
     being its distance in mm from the source along the central ray.
     """
-    sinogram, geometry = _sinogram_and_geometry(
-        sinogram, volume_shape, volume_origin, volume_spacing, projection_matrices, projection_multiplier
+    geometry = read_geometry(volume_origin, volume_spacing, projection_matrices, projection_multiplier)
+    return _apply("backprojection", _values("sinogram", sinogram), "volume_shape", volume_shape, geometry)
+
+
+def _apply(
+    operator: str, values: tf.Tensor, shape_name: str, shape: Any, geometry: Geometry, **attributes: str
+) -> tf.Tensor:
+    """One of the four operators; attributes `path` and `instruction_set` are for tests and benchmarks."""
+    shape = _shape(shape_name, shape)
+    geometry.check(
+        values.shape, tf.get_static_value(shape), volumes=operator in ("projection", "backprojection_adjoint")
     )
-    return _apply(backprojection(geometry).forward, sinogram, geometry.volume_shape)
+    try:
+        return ops.pyronn_layers_cone_beam(values, shape, *geometry.tensors, operator=operator, **attributes)
+    except tf.errors.InvalidArgumentError as error:  # only when executed eagerly
+        raise ValueError(message_of(error)) from None
 
 
-def _sinogram_and_geometry(
-    sinogram: Any, volume_shape: Any, origin: Any, spacing: Any, matrices: Any, multiplier: Any
-) -> tuple[tf.Tensor, ConeGeometry]:
-    sinogram = _checked("sinogram", sinogram)
-    geometry = parse_geometry(
-        volume_shape=volume_shape,
-        detector_shape=sinogram.shape[2:],
-        volume_origin=origin,
-        volume_spacing=spacing,
-        projection_matrices=matrices,
-        projection_multiplier=multiplier,
-    )
-    _check_views("sinogram", sinogram.shape[1], geometry)
-    return sinogram, geometry
+@tf.RegisterGradient("PyronnLayersConeBeam")
+def _gradient(op: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor | None]:
+    values, _, *geometry = op.inputs
+    names = ("path", "instruction_set")
+    attributes = {name: op.get_attr(name).decode() for name in names}
+    adjoint = _ADJOINTS[op.get_attr("operator").decode()]
+    shape = tf.shape(values, out_type=tf.int64)[1:]
+    result = ops.pyronn_layers_cone_beam(upstream, shape, *geometry, operator=adjoint, **attributes)
+    return [tf.ensure_shape(result, values.shape), None, *(None for _ in geometry)]
 
 
-def _apply(product: Product, values: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
-    """A linear map of each of a batch of arrays."""
-    batch = tf.shape(values)[0]
-    columns = product(tf.transpose(tf.reshape(values, (batch, -1))))  # the batch last: one pass for all
-    result = tf.reshape(tf.transpose(columns), tf.concat([[batch], shape], axis=0))
-    return tf.ensure_shape(result, (values.shape[0], *shape))
+def _values(name: str, value: Any) -> tf.Tensor:
+    tensor = tf.cast(tf.convert_to_tensor(value), tf.float32)
+    if tensor.shape.rank not in (None, 4) or 0 in tensor.shape:
+        raise ValueError(f"{name}: found shape {tensor.shape}; expected four dimensions, none of them 0")
+    return tensor
 
 
-def _checked(name: str, value: Any) -> tf.Tensor:
-    value = tf.cast(tf.convert_to_tensor(value), tf.float32)
-    if value.shape.rank != 4 or None in value.shape.as_list()[1:]:
-        raise ValueError(f"{name}: found shape {value.shape}; expected four dimensions, known but for the batch")
-    return value
-
-
-def _views(projection_shape: Any) -> int:
-    return int(_static(projection_shape)[0])
-
-
-def _detector(projection_shape: Any) -> list[int]:
-    return [int(n) for n in _static(projection_shape)[1:]]
-
-
-def _static(shape: Any) -> list[int]:
-    found = tf.get_static_value(tf.convert_to_tensor(shape))
-    if found is None or found.shape != (3,):
-        raise ValueError(f"projection_shape: found {shape}; expected three constants (views, rows, columns)")
-    return found.tolist()
-
-
-def _check_views(name: str, views: int, geometry: ConeGeometry) -> None:
-    if views != len(geometry.matrices):
-        raise ValueError(f"{name}: found {views} views; expected {len(geometry.matrices)}, as projection_matrices")
-
-
-def _sinogram_shape(geometry: ConeGeometry) -> tuple[int, int, int]:
-    return (len(geometry.matrices), *geometry.detector_shape)
+def _shape(name: str, value: Any) -> tf.Tensor:
+    if not tf.is_tensor(value):
+        value = np.asarray(value.as_list() if isinstance(value, tf.TensorShape) else value)
+        if value.dtype.kind not in "iuf":
+            raise ValueError(f"{name}: found {value}; expected three numbers")
+    tensor = tf.cast(value, tf.int64)
+    if not tensor.shape.is_compatible_with([3]):
+        raise ValueError(f"{name}: found shape {tensor.shape}; expected three numbers")
+    return tensor

@@ -1,0 +1,36 @@
+// The cone-beam operators on batches: volumes (batch, z, y, x), sinograms (batch, views, rows, columns), both float32.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "cone_geometry.h"
+#include "kernels.h"
+
+namespace pyronn_layers {
+
+// Threads to work with. `run` calls its last argument with ranges that make up [0, total), each of whose units takes
+// about `cost` cycles, and returns when all is done.
+struct Workers {
+  int threads;
+  std::function<void(int64_t total, int64_t cost, const std::function<void(int64_t, int64_t)>&)> run;
+};
+
+// What an operator works with.
+struct Setting {
+  const ConeGeometry& geometry;
+  const Kernels& kernels;
+  bool separable;  // take the separable path; `geometry` must allow it
+  const Workers& workers;
+};
+
+// Line integrals in mm, and the transpose.
+void project(const Setting& setting, const float* volumes, int64_t batch, float* sinograms);
+void project_adjoint(const Setting& setting, const float* sinograms, int64_t batch, float* volumes);
+
+// Each voxel takes multiplier / depth^2 times the bilinear value at its shadow from each view, and the transpose.
+void backproject(const Setting& setting, double multiplier, const float* sinograms, int64_t batch, float* volumes);
+void backproject_adjoint(const Setting& setting, double multiplier, const float* volumes, int64_t batch,
+                         float* sinograms);
+
+}  // namespace pyronn_layers

@@ -1,0 +1,71 @@
+// The inner loops, compiled once for each instruction set; `cone_beam.cc` spreads them over threads.
+#pragma once
+
+#include <cstdint>
+
+#include "cone_geometry.h"
+
+namespace pyronn_layers {
+
+// Up to this many volumes or sinograms are treated together by the separable kernels.
+constexpr int kBatchTogether = 8;
+
+// Volumes with z contiguous: voxel (b, z, y, x) at y * y_stride + (x * batch + b) * depth + z, depth a multiple of 16, and
+// at least 64 readable floats beyond the end.
+struct Lines {
+  float* data;
+  int64_t nx, ny, nz, depth, y_stride;
+  int batch;
+};
+
+// One view's pixels with rows contiguous: pixel (b, row, column) at (column * batch + b) * height + row, height a
+// multiple of 16, zero beyond the last row, and at least 64 readable floats beyond the end.
+struct Sheet {
+  float* data;
+  int64_t columns, rows, height;
+  int batch;
+};
+
+// A view whose columns are parallel to z, its rows numbered so that z rises with them.
+struct SeparableView {
+  double matrix[3][4];
+  double source[3];
+  double direction[2][2];  // x and y of a ray's direction: direction[a][0] * column + direction[a][1]
+  bool flipped;            // rows run the other way than the detector's
+};
+
+SeparableView separable_view(const ConeGeometry& geometry, const ConeView& view);
+
+struct Kernels {
+  const char* name;
+  // Floats of scratch that one call of a separable kernel needs.
+  int64_t (*scratch)(const ConeGeometry& geometry);
+
+  // Separable. Line integrals of columns [first, last) of a view (set), and the transpose (added to the lines).
+  void (*project_columns)(const ConeGeometry&, const SeparableView&, const Lines& volume, int64_t first, int64_t last,
+                          Sheet sheet, float* scratch);
+  void (*project_columns_adjoint)(const ConeGeometry&, const SeparableView&, const Sheet& sheet, Lines volume,
+                                  float* scratch);
+  // Voxel-driven, times multiplier / depth^2: added to the lines with y in [first, last), and the transpose (added).
+  void (*backproject_lines)(const ConeGeometry&, const SeparableView&, double multiplier, const Sheet& sheet,
+                            int64_t first, int64_t last, Lines volume, float* scratch);
+  void (*backproject_lines_adjoint)(const ConeGeometry&, const SeparableView&, double multiplier, const Lines& volume,
+                                    Sheet sheet, float* scratch);
+
+  // Any matrices; volumes (z, y, x), a view's image (rows, columns). Line integrals of one detector row (set), and the
+  // transpose (added to the volume).
+  void (*project_rays)(const ConeGeometry&, const ConeView&, const float* volume, int64_t row, float* out);
+  void (*project_rays_adjoint)(const ConeGeometry&, const ConeView&, const float* values, int64_t row, float* volume);
+  // Voxel-driven, one line of voxels along x (added), and the transpose (added to the image).
+  void (*backproject_voxels)(const ConeGeometry&, const ConeView&, double multiplier, const float* image, int64_t z,
+                             int64_t y, float* line);
+  void (*backproject_voxels_adjoint)(const ConeGeometry&, const ConeView&, double multiplier, const float* line,
+                                     int64_t z, int64_t y, float* image);
+};
+
+extern const Kernels kPortableKernels, kAvx2Kernels, kAvx512Kernels;
+
+// "auto", or one of "portable", "avx2", "avx512". Null if the processor (or the compiler) does not have it.
+const Kernels* find_kernels(const char* instruction_set);
+
+}  // namespace pyronn_layers

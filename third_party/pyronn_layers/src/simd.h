@@ -1,0 +1,122 @@
+// Short vectors for one instruction set. Each kernels_*.cc defines the width W (and what else it may use) and is compiled
+// with the flags of its instruction set; everything is in an anonymous namespace, so that no function compiled for one
+// processor is ever linked into the code of another.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#if defined(__AVX2__) || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+namespace pyronn_layers {
+namespace {
+
+constexpr int W = PYRONN_LAYERS_WIDTH;
+typedef float F __attribute__((vector_size(W * 4)));
+typedef int32_t I __attribute__((vector_size(W * 4)));
+typedef F UnalignedF __attribute__((aligned(4), may_alias));
+typedef I UnalignedI __attribute__((aligned(4), may_alias));
+
+inline F load(const float* p) { return *reinterpret_cast<const UnalignedF*>(p); }
+inline I load(const int32_t* p) { return *reinterpret_cast<const UnalignedI*>(p); }
+inline void store(float* p, F v) { *reinterpret_cast<UnalignedF*>(p) = v; }
+inline void store(int32_t* p, I v) { *reinterpret_cast<UnalignedI*>(p) = v; }
+inline F all(float value) { return value - F{}; }
+inline I all(int32_t value) { return value - I{}; }
+inline F to_float(I v) { return __builtin_convertvector(v, F); }
+inline I truncate(F v) { return __builtin_convertvector(v, I); }
+inline F min(F a, F b) { return a < b ? a : b; }
+inline F max(F a, F b) { return a > b ? a : b; }
+inline I min(I a, I b) { return a < b ? a : b; }
+inline I max(I a, I b) { return a > b ? a : b; }
+inline F abs(F a) { return max(a, -a); }
+inline I ceiling(F v) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  return (I)_mm256_cvttps_epi32(_mm256_ceil_ps(v));
+#else
+  const I i = truncate(v);
+  return i - (to_float(i) < v);  // a comparison that holds is -1
+#endif
+}
+// (previous[W - 1], current[0], ..., current[W - 2]).
+inline F shift_in(F previous, F current) {
+#if defined(__AVX512F__)
+  return (F)_mm512_alignr_epi32((__m512i)current, (__m512i)previous, W - 1);
+#elif defined(__AVX2__)
+  const __m256i middle = (__m256i)_mm256_permute2f128_ps(previous, current, 0x21);
+  return (F)_mm256_alignr_epi8((__m256i)current, middle, 12);
+#else
+  F v;
+  v[0] = previous[W - 1];
+  for (int k = 1; k < W; k++) v[k] = current[k - 1];
+  return v;
+#endif
+}
+inline F square_root(F v) {
+  float each[W];
+  store(each, v);
+  for (int k = 0; k < W; k++) each[k] = __builtin_sqrtf(each[k]);
+  return load(each);
+}
+inline F keep(I mask, F v) { return reinterpret_cast<F>(reinterpret_cast<I>(v) & mask); }
+
+inline I lanes() {
+  I v;
+  for (int k = 0; k < W; k++) v[k] = k;
+  return v;
+}
+
+inline int smaller(int a, int b) { return a < b ? a : b; }
+inline int larger(int a, int b) { return a > b ? a : b; }
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+inline double smaller(double a, double b) { return a < b ? a : b; }
+inline double larger(double a, double b) { return a > b ? a : b; }
+inline int round_up(int n) { return (n + W - 1) & -W; }
+inline int round_down(int n) { return n & -W; }
+// Floor and ceiling of a number as an int, clamped: a comparison in floating point comes before the conversion.
+inline int floor_between(double v, int low, int high) {
+  if (!(v > low)) return low;
+  if (v >= high) return high;
+  const int i = static_cast<int>(v);
+  return i - (i > v);
+}
+inline int ceil_between(double v, int low, int high) { return -floor_between(-v, -high, -low); }
+
+// How far the lanes of an index vector may lie apart: within one vector, within two, or anywhere.
+enum class Reach { kOne, kTwo, kAny };
+
+inline Reach reach_of(double step) {
+  if (step * (W - 1) < W - 1.01) return Reach::kOne;
+  if (step * (W - 1) < 2 * W - 1.01) return Reach::kTwo;
+  return Reach::kAny;
+}
+
+// p[index] per lane; 0 <= index < W (kOne), < 2 W (kTwo), or unbounded.
+template <Reach kReach>
+inline F look_up(const float* p, I index) {
+#if defined(__AVX512F__)
+  if (kReach == Reach::kOne) return _mm512_permutexvar_ps((__m512i)index, _mm512_loadu_ps(p));
+  if (kReach == Reach::kTwo) {
+    return _mm512_permutex2var_ps(_mm512_loadu_ps(p), (__m512i)index, _mm512_loadu_ps(p + W));
+  }
+  return _mm512_i32gather_ps((__m512i)index, p, 4);
+#elif defined(__AVX2__)
+  const __m256i lane = (__m256i)index;
+  if (kReach == Reach::kOne) return _mm256_permutevar8x32_ps(_mm256_loadu_ps(p), lane);
+  if (kReach == Reach::kTwo) {
+    const __m256 low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(p), lane);
+    const __m256 high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(p + W), lane);
+    return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(lane, 28)));
+  }
+  return _mm256_i32gather_ps(p, lane, 4);
+#else
+  F v;
+  for (int k = 0; k < W; k++) v[k] = p[index[k]];
+  return v;
+#endif
+}
+
+}  // namespace
+}  // namespace pyronn_layers
