@@ -83,6 +83,10 @@ class ModelConfig(_Checked):
     unet_width: int = option(32, "Channels of the 3D U-Net's first layer (Cicek et al.: 32).", low=2)
     vgg_weights: str = option("imagenet", "VGG-19 weights: 'imagenet' (downloaded by Keras), a file, or 'random'.")
     simulated_energy_kev: float = option(70.0, "Effective X-ray energy of the simulator in keV.", low=20, high=200)
+    simulated_photons: float = option(0.0, "Photons per detector pixel of the simulator; 0: no noise (paper).", low=0)
+    simulated_focal_spot_mm: float = option(0.0, "Width of the simulator's X-ray source (paper: 0).", low=0)
+    simulated_kernel_mm: float = option(0.0, "Blur of the simulator's reconstruction kernel (paper: 0).", low=0)
+    simulated_tube_kv: float = option(0.0, "Tube voltage of a polychromatic beam; 0: one energy (paper).", low=0)
 
 
 @dataclasses.dataclass(frozen=True)

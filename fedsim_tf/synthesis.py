@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.config import Config, ModelConfig
-from fedsim_tf.ct import CTSimulator, attenuation
+from fedsim_tf.ct import CTSimulator, ScanEffects, attenuation
 from fedsim_tf.models import GauGANGenerator, LatentDistribution, MaterialGenerator, ShapeGenerator
 from fedsim_tf.resize import resize_volume, resized_slices
 from fedsim_tf.shape import Grid, ShapeDecoder, StatisticalShapeModel
@@ -140,4 +140,11 @@ def _decoder(sizes: ModelConfig, ssm: StatisticalShapeModel, field_of_view_mm: t
 
 def _simulator(sizes: ModelConfig, field_of_view_mm: tuple[float, ...]) -> CTSimulator:
     spacing_mm = tuple(edge / sizes.coarse_size for edge in field_of_view_mm)
-    return CTSimulator((sizes.coarse_size,) * 3, spacing_mm)  # type: ignore[arg-type]
+    effects = ScanEffects(
+        photons=sizes.simulated_photons,
+        focal_spot_mm=sizes.simulated_focal_spot_mm,
+        kernel_mm=sizes.simulated_kernel_mm,
+        tube_kv=sizes.simulated_tube_kv,
+    )
+    shape = (sizes.coarse_size,) * 3
+    return CTSimulator(shape, spacing_mm, effects=effects, energy_kev=sizes.simulated_energy_kev)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """Linear attenuation of tissues at an X-ray energy, and CT values.
 
 Elemental attenuation comes from xraydb (Elam, Ravel and Sieber, Radiat. Phys. Chem. 63, 2002); compositions by mass
-and densities are those of ICRU Report 44 (1989).
+and densities are those of ICRU Reports 44 (1989) and 46 (1992).
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ _LUNG = {"H": 10.3, "C": 10.5, "N": 3.1, "O": 74.9, "Na": 0.2, "P": 0.2, "S": 0.
 _ADIPOSE = {"H": 11.4, "C": 59.8, "N": 0.7, "O": 27.8, "Na": 0.1, "S": 0.1, "Cl": 0.1}
 _MUSCLE = {"H": 10.2, "C": 14.3, "N": 3.4, "O": 71.0, "Na": 0.1, "P": 0.2, "S": 0.3, "Cl": 0.1, "K": 0.4}
 _BLOOD = {"H": 10.2, "C": 11.0, "N": 3.3, "O": 74.5, "Na": 0.1, "P": 0.1, "S": 0.2, "Cl": 0.3, "K": 0.2, "Fe": 0.1}
+_SPONGIOSA = {"H": 8.5, "C": 40.4, "N": 2.8, "O": 36.7, "Na": 0.1, "Mg": 0.1, "P": 3.4, "S": 0.2}
+_SPONGIOSA |= {"Cl": 0.2, "K": 0.1, "Ca": 7.4, "Fe": 0.1}
 _BONE = {"H": 3.4, "C": 15.5, "N": 4.2, "O": 43.5, "Na": 0.1, "Mg": 0.2, "P": 10.3, "S": 0.3, "Ca": 22.5}
 TISSUES = {
     "air": Tissue({"C": 0.0124, "N": 75.5268, "O": 23.1781, "Ar": 1.2827}, 0.0012),
@@ -34,6 +36,7 @@ TISSUES = {
     "adipose": Tissue(_ADIPOSE, 0.95),
     "muscle": Tissue(_MUSCLE, 1.05),
     "blood": Tissue(_BLOOD, 1.06),
+    "spongiosa": Tissue(_SPONGIOSA, 1.18),
     "bone": Tissue(_BONE, 1.92),
 }
 
@@ -56,6 +59,17 @@ def mass_attenuation_cm2_per_g(tissue: str, energy_kev: float) -> float:
 def tissue_mu_per_mm(tissue: str, energy_kev: float) -> float:
     """Linear attenuation coefficient of a tissue in 1/mm."""
     return 0.1 * mass_attenuation_cm2_per_g(tissue, energy_kev) * TISSUES[tissue].density
+
+
+def contrast_mu_per_mm(iodine_mg_per_ml: float, energy_kev: float) -> float:
+    """What iodine in a solution adds to linear attenuation, in 1/mm.
+
+    Raises:
+      InputError: a negative concentration.
+    """
+    if not iodine_mg_per_ml >= 0:
+        raise InputError("iodine_mg_per_ml", found=iodine_mg_per_ml, expected="0 or more")
+    return 0.1 * float(xraydb.mu_elam("I", 1000.0 * energy_kev)) * iodine_mg_per_ml / 1000.0
 
 
 def water_mu_per_mm(energy_kev: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 from pyronn.ct_reconstruction.geometry.geometry_cone_3d import GeometryCone3D
+from scipy import linalg
 
 
 def cosine_weights(geometry: GeometryCone3D) -> np.ndarray:
@@ -17,32 +18,43 @@ def cosine_weights(geometry: GeometryCone3D) -> np.ndarray:
     return (distance / np.sqrt(distance**2 + u[None, :] ** 2 + v[:, None] ** 2)).astype(np.float32)
 
 
-def ramp_response(n_columns: int, pixel_mm: float, *, hann: bool = False) -> np.ndarray:
-    """Frequency response of the band-limited ramp filter for rows padded with zeros.
+def ramp_kernel(n_columns: int, pixel_mm: float, *, hann: bool = False, blur_mm: float = 0.0) -> np.ndarray:
+    """Taps of the band-limited ramp filter for distances of 0 to n - 1 pixels.
 
     The ramp is sampled in space (Kak and Slaney, Principles of Computerized Tomographic Imaging, eq. 3.61): sampled in
-    frequency it would lose the constant part of the image. Padding to at least twice the row keeps the convolution
-    from wrapping around.
+    frequency it would lose the constant part of the image.
+
+    Args:
+      hann: damps high frequencies with a Hann window.
+      blur_mm: standard deviation on the detector of a Gaussian that the kernel is smoothed with.
 
     Returns:
-      (n / 2 + 1,) for rows padded to n, a power of two; in 1/mm^2, so that it undoes a projection in mm when the
-      back-projection multiplies with the pixel size.
+      (n,) float64 in 1/mm^2, so that it undoes a projection in mm when the back-projection multiplies with the pixel
+      size.
     """
-    n = 2 ** int(np.ceil(np.log2(2 * n_columns)))
+    n = 2 ** int(np.ceil(np.log2(4 * n_columns)))  # long enough for windows not to wrap around
     k = np.minimum(np.arange(n), n - np.arange(n)).astype(np.float64)
-    kernel = np.zeros(n)
-    kernel[0] = 1 / (4 * pixel_mm**2)
+    taps = np.zeros(n)
+    taps[0] = 1 / (4 * pixel_mm**2)
     odd = k % 2 == 1
-    kernel[odd] = -1 / (np.pi * k[odd] * pixel_mm) ** 2
-    response = np.real(np.fft.rfft(kernel))
+    taps[odd] = -1 / (np.pi * k[odd] * pixel_mm) ** 2
+    frequency = np.fft.rfftfreq(n)  # cycles per pixel
+    window = np.exp(-2 * (np.pi * frequency * blur_mm / pixel_mm) ** 2)
     if hann:
-        response *= 0.5 * (1 + np.cos(2 * np.pi * np.fft.rfftfreq(n)))
-    return response.astype(np.float32)
+        window *= 0.5 * (1 + np.cos(2 * np.pi * frequency))
+    return np.fft.irfft(np.fft.rfft(taps) * window, n)[:n_columns]
 
 
-def filter_rows(sinogram: tf.Tensor, response: np.ndarray) -> tf.Tensor:
-    """Convolves each row (..., columns) with the filter of `ramp_response`."""
-    n_columns = int(sinogram.shape[-1])
-    n = 2 * (len(response) - 1)
-    spectrum = tf.signal.rfft(sinogram, fft_length=[n])
-    return tf.signal.irfft(spectrum * tf.cast(response, spectrum.dtype), fft_length=[n])[..., :n_columns]
+def filter_matrix(kernel: np.ndarray) -> np.ndarray:
+    """The filter of `ramp_kernel` as a symmetric matrix (columns, columns) float32.
+
+    A product with it is the convolution of zero-padded rows without any wrapping around, and for the widths of
+    detectors that matter here much faster than Fourier transforms.
+    """
+    return linalg.toeplitz(kernel).astype(np.float32)
+
+
+def filter_rows(sinogram: tf.Tensor, matrix: np.ndarray) -> tf.Tensor:
+    """Convolves each row (..., columns) with the filter of `filter_matrix`."""
+    rows = tf.reshape(sinogram, (-1, matrix.shape[0]))  # one large product
+    return tf.reshape(tf.matmul(rows, matrix), tf.shape(sinogram))

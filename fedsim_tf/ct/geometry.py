@@ -21,7 +21,11 @@ def default_views(shape: tuple[int, int, int]) -> int:
 
 
 def cone_beam_geometry(
-    shape: tuple[int, int, int], spacing_mm: tuple[float, float, float], *, n_views: int | None = None
+    shape: tuple[int, int, int],
+    spacing_mm: tuple[float, float, float],
+    *,
+    n_views: int | None = None,
+    pixels_per_voxel: float = PIXELS_PER_VOXEL,
 ) -> GeometryCone3D:
     """A full circle about z around a grid that is centred on the axis; every view sees the whole grid.
 
@@ -29,6 +33,7 @@ def cone_beam_geometry(
       shape: voxels (z, y, x).
       spacing_mm: voxel size (x, y, z).
       n_views: views on the circle; by default matched to the grid.
+      pixels_per_voxel: of the detector along each edge.
 
     Raises:
       InputError: a shape or spacing that is not positive, or fewer than one view.
@@ -40,11 +45,13 @@ def cone_beam_geometry(
         raise InputError("spacing_mm", found=spacing_mm, expected="three positive lengths in mm")
     if n_views < 1:
         raise InputError("n_views", found=n_views, expected="at least 1")
+    if not (math.isfinite(pixels_per_voxel) and pixels_per_voxel > 0):
+        raise InputError("pixels_per_voxel", found=pixels_per_voxel, expected="a positive number")
     half = [n * s / 2 for n, s in zip(shape[::-1], spacing_mm, strict=True)]  # x, y, z
     radius = math.hypot(half[0], half[1])
     source = SOURCE_RADII * max(radius, half[2])
     detector = MAGNIFICATION * source
-    rows, columns = PIXELS_PER_VOXEL * shape[0], PIXELS_PER_VOXEL * max(shape[1:])
+    rows, columns = (math.ceil(pixels_per_voxel * n) for n in (shape[0], max(shape[1:])))
     half_width = detector * radius / math.sqrt(source**2 - radius**2)  # the ray that touches the circle
     half_height = detector * half[2] / (source - radius)  # the corner closest to the source
     # One pixel to spare at each border, so that interpolation there never meets the detector's end.

@@ -7,8 +7,12 @@ from pyronn.ct_reconstruction.geometry.geometry_cone_3d import GeometryCone3D
 from pyronn.ct_reconstruction.layers.backprojection_3d import cone_backprojection3d
 from pyronn.ct_reconstruction.layers.projection_3d import cone_projection3d
 
-from fedsim_tf.ct.fdk import cosine_weights, filter_rows, ramp_response
+import pyronn_layers
+from fedsim_tf.ct.effects import ScanEffects, photon_noise, spot_blur
+from fedsim_tf.ct.fdk import cosine_weights, filter_matrix, filter_rows, ramp_kernel
 from fedsim_tf.errors import InputError
+
+_LARGEST_SEED = 2**31 - 1
 
 
 class ConeBeamScanner:
@@ -16,28 +20,78 @@ class ConeBeamScanner:
 
     Args:
       geometry: pyronn's; see `cone_beam_geometry` for one matched to a grid.
-      hann: smooths the ramp filter.
+      effects: imperfections of the scan; by default none.
+      energy_kev: the energy that attenuation is given for; it matters for a polychromatic beam only.
 
     Attributes:
       domain_shape: (z, y, x) of volumes; range_shape: (views, rows, columns) of sinograms.
     """
 
-    def __init__(self, geometry: GeometryCone3D, *, hann: bool = False):
+    def __init__(self, geometry: GeometryCone3D, *, effects: ScanEffects | None = None, energy_kev: float = 70.0):
         self.geometry = geometry
+        self.effects = ScanEffects() if effects is None else effects
         self.domain_shape = tuple(int(n) for n in geometry.volume_shape)
         self.range_shape = tuple(int(n) for n in geometry.sinogram_shape)
+        self._magnification = geometry.source_detector_distance / geometry.source_isocenter_distance
+        self._pixel_mm = tuple(float(s) for s in geometry.detector_spacing)
+        self._hardening = self.effects.hardening(energy_kev)
         self._cosines = cosine_weights(geometry)
-        self._response = ramp_response(self.range_shape[2], float(geometry.detector_spacing[1]), hann=hann)
+        self._filter = filter_matrix(
+            ramp_kernel(
+                self.range_shape[2],
+                self._pixel_mm[1],
+                hann=self.effects.hann,
+                blur_mm=self.effects.kernel_mm * self._magnification,
+            )
+        )
 
     def project(self, mu_per_mm: tf.Tensor) -> tf.Tensor:
-        """Line integrals (B, views, rows, columns) of attenuation (B, z, y, x) in 1/mm; no unit."""
-        return _batched(cone_projection3d, self._checked("mu_per_mm", mu_per_mm, self.domain_shape), self.geometry)
+        """Ideal line integrals (B, views, rows, columns) of attenuation (B, z, y, x) in 1/mm; no unit."""
+        mu_per_mm = self._checked("mu_per_mm", mu_per_mm, self.domain_shape)
+        if mu_per_mm.shape[0] is not None:
+            return cone_projection3d(mu_per_mm, self.geometry)
+        return pyronn_layers.cone_projection3d(mu_per_mm, self.range_shape, **self._arguments())
+
+    def measure(self, mu_per_mm: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """Line integrals as this scanner measures them, shaped as those of `project`.
+
+        Args:
+          seed: (2,) integers, the same noise for the same seed; by default another one each time.
+        """
+        return self._with_effects(self._parts(mu_per_mm), seed)
+
+    def departure(self, mu_per_mm: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """`measure` less `project`: what the scanner's imperfections add, for an image of another origin."""
+        parts = self._parts(mu_per_mm)
+        return self._with_effects(parts, seed) - tf.add_n(parts)
+
+    def _parts(self, mu_per_mm: tf.Tensor) -> list[tf.Tensor]:
+        """Ideal line integrals, where the beam is polychromatic those through water and through bone."""
+        volumes = [mu_per_mm] if self._hardening is None else self._hardening.split(mu_per_mm)
+        return [self.project(volume) for volume in volumes]
+
+    def _with_effects(self, parts: list[tf.Tensor], seed: tf.Tensor | None) -> tf.Tensor:
+        line_integrals = parts[0] if self._hardening is None else self._hardening.measure(*parts)
+        if self.effects.focal_spot_mm:
+            width_mm = self.effects.focal_spot_mm * (self._magnification - 1)
+            line_integrals = spot_blur(line_integrals, width_mm, self._pixel_mm)
+        if self.effects.photons:
+            seed = tf.random.uniform((2,), maxval=_LARGEST_SEED, dtype=tf.int32) if seed is None else seed
+            line_integrals = photon_noise(line_integrals, self.effects.photons, seed)
+        return line_integrals
 
     def reconstruct(self, sinogram: tf.Tensor) -> tf.Tensor:
         """Attenuation (B, z, y, x) in 1/mm from line integrals (B, views, rows, columns)."""
         sinogram = self._checked("sinogram", sinogram, self.range_shape)
-        filtered = filter_rows(sinogram * self._cosines, self._response)
-        return _batched(cone_backprojection3d, filtered, self.geometry)
+        filtered = tf.ensure_shape(filter_rows(sinogram * self._cosines, self._filter), sinogram.shape)
+        if sinogram.shape[0] is not None:
+            return cone_backprojection3d(filtered, self.geometry)
+        return pyronn_layers.cone_backprojection3d(filtered, self.domain_shape, **self._arguments())
+
+    def _arguments(self) -> dict:
+        """The geometry once, for a batch of any size; pyronn's own functions must know the size."""
+        names = ("volume_origin", "volume_spacing", "projection_matrices", "projection_multiplier")
+        return {name: getattr(self.geometry, name) for name in names}
 
     @staticmethod
     def _checked(name: str, values: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
@@ -45,10 +99,3 @@ class ConeBeamScanner:
         if values.shape.rank != 4 or tuple(values.shape[1:]) != shape:
             raise InputError(name, found=f"shape {values.shape}", expected=f"(batch, {', '.join(map(str, shape))})")
         return values
-
-
-def _batched(operator, values: tf.Tensor, geometry: GeometryCone3D) -> tf.Tensor:
-    """pyronn copies the geometry for each of a batch that it must know: where it does not, one at a time."""
-    if values.shape[0] is not None:
-        return operator(values, geometry)
-    return tf.map_fn(lambda one: operator(one[None], geometry)[0], values)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
+from fedsim_tf.ct.effects import ScanEffects
 from fedsim_tf.ct.geometry import cone_beam_geometry
 from fedsim_tf.ct.scanner import ConeBeamScanner
 
@@ -17,6 +20,8 @@ class CTSimulator(tf.keras.layers.Layer):
       shape: voxels (z, y, x) of the grid.
       spacing_mm: voxel size (x, y, z).
       n_views: views on the circle; by default matched to the grid.
+      effects: imperfections of the scan, as an object or its fields; by default none.
+      energy_kev: the energy that attenuation is given for; it matters for a polychromatic beam only.
     """
 
     def __init__(
@@ -25,14 +30,20 @@ class CTSimulator(tf.keras.layers.Layer):
         spacing_mm: tuple[float, float, float],
         *,
         n_views: int | None = None,
+        effects: ScanEffects | Mapping[str, Any] | None = None,
+        energy_kev: float = 70.0,
         **kwargs: Any,
     ):
         super().__init__(**{"dtype": "float32", "trainable": False, **kwargs})
         self._shape, self._spacing_mm, self._n_views = tuple(shape), tuple(spacing_mm), n_views
-        self.scanner = ConeBeamScanner(cone_beam_geometry(shape, spacing_mm, n_views=n_views))
+        self._effects = ScanEffects(**effects) if isinstance(effects, Mapping) else effects or ScanEffects()
+        self._energy_kev = energy_kev
+        geometry = cone_beam_geometry(shape, spacing_mm, n_views=n_views)
+        self.scanner = ConeBeamScanner(geometry, effects=self._effects, energy_kev=energy_kev)
 
-    def call(self, mu_per_mm: tf.Tensor) -> tf.Tensor:
-        return self.scanner.reconstruct(self.scanner.project(mu_per_mm))
+    def call(self, mu_per_mm: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """See `ConeBeamScanner.measure` for `seed`."""
+        return self.scanner.reconstruct(self.scanner.measure(mu_per_mm, seed))
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -40,4 +51,6 @@ class CTSimulator(tf.keras.layers.Layer):
             "shape": self._shape,
             "spacing_mm": self._spacing_mm,
             "n_views": self._n_views,
+            "effects": dataclasses.asdict(self._effects),
+            "energy_kev": self._energy_kev,
         }

@@ -20,15 +20,15 @@ from fedsim_tf.phantom.subjects import SiteSpec, make_subject
 from fedsim_tf.shape import CorrespondingShapes
 
 Progress = Callable[[int, int, str], None]
-VERSION = 1  # of the phantom: another number makes cached cohorts again
+VERSION = 2  # of the phantom: another number makes cached cohorts again
 FINISHED = "complete.json"
 _THREADS = 2
 _MODEL_SEED = 7_000_000  # hearts of the shape model: far from every site's
 _MMWHS_VALUES = np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16)
 
-_ARTERIAL = Scanner(370.0, 190.0, 60.0, 105.0, 0.75, 0.9, 22.0, 0.9, 0.0, 255.0, 205.0)
-_BIPHASIC = Scanner(300.0, 290.0, 35.0, 112.0, 0.65, 0.7, 28.0, 0.7, 12.0, 285.0, 205.0)
-_LATE = Scanner(215.0, 205.0, 25.0, 98.0, 1.0, 1.4, 36.0, 1.1, -15.0, 315.0, 205.0, flipped=True)
+_ARTERIAL = Scanner(370.0, 190.0, 60.0, 105.0, 0.75, 0.9, 6e4, 0.9, 120.0, 0.0, 255.0, 205.0)
+_BIPHASIC = Scanner(300.0, 290.0, 35.0, 112.0, 0.65, 0.7, 5e4, 0.7, 100.0, 12.0, 285.0, 205.0)
+_LATE = Scanner(215.0, 205.0, 25.0, 98.0, 1.0, 1.4, 2.5e4, 1.2, 110.0, -15.0, 315.0, 205.0, flipped=True)
 SITES = {
     "ct20": SiteSpec(20, ADULTS, _ARTERIAL, seed=20),
     "ct34lc": SiteSpec(34, CHILDREN, _BIPHASIC, seed=341),

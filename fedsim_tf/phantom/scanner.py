@@ -5,9 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import tensorflow as tf
 from scipy import ndimage
 
+from fedsim_tf.ct import ConeBeamScanner, ScanEffects, attenuation, cone_beam_geometry
 from fedsim_tf.phantom.hearts import AORTA, LA, LV, MYOCARDIUM, PULMONARY_ARTERY, RA, RV
+
+_ENERGY_KEV = 70.0  # that CT values are taken to mean attenuation at
+_VIEWS, _PIXELS_PER_VOXEL = 120, 1.0  # of what is added to the body: noise and shadows, no sharp edges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +23,8 @@ class Scanner:
       left_hu, right_hu: blood of the left and the right heart; right_sd_hu: spread of the right one.
       muscle_hu: myocardium.
       kernel_mm: standard deviation of the blur in the slices; kernel_z_mm: across.
-      noise_hu: standard deviation of the noise; grain_mm: its correlation length.
+      photons: per detector pixel without a patient, the dose; focal_spot_mm: width of the X-ray source.
+      tube_kv: tube voltage.
       shift_hu: calibration error.
       width_mm: field of view in the slices; depth_mm: across. They shrink with the patient.
       flipped: slices stored from left to right and back to front (RAS axes) instead of LPS.
@@ -30,8 +36,9 @@ class Scanner:
     muscle_hu: float
     kernel_mm: float
     kernel_z_mm: float
-    noise_hu: float
-    grain_mm: float
+    photons: float
+    focal_spot_mm: float
+    tube_kv: float
     shift_hu: float
     width_mm: float
     depth_mm: float
@@ -50,16 +57,29 @@ class Scanner:
     def acquire(
         self, values_hu: np.ndarray, spacing_mm: tuple[float, float, float], rng: np.random.Generator
     ) -> np.ndarray:
-        """The scan of a body: blurred, noisy, shifted, int16 HU (z, y, x)."""
+        """The scan of a body: blurred, noisy, with the shadows of its bones, shifted, int16 HU (z, y, x).
+
+        Clinical scanners turn in a helix and know no cone-beam artefacts. So the body itself is kept, and only what the
+        scanner's imperfections add to its line integrals is reconstructed on top.
+        """
         sigma = np.array([self.kernel_z_mm, self.kernel_mm, self.kernel_mm]) / np.array(spacing_mm[::-1])
         blurred = ndimage.gaussian_filter(values_hu, sigma, truncate=3.0)
-        scan = blurred + self.noise_hu * _grain(values_hu.shape, self.grain_mm / np.array(spacing_mm[::-1]), rng)
-        return np.clip(np.rint(scan + self.shift_hu), -1024, 3071).astype(np.int16)
+        scan = blurred + self._imperfections(values_hu, spacing_mm, rng) + self.shift_hu
+        return np.clip(np.rint(scan), -1024, 3071).astype(np.int16)
 
-
-def _grain(shape: tuple[int, ...], sigma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Correlated noise of unit deviation without its lowest frequencies, as filtered back-projection leaves it."""
-    white = rng.standard_normal(shape, dtype=np.float32)
-    fine = ndimage.gaussian_filter(white, sigma, truncate=3.0)
-    grain = fine - ndimage.uniform_filter(fine, size=(1, 7, 7))
-    return grain / grain.std()
+    def _imperfections(
+        self, values_hu: np.ndarray, spacing_mm: tuple[float, float, float], rng: np.random.Generator
+    ) -> np.ndarray:
+        """Noise, shadows and penumbra in HU, through sinograms of the body."""
+        effects = ScanEffects(self.photons, self.focal_spot_mm, self.kernel_mm, self.tube_kv)
+        geometry = cone_beam_geometry(
+            values_hu.shape,  # type: ignore[arg-type]
+            spacing_mm,
+            n_views=_VIEWS,
+            pixels_per_voxel=_PIXELS_PER_VOXEL,
+        )
+        scanner = ConeBeamScanner(geometry, effects=effects, energy_kev=_ENERGY_KEV)
+        water = attenuation.water_mu_per_mm(_ENERGY_KEV)
+        mu = tf.constant(np.maximum(attenuation.mu_from_hu(values_hu, water), 0.0)[None], tf.float32)
+        seed = tf.constant(rng.integers(0, 2**31, 2), tf.int32)
+        return scanner.reconstruct(scanner.departure(mu, seed))[0].numpy() * (1000.0 / water)

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import ndimage
 
 from fedsim_tf.ct import ConeBeamScanner, CTSimulator, cone_beam_geometry
-from fedsim_tf.ct.fdk import cosine_weights, ramp_response
+from fedsim_tf.ct.fdk import cosine_weights, filter_matrix, filter_rows, ramp_kernel
 from fedsim_tf.errors import InputError
 
 SHAPE, SPACING_MM = (12, 16, 16), (8.0, 7.0, 9.0)
@@ -74,12 +75,27 @@ def test_gradients_are_exact_adjoints(rng, direction):
     assert float(tf.reduce_sum(back * other)) == pytest.approx(float(tf.reduce_sum(operator(other) * y)), rel=1e-3)
 
 
+def response(kernel):
+    """Fourier transform of a symmetric filter."""
+    return np.real(np.fft.rfft(np.concatenate([kernel, [0.0], kernel[:0:-1]])))
+
+
 def test_ramp_is_the_absolute_frequency():
-    response = ramp_response(256, 0.5)
+    found = response(ramp_kernel(256, 0.5))
     frequency = np.fft.rfftfreq(512, 0.5)
-    np.testing.assert_allclose(response[5:] * 0.5, frequency[5:], rtol=0.02)
-    assert 0 < response[0] * 0.5 < frequency[1]  # a band-limited ramp keeps some of the constant
-    assert ramp_response(256, 0.5, hann=True)[-1] == pytest.approx(0, abs=1e-6)
+    np.testing.assert_allclose(found[5:] * 0.5, frequency[5:], rtol=0.02)
+    assert 0 < found[0] * 0.5 < frequency[1]  # a band-limited ramp keeps some of the constant
+    assert response(ramp_kernel(256, 0.5, hann=True))[-1] == pytest.approx(0, abs=1e-3)
+    blurred = response(ramp_kernel(256, 0.5, blur_mm=0.8))
+    expected = found * np.exp(-2 * (np.pi * frequency * 0.8) ** 2)
+    np.testing.assert_allclose(blurred, expected, atol=2e-3 * found.max())
+
+
+def test_filter_is_a_linear_convolution_of_zero_padded_rows(rng):
+    kernel, rows = ramp_kernel(37, 1.3), rng.standard_normal((3, 2, 5, 37)).astype(np.float32)
+    found = filter_rows(tf.constant(rows), filter_matrix(kernel))
+    expected = ndimage.convolve1d(rows.astype(float), np.concatenate([kernel[:0:-1], kernel]), mode="constant")
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_cosine_weights_are_symmetric_and_one_in_the_middle():
