@@ -33,7 +33,7 @@ class ConeBeamScanner:
         self.domain_shape = tuple(int(n) for n in geometry.volume_shape)
         self.range_shape = tuple(int(n) for n in geometry.sinogram_shape)
         self._magnification = geometry.source_detector_distance / geometry.source_isocenter_distance
-        self._pixel_mm = tuple(float(s) for s in geometry.detector_spacing)
+        self._pixel_mm = (float(geometry.detector_spacing[0]), float(geometry.detector_spacing[1]))
         self._hardening = self.effects.hardening(energy_kev)
         self._cosines = cosine_weights(geometry)
         self._filter = filter_matrix(

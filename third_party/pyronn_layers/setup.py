@@ -22,10 +22,11 @@ from setuptools.command.build_ext import build_ext
 ROOT = pathlib.Path(__file__).parent.resolve()
 CUDA_LIBRARY = "libpyronn_cone_cuda.so"
 WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-psabi", "-Wno-maybe-uninitialized"]
-# One file for each instruction set, chosen from at run time; nothing else is compiled for more than the platform's least.
+# One file for each instruction set, chosen from at run time; all else is compiled for the platform's least.
 X86 = platform.machine() in ("x86_64", "AMD64")
 INSTRUCTION_SETS = {"kernels_avx2.cc": ["-mavx2", "-mfma"], "kernels_avx512.cc": ["-mavx512f", "-mavx512dq", "-mfma"]}
 CORE = ["cone_geometry.cc", "cone_beam.cc", "kernels.cc", "kernels_portable.cc", *(INSTRUCTION_SETS if X86 else {})]
+CUDA_HOST = ["cuda/device_geometry.cc", "cuda/emulate.cc"]  # of the CUDA library, besides the core
 FLAGS = ["-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden", "-DNDEBUG"]
 FLAGS += ["-DPYRONN_LAYERS_X86"] if X86 else []
 
@@ -52,52 +53,66 @@ class Build(build_ext):
     def get_ext_filename(self, ext_name: str) -> str:
         return os.path.join(*ext_name.split(".")) + ".so"  # loaded by TensorFlow, not imported
 
+    def copy_extensions_to_source(self) -> None:
+        super().copy_extensions_to_source()  # type: ignore[misc]
+        package = ROOT / "pyronn_layers"
+        (package / CUDA_LIBRARY).unlink(missing_ok=True)
+        built = pathlib.Path(self.build_lib) / "pyronn_layers" / CUDA_LIBRARY
+        if built.exists():
+            shutil.copy2(built, package)
+
     def build_extension(self, ext: Extension) -> None:
         tf_compile, tf_link = tensorflow_flags()
         target = pathlib.Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)
-        cuda = self._build_cuda(target.parent / CUDA_LIBRARY)
+        nvcc = find_nvcc()
         flags = {name: [*FLAGS, *WARNINGS, *INSTRUCTION_SETS.get(name, [])] for name in CORE}
-        for name in ("tf_arguments.cc", "tf_ops.cc"):
-            flags[name] = [*FLAGS, *WARNINGS, *tf_compile]
+        flags |= {name: [*FLAGS, *WARNINGS, *tf_compile] for name in ("tf_arguments.cc", "tf_ops.cc")}
+        if nvcc is not None:
+            flags |= {name: [*FLAGS, *WARNINGS, f"-I{ROOT / 'src'}"] for name in CUDA_HOST}
+        objects = self._compile(flags)
+        used = [*CORE, "tf_arguments.cc", "tf_ops.cc"]
         link = [*tf_link, "-Wl,-rpath,$ORIGIN"]
-        if cuda is not None:
-            toolkit = cuda.parent.parent
-            defines = ["-DGOOGLE_CUDA=1", "-DEIGEN_USE_GPU=1", f"-isystem{toolkit / 'include'}"]
-            flags["tf_gpu.cc"] = [*FLAGS, *WARNINGS, *tf_compile, *defines]
-            link += [str(target.parent / CUDA_LIBRARY)]
-        self.compiler.link_shared_object(self._compile(flags), str(target), extra_postargs=link, target_lang="c++")
+        library = target.parent / CUDA_LIBRARY
+        if self._build_cuda(nvcc, library, [objects[name] for name in (*CORE, *CUDA_HOST) if name in objects]):
+            objects |= self._compile({"tf_gpu.cc": [*FLAGS, *WARNINGS, *tf_compile]})
+            used.append("tf_gpu.cc")
+            link.append(str(library))
+        linked = [objects[name] for name in used]
+        self.compiler.link_shared_object(linked, str(target), extra_postargs=link, target_lang="c++")
 
-    def _compile(self, flags: dict[str, list[str]]) -> list[str]:
+    def _compile(self, flags: dict[str, list[str]]) -> dict[str, str]:
         depends = [str(path) for path in ROOT.glob("src/**/*") if path.suffix in (".h", ".inc", ".cuh")]
 
-        def one(name: str) -> list[str]:
+        def one(name: str) -> tuple[str, str]:
             source = os.path.relpath(ROOT / "src" / name)
-            return self.compiler.compile(
+            built = self.compiler.compile(
                 [source], output_dir=self.build_temp, extra_postargs=flags[name], depends=depends
             )
+            return name, built[0]
 
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            return [objects[0] for objects in pool.map(one, flags)]
+            return dict(pool.map(one, flags))
 
-    def _build_cuda(self, library: pathlib.Path) -> pathlib.Path | None:
-        """The CUDA library, free of TensorFlow and with the CUDA runtime inside; nvcc's path if there is one."""
+    def _build_cuda(self, nvcc: str | None, library: pathlib.Path, objects: list[str]) -> bool:
+        """The CUDA library, free of TensorFlow and with the CUDA runtime inside; whether there is one."""
         library.unlink(missing_ok=True)
-        nvcc = find_nvcc()
         required = os.environ.get("PYRONN_LAYERS_CUDA") == "1"
         if nvcc is None:
             if required:
                 raise RuntimeError("PYRONN_LAYERS_CUDA=1: found no nvcc; expected it on the PATH or under CUDA_HOME")
-            return None
-        command = [nvcc, "-std=c++17", "-O3", "-arch=all-major", "-Xcompiler", "-fPIC,-fvisibility=hidden", "--shared"]
-        host = [f"-I{ROOT / 'src'}", str(ROOT / "src/cuda/cone_cuda.cu"), "-o", str(library)]
-        built = subprocess.run([*command, *host], capture_output=True, text=True)
+            return False
+        source = ["-std=c++17", "-O3", "-arch=all-major", f"-I{ROOT / 'src'}", str(ROOT / "src/cuda/cone_cuda.cu")]
+        host = ["-Xcompiler", "-fPIC,-fvisibility=hidden,-Wall,-Wextra", "-cudart", "static"]
+        # TensorFlow has a CUDA runtime of its own: neither may find the other's functions.
+        link = ["--shared", "-Xlinker", f"-soname={CUDA_LIBRARY},--exclude-libs=ALL,-Bsymbolic", "-o", str(library)]
+        built = subprocess.run([nvcc, *source, *host, *objects, *link], capture_output=True, text=True)
         if built.returncode == 0:
-            return pathlib.Path(nvcc)
+            return True
         if required:
             raise RuntimeError(f"PYRONN_LAYERS_CUDA=1: nvcc failed:\n{built.stdout}{built.stderr}")
         warnings.warn(f"nvcc failed; built without GPU kernels:\n{built.stdout}{built.stderr}", stacklevel=1)
-        return None
+        return False
 
 
 def tensorflow_series() -> str:

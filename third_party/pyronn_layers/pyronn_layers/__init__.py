@@ -2,7 +2,7 @@
 
 from pyronn_layers.operators import cone_backprojection3d, cone_projection3d, cone_projection3d_adjoint
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 __all__ = ["cone_backprojection3d", "cone_projection3d", "cone_projection3d_adjoint"]
 
 

@@ -29,7 +29,7 @@ void transpose(const float* in, int64_t in_stride, int64_t rows, int64_t columns
 }
 
 // 16 floats more than needed, so that lines at the same x do not all compete for the same few places in the cache.
-int64_t y_stride(const ConeGeometry& g, int batch) { return g.volume[0] * padded(g.volume[2]) * batch + 16; }
+int64_t y_stride(const ConeGeometry& g, int batch) { return g.volume[0] * padded(g.volume[2]) * batch + 272; }
 
 Lines lines_of(const ConeGeometry& g, int batch, float* data) {
   return {data, g.volume[0], g.volume[1], g.volume[2], padded(g.volume[2]), y_stride(g, batch), batch};
@@ -214,9 +214,13 @@ void backproject_adjoint_separable(const Setting& s, double multiplier, const fl
 
 void project_any(const Setting& s, const float* volume, float* sinogram) {
   const ConeGeometry& g = s.geometry;
-  s.workers.run(g.views.size() * g.rows, kCostly, [&](int64_t first, int64_t last) {
+  Buffer memory(lines_size(g, 1));
+  const Lines lines = lines_of(g, 1, memory.data());
+  gather_lines(s, volume, lines);
+  s.workers.run(g.views.size() * g.columns, kCostly, [&](int64_t first, int64_t last) {
     for (int64_t unit = first; unit < last; unit++) {
-      s.kernels.project_rays(g, g.views[unit / g.rows], volume, unit % g.rows, sinogram + unit * g.columns);
+      const int64_t view = unit / g.columns;
+      s.kernels.project_rays(g, g.views[view], volume, lines, unit % g.columns, sinogram + view * g.pixels());
     }
   });
 }

@@ -52,9 +52,10 @@ struct Kernels {
   void (*backproject_lines_adjoint)(const ConeGeometry&, const SeparableView&, double multiplier, const Lines& volume,
                                     Sheet sheet, float* scratch);
 
-  // Any matrices; volumes (z, y, x), a view's image (rows, columns). Line integrals of one detector row (set), and the
-  // transpose (added to the volume).
-  void (*project_rays)(const ConeGeometry&, const ConeView&, const float* volume, int64_t row, float* out);
+  // Any matrices; volumes (z, y, x), a view's image (rows, columns). Line integrals of one detector column (set) of a volume
+  // that is given in both layouts; the transpose for one row (added to the volume).
+  void (*project_rays)(const ConeGeometry&, const ConeView&, const float* volume, const Lines& same, int64_t column,
+                       float* image);
   void (*project_rays_adjoint)(const ConeGeometry&, const ConeView&, const float* values, int64_t row, float* volume);
   // Voxel-driven, one line of voxels along x (added), and the transpose (added to the image).
   void (*backproject_voxels)(const ConeGeometry&, const ConeView&, double multiplier, const float* image, int64_t z,

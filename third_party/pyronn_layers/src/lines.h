@@ -67,7 +67,9 @@ struct Spread {
   int first, last;  // samples [first, last) count
   int low, high;    // points [low, high) of the line get theirs, multiples of W
   int length;       // of the line
-  bool clamped;     // samples beyond the line's ends go to its ends; else they fade to zero there
+  // Samples beyond the line's ends go to its ends, else they fade to zero there. Needs low = 0, and q to be zero for W
+  // samples before the first and after the last one that count: then most samples need no masking.
+  bool clamped;
 };
 
 // The lines that get the points' values: a gets scale - share, b gets share of them. `stride` floats from one of a batch
@@ -78,92 +80,102 @@ struct Target {
   int64_t stride;
 };
 
+// The first sample at or after each point.
 template <Reach kReach>
-inline I first_sample(I m, F offset, float inverse_step, const Spread& s) {
+inline I first_sample(I m, F offset, float inverse_step, I first, I last) {
   F k = to_float(m) * inverse_step + offset;
-  if (kReach == Reach::kAny) k = min(max(k, all(s.first - 1.0f)), all(s.last + 1.0f));  // may not fit an integer
-  return min(max(ceiling(k), all(s.first)), all(s.last));
+  if (kReach == Reach::kAny) k = min(max(k, to_float(first - 1)), to_float(last + 1));  // may not fit an integer
+  return min(max(ceiling(k), first), last);
 }
 
 // The most samples that can lie between two neighbouring points, with a little for rounding.
 inline int most_between(float inverse_step) { return static_cast<int>(inverse_step + 1.001f); }
 
-// What the samples before point `low` give to it.
-inline float share_of_border(const float* q, const Spread& s, int end) {
-  const int m = s.low - 1;
+// What the samples before sample `end`, the first one beyond point `low`, give to that point.
+inline float share_of_border(const float* q, const Spread& s, int taps, int end) {
   float sum = 0;
-  for (int k = end - 1; k >= s.first; k--) {
-    const float f = s.at.start + s.at.step * k - m;
-    if (f < 0) break;
-    sum += s.clamped && s.low == 0 ? q[k] : f * q[k];
+  for (int tap = 1; tap <= taps; tap++) {
+    if (s.clamped) {
+      if (tap <= W || end - tap >= s.first) sum += q[end - tap];
+    } else if (end - tap >= s.first) {
+      const float f = s.at.start + s.at.step * (end - tap) - (s.low - 1);
+      if (f > 0) sum += f * q[end - tap];
+    }
   }
   return sum;
 }
 
-// kTaps: the most samples between two points, 0 if only known at run time; kSingle: a batch of one.
-template <Reach kReach, int kTaps, bool kSingle>
-inline void spread_blocks(const float* q, int64_t q_stride, const Spread& spread, int32_t* before, const Target& given,
-                          int batch) {
+// kTaps: the most samples between two points, 0 if only known at run time; kSingle: a batch of one; kMasked: there may be
+// points without a sample before the next one, or samples that do not count.
+template <Reach kReach, int kTaps, bool kSingle, bool kMasked>
+inline void spread_blocks(const float* q, int64_t q_stride, const Spread& spread, const Target& given, int batch) {
   const Spread s = spread;  // copies: a vector that is stored may, for all the compiler knows, change the originals
   const Target target = given;
   const float inverse = 1 / s.at.step, rest = target.scale - target.share;
   const F offset = all(-s.at.start * inverse);
+  const I first = all(kMasked ? s.first : s.first - 1), last = all(s.last);
   const int taps = kTaps > 0 ? kTaps : most_between(inverse), count = kSingle ? 1 : batch;
-  for (int m = s.low; m <= s.high; m += W) {
-    store(before + m - s.low, first_sample<kReach>(m + lanes(), offset, inverse, s));
-  }
+  I m = s.low + lanes();
+  I k = first_sample<kReach>(m, offset, inverse, first, last);
   F moments[kSingle ? 1 : kMaxBatch];
   for (int b = 0; b < count; b++) {
     moments[b] = F{};
-    if (before[0] > s.first) moments[b][W - 1] = share_of_border(q + b * q_stride, s, before[0]);
+    moments[b][W - 1] = share_of_border(q + b * q_stride, s, taps, k[0]);
   }
-  for (int m = s.low; m < s.high; m += W) {
-    const int base = before[m - s.low];
-    const I k = load(before + m - s.low), samples = load(before + m - s.low + 1) - k, index = k - base;
-    const F f = to_float(k) * s.at.step + (s.at.start - to_float(m + lanes()));
+  for (int at = s.low; at < s.high; at += W) {
+    const I next = first_sample<kReach>(m + W, offset, inverse, first, last);
+    const I samples = shift_out(k, next) - k;
+    const int base = k[0];
+    const I index = k - base;
+    const F f = to_float(k) * s.at.step + (s.at.start - to_float(m));
     const float* p = q + base;
-    float *a = target.a + m, *to_b = target.b + m;
+    float *a = target.a + at, *to_b = target.b + at;
     for (int b = 0; b < count; b++, p += q_stride, a += target.stride, to_b += target.stride) {
-      F sum = keep(samples > 0, look_up<kReach>(p, index)), moment = f * sum, beyond = f;
+      F sum = look_up<kReach>(p, index), steps = {};  // steps: sum of q times its number, 0, 1, ...
+      if (kMasked) sum = keep(samples > 0, sum);
       for (int tap = 1; tap < taps; tap++) {
-        const I at = kReach == Reach::kAny ? min(index, all(s.last - 1 - base - tap)) : index;
-        const F value = keep(samples > tap, look_up<kReach>(p + tap, at));
-        beyond += s.at.step;
+        const I there = kReach == Reach::kAny ? min(index, all(s.last - 1 - base - tap)) : index;
+        const F value = keep(samples > tap, look_up<kReach>(p + tap, there));
         sum += value;
-        moment += beyond * value;
+        steps = tap == 1 ? value : steps + static_cast<float>(tap) * value;
       }
+      const F moment = f * sum + s.at.step * steps;
       const F point = sum - moment + shift_in(moments[b], moment);
       moments[b] = moment;
-      const F new_a = load(a) + rest * point;
-      store(a, new_a);
+      store(a, load(a) + rest * point);
       store(to_b, load(to_b) + target.share * point);
     }
+    k = next;
+    m += W;
   }
   if (!s.clamped || s.high < s.length) return;
-  const int last = s.length - 1;  // gets what would go to the point after it
+  const int end = s.length - 1;  // gets what would go to the point after it
   for (int b = 0; b < count; b++) {
-    const float moment = moments[b][last - (s.high - W)];
-    target.a[b * target.stride + last] += rest * moment;
-    target.b[b * target.stride + last] += target.share * moment;
+    const float moment = moments[b][end - (s.high - W)];
+    target.a[b * target.stride + end] += rest * moment;
+    target.b[b * target.stride + end] += target.share * moment;
   }
 }
 
 template <Reach kReach, int kTaps>
-inline void spread_blocks(const float* q, int64_t q_stride, const Spread& s, int32_t* before, const Target& target,
-                          int batch) {
-  if (batch == 1) spread_blocks<kReach, kTaps, true>(q, q_stride, s, before, target, 1);
-  else spread_blocks<kReach, kTaps, false>(q, q_stride, s, before, target, batch);
+inline void spread_blocks(const float* q, int64_t q_stride, const Spread& s, const Target& target, int batch) {
+  // With samples closer together than points, no interval between the zeros is empty.
+  const bool masked = !(s.clamped && s.at.step <= 1);
+  if (batch == 1 && !masked) spread_blocks<kReach, kTaps, true, false>(q, q_stride, s, target, 1);
+  else if (batch == 1) spread_blocks<kReach, kTaps, true, true>(q, q_stride, s, target, 1);
+  else if (!masked) spread_blocks<kReach, kTaps, false, false>(q, q_stride, s, target, batch);
+  else spread_blocks<kReach, kTaps, false, true>(q, q_stride, s, target, batch);
 }
 
-// `q` is readable for 2 W + 3 floats beyond its last sample; `before` holds high - low + 2 W numbers of scratch.
-inline void spread(const float* q, int64_t q_stride, const Spread& s, int32_t* before, const Target& target, int batch) {
+// `q` is readable for 2 W + 3 floats beyond its last sample.
+inline void spread(const float* q, int64_t q_stride, const Spread& s, const Target& target, int batch) {
   const float inverse = 1 / s.at.step;
   const Reach reach = reach_of(inverse);
   const int taps = most_between(inverse);
-  if (reach == Reach::kAny) spread_blocks<Reach::kAny, 0>(q, q_stride, s, before, target, batch);
-  else if (reach == Reach::kOne && taps == 1) spread_blocks<Reach::kOne, 1>(q, q_stride, s, before, target, batch);
-  else if (taps <= 2) spread_blocks<Reach::kTwo, 2>(q, q_stride, s, before, target, batch);
-  else spread_blocks<Reach::kTwo, 3>(q, q_stride, s, before, target, batch);
+  if (reach == Reach::kAny) spread_blocks<Reach::kAny, 0>(q, q_stride, s, target, batch);
+  else if (reach == Reach::kOne && taps == 1) spread_blocks<Reach::kOne, 1>(q, q_stride, s, target, batch);
+  else if (taps <= 2) spread_blocks<Reach::kTwo, 2>(q, q_stride, s, target, batch);
+  else spread_blocks<Reach::kTwo, 3>(q, q_stride, s, target, batch);
 }
 
 }  // namespace

@@ -56,11 +56,13 @@ struct Strides {
   int32_t of[3], steps[3];  // a step of 0 where there is but one voxel
 };
 
-inline Strides strides_of(const ConeGeometry& g) {
-  Strides s = {{1, static_cast<int32_t>(g.volume[0]), static_cast<int32_t>(g.volume[0] * g.volume[1])}, {}};
+inline Strides make_strides(const ConeGeometry& g, int64_t x, int64_t y, int64_t z) {
+  Strides s = {{static_cast<int32_t>(x), static_cast<int32_t>(y), static_cast<int32_t>(z)}, {}};
   for (int a = 0; a < 3; a++) s.steps[a] = g.volume[a] > 1 ? s.of[a] : 0;
   return s;
 }
+
+inline Strides strides_of(const ConeGeometry& g) { return make_strides(g, 1, g.volume[0], g.volume[0] * g.volume[1]); }
 
 inline Planes make_planes(const ConeGeometry& g, const Ray& ray, const Strides& strides, int first) {
   Planes planes;
@@ -91,25 +93,53 @@ inline Crossed crossed(const ConeGeometry& g, const Ray& ray) {
   return {ceil_between(ray.enter - 0.5, 0, n - 1), floor_between(ray.leave + 0.5, 0, n - 1)};
 }
 
-void project_rays(const ConeGeometry& g, const ConeView& view, const float* volume, int64_t row, float* out) {
-  const Strides strides = strides_of(g);
-  for (int64_t column = 0; column < g.columns; column++) {
+// The sum over planes for a ray that runs mainly along z, in a volume with x contiguous.
+inline F sum_along_z(const ConeGeometry& g, const Ray& ray, const Strides& strides, const float* volume) {
+  const int32_t s0 = strides.steps[ray.across[0]], s1 = strides.steps[ray.across[1]];
+  const Crossed planes = crossed(g, ray);
+  F sum = {};
+  for (int p = planes.first; p <= planes.last; p += W) {
+    const Planes at = make_planes(g, ray, strides, p);
+    const F v00 = look_up<Reach::kAny>(volume, at.voxel), v10 = look_up<Reach::kAny>(volume + s0, at.voxel);
+    const F v01 = look_up<Reach::kAny>(volume + s1, at.voxel), v11 = look_up<Reach::kAny>(volume + s0 + s1, at.voxel);
+    const F low = v00 + at.share[0] * (v10 - v00), high = v01 + at.share[0] * (v11 - v01);
+    sum += at.part * (low + at.share[1] * (high - low));
+  }
+  return sum;
+}
+
+// The same for one along x or y, in lines with z contiguous.
+inline F sum_across_z(const ConeGeometry& g, const Ray& ray, const Strides& strides, const float* lines) {
+  const int z = ray.across[0] == 2 ? 0 : 1;
+  const int32_t step = strides.steps[ray.across[1 - z]];
+  const Crossed planes = crossed(g, ray);
+  F sum = {};
+  for (int p = planes.first; p <= planes.last; p += W) {
+    const Planes at = make_planes(g, ray, strides, p);
+    int32_t voxel[W];
+    store(voxel, at.voxel);
+    F v00, v10, v01, v11;
+    look_up_pairs(lines, voxel, &v00, &v10);
+    look_up_pairs(lines + step, voxel, &v01, &v11);
+    const F low = v00 + at.share[z] * (v10 - v00), high = v01 + at.share[z] * (v11 - v01);
+    sum += at.part * (low + at.share[1 - z] * (high - low));
+  }
+  return sum;
+}
+
+// Column by column: rays of one column pass through the same lines of voxels, which then stay in the cache.
+void project_rays(const ConeGeometry& g, const ConeView& view, const float* volume, const Lines& lines, int64_t column,
+                  float* image) {
+  const Strides strides = strides_of(g), line_strides = make_strides(g, lines.depth, lines.y_stride, 1);
+  for (int64_t row = 0; row < g.rows; row++) {
     Ray ray;
-    out[column] = 0;
+    float& pixel = image[row * g.columns + column];
+    pixel = 0;
     if (!make_ray(g, view, static_cast<double>(column), static_cast<double>(row), &ray)) continue;
-    const int32_t s0 = strides.steps[ray.across[0]], s1 = strides.steps[ray.across[1]];
-    const Crossed planes = crossed(g, ray);
-    F sum = {};
-    for (int p = planes.first; p <= planes.last; p += W) {
-      const Planes at = make_planes(g, ray, strides, p);
-      const F v00 = look_up<Reach::kAny>(volume, at.voxel), v10 = look_up<Reach::kAny>(volume + s0, at.voxel);
-      const F v01 = look_up<Reach::kAny>(volume + s1, at.voxel), v11 = look_up<Reach::kAny>(volume + s0 + s1, at.voxel);
-      const F low = v00 + at.share[0] * (v10 - v00), high = v01 + at.share[0] * (v11 - v01);
-      sum += at.part * (low + at.share[1] * (high - low));
-    }
+    const F sum = ray.main == 2 ? sum_along_z(g, ray, strides, volume) : sum_across_z(g, ray, line_strides, lines.data);
     float total = 0;
     for (int k = 0; k < W; k++) total += sum[k];
-    out[column] = total * ray.mm_per_plane;
+    pixel = total * ray.mm_per_plane;
   }
 }
 

@@ -174,14 +174,13 @@ struct SeparableScratch {
   int64_t line_stride;
   float* values;                 // (batch, padded) pixels of a column
   int64_t values_stride;
-  float* saved;                  // (batch, height)
-  int32_t* before;               // first sample of each point
+  float* window;                 // (batch, padded) those of `values` that count for a layer, else as they are
   Blocks blocks;
 };
 
 inline int64_t longest(const ConeGeometry& g) { return round_up(static_cast<int>(larger(g.volume[2], g.rows))) + 4 * kPad; }
 
-inline int64_t separable_scratch_size(const ConeGeometry& g) { return longest(g) * (6 + 3 * kMaxBatch) + 16; }
+inline int64_t separable_scratch_size(const ConeGeometry& g) { return longest(g) * (5 + 3 * kMaxBatch) + 16; }
 
 inline SeparableScratch separable_scratch(const ConeGeometry& g, float* memory) {
   const int64_t n = longest(g);
@@ -189,12 +188,11 @@ inline SeparableScratch separable_scratch(const ConeGeometry& g, float* memory) 
   s.enter = memory;
   s.leave = memory + n;
   s.scale = memory + 2 * n;
-  s.before = reinterpret_cast<int32_t*>(memory + 3 * n);
-  s.blocks = {reinterpret_cast<int32_t*>(memory + 4 * n), memory + 5 * n};
+  s.blocks = {reinterpret_cast<int32_t*>(memory + 3 * n), memory + 4 * n};
   s.line_stride = s.values_stride = n;
-  s.line = memory + 6 * n + kPad;
-  s.values = memory + (6 + kMaxBatch) * n + kPad;
-  s.saved = memory + (6 + 2 * kMaxBatch) * n;
+  s.line = memory + 5 * n + kPad;
+  s.values = memory + (5 + kMaxBatch) * n + kPad;
+  s.window = memory + (5 + 2 * kMaxBatch) * n + kPad;
   for (int64_t k = 0; k < separable_scratch_size(g); k++) memory[k] = 0;
   return s;
 }
@@ -263,24 +261,39 @@ void project_columns(const ConeGeometry& g, const SeparableView& view, const Lin
   }
 }
 
-// Multiplies rows [from, to) with the part of the layer that their rays lie in, keeping what was there.
-inline void weigh_rows(const SeparableScratch& s, int from, int to, int plane, int batch) {
+inline void weigh_rows(const SeparableScratch& scratch, int from, int to, int plane, int batch) {
+  const SeparableScratch s = scratch;
   for (int row = from; row < to; row += W) {
     const F weight = part_of_layer(s.enter, s.leave, row, plane);
     for (int b = 0; b < batch; b++) {
-      float* value = s.values + b * s.values_stride + row;
-      store(s.saved + b * s.values_stride + row, load(value));
-      store(value, load(value) * weight);
+      const int64_t at = b * s.values_stride + row;
+      store(s.window + at, load(s.values + at) * weight);
     }
   }
 }
 
-inline void restore_rows(const SeparableScratch& s, int from, int to, int batch) {
-  for (int b = 0; b < batch; b++) {
-    for (int row = from; row < to; row += W) {
-      store(s.values + b * s.values_stride + row, load(s.saved + b * s.values_stride + row));
-    }
+inline void copy_rows(const SeparableScratch& scratch, int from, int to, int batch) {
+  const SeparableScratch s = scratch;
+  for (int row = from; row < to; row += W) {
+    for (int b = 0; b < batch; b++) store(s.window + b * s.values_stride + row, load(s.values + b * s.values_stride + row));
   }
+}
+
+inline void clear_rows(const SeparableScratch& s, int row, int batch) {
+  for (int b = 0; b < batch; b++) store(s.window + b * s.values_stride + row, F{});
+}
+
+// Makes the window hold what of the column's values counts for a layer, with zeros around; `close` undoes it.
+inline void open_window(const SeparableScratch& s, const Layer& layer, int batch) {
+  clear_rows(s, layer.begin - W, batch);
+  weigh_rows(s, layer.begin, layer.full_begin, layer.plane, batch);
+  weigh_rows(s, layer.full_end, layer.end, layer.plane, batch);
+  clear_rows(s, layer.end, batch);
+}
+
+inline void close_window(const SeparableScratch& s, const Layer& layer, int batch) {
+  copy_rows(s, layer.begin - W, layer.full_begin, batch);
+  copy_rows(s, layer.full_end, layer.end + W, batch);
 }
 
 void project_columns_adjoint(const ConeGeometry& g, const SeparableView& view, const Sheet& sheet, Lines volume,
@@ -296,15 +309,14 @@ void project_columns_adjoint(const ConeGeometry& g, const SeparableView& view, c
         store(s.values + b * s.values_stride + row, load(given + b * sheet.height + row) * load(s.scale + row));
       }
     }
+    copy_rows(s, 0, rows, batch);
     for_layers(r, nz, rows, [&](const Layer& layer, const Layer& next) {
       prefetch_lines(volume.data + next.low, volume.data + next.high, batch * volume.depth);
-      weigh_rows(s, layer.begin, layer.full_begin, layer.plane, batch);
-      weigh_rows(s, layer.full_end, layer.end, layer.plane, batch);
-      const Spread spreading = {layer.at, layer.begin, smaller(layer.end, rows), 0, round_up(nz), nz, true};
+      open_window(s, layer, batch);
+      const Spread spreading = {layer.at, layer.begin, layer.end, 0, round_up(nz), nz, true};
       const Target target = {volume.data + layer.low, volume.data + layer.high, 1.0f, layer.share, volume.depth};
-      spread(s.values, s.values_stride, spreading, s.before, target, batch);
-      restore_rows(s, layer.begin, layer.full_begin, batch);
-      restore_rows(s, layer.full_end, layer.end, batch);
+      spread(s.window, s.values_stride, spreading, target, batch);
+      close_window(s, layer, batch);
     });
   }
 }
@@ -410,7 +422,7 @@ void backproject_lines_adjoint(const ConeGeometry& g, const SeparableView& view,
       const Spread spreading = {shadow.at, shadow.begin, shadow.end, from, to, rows, false};
       const float* line = volume.data + y * volume.y_stride + x * batch * volume.depth;
       float *low = sheet.data + shadow.low, *high = sheet.data + shadow.high;
-      spread(line, volume.depth, spreading, s.before, {low, high, shadow.scale, shadow.share, sheet.height}, batch);
+      spread(line, volume.depth, spreading, {low, high, shadow.scale, shadow.share, sheet.height}, batch);
     }
   }
 }

@@ -53,6 +53,20 @@ inline F shift_in(F previous, F current) {
   return v;
 #endif
 }
+// (current[1], ..., current[W - 1], next[0]).
+inline I shift_out(I current, I next) {
+#if defined(__AVX512F__)
+  return (I)_mm512_alignr_epi32((__m512i)next, (__m512i)current, 1);
+#elif defined(__AVX2__)
+  const __m256i middle = _mm256_permute2x128_si256((__m256i)current, (__m256i)next, 0x21);
+  return (I)_mm256_alignr_epi8(middle, (__m256i)current, 4);
+#else
+  I v;
+  for (int k = 0; k + 1 < W; k++) v[k] = current[k + 1];
+  v[W - 1] = next[0];
+  return v;
+#endif
+}
 inline F square_root(F v) {
   float each[W];
   store(each, v);
@@ -87,10 +101,9 @@ inline int ceil_between(double v, int low, int high) { return -floor_between(-v,
 // How far the lanes of an index vector may lie apart: within one vector, within two, or anywhere.
 enum class Reach { kOne, kTwo, kAny };
 
-inline Reach reach_of(double step) {
-  if (step * (W - 1) < W - 1.01) return Reach::kOne;
-  if (step * (W - 1) < 2 * W - 1.01) return Reach::kTwo;
-  return Reach::kAny;
+inline Reach reach_of(float step) {
+  if (step < (W - 1.01f) / (W - 1)) return Reach::kOne;
+  return step < (2 * W - 1.01f) / (W - 1) ? Reach::kTwo : Reach::kAny;
 }
 
 // p[index] per lane; 0 <= index < W (kOne), < 2 W (kTwo), or unbounded.
@@ -115,6 +128,42 @@ inline F look_up(const float* p, I index) {
   F v;
   for (int k = 0; k < W; k++) v[k] = p[index[k]];
   return v;
+#endif
+}
+
+#if defined(__AVX2__)
+struct Pairs {
+  __m256 first, second;
+};
+
+inline __m128 two_pairs(const float* p, int32_t a, int32_t b) {
+  const __m128 low = _mm_loadl_pi(_mm_setzero_ps(), reinterpret_cast<const __m64*>(p + a));
+  return _mm_loadh_pi(low, reinterpret_cast<const __m64*>(p + b));
+}
+
+// In registers throughout: vectors put together in memory would have to wait for their parts to be stored.
+inline Pairs eight_pairs(const float* p, const int32_t* index) {
+  const __m256 a = _mm256_set_m128(two_pairs(p, index[4], index[5]), two_pairs(p, index[0], index[1]));
+  const __m256 b = _mm256_set_m128(two_pairs(p, index[6], index[7]), two_pairs(p, index[2], index[3]));
+  return {_mm256_shuffle_ps(a, b, _MM_SHUFFLE(2, 0, 2, 0)), _mm256_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1))};
+}
+#endif
+
+// p[index] and p[index + 1] per lane: neighbours are loaded together, at half the loads of two gathers.
+inline void look_up_pairs(const float* p, const int32_t* index, F* first, F* second) {
+#if defined(__AVX512F__)
+  const Pairs low = eight_pairs(p, index), high = eight_pairs(p, index + 8);
+  *first = (F)_mm512_insertf32x8(_mm512_castps256_ps512(low.first), high.first, 1);
+  *second = (F)_mm512_insertf32x8(_mm512_castps256_ps512(low.second), high.second, 1);
+#elif defined(__AVX2__)
+  const Pairs pairs = eight_pairs(p, index);
+  *first = (F)pairs.first;
+  *second = (F)pairs.second;
+#else
+  for (int k = 0; k < W; k++) {
+    (*first)[k] = p[index[k]];
+    (*second)[k] = p[index[k] + 1];
+  }
 #endif
 }
 

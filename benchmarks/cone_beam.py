@@ -1,0 +1,225 @@
+"""Cone-beam operators against itk-rtk, against the machine, and over sizes.
+
+python -m benchmarks.cone_beam [--sizes 32 64 128 256] [--threads 2] [--plot FILE]
+
+Needs `pip install itk-rtk==2.7.*` for the peer. Everything is measured in one run, times are medians; what it prints is
+what benchmarks/README.md shows.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+from pyronn.ct_reconstruction.geometry.geometry_cone_3d import GeometryCone3D
+
+from benchmarks.rtk import RtkScan
+from fedsim_tf.ct import ConeBeamScanner, CTSimulator, FixedAtlas, render
+from pyronn_layers.geometry import read_geometry
+from pyronn_layers.operators import _apply
+
+TAKES_VOLUMES = {
+    "projection": True,
+    "projection_adjoint": False,
+    "backprojection": False,
+    "backprojection_adjoint": True,
+}
+OPERATIONS_PER_INTERPOLATION = 8  # a bilinear mean, evaluated directly
+REPEATS_IN_GRAPH = 10
+OURS_PER_PEER = 5
+
+
+class Scan(NamedTuple):
+    """The same scan for both."""
+
+    scanner: ConeBeamScanner
+    peer: RtkScan
+
+
+def make_scan(size: int, threads: int) -> Scan:
+    peer = RtkScan(size, max(60, size * 180 // 128), 2 * size, threads=threads)
+    voxel, pixel, distances = [peer.voxel_mm] * 3, [peer.pixel_mm] * 2, (peer.detector_mm, peer.source_mm)
+    geometry = GeometryCone3D([size] * 3, voxel, [peer.detector] * 2, pixel, peer.views, 2 * np.pi, *distances)
+    geometry.set_trajectory(peer.matrices)
+    return Scan(ConeBeamScanner(geometry), peer)
+
+
+def apply(scanner: ConeBeamScanner, operator: str, values: tf.Tensor, **how: str) -> tf.Tensor:
+    g = scanner.geometry
+    shape = scanner.range_shape if TAKES_VOLUMES[operator] else scanner.domain_shape
+    given = read_geometry(g.volume_origin, g.volume_spacing, g.projection_matrices, g.projection_multiplier)
+    return _apply(operator, values, "shape", shape, given, **how)
+
+
+def body(size: int) -> np.ndarray:
+    """A smooth body that ends within the volume, attenuation in 1/mm."""
+    z, y, x = np.meshgrid(*[(np.arange(size) + 0.5) / size * 2 - 1] * 3, indexing="ij")
+    radius = np.sqrt((x / 0.8) ** 2 + (y / 0.7) ** 2 + (z / 0.6) ** 2)
+    ripple = 1 + 0.2 * np.sin(9 * x) * np.cos(7 * y)
+    return (0.02 * np.clip((1 - radius) * 8, 0, 1) * ripple).astype(np.float32)
+
+
+def seconds_of(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def median_seconds(call: Callable[[], Any], repeats: int) -> float:
+    call()
+    return float(np.median([seconds_of(call) for _ in range(repeats)]))
+
+
+def difference(ours: tf.Tensor, theirs: np.ndarray) -> float:
+    """Root mean square, relative, away from the border, where transposes are defined differently."""
+    inner = (slice(2, -2),) * 3
+    a, b = np.asarray(ours)[0][inner], theirs[inner]
+    return float(np.sqrt(np.mean((a - b) ** 2) / np.mean(b**2)))
+
+
+def against_peer(size: int, threads: int) -> None:
+    scanner, peer = make_scan(size, threads)
+    volume = body(size)
+    sinogram = peer.project(volume)
+    x, y = tf.constant(volume[None]), tf.constant(sinogram[None])
+    joseph, transpose = lambda: peer.project(volume), lambda: peer.transpose(sinogram)
+    rows = [
+        ("forward", 10, lambda: apply(scanner, "projection", x), joseph),
+        ("exact adjoint", 30, lambda: apply(scanner, "projection_adjoint", y), transpose),
+        ("Feldkamp", 5, lambda: scanner.reconstruct(y), lambda: peer.reconstruct(sinogram)),
+        ("forward, any matrices", 2, lambda: apply(scanner, "projection", x, path="any"), joseph),
+        ("adjoint, any matrices", 2, lambda: apply(scanner, "projection_adjoint", y, path="any"), transpose),
+    ]
+    print(f"\n{size}^3, {peer.views} views, {peer.detector}^2, {threads} threads\n")
+    print("| work | ours (s) | itk-rtk (s) | times faster | wanted | rms difference |\n|---|---|---|---|---|---|")
+    for name, wanted, ours, theirs in rows:
+        a, b = paired_medians(ours, theirs, 3)
+        gap = difference(ours(), theirs())
+        print(f"| {name} | {a:.3f} | {b:.2f} | {b / a:.1f} | {wanted} | {gap:.0e} |", flush=True)
+
+
+def paired_medians(ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int) -> tuple[float, float]:
+    """Medians of both, in turn, ours several times for each of theirs: what else the machine does meets both alike."""
+    ours(), theirs()
+    mine, others = [], []
+    for _ in range(repeats):
+        mine += [seconds_of(ours) for _ in range(OURS_PER_PEER)]
+        others.append(seconds_of(theirs))
+    return float(np.median(mine)), float(np.median(others))
+
+
+def machine_peaks() -> tuple[float, float]:
+    """GFLOP/s of a large product, and GB/s read and written by a sum, both by TensorFlow."""
+    a, big = tf.random.normal((2048, 2048)), tf.random.normal((64 * 2**20,))
+    product = median_seconds(lambda: tf.matmul(a, a).numpy(), 5)
+    moved = median_seconds(lambda: tf.negative(big)[0].numpy(), 5)
+    return 2 * 2048**3 / product / 1e9, 2 * 4 * big.shape[0] / moved / 1e9
+
+
+def over_sizes(sizes: list[int], threads: int, plot: str | None) -> None:
+    operations, bandwidth = machine_peaks()
+    print(f"\nThe machine: {operations:.0f} G operations/s in a large product, {bandwidth:.1f} GB/s moved.\n")
+    print("| size | views | operator | ms | G interpolations/s | share of arithmetic | of memory rate |")
+    print("|---|---|---|---|---|---|---|")
+    found: dict[int, list[float]] = {}
+    for size in sizes:
+        scanner, peer = make_scan(size, threads)
+        given = {True: tf.ones((1, *scanner.domain_shape)), False: tf.ones((1, *scanner.range_shape))}
+        moved = 4e-9 * sum(int(tf.size(each)) for each in given.values())
+        crossed = float(tf.reduce_sum(apply(scanner, "projection", given[True]))) / peer.voxel_mm
+        found[size] = []
+        for operator, volumes in TAKES_VOLUMES.items():
+            call = lambda o=operator, v=given[volumes], s=scanner: apply(s, o, v)  # noqa: E731
+            seconds = median_seconds(call, 3 if size > 128 else 9)
+            rate = 1e-9 * (peer.views * size**3 if "back" in operator else crossed) / seconds
+            shares = f"{rate * OPERATIONS_PER_INTERPOLATION / operations:.0%} | {moved / seconds / bandwidth:.0%}"
+            name = operator.replace("_", " ")
+            print(f"| {size} | {peer.views} | {name} | {1e3 * seconds:.1f} | {rate:.2f} | {shares} |", flush=True)
+            found[size].append(1e3 * seconds)
+    if plot:
+        draw(found, plot)
+
+
+def draw(found: dict[int, list[float]], path: str) -> None:
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.subplots()
+    sizes = sorted(found)
+    for k, operator in enumerate(TAKES_VOLUMES):
+        axes.loglog(sizes, [found[size][k] for size in sizes], "o-", label=operator.replace("_", " "))
+    fourth = [found[sizes[0]][0] * (size / sizes[0]) ** 4 for size in sizes]
+    axes.loglog(sizes, fourth, "k:", label="size to the fourth")
+    axes.set(xlabel="voxels along each edge", ylabel="milliseconds", xticks=sizes, xticklabels=sizes)
+    axes.minorticks_off()
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def simulator() -> None:
+    """The paper's coarse simulator: 16^3, 60 views, 32^2, batch 8, forward and gradient."""
+    layer = CTSimulator((16,) * 3, (16.0,) * 3)
+    scanner = layer.scanner
+    mu, weights = tf.random.uniform((8, 16, 16, 16)), tf.random.uniform((8, 16, 16, 16))
+
+    @tf.function
+    def step(values: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            loss = tf.reduce_sum(layer(values) * weights)
+        return tape.gradient(loss, values)
+
+    def often(operator: str) -> Callable[[], tf.Tensor]:
+        """One operator several times in a row in one graph, so that calling the graph does not count."""
+        values = mu if TAKES_VOLUMES[operator] else scanner.project(mu)
+
+        @tf.function
+        def repeated(given: tf.Tensor) -> tf.Tensor:
+            total = tf.zeros(())
+            for _ in range(REPEATS_IN_GRAPH):
+                total = apply(scanner, operator, given + 1e-30 * total)[0, 0, 0, 0]
+            return total
+
+        return lambda: repeated(values)
+
+    whole = 1e3 * median_seconds(lambda: step(mu), 301)
+    parts = {o: 1e3 * median_seconds(often(o), 51) / REPEATS_IN_GRAPH for o in TAKES_VOLUMES}
+    empty = tf.function(lambda values: values + 1.0)
+    call = 1e3 * median_seconds(lambda: empty(mu), 301)
+    print(f"\n16^3, 60 views, 32^2, batch 8, forward and gradient: {whole:.2f} ms (wanted: at most 8)\n")
+    for name, ms in parts.items():
+        print(f"- {name.replace('_', ' ')}: {ms:.2f} ms")
+    print(
+        f"- all else (weights, filter, calls): {whole - sum(parts.values()):.2f} ms; an empty function: {call:.2f} ms"
+    )
+
+
+def fixed_material(size: int = 128) -> None:
+    layer, atlas = CTSimulator((size,) * 3, (256.0 / size,) * 3), FixedAtlas()
+    hu = tf.constant(body(size)[None] * 5e4 - 1000.0)
+    heart = tf.constant((body(size)[None] > 0.019).astype(np.float32))
+    drawn = lambda: render(atlas.with_heart(atlas.body(hu), heart), layer, atlas.energy_kev)  # noqa: E731
+    print(f"\nFixed-material rendering at {size}^3: {median_seconds(drawn, 3):.2f} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="*", default=[32, 64, 128, 256])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--plot", help="file for a plot of times over sizes")
+    options = parser.parse_args()
+    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    against_peer(128, options.threads)
+    simulator()
+    fixed_material()
+    if options.sizes:
+        over_sizes(options.sizes, options.threads, options.plot)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+// The CPU's kernels, and the GPU's element by element, behind the C interface: what the GPU's results are checked
+// against, and how they are checked where there is none. Plain C++, needs no CUDA.
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <thread>
+#include <vector>
+
+#include "cone_beam.h"
+#include "device_geometry.h"
+
+namespace pyronn_layers {
+namespace {
+
+ConeGeometry geometry_of(const PyronnConeGeometry& from) {
+  ConeGeometry g;
+  for (int a = 0; a < 3; a++) {
+    g.volume[a] = from.volume[a];
+    g.spacing[a] = from.spacing[a];
+  }
+  g.rows = from.rows;
+  g.columns = from.columns;
+  const ConeView* views = reinterpret_cast<const ConeView*>(from.numbers);
+  g.views.assign(views, views + from.views);
+  g.separable = from.separable != 0;
+  return g;
+}
+
+Workers plain_threads(int count) {
+  return {count, [count](int64_t total, int64_t, const std::function<void(int64_t, int64_t)>& work) {
+            const int64_t parts = std::min<int64_t>(count, total);
+            std::vector<std::thread> threads;
+            for (int64_t k = 1; k < parts; k++) {
+              threads.emplace_back([&, k] { work(k * total / parts, (k + 1) * total / parts); });
+            }
+            if (parts > 0) work(0, total / parts);
+            for (std::thread& thread : threads) thread.join();
+          }};
+}
+
+void cpu_apply(int which, const Setting& setting, double multiplier, const float* in, int64_t batch, float* out) {
+  switch (which) {
+    case device::kProject: return project(setting, in, batch, out);
+    case device::kProjectAdjoint: return project_adjoint(setting, in, batch, out);
+    case device::kBackproject: return backproject(setting, multiplier, in, batch, out);
+    case device::kBackprojectAdjoint: return backproject_adjoint(setting, multiplier, in, batch, out);
+  }
+}
+
+std::vector<float> turned_copy(const device::Scene& s, const float* volume) {
+  const int64_t nx = s.volume[0], ny = s.volume[1], nz = s.volume[2];
+  std::vector<float> turned(nx * ny * nz);
+  for (int64_t z = 0; z < nz; z++) {
+    for (int64_t x = 0; x < nx; x++) {
+      for (int64_t y = 0; y < ny; y++) turned[(z * nx + x) * ny + y] = volume[(z * ny + y) * nx + x];
+    }
+  }
+  return turned;
+}
+
+void emulate_pixels(int which, const device::Scene& s, const device::View& view, const device::Voxels& plain,
+                    const device::Voxels& turned, double multiplier, float* image) {
+  for (int row = 0; row < s.rows; row++) {
+    for (int column = 0; column < s.columns; column++) {
+      float* const pixel = image + static_cast<int64_t>(row) * s.columns + column;
+      if (which == device::kProject) *pixel = device::project_pixel(s, view, plain, turned, column, row);
+      else *pixel = backproject_adjoint_pixel(s, view, plain, turned, column, row) * static_cast<float>(multiplier);
+    }
+  }
+}
+
+void emulate_voxels(int which, const device::Scene& s, const std::vector<device::View>& views, const float* images,
+                    double multiplier, float* volume) {
+  const int64_t pixels = static_cast<int64_t>(s.rows) * s.columns;
+  for (int z = 0; z < s.volume[2]; z++) {
+    for (int y = 0; y < s.volume[1]; y++) {
+      for (int x = 0; x < s.volume[0]; x++) {
+        float sum = 0;
+        for (size_t k = 0; k < views.size(); k++) {
+          const float* image = images + static_cast<int64_t>(k) * pixels;
+          if (which == device::kProjectAdjoint) sum += device::project_adjoint_voxel(s, views[k], image, x, y, z);
+          else sum += device::backproject_voxel(s, views[k], image, x, y, z);
+        }
+        *volume++ = which == device::kBackproject ? sum * static_cast<float>(multiplier) : sum;
+      }
+    }
+  }
+}
+
+void emulate_apply(int which, const PyronnConeGeometry& g, double multiplier, const float* in, int64_t batch,
+                   float* out) {
+  const device::Scene s = device::make_scene(g);
+  std::vector<device::View> views;
+  for (int64_t k = 0; k < g.views; k++) views.push_back(device::make_view(g, k));
+  const int64_t voxels = device::voxels_of(g), pixels = device::pixels_of(g);
+  for (int64_t b = 0; b < batch; b++) {
+    if (!device::reads_volumes(which)) {
+      emulate_voxels(which, s, views, in + b * g.views * pixels, multiplier, out + b * voxels);
+      continue;
+    }
+    const std::vector<float> copy = turned_copy(s, in + b * voxels);
+    const device::Voxels plain = plain_voxels(s, in + b * voxels), turned = turned_voxels(s, copy.data());
+    for (int64_t k = 0; k < g.views; k++) {
+      emulate_pixels(which, s, views[k], plain, turned, multiplier, out + (b * g.views + k) * pixels);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace pyronn_layers
+
+using namespace pyronn_layers;
+
+int pyronn_cone_parse(const PyronnConeArguments* given, double* numbers, PyronnConeGeometry* geometry, char* message,
+                      int64_t message_size) {
+  ConeArguments arguments = {};
+  std::copy_n(given->volume_shape, 3, arguments.volume_shape);
+  std::copy_n(given->detector_shape, 2, arguments.detector_shape);
+  std::copy_n(given->volume_origin, 3, arguments.volume_origin);
+  std::copy_n(given->volume_spacing, 3, arguments.volume_spacing);
+  arguments.projection_matrices = given->projection_matrices;
+  arguments.views = given->views;
+  ConeGeometry g;
+  const std::string wrong = parse_geometry(arguments, &g);
+  if (message_size > 0) {
+    const size_t length = std::min<size_t>(wrong.size(), message_size - 1);
+    std::memcpy(message, wrong.data(), length);
+    message[length] = 0;
+  }
+  if (!wrong.empty()) return 1;
+  std::memcpy(numbers, g.views.data(), g.views.size() * sizeof(ConeView));
+  *geometry = {{g.volume[0], g.volume[1], g.volume[2]}, {g.spacing[0], g.spacing[1], g.spacing[2]}, g.rows, g.columns,
+               given->views, numbers, g.separable};
+  return 0;
+}
+
+int pyronn_cone_cpu_apply(int which, const PyronnConeGeometry* from, double multiplier, const float* in, int64_t batch,
+                          float* out, int32_t any_path, int32_t threads) try {
+  const ConeGeometry geometry = geometry_of(*from);
+  const Workers workers = plain_threads(std::max(threads, 1));
+  const Setting setting = {geometry, *find_kernels("auto"), geometry.separable && !any_path, workers};
+  cpu_apply(which, setting, multiplier, in, batch, out);
+  return 0;
+} catch (const std::bad_alloc&) {
+  return 1;
+}
+
+int pyronn_cone_emulate_apply(int which, const PyronnConeGeometry* geometry, double multiplier, const float* in,
+                              int64_t batch, float* out) try {
+  emulate_apply(which, *geometry, multiplier, in, batch, out);
+  return 0;
+} catch (const std::bad_alloc&) {
+  return 1;
+}
