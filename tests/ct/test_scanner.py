@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from pyronn.ct_reconstruction.geometry.geometry_cone_3d import GeometryCone3D
+from pyronn.ct_reconstruction.helpers.trajectories.circular_trajectory import circular_trajectory_3d
 from scipy import ndimage
 
 from fedsim_tf.ct import ConeBeamScanner, CTSimulator, cone_beam_geometry
@@ -48,6 +50,22 @@ def test_ellipsoid_is_reconstructed_to_one_percent():
     assert found[core].mean() == pytest.approx(0.02, rel=0.01)
     assert found[core].std() < 0.02 * 0.02
     assert np.abs(found[:, :3, :3]).max() < 0.1 * 0.02  # nothing where nothing is
+
+
+def test_ellipsoid_is_reconstructed_no_worse_than_by_rtk():
+    """itk-rtk 2.7 (its own projections, FDKConeBeamReconstructionFilter) on this scan: mean error -0.00044, root mean
+    square 0.00640 of the ellipsoid's value within its core."""
+    shape, spacing = (64, 64, 64), (4.0, 4.0, 4.0)
+    geometry = GeometryCone3D([64] * 3, [4.0] * 3, [128, 128], [4.0, 4.0], 90, 2 * np.pi, 1200.0, 800.0)
+    geometry.set_trajectory(circular_trajectory_3d(geometry))
+    scanner = ConeBeamScanner(geometry)
+    truth = 0.02 * ellipsoid(shape, spacing, (90.0, 75.0, 60.0))
+    found = scanner.reconstruct(scanner.project(tf.constant(truth[None], tf.float32)))[0].numpy()
+    z, y, x = coordinates(shape, spacing)
+    core = (x / 60) ** 2 + (y / 50) ** 2 + (z / 25) ** 2 < 1
+    error = found[core] / 0.02 - 1
+    assert abs(error.mean()) < 0.0006
+    assert np.sqrt(np.mean(error**2)) < 0.0066
 
 
 def test_central_line_integrals_of_an_ellipsoid_are_chords():
