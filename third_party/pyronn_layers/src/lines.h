@@ -82,8 +82,8 @@ struct Target {
 
 // The first sample at or after each point.
 template <Reach kReach>
-inline I first_sample(I m, F offset, float inverse_step, I first, I last) {
-  F k = to_float(m) * inverse_step + offset;
+inline I first_sample(F m, F offset, float inverse_step, I first, I last) {
+  F k = m * inverse_step + offset;
   if (kReach == Reach::kAny) k = min(max(k, to_float(first - 1)), to_float(last + 1));  // may not fit an integer
   return min(max(ceiling(k), first), last);
 }
@@ -115,7 +115,7 @@ inline void spread_blocks(const float* q, int64_t q_stride, const Spread& spread
   const F offset = all(-s.at.start * inverse);
   const I first = all(kMasked ? s.first : s.first - 1), last = all(s.last);
   const int taps = kTaps > 0 ? kTaps : most_between(inverse), count = kSingle ? 1 : batch;
-  I m = s.low + lanes();
+  F m = to_float(s.low + lanes());
   I k = first_sample<kReach>(m, offset, inverse, first, last);
   F moments[kSingle ? 1 : kMaxBatch];
   for (int b = 0; b < count; b++) {
@@ -123,11 +123,11 @@ inline void spread_blocks(const float* q, int64_t q_stride, const Spread& spread
     moments[b][W - 1] = share_of_border(q + b * q_stride, s, taps, k[0]);
   }
   for (int at = s.low; at < s.high; at += W) {
-    const I next = first_sample<kReach>(m + W, offset, inverse, first, last);
+    const I next = first_sample<kReach>(m + static_cast<float>(W), offset, inverse, first, last);
     const I samples = shift_out(k, next) - k;
     const int base = k[0];
     const I index = k - base;
-    const F f = to_float(k) * s.at.step + (s.at.start - to_float(m));
+    const F f = to_float(k) * s.at.step + (s.at.start - m);
     const float* p = q + base;
     float *a = target.a + at, *to_b = target.b + at;
     for (int b = 0; b < count; b++, p += q_stride, a += target.stride, to_b += target.stride) {
@@ -146,7 +146,7 @@ inline void spread_blocks(const float* q, int64_t q_stride, const Spread& spread
       store(to_b, load(to_b) + target.share * point);
     }
     k = next;
-    m += W;
+    m += static_cast<float>(W);
   }
   if (!s.clamped || s.high < s.length) return;
   const int end = s.length - 1;  // gets what would go to the point after it

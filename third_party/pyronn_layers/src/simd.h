@@ -121,7 +121,7 @@ inline F look_up(const float* p, I index) {
   if (kReach == Reach::kTwo) {
     const __m256 low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(p), lane);
     const __m256 high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(p + W), lane);
-    return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(lane, 28)));
+    return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_cmpgt_epi32(lane, _mm256_set1_epi32(7))));
   }
   return _mm256_i32gather_ps(p, lane, 4);
 #else
