@@ -168,11 +168,11 @@ def simulator() -> None:
     mu, weights = tf.random.uniform((8, 16, 16, 16)), tf.random.uniform((8, 16, 16, 16))
 
     @tf.function
-    def step(values: tf.Tensor) -> tf.Tensor:
+    def step(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(values)
             loss = tf.reduce_sum(layer(values) * weights)
-        return tape.gradient(loss, values)
+        return loss, tape.gradient(loss, values)  # both: the gradient of a linear map alone needs no forward pass
 
     def often(operator: str) -> Callable[[], tf.Tensor]:
         """One operator several times in a row in one graph, so that calling the graph does not count."""
@@ -187,16 +187,28 @@ def simulator() -> None:
 
         return lambda: repeated(values)
 
-    whole = 1e3 * median_seconds(lambda: step(mu), 301)
-    parts = {o: 1e3 * median_seconds(often(o), 51) / REPEATS_IN_GRAPH for o in TAKES_VOLUMES}
     empty = tf.function(lambda values: values + 1.0)
-    call = 1e3 * median_seconds(lambda: empty(mu), 301)
-    print(f"\n16^3, 60 views, 32^2, batch 8, forward and gradient: {whole:.2f} ms (wanted: at most 8)\n")
-    for name, ms in parts.items():
-        print(f"- {name.replace('_', ' ')}: {ms:.2f} ms")
+    calls = {"whole": lambda: step(mu), "empty": lambda: empty(mu), **{o: often(o) for o in TAKES_VOLUMES}}
+    ms = {name: 1e3 * seconds for name, seconds in interleaved_medians(calls, 40).items()}
+    parts = {operator: ms[operator] / REPEATS_IN_GRAPH for operator in TAKES_VOLUMES}
+    print(f"\n16^3, 60 views, 32^2, batch 8, forward and gradient: {ms['whole']:.2f} ms (wanted: at most 8)\n")
+    for name, part in parts.items():
+        print(f"- {name.replace('_', ' ')}: {part:.2f} ms")
     print(
-        f"- all else (weights, filter, calls): {whole - sum(parts.values()):.2f} ms; an empty function: {call:.2f} ms"
+        f"- all else (weights, filter, calls): {ms['whole'] - sum(parts.values()):.2f} ms; "
+        f"an empty function: {ms['empty']:.2f} ms"
     )
+
+
+def interleaved_medians(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Median seconds of each, all of them measured once in every round."""
+    for call in calls.values():
+        call()
+    times = {name: [] for name in calls}  # type: dict[str, list[float]]
+    for _ in range(rounds):
+        for name, call in calls.items():
+            times[name].append(seconds_of(call))
+    return {name: float(np.median(each)) for name, each in times.items()}
 
 
 def fixed_material(size: int = 128) -> None:
