@@ -70,7 +70,7 @@ class DataConfig(_Checked):
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig(_Checked):
-    """Sizes of volumes and networks."""
+    """Sizes of volumes and networks, and the simulated scanner."""
 
     size: int = option(128, "Voxels along each edge of label and CT volumes (paper: 128).", choices=(32, 64, 128))
     coarse_size: int = option(16, "Voxels along each edge of material map and simulated CT (paper: 16).", low=16)
@@ -86,7 +86,7 @@ class ModelConfig(_Checked):
     simulated_photons: float = option(0.0, "Photons per detector pixel of the simulator; 0: no noise (paper).", low=0)
     simulated_focal_spot_mm: float = option(0.0, "Width of the simulator's X-ray source (paper: 0).", low=0)
     simulated_kernel_mm: float = option(0.0, "Blur of the simulator's reconstruction kernel (paper: 0).", low=0)
-    simulated_tube_kv: float = option(0.0, "Tube voltage of a polychromatic beam; 0: one energy (paper).", low=0)
+    simulated_tube_kv: float = option(0.0, "Tube voltage, 40 to 150 kV; 0: one energy (paper).", low=0, high=150)
 
 
 @dataclasses.dataclass(frozen=True)

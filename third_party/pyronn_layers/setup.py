@@ -128,7 +128,7 @@ setup(
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.9",
+    python_requires=">=3.10",
     packages=find_packages(include=["pyronn_layers"]),
     package_data={"pyronn_layers": [CUDA_LIBRARY]},
     install_requires=["numpy>=1.24", tensorflow_series()],

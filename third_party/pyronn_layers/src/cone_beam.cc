@@ -51,7 +51,8 @@ void gather_lines(const Setting& s, const float* volumes, const Lines& lines) {
       for (int b = 0; b < lines.batch; b++) {
         float* to = lines.data + y * lines.y_stride + b * lines.depth;
         transpose(volumes + b * g.voxels() + y * lines.nx, plane, lines.nz, lines.nx, to, stride);
-        for (int64_t x = 0; x < lines.nx; x++) std::fill(to + x * stride + lines.nz, to + x * stride + lines.depth, 0.0f);
+        for (int64_t x = 0; x < lines.nx; x++)
+          std::fill(to + x * stride + lines.nz, to + x * stride + lines.depth, 0.0f);
       }
     }
   });
@@ -89,7 +90,8 @@ int64_t image_at(const ConeGeometry& g, int64_t b, int64_t view) {
   return (b * static_cast<int64_t>(g.views.size()) + view) * g.pixels();
 }
 
-void gather_sheet(const ConeGeometry& g, const SeparableView& view, const float* sinograms, int64_t number, Sheet sheet) {
+void gather_sheet(const ConeGeometry& g, const SeparableView& view, const float* sinograms, int64_t number,
+                  Sheet sheet) {
   const RowOrder order = row_order(g, view);
   const int64_t stride = sheet.batch * sheet.height;
   for (int b = 0; b < sheet.batch; b++) {
@@ -253,7 +255,8 @@ void backproject_any(const Setting& s, double multiplier, const float* sinogram,
       for (size_t number = 0; number < g.views.size(); number++) {
         const float* image = sinogram + number * g.pixels();
         for (int64_t y = 0; y < g.volume[1]; y++) {
-          s.kernels.backproject_voxels(g, g.views[number], multiplier, image, z, y, volume + z * slice + y * g.volume[0]);
+          s.kernels.backproject_voxels(g, g.views[number], multiplier, image, z, y,
+                                       volume + z * slice + y * g.volume[0]);
         }
       }
     }
@@ -274,44 +277,48 @@ void backproject_adjoint_any(const Setting& s, double multiplier, const float* v
   });
 }
 
-// Calls together(first, count) for groups of the batch that share one computation, or one by one.
-template <class Together>
-void for_groups(int64_t batch, int64_t most, const Together& together) {
-  for (int64_t first = 0; first < batch; first += most) together(first, static_cast<int>(std::min(most, batch - first)));
+// Applies an operator to groups of the batch that share one computation, or one by one. `in` and `out`: floats of each.
+template <class Separable, class Any>
+void over_batch(const Setting& s, const float* from, int64_t in, int64_t batch, float* to, int64_t out,
+                const Separable& separable, const Any& any) {
+  const int64_t most = s.separable ? kBatchTogether : 1;
+  for (int64_t first = 0; first < batch; first += most) {
+    const int count = static_cast<int>(std::min(most, batch - first));
+    if (s.separable) separable(from + first * in, count, to + first * out);
+    else any(from + first * in, to + first * out);
+  }
 }
+
+int64_t sinogram_size(const ConeGeometry& g) { return static_cast<int64_t>(g.views.size()) * g.pixels(); }
 
 }  // namespace
 
 void project(const Setting& s, const float* volumes, int64_t batch, float* sinograms) {
-  const int64_t in = s.geometry.voxels(), out = s.geometry.views.size() * s.geometry.pixels();
-  for_groups(batch, s.separable ? kBatchTogether : 1, [&](int64_t first, int count) {
-    if (s.separable) project_separable(s, volumes + first * in, count, sinograms + first * out);
-    else project_any(s, volumes + first * in, sinograms + first * out);
-  });
+  over_batch(
+      s, volumes, s.geometry.voxels(), batch, sinograms, sinogram_size(s.geometry),
+      [&](const float* from, int count, float* to) { project_separable(s, from, count, to); },
+      [&](const float* from, float* to) { project_any(s, from, to); });
 }
 
 void project_adjoint(const Setting& s, const float* sinograms, int64_t batch, float* volumes) {
-  const int64_t in = s.geometry.views.size() * s.geometry.pixels(), out = s.geometry.voxels();
-  for_groups(batch, s.separable ? kBatchTogether : 1, [&](int64_t first, int count) {
-    if (s.separable) project_adjoint_separable(s, sinograms + first * in, count, volumes + first * out);
-    else project_adjoint_any(s, sinograms + first * in, volumes + first * out);
-  });
+  over_batch(
+      s, sinograms, sinogram_size(s.geometry), batch, volumes, s.geometry.voxels(),
+      [&](const float* from, int count, float* to) { project_adjoint_separable(s, from, count, to); },
+      [&](const float* from, float* to) { project_adjoint_any(s, from, to); });
 }
 
 void backproject(const Setting& s, double multiplier, const float* sinograms, int64_t batch, float* volumes) {
-  const int64_t in = s.geometry.views.size() * s.geometry.pixels(), out = s.geometry.voxels();
-  for_groups(batch, s.separable ? kBatchTogether : 1, [&](int64_t first, int count) {
-    if (s.separable) backproject_separable(s, multiplier, sinograms + first * in, count, volumes + first * out);
-    else backproject_any(s, multiplier, sinograms + first * in, volumes + first * out);
-  });
+  over_batch(
+      s, sinograms, sinogram_size(s.geometry), batch, volumes, s.geometry.voxels(),
+      [&](const float* from, int count, float* to) { backproject_separable(s, multiplier, from, count, to); },
+      [&](const float* from, float* to) { backproject_any(s, multiplier, from, to); });
 }
 
 void backproject_adjoint(const Setting& s, double multiplier, const float* volumes, int64_t batch, float* sinograms) {
-  const int64_t in = s.geometry.voxels(), out = s.geometry.views.size() * s.geometry.pixels();
-  for_groups(batch, s.separable ? kBatchTogether : 1, [&](int64_t first, int count) {
-    if (s.separable) backproject_adjoint_separable(s, multiplier, volumes + first * in, count, sinograms + first * out);
-    else backproject_adjoint_any(s, multiplier, volumes + first * in, sinograms + first * out);
-  });
+  over_batch(
+      s, volumes, s.geometry.voxels(), batch, sinograms, sinogram_size(s.geometry),
+      [&](const float* from, int count, float* to) { backproject_adjoint_separable(s, multiplier, from, count, to); },
+      [&](const float* from, float* to) { backproject_adjoint_any(s, multiplier, from, to); });
 }
 
 }  // namespace pyronn_layers

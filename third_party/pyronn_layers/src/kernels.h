@@ -10,8 +10,8 @@ namespace pyronn_layers {
 // Up to this many volumes or sinograms are treated together by the separable kernels.
 constexpr int kBatchTogether = 8;
 
-// Volumes with z contiguous: voxel (b, z, y, x) at y * y_stride + (x * batch + b) * depth + z, depth a multiple of 16, and
-// at least 64 readable floats beyond the end.
+// Volumes with z contiguous: voxel (b, z, y, x) at y * y_stride + (x * batch + b) * depth + z, depth a multiple of 16,
+// and at least 64 readable floats beyond the end.
 struct Lines {
   float* data;
   int64_t nx, ny, nz, depth, y_stride;
@@ -52,8 +52,8 @@ struct Kernels {
   void (*backproject_lines_adjoint)(const ConeGeometry&, const SeparableView&, double multiplier, const Lines& volume,
                                     Sheet sheet, float* scratch);
 
-  // Any matrices; volumes (z, y, x), a view's image (rows, columns). Line integrals of one detector column (set) of a volume
-  // that is given in both layouts; the transpose for one row (added to the volume).
+  // Any matrices; volumes (z, y, x), a view's image (rows, columns). Line integrals of one detector column (set) of a
+  // volume that is given in both layouts; the transpose for one row (added to the volume).
   void (*project_rays)(const ConeGeometry&, const ConeView&, const float* volume, const Lines& same, int64_t column,
                        float* image);
   void (*project_rays_adjoint)(const ConeGeometry&, const ConeView&, const float* values, int64_t row, float* volume);

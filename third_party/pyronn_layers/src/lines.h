@@ -60,8 +60,8 @@ inline F sample(const float* p, const Lookup& at) {
 }
 
 // Spreads samples back: with w(k, m) = max(0, 1 - |start + step k - m|), point m of the line gets the sum over k of
-// w(k, m) q[k]. The samples between m and m + 1 give (sum of q - sum of q f) to m and (sum of q f) to m + 1, f being how
-// far beyond m each lies: half as many terms as the hats w have.
+// w(k, m) q[k]. The samples between m and m + 1 give (sum of q - sum of q f) to m and (sum of q f) to m + 1, f being
+// how far beyond m each lies: half as many terms as the hats w have.
 struct Spread {
   Samples at;
   int first, last;  // samples [first, last) count
@@ -72,8 +72,8 @@ struct Spread {
   bool clamped;
 };
 
-// The lines that get the points' values: a gets scale - share, b gets share of them. `stride` floats from one of a batch
-// to the next.
+// The lines that get the points' values: a gets scale - share, b gets share of them. `stride` floats from one of a
+// batch to the next.
 struct Target {
   float *a, *b;
   float scale, share;
@@ -105,8 +105,8 @@ inline float share_of_border(const float* q, const Spread& s, int taps, int end)
   return sum;
 }
 
-// kTaps: the most samples between two points, 0 if only known at run time; kSingle: a batch of one; kMasked: there may be
-// points without a sample before the next one, or samples that do not count.
+// kTaps: the most samples between two points, 0 if only known at run time; kSingle: a batch of one; kMasked: there may
+// be points without a sample before the next one, or samples that do not count.
 template <Reach kReach, int kTaps, bool kSingle, bool kMasked>
 inline void spread_blocks(const float* q, int64_t q_stride, const Spread& spread, const Target& given, int batch) {
   const Spread s = spread;  // copies: a vector that is stored may, for all the compiler knows, change the originals

@@ -143,7 +143,8 @@ void project_rays(const ConeGeometry& g, const ConeView& view, const float* volu
   }
 }
 
-void project_rays_adjoint(const ConeGeometry& g, const ConeView& view, const float* values, int64_t row, float* volume) {
+void project_rays_adjoint(const ConeGeometry& g, const ConeView& view, const float* values, int64_t row,
+                          float* volume) {
   const Strides strides = strides_of(g);
   for (int64_t column = 0; column < g.columns; column++) {
     Ray ray;
@@ -192,7 +193,8 @@ inline void make_neighbours(F at, int64_t n, F weight, Neighbours* found) {
 }
 
 template <class Visit>
-inline void for_voxels(const ConeGeometry& g, const ConeView& view, double multiplier, int64_t z, int64_t y, Visit visit) {
+inline void for_voxels(const ConeGeometry& g, const ConeView& view, double multiplier, int64_t z, int64_t y,
+                       Visit visit) {
   double start[3];
   for (int k = 0; k < 3; k++) start[k] = view.matrix[k][1] * y + view.matrix[k][2] * z + view.matrix[k][3];
   const int nx = static_cast<int>(g.volume[0]);

@@ -1,9 +1,9 @@
 // Cone-beam operators for detectors whose columns are parallel to z. In the plane z = constant a detector column is one
 // fixed ray; along z everything is affine. Forward projection follows Joseph (IEEE Trans. Med. Imaging 1(3), 1982): in
 // each plane across the ray's main axis, two lines of voxels are blended once for all rows, then sampled along z.
-// The volume is a box filled to its faces, half a voxel beyond the outer centres, where values stay those of the border;
-// each plane stands for the part of the ray that lies within one voxel of it and within the box. So a uniform box gives
-// its exact chord for every ray. Included by kernels.inc.
+// The volume is a box filled to its faces, half a voxel beyond the outer centres, where values stay those of the
+// border; each plane stands for the part of the ray that lies within one voxel of it and within the box. So a uniform
+// box gives its exact chord for every ray. Included by kernels.inc.
 #pragma once
 
 #include <cmath>
@@ -22,11 +22,11 @@ struct ColumnRays {
   int planes, others;            // voxels along the main axis and across it
   int64_t plane_stride, stride;  // floats between lines
   double source_p, source_q, source_z;
-  double per_plane;              // depth per plane, signed
-  double slope;                  // voxels across per plane
-  double rise, rise_per_row;     // voxels in z per mm of depth: rise + rise_per_row * row
-  double enter, leave;           // in p, from the faces that all rows share
-  double squared_mm;             // of the direction in x and y
+  double per_plane;           // depth per plane, signed
+  double slope;               // voxels across per plane
+  double rise, rise_per_row;  // voxels in z per mm of depth: rise + rise_per_row * row
+  double enter, leave;        // in p, from the faces that all rows share
+  double squared_mm;          // of the direction in x and y
 };
 
 inline ColumnRays column_rays(const ConeGeometry& g, const SeparableView& view, const Lines& volume, int64_t column) {
@@ -52,7 +52,8 @@ inline ColumnRays column_rays(const ConeGeometry& g, const SeparableView& view, 
   r.enter = -0.5;
   r.leave = r.planes - 0.5;
   if (std::fabs(r.slope) > 1e-9) {
-    const double a = r.source_p + (-0.5 - r.source_q) / r.slope, b = r.source_p + (r.others - 0.5 - r.source_q) / r.slope;
+    const double a = r.source_p + (-0.5 - r.source_q) / r.slope,
+                 b = r.source_p + (r.others - 0.5 - r.source_q) / r.slope;
     r.enter = larger(r.enter, smaller(a, b));
     r.leave = smaller(r.leave, larger(a, b));
   } else if (r.source_q < -0.5 || r.source_q > r.others - 0.5) {
@@ -82,10 +83,10 @@ inline void row_limits(const ConeGeometry& g, const ColumnRays& r, int rows, flo
 // One plane as the rays of a column cross it.
 struct Layer {
   int plane;
-  int64_t low, high;                      // offsets of the two lines of voxels
-  float share;                            // of the second one
-  Samples at;                             // z of row k
-  int begin, full_begin, full_end, end;   // rows, multiples of W; within the full ones every ray crosses whole
+  int64_t low, high;                     // offsets of the two lines of voxels
+  float share;                           // of the second one
+  Samples at;                            // z of row k
+  int begin, full_begin, full_end, end;  // rows, multiples of W; within the full ones every ray crosses whole
 };
 
 // The rows whose rays lie between the box's lower and upper face where they cross p.
@@ -172,13 +173,15 @@ struct SeparableScratch {
   float *enter, *leave, *scale;  // per row
   float* line;                   // (batch, padded): pad before and after
   int64_t line_stride;
-  float* values;                 // (batch, padded) pixels of a column
+  float* values;  // (batch, padded) pixels of a column
   int64_t values_stride;
-  float* window;                 // (batch, padded) those of `values` that count for a layer, else as they are
+  float* window;  // (batch, padded) those of `values` that count for a layer, else as they are
   Blocks blocks;
 };
 
-inline int64_t longest(const ConeGeometry& g) { return round_up(static_cast<int>(larger(g.volume[2], g.rows))) + 4 * kPad; }
+inline int64_t longest(const ConeGeometry& g) {
+  return round_up(static_cast<int>(larger(g.volume[2], g.rows))) + 4 * kPad;
+}
 
 inline int64_t separable_scratch_size(const ConeGeometry& g) { return longest(g) * (5 + 3 * kMaxBatch) + 16; }
 
@@ -226,7 +229,8 @@ inline void sample_layer(const SeparableScratch& s, int nz, const Layer& l, floa
 }
 
 template <Reach kReach>
-inline void sample_layer(const SeparableScratch& s, int nz, const Layer& layer, float* sums, int64_t stride, int batch) {
+inline void sample_layer(const SeparableScratch& s, int nz, const Layer& layer, float* sums, int64_t stride,
+                         int batch) {
   if (batch == 1) sample_layer<kReach, true>(s, nz, layer, sums, stride, 1);
   else sample_layer<kReach, false>(s, nz, layer, sums, stride, batch);
 }
@@ -275,7 +279,8 @@ inline void weigh_rows(const SeparableScratch& scratch, int from, int to, int pl
 inline void copy_rows(const SeparableScratch& scratch, int from, int to, int batch) {
   const SeparableScratch s = scratch;
   for (int row = from; row < to; row += W) {
-    for (int b = 0; b < batch; b++) store(s.window + b * s.values_stride + row, load(s.values + b * s.values_stride + row));
+    for (int b = 0; b < batch; b++)
+      store(s.window + b * s.values_stride + row, load(s.values + b * s.values_stride + row));
   }
 }
 
@@ -323,14 +328,14 @@ void project_columns_adjoint(const ConeGeometry& g, const SeparableView& view, c
 
 // Where a line of voxels along z falls on the detector.
 struct LineShadow {
-  int64_t low, high;  // offsets of the two columns, equal at the border
-  float scale, share; // the first counts scale - share, the second share
-  Samples at;         // row of voxel k
-  int begin, end;     // voxels [begin, end) whose rows lie within the detector or one pixel beyond
+  int64_t low, high;   // offsets of the two columns, equal at the border
+  float scale, share;  // the first counts scale - share, the second share
+  Samples at;          // row of voxel k
+  int begin, end;      // voxels [begin, end) whose rows lie within the detector or one pixel beyond
 };
 
-inline bool line_shadow(const ConeGeometry& g, const SeparableView& view, double multiplier, int64_t stride, int x, int y,
-                        LineShadow* shadow) {
+inline bool line_shadow(const ConeGeometry& g, const SeparableView& view, double multiplier, int64_t stride, int x,
+                        int y, LineShadow* shadow) {
   const double* const depth_row = view.matrix[2];
   const double inverse = 1 / (depth_row[0] * x + depth_row[1] * y + depth_row[3]);
   const double column = (view.matrix[0][0] * x + view.matrix[0][1] * y + view.matrix[0][3]) * inverse;
@@ -395,9 +400,11 @@ void backproject_lines(const ConeGeometry& g, const SeparableView& view, double 
       shadowed_rows(g, shadow, &from, &to);
       const float rest = shadow.scale - shadow.share;
       for (int b = 0; b < batch; b++) {
-        const float *low = sheet.data + shadow.low + b * sheet.height, *high = sheet.data + shadow.high + b * sheet.height;
+        const float *low = sheet.data + shadow.low + b * sheet.height,
+                    *high = sheet.data + shadow.high + b * sheet.height;
         float* line = s.line + b * s.line_stride;
-        for (int row = from; row < to; row += W) store(line + row, rest * load(low + row) + shadow.share * load(high + row));
+        for (int row = from; row < to; row += W)
+          store(line + row, rest * load(low + row) + shadow.share * load(high + row));
       }
       float* out = volume.data + y * volume.y_stride + x * batch * volume.depth;
       const Reach reach = reach_of(shadow.at.step);

@@ -1,6 +1,6 @@
-// Short vectors for one instruction set. Each kernels_*.cc defines the width W (and what else it may use) and is compiled
-// with the flags of its instruction set; everything is in an anonymous namespace, so that no function compiled for one
-// processor is ever linked into the code of another.
+// Short vectors for one instruction set. Each kernels_*.cc defines the width W (and what else it may use) and is
+// compiled with the flags of its instruction set; everything is in an anonymous namespace, so that no function compiled
+// for one processor is ever linked into the code of another.
 #pragma once
 
 #include <cstdint>

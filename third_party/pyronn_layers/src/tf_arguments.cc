@@ -86,7 +86,8 @@ tf::Status read_arguments(tf::OpKernelContext* context, Operator which, std::vec
   const char* const name = volumes ? "volume" : "sinogram";
   if (values.dims() != 4 || values.NumElements() == 0) {
     return tf::errors::InvalidArgument(name, ": found shape ", values.shape().DebugString(), "; expected ",
-                                       volumes ? "(batch, z, y, x)" : "(batch, views, rows, columns)", ", none of them 0");
+                                       volumes ? "(batch, z, y, x)" : "(batch, views, rows, columns)",
+                                       ", none of them 0");
   }
   const int64_t batch = values.dim_size(0);
   TF_RETURN_IF_ERROR(check_shapes(context, which, batch));

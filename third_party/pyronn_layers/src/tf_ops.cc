@@ -1,4 +1,6 @@
 // The TensorFlow ops, and their kernels for the CPU.
+#include <new>
+
 #include "cone_beam.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
@@ -68,21 +70,31 @@ class ConeBeamCpu : public tf::OpKernel {
                              }};
     const tf::Tensor& values = context->input(kValues);
     const int64_t in = values.NumElements() / values.dim_size(0), out = output->NumElements() / values.dim_size(0);
-    for (const Group& group : groups) {
-      const bool separable = group.geometry.separable && !any_path_;
-      const Setting setting = {group.geometry, *kernels_, separable, workers};
-      const float* from = values.flat<float>().data() + group.first * in;
-      apply(setting, group.multiplier, from, group.last - group.first, output->flat<float>().data() + group.first * out);
+    try {
+      for (const Group& group : groups) {
+        const bool separable = group.geometry.separable && !any_path_;
+        const Setting setting = {group.geometry, *kernels_, separable, workers};
+        const float* from = values.flat<float>().data() + group.first * in;
+        float* const to = output->flat<float>().data() + group.first * out;
+        apply(setting, group.multiplier, from, group.last - group.first, to);
+      }
+    } catch (const std::bad_alloc&) {
+      context->SetStatus(
+          tf::errors::ResourceExhausted("pyronn-layers: found too little memory for the operator's copies"));
     }
   }
 
  private:
   void apply(const Setting& setting, double multiplier, const float* from, int64_t batch, float* to) const {
     switch (which_) {
-      case Operator::kProjection: return project(setting, from, batch, to);
-      case Operator::kProjectionAdjoint: return project_adjoint(setting, from, batch, to);
-      case Operator::kBackprojection: return backproject(setting, multiplier, from, batch, to);
-      case Operator::kBackprojectionAdjoint: return backproject_adjoint(setting, multiplier, from, batch, to);
+      case Operator::kProjection:
+        return project(setting, from, batch, to);
+      case Operator::kProjectionAdjoint:
+        return project_adjoint(setting, from, batch, to);
+      case Operator::kBackprojection:
+        return backproject(setting, multiplier, from, batch, to);
+      case Operator::kBackprojectionAdjoint:
+        return backproject_adjoint(setting, multiplier, from, batch, to);
     }
   }
 

@@ -17,7 +17,7 @@ using device::View;
 // them from the constant bank. Parameters may take 4 KB.
 constexpr int kViewsTogether = 28;
 constexpr int kWarp = 32, kTall = 8, kThreads = kWarp * kTall;  // of a block
-constexpr int64_t kMostBlocks = 65535;  // along y and z
+constexpr int64_t kMostBlocks = 65535;                          // along y and z
 constexpr int64_t kTurnedFloats = 1 << 24;  // of the turned copy of a batch, unless one volume takes more
 
 struct Views {
@@ -83,8 +83,8 @@ __global__ void __launch_bounds__(kThreads, kProjection ? 3 : 4)
 }
 
 // (planes, y, x) to (planes, x, y), in tiles that are read and written along rows.
-__global__ void __launch_bounds__(kThreads) turn_kernel(const float* __restrict__ in, float* __restrict__ out, int nx,
-                                                       int ny, int64_t planes) {
+__global__ void __launch_bounds__(kThreads)
+    turn_kernel(const float* __restrict__ in, float* __restrict__ out, int nx, int ny, int64_t planes) {
   __shared__ float tile[kWarp][kWarp + 1];
   const int x0 = blockIdx.x * kWarp;
   for (int64_t plane = blockIdx.z; plane < planes; plane += gridDim.z) {

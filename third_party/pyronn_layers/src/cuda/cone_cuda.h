@@ -54,8 +54,8 @@ PYRONN_API int pyronn_cone_cuda_apply(int which, const PyronnConeGeometry* geome
 typedef struct {
   char name[256];
   int32_t major, minor, multiprocessors;
-  double clock_ghz;        // 0 where the driver does not say
-  double bandwidth_gb_s;   // theoretical, of the device's memory; 0 where the driver does not say
+  double clock_ghz;       // 0 where the driver does not say
+  double bandwidth_gb_s;  // theoretical, of the device's memory; 0 where the driver does not say
   int64_t l2_bytes;
   int32_t driver, runtime;  // 1000 * major + 10 * minor
 } PyronnCudaDevice;

@@ -40,10 +40,14 @@ Workers plain_threads(int count) {
 
 void cpu_apply(int which, const Setting& setting, double multiplier, const float* in, int64_t batch, float* out) {
   switch (which) {
-    case device::kProject: return project(setting, in, batch, out);
-    case device::kProjectAdjoint: return project_adjoint(setting, in, batch, out);
-    case device::kBackproject: return backproject(setting, multiplier, in, batch, out);
-    case device::kBackprojectAdjoint: return backproject_adjoint(setting, multiplier, in, batch, out);
+    case device::kProject:
+      return project(setting, in, batch, out);
+    case device::kProjectAdjoint:
+      return project_adjoint(setting, in, batch, out);
+    case device::kBackproject:
+      return backproject(setting, multiplier, in, batch, out);
+    case device::kBackprojectAdjoint:
+      return backproject_adjoint(setting, multiplier, in, batch, out);
   }
 }
 
@@ -129,8 +133,13 @@ int pyronn_cone_parse(const PyronnConeArguments* given, double* numbers, PyronnC
   }
   if (!wrong.empty()) return 1;
   std::memcpy(numbers, g.views.data(), g.views.size() * sizeof(ConeView));
-  *geometry = {{g.volume[0], g.volume[1], g.volume[2]}, {g.spacing[0], g.spacing[1], g.spacing[2]}, g.rows, g.columns,
-               given->views, numbers, g.separable};
+  *geometry = {{g.volume[0], g.volume[1], g.volume[2]},
+               {g.spacing[0], g.spacing[1], g.spacing[2]},
+               g.rows,
+               g.columns,
+               given->views,
+               numbers,
+               g.separable};
   return 0;
 }
 
