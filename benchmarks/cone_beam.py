@@ -23,14 +23,9 @@ from pyronn.ct_reconstruction.geometry.geometry_cone_3d import GeometryCone3D
 from benchmarks.rtk import RtkScan
 from fedsim_tf.ct import ConeBeamScanner, CTSimulator, FixedAtlas, render
 from pyronn_layers.geometry import read_geometry
-from pyronn_layers.operators import _apply
+from pyronn_layers.operators import TAKE_VOLUMES, _apply
 
-TAKES_VOLUMES = {
-    "projection": True,
-    "projection_adjoint": False,
-    "backprojection": False,
-    "backprojection_adjoint": True,
-}
+OPERATORS = ("projection", "projection_adjoint", "backprojection", "backprojection_adjoint")
 OPERATIONS_PER_INTERPOLATION = 8  # a bilinear mean, evaluated directly
 REPEATS_IN_GRAPH = 10
 OURS_PER_PEER = 5
@@ -53,7 +48,7 @@ def make_scan(size: int, threads: int) -> Scan:
 
 def apply(scanner: ConeBeamScanner, operator: str, values: tf.Tensor, **how: str) -> tf.Tensor:
     g = scanner.geometry
-    shape = scanner.range_shape if TAKES_VOLUMES[operator] else scanner.domain_shape
+    shape = scanner.range_shape if operator in TAKE_VOLUMES else scanner.domain_shape
     given = read_geometry(g.volume_origin, g.volume_spacing, g.projection_matrices, g.projection_multiplier)
     return _apply(operator, values, "shape", shape, given, **how)
 
@@ -135,8 +130,8 @@ def over_sizes(sizes: list[int], threads: int, plot: str | None) -> None:
         moved = 4e-9 * sum(int(tf.size(each)) for each in given.values())
         crossed = float(tf.reduce_sum(apply(scanner, "projection", given[True]))) / peer.voxel_mm
         found[size] = []
-        for operator, volumes in TAKES_VOLUMES.items():
-            call = lambda o=operator, v=given[volumes], s=scanner: apply(s, o, v)  # noqa: E731
+        for operator in OPERATORS:
+            call = lambda o=operator, v=given[operator in TAKE_VOLUMES], s=scanner: apply(s, o, v)  # noqa: E731
             seconds = median_seconds(call, 3 if size > 128 else 9)
             rate = 1e-9 * (peer.views * size**3 if "back" in operator else crossed) / seconds
             shares = f"{rate * OPERATIONS_PER_INTERPOLATION / operations:.0%} | {moved / seconds / bandwidth:.0%}"
@@ -151,7 +146,7 @@ def draw(found: dict[int, list[float]], path: str) -> None:
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     axes = figure.subplots()
     sizes = sorted(found)
-    for k, operator in enumerate(TAKES_VOLUMES):
+    for k, operator in enumerate(OPERATORS):
         axes.loglog(sizes, [found[size][k] for size in sizes], "o-", label=operator.replace("_", " "))
     fourth = [found[sizes[0]][0] * (size / sizes[0]) ** 4 for size in sizes]
     axes.loglog(sizes, fourth, "k:", label="size to the fourth")
@@ -176,7 +171,7 @@ def simulator() -> None:
 
     def often(operator: str) -> Callable[[], tf.Tensor]:
         """One operator several times in a row in one graph, so that calling the graph does not count."""
-        values = mu if TAKES_VOLUMES[operator] else scanner.project(mu)
+        values = mu if operator in TAKE_VOLUMES else scanner.project(mu)
 
         @tf.function
         def repeated(given: tf.Tensor) -> tf.Tensor:
@@ -188,9 +183,9 @@ def simulator() -> None:
         return lambda: repeated(values)
 
     empty = tf.function(lambda values: values + 1.0)
-    calls = {"whole": lambda: step(mu), "empty": lambda: empty(mu), **{o: often(o) for o in TAKES_VOLUMES}}
+    calls = {"whole": lambda: step(mu), "empty": lambda: empty(mu), **{o: often(o) for o in OPERATORS}}
     ms = {name: 1e3 * seconds for name, seconds in interleaved_medians(calls, 40).items()}
-    parts = {operator: ms[operator] / REPEATS_IN_GRAPH for operator in TAKES_VOLUMES}
+    parts = {operator: ms[operator] / REPEATS_IN_GRAPH for operator in OPERATORS}
     print(f"\n16^3, 60 views, 32^2, batch 8, forward and gradient: {ms['whole']:.2f} ms (wanted: at most 8)\n")
     for name, part in parts.items():
         print(f"- {name.replace('_', ' ')}: {part:.2f} ms")

@@ -12,6 +12,7 @@ from pyronn_layers.library import message_of, ops
 
 _ADJOINTS = {"projection": "projection_adjoint", "backprojection": "backprojection_adjoint"}
 _ADJOINTS |= {adjoint: operator for operator, adjoint in _ADJOINTS.items()}
+TAKE_VOLUMES = ("projection", "backprojection_adjoint")  # the other two take sinograms
 
 
 def cone_projection3d(
@@ -79,9 +80,7 @@ def _apply(
 ) -> tf.Tensor:
     """One of the four operators; attributes `path` and `instruction_set` are for tests and benchmarks."""
     shape = _shape(shape_name, shape)
-    geometry.check(
-        values.shape, tf.get_static_value(shape), volumes=operator in ("projection", "backprojection_adjoint")
-    )
+    geometry.check(values.shape, tf.get_static_value(shape), volumes=operator in TAKE_VOLUMES)
     try:
         return ops.pyronn_layers_cone_beam(values, shape, *geometry.tensors, operator=operator, **attributes)
     except tf.errors.InvalidArgumentError as error:  # only when executed eagerly

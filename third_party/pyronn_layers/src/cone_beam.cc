@@ -277,48 +277,44 @@ void backproject_adjoint_any(const Setting& s, double multiplier, const float* v
   });
 }
 
-// Applies an operator to groups of the batch that share one computation, or one by one. `in` and `out`: floats of each.
-template <class Separable, class Any>
-void over_batch(const Setting& s, const float* from, int64_t in, int64_t batch, float* to, int64_t out,
-                const Separable& separable, const Any& any) {
-  const int64_t most = s.separable ? kBatchTogether : 1;
-  for (int64_t first = 0; first < batch; first += most) {
-    const int count = static_cast<int>(std::min(most, batch - first));
-    if (s.separable) separable(from + first * in, count, to + first * out);
-    else any(from + first * in, to + first * out);
+void apply_separable(Operator which, const Setting& s, double multiplier, const float* from, int batch, float* to) {
+  switch (which) {
+    case Operator::kProjection:
+      return project_separable(s, from, batch, to);
+    case Operator::kProjectionAdjoint:
+      return project_adjoint_separable(s, from, batch, to);
+    case Operator::kBackprojection:
+      return backproject_separable(s, multiplier, from, batch, to);
+    case Operator::kBackprojectionAdjoint:
+      return backproject_adjoint_separable(s, multiplier, from, batch, to);
   }
 }
 
-int64_t sinogram_size(const ConeGeometry& g) { return static_cast<int64_t>(g.views.size()) * g.pixels(); }
+void apply_any(Operator which, const Setting& s, double multiplier, const float* from, float* to) {
+  switch (which) {
+    case Operator::kProjection:
+      return project_any(s, from, to);
+    case Operator::kProjectionAdjoint:
+      return project_adjoint_any(s, from, to);
+    case Operator::kBackprojection:
+      return backproject_any(s, multiplier, from, to);
+    case Operator::kBackprojectionAdjoint:
+      return backproject_adjoint_any(s, multiplier, from, to);
+  }
+}
 
 }  // namespace
 
-void project(const Setting& s, const float* volumes, int64_t batch, float* sinograms) {
-  over_batch(
-      s, volumes, s.geometry.voxels(), batch, sinograms, sinogram_size(s.geometry),
-      [&](const float* from, int count, float* to) { project_separable(s, from, count, to); },
-      [&](const float* from, float* to) { project_any(s, from, to); });
-}
-
-void project_adjoint(const Setting& s, const float* sinograms, int64_t batch, float* volumes) {
-  over_batch(
-      s, sinograms, sinogram_size(s.geometry), batch, volumes, s.geometry.voxels(),
-      [&](const float* from, int count, float* to) { project_adjoint_separable(s, from, count, to); },
-      [&](const float* from, float* to) { project_adjoint_any(s, from, to); });
-}
-
-void backproject(const Setting& s, double multiplier, const float* sinograms, int64_t batch, float* volumes) {
-  over_batch(
-      s, sinograms, sinogram_size(s.geometry), batch, volumes, s.geometry.voxels(),
-      [&](const float* from, int count, float* to) { backproject_separable(s, multiplier, from, count, to); },
-      [&](const float* from, float* to) { backproject_any(s, multiplier, from, to); });
-}
-
-void backproject_adjoint(const Setting& s, double multiplier, const float* volumes, int64_t batch, float* sinograms) {
-  over_batch(
-      s, volumes, s.geometry.voxels(), batch, sinograms, sinogram_size(s.geometry),
-      [&](const float* from, int count, float* to) { backproject_adjoint_separable(s, multiplier, from, count, to); },
-      [&](const float* from, float* to) { backproject_adjoint_any(s, multiplier, from, to); });
+// The separable path takes groups of the batch that share one computation, the other one entry after the other.
+void apply(Operator which, const Setting& s, double multiplier, const float* from, int64_t batch, float* to) {
+  const int64_t volume = s.geometry.voxels(), sinogram = s.geometry.views.size() * s.geometry.pixels();
+  const int64_t in = takes_volumes(which) ? volume : sinogram, out = takes_volumes(which) ? sinogram : volume;
+  const int64_t most = s.separable ? kBatchTogether : 1;
+  for (int64_t first = 0; first < batch; first += most) {
+    const int count = static_cast<int>(std::min(most, batch - first));
+    if (s.separable) apply_separable(which, s, multiplier, from + first * in, count, to + first * out);
+    else apply_any(which, s, multiplier, from + first * in, to + first * out);
+  }
 }
 
 }  // namespace pyronn_layers

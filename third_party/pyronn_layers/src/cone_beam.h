@@ -24,13 +24,7 @@ struct Setting {
   const Workers& workers;
 };
 
-// Line integrals in mm, and the transpose.
-void project(const Setting& setting, const float* volumes, int64_t batch, float* sinograms);
-void project_adjoint(const Setting& setting, const float* sinograms, int64_t batch, float* volumes);
-
-// Each voxel takes multiplier / depth^2 times the bilinear value at its shadow from each view, and the transpose.
-void backproject(const Setting& setting, double multiplier, const float* sinograms, int64_t batch, float* volumes);
-void backproject_adjoint(const Setting& setting, double multiplier, const float* volumes, int64_t batch,
-                         float* sinograms);
+// Applies an operator; the multiplier matters for back-projection and its transpose only.
+void apply(Operator which, const Setting& setting, double multiplier, const float* from, int64_t batch, float* to);
 
 }  // namespace pyronn_layers

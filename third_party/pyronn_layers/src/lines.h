@@ -2,6 +2,7 @@
 // needs along the rotation axis, in both operators and both directions. Included by kernels.inc.
 #pragma once
 
+#include "kernels.h"
 #include "simd.h"
 
 namespace pyronn_layers {
@@ -9,7 +10,6 @@ namespace {
 
 // Readable floats before and after a line, finite.
 constexpr int kPad = 2 * W + 8;
-constexpr int kMaxBatch = 8;  // volumes or sinograms that share one computation of positions and weights
 
 // Position of sample k: start + step * k, step > 0.
 struct Samples {
@@ -117,7 +117,7 @@ inline void spread_blocks(const float* q, int64_t q_stride, const Spread& spread
   const int taps = kTaps > 0 ? kTaps : most_between(inverse), count = kSingle ? 1 : batch;
   F m = to_float(s.low + lanes());
   I k = first_sample<kReach>(m, offset, inverse, first, last);
-  F moments[kSingle ? 1 : kMaxBatch];
+  F moments[kSingle ? 1 : kBatchTogether];
   for (int b = 0; b < count; b++) {
     moments[b] = F{};
     moments[b][W - 1] = share_of_border(q + b * q_stride, s, taps, k[0]);

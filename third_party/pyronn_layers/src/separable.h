@@ -14,11 +14,8 @@
 namespace pyronn_layers {
 namespace {
 
-static_assert(kBatchTogether == kMaxBatch, "scratch is laid out for this batch");
-
 // The rays of one detector column; p counts planes along the main axis.
 struct ColumnRays {
-  bool along_x;
   int planes, others;            // voxels along the main axis and across it
   int64_t plane_stride, stride;  // floats between lines
   double source_p, source_q, source_z;
@@ -33,14 +30,14 @@ inline ColumnRays column_rays(const ConeGeometry& g, const SeparableView& view, 
   const double dx = view.direction[0][0] * column + view.direction[0][1];
   const double dy = view.direction[1][0] * column + view.direction[1][1];
   ColumnRays r;
-  r.along_x = std::fabs(dx) >= std::fabs(dy);
-  const int p = r.along_x ? 0 : 1, q = 1 - p;
-  const double d = r.along_x ? dx : dy, across = r.along_x ? dy : dx;
+  const bool along_x = std::fabs(dx) >= std::fabs(dy);
+  const int p = along_x ? 0 : 1, q = 1 - p;
+  const double d = along_x ? dx : dy, across = along_x ? dy : dx;
   const int64_t step = volume.batch * volume.depth;
   r.planes = static_cast<int>(g.volume[p]);
   r.others = static_cast<int>(g.volume[q]);
-  r.plane_stride = r.along_x ? step : volume.y_stride;
-  r.stride = r.along_x ? volume.y_stride : step;
+  r.plane_stride = along_x ? step : volume.y_stride;
+  r.stride = along_x ? volume.y_stride : step;
   r.source_p = view.source[p];
   r.source_q = view.source[q];
   r.source_z = view.source[2];
@@ -155,27 +152,24 @@ inline F part_of_layer(const float* enter, const float* leave, int row, int plan
   return max(part, F{});
 }
 
-// line[b] = (1 - share) a[b] + share b[b], all W-padded.
-inline void blend_lines(const float* a, const float* b, float share, int64_t stride, int from, int to, float* line,
-                        int64_t line_stride, int batch) {
+// line[b] = (scale - share) a[b] + share b[b], from and to multiples of W.
+inline void blend_lines(const float* a, const float* b, float scale, float share, int64_t stride, int from, int to,
+                        float* line, int64_t line_stride, int batch) {
+  const float rest = scale - share;
   for (int k = 0; k < batch; k++) {
     const float *pa = a + k * stride, *pb = b + k * stride;
     float* l = line + k * line_stride;
-    for (int z = from; z < to; z += W) {
-      const F value = load(pa + z);
-      store(l + z, value + share * (load(pb + z) - value));
-    }
+    for (int z = from; z < to; z += W) store(l + z, rest * load(pa + z) + share * load(pb + z));
   }
 }
 
 // Scratch of all four operators; every array holds what its longest use needs.
 struct SeparableScratch {
   float *enter, *leave, *scale;  // per row
+  int64_t stride;                // of the following, from one of the batch to the next
   float* line;                   // (batch, padded): pad before and after
-  int64_t line_stride;
-  float* values;  // (batch, padded) pixels of a column
-  int64_t values_stride;
-  float* window;  // (batch, padded) those of `values` that count for a layer, else as they are
+  float* values;                 // (batch, padded) pixels of a column
+  float* window;                 // (batch, padded) those of `values` that count for a layer, else as they are
   Blocks blocks;
 };
 
@@ -183,7 +177,7 @@ inline int64_t longest(const ConeGeometry& g) {
   return round_up(static_cast<int>(larger(g.volume[2], g.rows))) + 4 * kPad;
 }
 
-inline int64_t separable_scratch_size(const ConeGeometry& g) { return longest(g) * (5 + 3 * kMaxBatch) + 16; }
+inline int64_t separable_scratch_size(const ConeGeometry& g) { return longest(g) * (5 + 3 * kBatchTogether) + 16; }
 
 inline SeparableScratch separable_scratch(const ConeGeometry& g, float* memory) {
   const int64_t n = longest(g);
@@ -192,10 +186,10 @@ inline SeparableScratch separable_scratch(const ConeGeometry& g, float* memory) 
   s.leave = memory + n;
   s.scale = memory + 2 * n;
   s.blocks = {reinterpret_cast<int32_t*>(memory + 3 * n), memory + 4 * n};
-  s.line_stride = s.values_stride = n;
+  s.stride = n;
   s.line = memory + 5 * n + kPad;
-  s.values = memory + (5 + kMaxBatch) * n + kPad;
-  s.window = memory + (5 + 2 * kMaxBatch) * n + kPad;
+  s.values = memory + (5 + kBatchTogether) * n + kPad;
+  s.window = memory + (5 + 2 * kBatchTogether) * n + kPad;
   for (int64_t k = 0; k < separable_scratch_size(g); k++) memory[k] = 0;
   return s;
 }
@@ -213,7 +207,7 @@ inline void sample_rows(const SeparableScratch& scratch, int nz, const Layer& la
     const F weight = kWeighted ? part_of_layer(s.enter, s.leave, row, plane) : F{};
     const float* line = s.line + at.base;
     float* sum = sums + row;
-    for (int b = 0; b < count; b++, line += s.line_stride, sum += stride) {
+    for (int b = 0; b < count; b++, line += s.stride, sum += stride) {
       const F value = sample<kReach>(line, at);
       store(sum, load(sum) + (kWeighted ? value * weight : value));
     }
@@ -246,10 +240,10 @@ void project_columns(const ConeGeometry& g, const SeparableView& view, const Lin
     std::memset(sums, 0, sizeof(float) * batch * sheet.height);
     for_layers(r, nz, rows, [&](const Layer& layer, const Layer& next) {
       prefetch_lines(volume.data + next.low, volume.data + next.high, batch * volume.depth);
-      blend_lines(volume.data + layer.low, volume.data + layer.high, layer.share, volume.depth, 0, round_up(nz), s.line,
-                  s.line_stride, batch);
+      blend_lines(volume.data + layer.low, volume.data + layer.high, 1.0f, layer.share, volume.depth, 0, round_up(nz),
+                  s.line, s.stride, batch);
       for (int b = 0; b < batch; b++) {
-        float* line = s.line + b * s.line_stride;
+        float* line = s.line + b * s.stride;
         line[-1] = line[0];
         line[nz] = line[nz - 1];
       }
@@ -270,7 +264,7 @@ inline void weigh_rows(const SeparableScratch& scratch, int from, int to, int pl
   for (int row = from; row < to; row += W) {
     const F weight = part_of_layer(s.enter, s.leave, row, plane);
     for (int b = 0; b < batch; b++) {
-      const int64_t at = b * s.values_stride + row;
+      const int64_t at = b * s.stride + row;
       store(s.window + at, load(s.values + at) * weight);
     }
   }
@@ -279,13 +273,12 @@ inline void weigh_rows(const SeparableScratch& scratch, int from, int to, int pl
 inline void copy_rows(const SeparableScratch& scratch, int from, int to, int batch) {
   const SeparableScratch s = scratch;
   for (int row = from; row < to; row += W) {
-    for (int b = 0; b < batch; b++)
-      store(s.window + b * s.values_stride + row, load(s.values + b * s.values_stride + row));
+    for (int b = 0; b < batch; b++) store(s.window + b * s.stride + row, load(s.values + b * s.stride + row));
   }
 }
 
 inline void clear_rows(const SeparableScratch& s, int row, int batch) {
-  for (int b = 0; b < batch; b++) store(s.window + b * s.values_stride + row, F{});
+  for (int b = 0; b < batch; b++) store(s.window + b * s.stride + row, F{});
 }
 
 // Makes the window hold what of the column's values counts for a layer, with zeros around; `close` undoes it.
@@ -311,7 +304,7 @@ void project_columns_adjoint(const ConeGeometry& g, const SeparableView& view, c
     const float* given = sheet.data + column * batch * sheet.height;
     for (int b = 0; b < batch; b++) {
       for (int row = 0; row < rows; row += W) {
-        store(s.values + b * s.values_stride + row, load(given + b * sheet.height + row) * load(s.scale + row));
+        store(s.values + b * s.stride + row, load(given + b * sheet.height + row) * load(s.scale + row));
       }
     }
     copy_rows(s, 0, rows, batch);
@@ -320,7 +313,7 @@ void project_columns_adjoint(const ConeGeometry& g, const SeparableView& view, c
       open_window(s, layer, batch);
       const Spread spreading = {layer.at, layer.begin, layer.end, 0, round_up(nz), nz, true};
       const Target target = {volume.data + layer.low, volume.data + layer.high, 1.0f, layer.share, volume.depth};
-      spread(s.window, s.values_stride, spreading, target, batch);
+      spread(s.window, s.stride, spreading, target, batch);
       close_window(s, layer, batch);
     });
   }
@@ -381,7 +374,7 @@ inline void sample_voxels(const SeparableScratch& scratch, const LineShadow& sha
     const Lookup at = look_up_at<kReach>(samples, steps, s.blocks, z, rows);
     const float* line = s.line + at.base;
     float* o = out + z;
-    for (int b = 0; b < batch; b++, line += s.line_stride, o += depth) {
+    for (int b = 0; b < batch; b++, line += s.stride, o += depth) {
       store(o, load(o) + sample<kReach>(line, at));
     }
   }
@@ -398,14 +391,8 @@ void backproject_lines(const ConeGeometry& g, const SeparableView& view, double 
       if (!line_shadow(g, view, multiplier, stride, static_cast<int>(x), static_cast<int>(y), &shadow)) continue;
       int from, to;
       shadowed_rows(g, shadow, &from, &to);
-      const float rest = shadow.scale - shadow.share;
-      for (int b = 0; b < batch; b++) {
-        const float *low = sheet.data + shadow.low + b * sheet.height,
-                    *high = sheet.data + shadow.high + b * sheet.height;
-        float* line = s.line + b * s.line_stride;
-        for (int row = from; row < to; row += W)
-          store(line + row, rest * load(low + row) + shadow.share * load(high + row));
-      }
+      blend_lines(sheet.data + shadow.low, sheet.data + shadow.high, shadow.scale, shadow.share, sheet.height, from, to,
+                  s.line, s.stride, batch);
       float* out = volume.data + y * volume.y_stride + x * batch * volume.depth;
       const Reach reach = reach_of(shadow.at.step);
       if (reach == Reach::kOne) sample_voxels<Reach::kOne>(s, shadow, rows, out, volume.depth, batch);

@@ -37,11 +37,11 @@ const double* entry_of(const tf::Tensor& tensor, int rank, int64_t entry) {
 }
 
 // All that one entry of the batch is given, to be compared with its neighbour's.
-std::vector<double> numbers_of(const tf::OpKernelContext& context, int64_t entry) {
+std::vector<double> numbers_of(tf::OpKernelContext* context, int64_t entry) {
   std::vector<double> numbers;
   const std::pair<Input, int> inputs[] = {{kOrigin, 1}, {kSpacing, 1}, {kMatrices, 3}, {kMultiplier, 0}};
   for (const auto& [input, rank] : inputs) {
-    const tf::Tensor& tensor = const_cast<tf::OpKernelContext&>(context).input(input);
+    const tf::Tensor& tensor = context->input(input);
     const double* from = entry_of(tensor, rank, entry);
     const int64_t count = tensor.NumElements() / (tensor.dims() == rank + 1 ? tensor.dim_size(0) : 1);
     numbers.insert(numbers.end(), from, from + count);
@@ -105,7 +105,7 @@ tf::Status read_arguments(tf::OpKernelContext* context, Operator which, std::vec
   arguments.views = views;
   std::vector<double> last;
   for (int64_t entry = 0; entry < batch; entry++) {
-    std::vector<double> numbers = numbers_of(*context, entry);
+    std::vector<double> numbers = numbers_of(context, entry);
     if (entry > 0 && std::memcmp(numbers.data(), last.data(), numbers.size() * sizeof(double)) == 0) {
       groups->back().last = entry + 1;
       continue;

@@ -8,12 +8,6 @@
 
 namespace pyronn_layers {
 
-enum class Operator { kProjection, kProjectionAdjoint, kBackprojection, kBackprojectionAdjoint };
-
-inline bool takes_volumes(Operator which) {
-  return which == Operator::kProjection || which == Operator::kBackprojectionAdjoint;
-}
-
 // Inputs of the op PyronnLayersConeBeam, by position.
 enum Input { kValues, kShape, kOrigin, kSpacing, kMatrices, kMultiplier };
 

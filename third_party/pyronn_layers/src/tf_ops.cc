@@ -76,7 +76,7 @@ class ConeBeamCpu : public tf::OpKernel {
         const Setting setting = {group.geometry, *kernels_, separable, workers};
         const float* from = values.flat<float>().data() + group.first * in;
         float* const to = output->flat<float>().data() + group.first * out;
-        apply(setting, group.multiplier, from, group.last - group.first, to);
+        apply(which_, setting, group.multiplier, from, group.last - group.first, to);
       }
     } catch (const std::bad_alloc&) {
       context->SetStatus(
@@ -85,19 +85,6 @@ class ConeBeamCpu : public tf::OpKernel {
   }
 
  private:
-  void apply(const Setting& setting, double multiplier, const float* from, int64_t batch, float* to) const {
-    switch (which_) {
-      case Operator::kProjection:
-        return project(setting, from, batch, to);
-      case Operator::kProjectionAdjoint:
-        return project_adjoint(setting, from, batch, to);
-      case Operator::kBackprojection:
-        return backproject(setting, multiplier, from, batch, to);
-      case Operator::kBackprojectionAdjoint:
-        return backproject_adjoint(setting, multiplier, from, batch, to);
-    }
-  }
-
   Operator which_;
   bool any_path_;
   const Kernels* kernels_;

@@ -118,20 +118,20 @@ void turn(const PyronnConeGeometry& g, const float* in, float* out, int64_t batc
       in, out, static_cast<int>(g.volume[0]), static_cast<int>(g.volume[1]), planes);
 }
 
-void launch(int which, const Scene& s, const Views& views, const Arrays& arrays, cudaStream_t stream) {
-  if (device::reads_volumes(which)) {
+void launch(Operator which, const Scene& s, const Views& views, const Arrays& arrays, cudaStream_t stream) {
+  if (takes_volumes(which)) {
     const dim3 grid = grid_of(s.columns, s.rows, static_cast<int64_t>(views.count) * arrays.batch, kTall);
-    if (which == device::kProject) pixels_kernel<true><<<grid, kBlock, 0, stream>>>(s, views, arrays);
+    if (which == Operator::kProjection) pixels_kernel<true><<<grid, kBlock, 0, stream>>>(s, views, arrays);
     else pixels_kernel<false><<<grid, kBlock, 0, stream>>>(s, views, arrays);
   } else {
     const dim3 grid = grid_of(s.volume[0], s.volume[1], static_cast<int64_t>(s.volume[2]) * arrays.batch, kTall);
-    if (which == device::kProjectAdjoint) voxels_kernel<true><<<grid, kBlock, 0, stream>>>(s, views, arrays);
+    if (which == Operator::kProjectionAdjoint) voxels_kernel<true><<<grid, kBlock, 0, stream>>>(s, views, arrays);
     else voxels_kernel<false><<<grid, kBlock, 0, stream>>>(s, views, arrays);
   }
 }
 
 // One after the other, so that the transposes add up views in order.
-cudaError_t launch_views(int which, const PyronnConeGeometry& g, const Arrays& arrays, cudaStream_t stream) {
+cudaError_t launch_views(Operator which, const PyronnConeGeometry& g, const Arrays& arrays, cudaStream_t stream) {
   const Scene s = device::make_scene(g);
   Views views;
   views.total = static_cast<int>(g.views);
@@ -147,8 +147,8 @@ cudaError_t launch_views(int which, const PyronnConeGeometry& g, const Arrays& a
 }
 
 // Entries of the batch that one launch treats: as many as the turned copy has room for, or all if there is none.
-int64_t entries_together(int which, const PyronnConeGeometry& g, int64_t batch, int64_t floats) {
-  if (!device::reads_volumes(which) || floats < device::voxels_of(g)) return batch;
+int64_t entries_together(Operator which, const PyronnConeGeometry& g, int64_t batch, int64_t floats) {
+  if (!takes_volumes(which) || floats < device::voxels_of(g)) return batch;
   return std::min(batch, floats / device::voxels_of(g));
 }
 
@@ -165,18 +165,19 @@ bool any_main_x(const PyronnConeGeometry& g) {
 using namespace pyronn_layers;
 
 int64_t pyronn_cone_cuda_scratch(int which, const PyronnConeGeometry* g, int64_t batch) {
-  if (!device::reads_volumes(which) || !any_main_x(*g)) return 0;
+  if (!takes_volumes(static_cast<Operator>(which)) || !any_main_x(*g)) return 0;
   const int64_t voxels = device::voxels_of(*g);
   const int64_t together = std::max<int64_t>(1, std::min(batch, kTurnedFloats / voxels));
   return together * voxels * static_cast<int64_t>(sizeof(float));
 }
 
-int pyronn_cone_cuda_apply(int which, const PyronnConeGeometry* g, double multiplier, const float* in, int64_t batch,
+int pyronn_cone_cuda_apply(int number, const PyronnConeGeometry* g, double multiplier, const float* in, int64_t batch,
                            float* out, void* scratch, int64_t scratch_bytes, void* stream_handle) {
   const cudaStream_t stream = static_cast<cudaStream_t>(stream_handle);
+  const Operator which = static_cast<Operator>(number);
   const int64_t voxels = device::voxels_of(*g), images = g->views * device::pixels_of(*g);
   const int64_t floats = scratch == nullptr ? 0 : scratch_bytes / static_cast<int64_t>(sizeof(float));
-  const bool volumes = device::reads_volumes(which), turns = volumes && floats >= voxels;
+  const bool volumes = takes_volumes(which), turns = volumes && floats >= voxels;
   const int64_t together = std::min<int64_t>(entries_together(which, *g, batch, floats), 1 << 20);
   for (int64_t first = 0; first < batch; first += together) {
     const int64_t count = std::min(together, batch - first);

@@ -38,19 +38,6 @@ Workers plain_threads(int count) {
           }};
 }
 
-void cpu_apply(int which, const Setting& setting, double multiplier, const float* in, int64_t batch, float* out) {
-  switch (which) {
-    case device::kProject:
-      return project(setting, in, batch, out);
-    case device::kProjectAdjoint:
-      return project_adjoint(setting, in, batch, out);
-    case device::kBackproject:
-      return backproject(setting, multiplier, in, batch, out);
-    case device::kBackprojectAdjoint:
-      return backproject_adjoint(setting, multiplier, in, batch, out);
-  }
-}
-
 std::vector<float> turned_copy(const device::Scene& s, const float* volume) {
   const int64_t nx = s.volume[0], ny = s.volume[1], nz = s.volume[2];
   std::vector<float> turned(nx * ny * nz);
@@ -62,18 +49,18 @@ std::vector<float> turned_copy(const device::Scene& s, const float* volume) {
   return turned;
 }
 
-void emulate_pixels(int which, const device::Scene& s, const device::View& view, const device::Voxels& plain,
+void emulate_pixels(Operator which, const device::Scene& s, const device::View& view, const device::Voxels& plain,
                     const device::Voxels& turned, double multiplier, float* image) {
   for (int row = 0; row < s.rows; row++) {
     for (int column = 0; column < s.columns; column++) {
       float* const pixel = image + static_cast<int64_t>(row) * s.columns + column;
-      if (which == device::kProject) *pixel = device::project_pixel(s, view, plain, turned, column, row);
+      if (which == Operator::kProjection) *pixel = device::project_pixel(s, view, plain, turned, column, row);
       else *pixel = backproject_adjoint_pixel(s, view, plain, turned, column, row) * static_cast<float>(multiplier);
     }
   }
 }
 
-void emulate_voxels(int which, const device::Scene& s, const std::vector<device::View>& views, const float* images,
+void emulate_voxels(Operator which, const device::Scene& s, const std::vector<device::View>& views, const float* images,
                     double multiplier, float* volume) {
   const int64_t pixels = static_cast<int64_t>(s.rows) * s.columns;
   for (int z = 0; z < s.volume[2]; z++) {
@@ -82,23 +69,23 @@ void emulate_voxels(int which, const device::Scene& s, const std::vector<device:
         float sum = 0;
         for (size_t k = 0; k < views.size(); k++) {
           const float* image = images + static_cast<int64_t>(k) * pixels;
-          if (which == device::kProjectAdjoint) sum += device::project_adjoint_voxel(s, views[k], image, x, y, z);
+          if (which == Operator::kProjectionAdjoint) sum += device::project_adjoint_voxel(s, views[k], image, x, y, z);
           else sum += device::backproject_voxel(s, views[k], image, x, y, z);
         }
-        *volume++ = which == device::kBackproject ? sum * static_cast<float>(multiplier) : sum;
+        *volume++ = which == Operator::kBackprojection ? sum * static_cast<float>(multiplier) : sum;
       }
     }
   }
 }
 
-void emulate_apply(int which, const PyronnConeGeometry& g, double multiplier, const float* in, int64_t batch,
+void emulate_apply(Operator which, const PyronnConeGeometry& g, double multiplier, const float* in, int64_t batch,
                    float* out) {
   const device::Scene s = device::make_scene(g);
   std::vector<device::View> views;
   for (int64_t k = 0; k < g.views; k++) views.push_back(device::make_view(g, k));
   const int64_t voxels = device::voxels_of(g), pixels = device::pixels_of(g);
   for (int64_t b = 0; b < batch; b++) {
-    if (!device::reads_volumes(which)) {
+    if (!takes_volumes(which)) {
       emulate_voxels(which, s, views, in + b * g.views * pixels, multiplier, out + b * voxels);
       continue;
     }
@@ -148,7 +135,7 @@ int pyronn_cone_cpu_apply(int which, const PyronnConeGeometry* from, double mult
   const ConeGeometry geometry = geometry_of(*from);
   const Workers workers = plain_threads(std::max(threads, 1));
   const Setting setting = {geometry, *find_kernels("auto"), geometry.separable && !any_path, workers};
-  cpu_apply(which, setting, multiplier, in, batch, out);
+  apply(static_cast<Operator>(which), setting, multiplier, in, batch, out);
   return 0;
 } catch (const std::bad_alloc&) {
   return 1;
@@ -156,7 +143,7 @@ int pyronn_cone_cpu_apply(int which, const PyronnConeGeometry* from, double mult
 
 int pyronn_cone_emulate_apply(int which, const PyronnConeGeometry* geometry, double multiplier, const float* in,
                               int64_t batch, float* out) try {
-  emulate_apply(which, *geometry, multiplier, in, batch, out);
+  emulate_apply(static_cast<Operator>(which), *geometry, multiplier, in, batch, out);
   return 0;
 } catch (const std::bad_alloc&) {
   return 1;
