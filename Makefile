@@ -18,7 +18,8 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-NATIVE := $(wildcard third_party/pyronn_layers/setup.py third_party/pyronn_layers/src/* third_party/pyronn_layers/src/*/*)
+NATIVE := $(wildcard third_party/pyronn_layers/setup.py third_party/pyronn_layers/src/* third_party/pyronn_layers/src/*/* \
+	fedsim_tf/shape/native/*)
 
 $(STAMP): requirements.lock setup.py $(NATIVE)
 	$(PYTHON) -m venv $(VENV)

@@ -1,12 +1,39 @@
-"""Packaging of fedsim_tf; `make demo` and `make test` in the README do all of the set-up."""
+"""Packaging of fedsim_tf; `make demo` and `make test` in the README do all of the set-up.
 
+Compiles the voxelization operators against the TensorFlow that is installed.
+"""
+
+import os
 import pathlib
 import re
+import subprocess
+import sys
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
 
 ROOT = pathlib.Path(__file__).parent
+NATIVE = "fedsim_tf/shape/native"
+FLAGS = ["-std=c++17", "-O3", "-fno-math-errno", "-fvisibility=hidden", "-DNDEBUG", "-Wall", "-Wextra"]
+FLAGS += ["-Wno-unused-parameter"]  # of TensorFlow's macros
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "fedsim_tf/__init__.py").read_text()).group(1)
+
+
+class Build(build_ext):
+    """Libraries that TensorFlow loads; Python does not import them."""
+
+    def get_ext_filename(self, ext_name: str) -> str:
+        return os.path.join(*ext_name.split(".")) + ".so"
+
+    def build_extension(self, ext: Extension) -> None:
+        # Asked for in another process: importing TensorFlow greets, and takes a gigabyte.
+        code = "import tensorflow as tf; print(*tf.sysconfig.get_compile_flags(), '|', *tf.sysconfig.get_link_flags())"
+        found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+        compile_flags, link_flags = (flags.split() for flags in found.strip().splitlines()[-1].split("|"))
+        system = [f"-isystem{flag[2:]}" if flag.startswith("-I") else flag for flag in compile_flags]
+        ext.extra_compile_args, ext.extra_link_args = [*FLAGS, *system], link_flags
+        super().build_extension(ext)
+
 
 setup(
     name="fedsim-tf",
@@ -19,21 +46,34 @@ setup(
     python_requires=">=3.10,<3.12",
     packages=find_packages(include=["fedsim_tf", "fedsim_tf.*", "experiments"]),
     package_data={"fedsim_tf": ["data/*.csv", "evaluation/templates/*"]},
+    ext_modules=[
+        Extension(
+            "fedsim_tf.shape._voxels",
+            [f"{NATIVE}/{name}.cc" for name in ("scan", "voxels", "tf_ops")],
+            depends=[f"{NATIVE}/{name}.h" for name in ("scan", "voxels")],
+            language="c++",
+        )
+    ],
+    cmdclass={"build_ext": Build},
+    zip_safe=False,
     install_requires=[
         "absl-py>=2.1",
         "h5py>=3.9",
         "Jinja2>=3.1",
         "matplotlib>=3.8",
+        "meshio>=5.3",
         "numpy>=1.24,<2",
         "pyronn==0.1.0",
         "pyronn-layers>=0.3",  # third_party/pyronn_layers
         "rich>=13",
+        "scikit-image>=0.22",
         "scikit-learn>=1.3",
         "scipy>=1.11",
         "SimpleITK>=2.3",
         "tensorflow>=2.15.1,<2.16",
         "tensorflow-addons>=0.23,<0.24",
         "tqdm>=4.66",
+        "trimesh>=4",
         "xraydb>=4.5",
     ],
     extras_require={
@@ -43,8 +83,6 @@ setup(
             "pytest>=8",
             "pytest-timeout>=2.3",
             "ruff>=0.6",
-            "scikit-image>=0.22",
-            "trimesh>=4",
         ],
         "benchmark": ["itk-rtk==2.7.*", "vtk>=9.3", "torch==2.13.0"],
         "federated": ["nvflare==2.9.0"],

@@ -135,7 +135,7 @@ def downsampled(images: np.ndarray, coarse_size: int) -> np.ndarray:
 
 def _decoder(sizes: ModelConfig, ssm: StatisticalShapeModel, field_of_view_mm: tuple[float, ...]) -> ShapeDecoder:
     grid = Grid.centred((sizes.size,) * 3, field_of_view_mm)  # type: ignore[arg-type]
-    return ShapeDecoder(ssm, grid, columns_per_voxel=sizes.columns_per_voxel)
+    return ShapeDecoder(ssm, grid, rows_per_voxel=sizes.rows_per_voxel)
 
 
 def _simulator(sizes: ModelConfig, field_of_view_mm: tuple[float, ...]) -> CTSimulator:

@@ -1,4 +1,4 @@
-"""The similarity transform of the 21 shape parameters."""
+"""The pose among the 21 shape parameters."""
 
 from __future__ import annotations
 
@@ -17,19 +17,3 @@ def rotation_matrices(angles: tf.Tensor) -> tf.Tensor:
         [-sy, cy * sx, cy * cx],
     ]
     return tf.stack([tf.stack(row, axis=-1) for row in rows], axis=-2)
-
-
-def transform(points: tf.Tensor, pose: tf.Tensor) -> tf.Tensor:
-    """Scales, rotates about the origin and translates.
-
-    Args:
-      points: (..., V, 3) in mm.
-      pose: (..., 7): rotations rad, translations mm, log scale.
-
-    Returns:
-      (..., V, 3) in mm.
-    """
-    rotation = rotation_matrices(pose[..., :3])
-    scale = tf.exp(pose[..., 6])[..., None, None]
-    rotated = tf.einsum("...vj,...ij->...vi", points, rotation)
-    return scale * rotated + pose[..., None, 3:6]

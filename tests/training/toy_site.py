@@ -24,7 +24,7 @@ def toy_config(**overrides):
             "discriminator_width": 4,
             "unet_width": 2,
             "shape_modes": 4,
-            "columns_per_voxel": 1,
+            "rows_per_voxel": 1,
         },
         "pretraining": {"steps": 4, "batch": 2},
         "gan": {"steps": 3, "batch": 2},

@@ -1,0 +1,19 @@
+"""The compiled operators: sources here, the library beside this folder."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import tensorflow as tf
+
+_LIBRARY = pathlib.Path(__file__).parents[1] / "_voxels.so"
+
+
+def _load() -> Any:
+    if not _LIBRARY.exists():
+        raise ImportError(f"{_LIBRARY}: not compiled; `pip install .` in the project's folder does it")
+    return tf.load_op_library(str(_LIBRARY))
+
+
+ops = _load()

@@ -1,0 +1,92 @@
+// Where the rows of a grid cut closed triangle surfaces. Free of TensorFlow.
+//
+// A row runs along one axis through the grid; in the plane across it, each voxel holds `rows_per_voxel` squared rows.
+// Vertices are snapped to multiples of 2^-14 of a row's distance in that plane, and edges are tested in integers: every
+// row that meets an edge or a vertex is given to exactly one of the triangles there (as if it were shifted by an
+// infinitesimal (e, e^2)), so that a row enters a closed surface as often as it leaves it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+// One clone of a function for each instruction set, chosen from when the library is loaded.
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#define FEDSIM_TF_CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#else
+#define FEDSIM_TF_CLONES
+#endif
+
+namespace fedsim_tf {
+
+struct Faces {
+  const int32_t* vertices;  // (count, 3), counter-clockwise seen from outside
+  int64_t count;
+};
+
+struct GridShape {
+  int64_t size[3];  // voxels along x, y, z
+  int64_t rows_per_voxel;
+
+  int64_t rows(int axis) const { return size[axis] * rows_per_voxel; }
+  int64_t voxels() const { return size[0] * size[1] * size[2]; }
+};
+
+// A mesh seen along one axis: where its vertices are along the rows (in voxels from the grid's border), and across them
+// (in 2^-14 of a row's distance, row j at j). Axes follow each other: along x, the plane across is (y, z), and so on.
+struct View {
+  int axis = 0;
+  std::vector<float> along;
+  std::vector<int32_t> u, v;
+
+  int u_axis() const { return (axis + 1) % 3; }
+  int v_axis() const { return (axis + 2) % 3; }
+};
+
+// Looks at points (3, vertices) in voxel coordinates: voxel k covers [k - 1/2, k + 1/2]. False if one is not finite.
+bool look_along(const float* points, int64_t vertices, int axis, const GridShape& grid, View* view);
+
+struct Crossing {
+  float along;  // from 0 to the grid's size
+  int32_t tag;  // twice the face's number, plus one where the row leaves the surface
+
+  bool leaves() const { return tag & 1; }
+  int32_t face() const { return tag >> 1; }
+};
+
+// All crossings of a block of rows, row by row, in each row from its beginning to its end. May be used again and again.
+class Rows {
+ public:
+  // Finds the crossings of the rows with first_v <= v < last_v; of these, only the ones with wanted[v], if given.
+  void scan(const View& view, const Faces& faces, const GridShape& grid, int64_t first_v, int64_t last_v,
+            const uint8_t* wanted = nullptr);
+
+  int64_t first_v() const { return first_v_; }
+  int64_t last_v() const { return last_v_; }
+  const Crossing* begin(int64_t u, int64_t v) const { return sorted_.data() + starts_[row(u, v)]; }
+  const Crossing* end(int64_t u, int64_t v) const { return sorted_.data() + starts_[row(u, v) + 1]; }
+
+ private:
+  int64_t row(int64_t u, int64_t v) const { return (v - first_v_) * width_ + u; }
+  int64_t find(const View& view, const Faces& faces, float length, const uint8_t* wanted);
+  void sort(int64_t found);
+
+  int64_t first_v_ = 0, last_v_ = 0, width_ = 0;
+  std::vector<int32_t> rows_, starts_;
+  std::vector<Crossing> found_, sorted_;
+};
+
+// Weights of a face's corners where row (u, v) meets it.
+void corner_weights(const View& view, const int32_t* corners, int64_t u, int64_t v, double weights[3]);
+
+// Calls visit(crossing, leaving) for each crossing where the union of all surfaces begins or ends along a row.
+template <typename Visit>
+inline void visit_union(const Crossing* first, const Crossing* last, const Visit& visit) {
+  int inside = 0;  // of how many surfaces
+  for (const Crossing* c = first; c != last; c++) {
+    const int before = inside;
+    inside += c->leaves() ? -1 : 1;
+    if ((before > 0) != (inside > 0)) visit(*c, before > 0);
+  }
+}
+
+}  // namespace fedsim_tf

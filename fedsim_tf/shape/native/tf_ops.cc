@@ -1,0 +1,296 @@
+// The TensorFlow ops and their kernels. Points are (meshes, 3, vertices) in voxel coordinates, faces (faces, 3).
+#include <atomic>
+#include <limits>
+#include <memory>
+
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
+#include "tensorflow/core/util/work_sharder.h"
+#include "voxels.h"
+
+namespace fedsim_tf {
+namespace {
+
+namespace tf = tensorflow;
+using tf::errors::InvalidArgument;
+using tf::shape_inference::InferenceContext;
+using tf::shape_inference::ShapeHandle;
+
+constexpr int64_t kTasksPerThread = 4;
+constexpr int64_t kGradientPartsAxis = 4;  // tasks along one axis; fixed, since sums depend on how they are parted
+constexpr float kNotANumber = std::numeric_limits<float>::quiet_NaN();
+
+tf::Status volume_shape(InferenceContext* c) {
+  std::vector<int32_t> shape;
+  TF_RETURN_IF_ERROR(c->GetAttr("grid_shape", &shape));
+  c->set_output(0, c->MakeShape({c->Dim(c->input(0), 0), shape[0], shape[1], shape[2]}));
+  return tf::OkStatus();
+}
+
+REGISTER_OP("FedsimTfOccupancy")
+    .Attr("grid_shape: list(int) = []")
+    .Attr("rows_per_voxel: int >= 1")
+    .Input("points: float")
+    .Input("faces: int32")
+    .Output("volume: float")
+    .SetShapeFn(volume_shape)
+    .Doc("Fractions (meshes, z, y, x) of voxels inside the union of closed surfaces.");
+
+REGISTER_OP("FedsimTfLabelMap")
+    .Attr("grid_shape: list(int) = []")
+    .Attr("rows_per_voxel: int >= 1")
+    .Input("points: float")
+    .Input("faces: int32")
+    .Input("rank: int32")
+    .Input("labels: uint8")
+    .Output("volume: uint8")
+    .SetShapeFn(volume_shape)
+    .Doc("Labels (meshes, z, y, x): each face's region has a rank; labels[rank] is painted in the order of ranks.");
+
+REGISTER_OP("FedsimTfOccupancyProducts")
+    .Attr("rows_per_voxel: int >= 1")
+    .Input("volumes: float")
+    .Input("points: float")
+    .Input("faces: int32")
+    .Output("products: double")
+    .SetShapeFn([](InferenceContext* c) {
+      c->set_output(0, c->MakeShape({c->Dim(c->input(1), 0), c->Dim(c->input(1), 1)}));
+      return tf::OkStatus();
+    })
+    .Doc("Inner products (volumes, meshes) of volumes (v, z, y, x) with occupancies of points (v, m, 3, vertices).");
+
+REGISTER_OP("FedsimTfOccupancyGradient")
+    .Attr("rows_per_voxel: int >= 1")
+    .Input("volumes: float")
+    .Input("points: float")
+    .Input("faces: int32")
+    .Output("gradient: float")
+    .SetShapeFn([](InferenceContext* c) {
+      c->set_output(0, c->input(1));
+      return tf::OkStatus();
+    })
+    .Doc("Gradient (meshes, 3, vertices) of <volume, occupancy> by the integral over the union's boundary.");
+
+// What the kernels have in common: checked arguments, and work spread over TensorFlow's threads.
+class SurfaceKernel : public tf::OpKernel {
+ public:
+  explicit SurfaceKernel(tf::OpKernelConstruction* construction) : OpKernel(construction) {
+    OP_REQUIRES_OK(construction, construction->GetAttr("rows_per_voxel", &rows_per_voxel_));
+  }
+
+ protected:
+  tf::Status read_faces(const tf::Tensor& faces, int64_t vertices, Faces* result) const {
+    if (faces.dims() != 2 || faces.dim_size(1) != 3 || faces.dim_size(0) > std::numeric_limits<int32_t>::max() / 2)
+      return InvalidArgument("faces: found shape ", faces.shape().DebugString(), "; expected (faces, 3)");
+    const auto flat = faces.flat<int32_t>();
+    for (int64_t i = 0; i < flat.size(); i++)
+      if (flat(i) < 0 || flat(i) >= vertices)
+        return InvalidArgument("faces: found vertex ", flat(i), "; expected 0 to ", vertices - 1);
+    *result = {flat.data(), faces.dim_size(0)};
+    return tf::OkStatus();
+  }
+
+  tf::Status check_points(const tf::Tensor& points, int dims, const char* expected) const {
+    if (points.dims() != dims || points.dim_size(dims - 2) != 3)
+      return InvalidArgument("points: found shape ", points.shape().DebugString(), "; expected ", expected);
+    return tf::OkStatus();
+  }
+
+  tf::Status read_grid(const tf::TensorShape& volumes, int64_t expected, GridShape* grid) const {
+    if (volumes.dims() != 4 || volumes.dim_size(0) != expected)
+      return InvalidArgument("volumes: found shape ", volumes.DebugString(), "; expected (", expected, ", z, y, x)");
+    return make_grid(volumes.dim_size(3), volumes.dim_size(2), volumes.dim_size(1), grid);
+  }
+
+  tf::Status make_grid(int64_t nx, int64_t ny, int64_t nz, GridShape* grid) const {
+    *grid = {{nx, ny, nz}, rows_per_voxel_};
+    for (int axis = 0; axis < 3; axis++)
+      if (grid->size[axis] < 1 || grid->rows(axis) > 16384)
+        return InvalidArgument("grid: found ", grid->size[axis], " voxels along an axis; expected 1 to ",
+                               16384 / rows_per_voxel_);
+    return tf::OkStatus();
+  }
+
+  template <typename Work>
+  void share(tf::OpKernelContext* context, int64_t tasks, int64_t cost, const Work& work) const {
+    const auto& pool = *context->device()->tensorflow_cpu_worker_threads();
+    tf::Shard(pool.num_threads, pool.workers, tasks, cost, work);
+  }
+
+  int64_t rows_per_voxel_;
+};
+
+// About how many cycles it takes to scan a mesh.
+int64_t scanning_cost(const Faces& faces) { return 100 * faces.count + 10000; }
+
+class VolumeKernel : public SurfaceKernel {
+ public:
+  explicit VolumeKernel(tf::OpKernelConstruction* construction) : SurfaceKernel(construction) {
+    std::vector<int64_t> shape;
+    OP_REQUIRES_OK(construction, construction->GetAttr("grid_shape", &shape));
+    OP_REQUIRES(construction, shape.size() == 3, InvalidArgument("grid_shape: expected three numbers of voxels"));
+    OP_REQUIRES_OK(construction, make_grid(shape[2], shape[1], shape[0], &grid_));
+  }
+
+ protected:
+  // Calls fill(view, faces, first_z, last_z, rows, volume) for the slices of every mesh; where a point is not finite,
+  // the volume is filled with `otherwise`.
+  template <typename Value, typename Fill>
+  void fill(tf::OpKernelContext* context, Value otherwise, const Fill& fill) const {
+    const tf::Tensor& points = context->input(0);
+    OP_REQUIRES_OK(context, check_points(points, 3, "(meshes, 3, vertices)"));
+    const int64_t meshes = points.dim_size(0), vertices = points.dim_size(2);
+    Faces faces;
+    OP_REQUIRES_OK(context, read_faces(context->input(1), vertices, &faces));
+    tf::Tensor* output = nullptr;
+    const tf::TensorShape shape({meshes, grid_.size[2], grid_.size[1], grid_.size[0]});
+    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
+    std::vector<View> views(meshes);
+    std::vector<uint8_t> finite(meshes);
+    share(context, meshes, 10 * vertices, [&](int64_t first, int64_t last) {
+      for (int64_t mesh = first; mesh < last; mesh++)
+        finite[mesh] = look_along(points.flat<float>().data() + mesh * 3 * vertices, vertices, 0, grid_, &views[mesh]);
+    });
+    const int64_t threads = context->device()->tensorflow_cpu_worker_threads()->num_threads;
+    const int64_t parts =
+        std::min(grid_.size[2], std::max(kTasksPerThread * threads / std::max(meshes, int64_t{1}), int64_t{1}));
+    const int64_t cost = (scanning_cost(faces) + grid_.voxels()) / parts;
+    share(context, meshes * parts, cost, [&](int64_t first, int64_t last) {
+      Rows rows;
+      for (int64_t task = first; task < last; task++) {
+        const int64_t mesh = task / parts, part = task % parts;
+        const int64_t first_z = grid_.size[2] * part / parts, last_z = grid_.size[2] * (part + 1) / parts;
+        Value* const volume = output->flat<Value>().data() + mesh * grid_.voxels();
+        const int64_t slice = grid_.size[1] * grid_.size[0];
+        if (finite[mesh]) fill(views[mesh], faces, first_z, last_z, &rows, volume);
+        else std::fill(volume + first_z * slice, volume + last_z * slice, otherwise);
+      }
+    });
+  }
+
+  GridShape grid_;
+};
+
+class OccupancyKernel : public VolumeKernel {
+ public:
+  using VolumeKernel::VolumeKernel;
+
+  void Compute(tf::OpKernelContext* context) override {
+    fill<float>(context, kNotANumber,
+                [&](const View& view, const Faces& faces, int64_t first, int64_t last, Rows* rows, float* volume) {
+                  fill_occupancy(view, faces, grid_, first, last, rows, volume);
+                });
+  }
+};
+
+class LabelMapKernel : public VolumeKernel {
+ public:
+  using VolumeKernel::VolumeKernel;
+
+  void Compute(tf::OpKernelContext* context) override {
+    const auto rank = context->input(2).flat<int32_t>();
+    const auto labels = context->input(3).flat<uint8_t>();
+    OP_REQUIRES(context, context->input(1).dims() == 2 && rank.size() == context->input(1).dim_size(0),
+                InvalidArgument("rank: found ", rank.size(), " numbers; expected one for each face"));
+    for (int64_t i = 0; i < rank.size(); i++)
+      OP_REQUIRES(context, rank(i) >= 0 && rank(i) < labels.size(),
+                  InvalidArgument("rank: found ", rank(i), "; expected 0 to ", labels.size() - 1));
+    const Painting painting = {rank.data(), labels.data(), labels.size()};
+    fill<uint8_t>(context, 0,
+                  [&](const View& view, const Faces& faces, int64_t first, int64_t last, Rows* rows, uint8_t* volume) {
+                    paint_labels(view, faces, painting, grid_, first, last, rows, volume);
+                  });
+  }
+};
+
+class ProductsKernel : public SurfaceKernel {
+ public:
+  using SurfaceKernel::SurfaceKernel;
+
+  void Compute(tf::OpKernelContext* context) override {
+    const tf::Tensor &volumes = context->input(0), &points = context->input(1);
+    OP_REQUIRES_OK(context, check_points(points, 4, "(volumes, meshes, 3, vertices)"));
+    const int64_t count = points.dim_size(0), meshes = points.dim_size(1), vertices = points.dim_size(3);
+    GridShape grid;
+    Faces faces;
+    OP_REQUIRES_OK(context, read_grid(volumes.shape(), count, &grid));
+    OP_REQUIRES_OK(context, read_faces(context->input(2), vertices, &faces));
+    tf::Tensor* output = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, tf::TensorShape({count, meshes}), &output));
+    double* const products = output->flat<double>().data();
+    for (int64_t k = 0; k < count; k++) {  // one after the other: a single volume's sums are held at a time
+      RunningSums sums(grid);
+      const float* const volume = volumes.flat<float>().data() + k * grid.voxels();
+      share(context, grid.size[2], 3 * grid.size[1] * grid.size[0], [&](int64_t first, int64_t last) {
+        for (int64_t z = first; z < last; z++) sums.add_slice(volume, z);
+      });
+      sums.finish();
+      share(context, meshes, scanning_cost(faces), [&](int64_t first, int64_t last) {
+        Rows rows;
+        View view;
+        for (int64_t mesh = first; mesh < last; mesh++) {
+          const float* const of = points.flat<float>().data() + (k * meshes + mesh) * 3 * vertices;
+          const bool finite = look_along(of, vertices, 0, grid, &view);
+          products[k * meshes + mesh] = finite ? sums.product(view, faces, &rows) : kNotANumber;
+        }
+      });
+    }
+  }
+};
+
+class GradientKernel : public SurfaceKernel {
+ public:
+  using SurfaceKernel::SurfaceKernel;
+
+  void Compute(tf::OpKernelContext* context) override {
+    const tf::Tensor &volumes = context->input(0), &points = context->input(1);
+    OP_REQUIRES_OK(context, check_points(points, 3, "(meshes, 3, vertices)"));
+    const int64_t meshes = points.dim_size(0), vertices = points.dim_size(2);
+    GridShape grid;
+    Faces faces;
+    OP_REQUIRES_OK(context, read_grid(volumes.shape(), meshes, &grid));
+    OP_REQUIRES_OK(context, read_faces(context->input(2), vertices, &faces));
+    tf::Tensor* output = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, points.shape(), &output));
+    for (int64_t mesh = 0; mesh < meshes; mesh++) {
+      const float* const volume = volumes.flat<float>().data() + mesh * grid.voxels();
+      const float* const of = points.flat<float>().data() + mesh * 3 * vertices;
+      one_mesh(context, volume, of, vertices, faces, grid, output->flat<float>().data() + mesh * 3 * vertices);
+    }
+  }
+
+ private:
+  void one_mesh(tf::OpKernelContext* context, const float* volume, const float* points, int64_t vertices,
+                const Faces& faces, const GridShape& grid, float* gradient) const {
+    View views[3];
+    for (int axis = 0; axis < 3; axis++) {
+      if (look_along(points, vertices, axis, grid, &views[axis])) continue;
+      std::fill(gradient, gradient + 3 * vertices, kNotANumber);
+      return;
+    }
+    constexpr int64_t kParts = 3 * kGradientPartsAxis;
+    std::vector<float> parts(kParts * 3 * vertices, 0.0f);
+    share(context, kParts, scanning_cost(faces) / kGradientPartsAxis, [&](int64_t first, int64_t last) {
+      Rows rows;
+      for (int64_t part = first; part < last; part++) {
+        const View& view = views[part / kGradientPartsAxis];
+        const int64_t all = grid.rows(view.v_axis()), number = part % kGradientPartsAxis;
+        const int64_t first_v = all * number / kGradientPartsAxis, last_v = all * (number + 1) / kGradientPartsAxis;
+        float* const own = parts.data() + part * 3 * vertices;
+        add_surface_gradient(volume, points, vertices, view, faces, grid, first_v, last_v, &rows, own);
+      }
+    });
+    std::fill(gradient, gradient + 3 * vertices, 0.0f);
+    for (int64_t part = 0; part < kParts; part++)
+      for (int64_t i = 0; i < 3 * vertices; i++) gradient[i] += parts[part * 3 * vertices + i];
+  }
+};
+
+REGISTER_KERNEL_BUILDER(Name("FedsimTfOccupancy").Device(tf::DEVICE_CPU), OccupancyKernel);
+REGISTER_KERNEL_BUILDER(Name("FedsimTfLabelMap").Device(tf::DEVICE_CPU), LabelMapKernel);
+REGISTER_KERNEL_BUILDER(Name("FedsimTfOccupancyProducts").Device(tf::DEVICE_CPU), ProductsKernel);
+REGISTER_KERNEL_BUILDER(Name("FedsimTfOccupancyGradient").Device(tf::DEVICE_CPU), GradientKernel);
+
+}  // namespace
+}  // namespace fedsim_tf

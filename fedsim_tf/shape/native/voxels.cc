@@ -1,0 +1,198 @@
+#include "voxels.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace fedsim_tf {
+namespace {
+
+// Adds a row's part from `begin` to `end` to the voxels that it passes through.
+inline void add_part(float begin, float end, float weight, int64_t size, float* voxels) {
+  const int64_t first = std::min(static_cast<int64_t>(begin), size - 1);
+  const int64_t last = std::min(static_cast<int64_t>(end), size - 1);
+  if (first == last) {
+    voxels[first] += weight * (end - begin);
+    return;
+  }
+  voxels[first] += weight * (first + 1 - begin);
+  for (int64_t x = first + 1; x < last; x++) voxels[x] += weight;
+  voxels[last] += weight * (end - last);
+}
+
+inline float weight_of(const GridShape& grid) {
+  return 1.0f / static_cast<float>(grid.rows_per_voxel * grid.rows_per_voxel);
+}
+
+// Calls row(u, v) for the rows of voxel row (y, z).
+template <typename Row>
+inline void for_rows(const GridShape& grid, int64_t y, int64_t z, const Row& row) {
+  const int64_t n = grid.rows_per_voxel;
+  for (int64_t v = z * n; v < (z + 1) * n; v++)
+    for (int64_t u = y * n; u < (y + 1) * n; u++) row(u, v);
+}
+
+// Adds the parts of a row inside the union of the surfaces of the crossings.
+inline void add_row(const Crossing* first, const Crossing* last, float weight, int64_t size, float* voxels) {
+  float begin = 0.0f;
+  visit_union(first, last, [&](const Crossing& crossing, bool leaving) {
+    if (leaving) add_part(begin, crossing.along, weight, size, voxels);
+    begin = crossing.along;
+  });
+}
+
+struct Vector {
+  double x[3];
+};
+
+// Half the cross product of two sides of a face: its normal times its area, in voxels.
+Vector area_of(const float* points, int64_t vertices, const int32_t* corners) {
+  double a[3], b[3];
+  for (int k = 0; k < 3; k++) {
+    const float* of = points + k * vertices;
+    a[k] = of[corners[1]] - of[corners[0]];
+    b[k] = of[corners[2]] - of[corners[0]];
+  }
+  return {{0.5 * (a[1] * b[2] - a[2] * b[1]), 0.5 * (a[2] * b[0] - a[0] * b[2]), 0.5 * (a[0] * b[1] - a[1] * b[0])}};
+}
+
+}  // namespace
+
+void fill_occupancy(const View& along_x, const Faces& faces, const GridShape& grid, int64_t first_z, int64_t last_z,
+                    Rows* rows, float* volume) {
+  const int64_t nx = grid.size[0], ny = grid.size[1], n = grid.rows_per_voxel;
+  rows->scan(along_x, faces, grid, first_z * n, last_z * n);
+  std::fill(volume + first_z * ny * nx, volume + last_z * ny * nx, 0.0f);
+  for (int64_t z = first_z; z < last_z; z++) {
+    for (int64_t y = 0; y < ny; y++) {
+      float* const voxels = volume + (z * ny + y) * nx;
+      for_rows(grid, y, z,
+               [&](int64_t u, int64_t v) { add_row(rows->begin(u, v), rows->end(u, v), weight_of(grid), nx, voxels); });
+    }
+  }
+}
+
+void paint_labels(const View& along_x, const Faces& faces, const Painting& painting, const GridShape& grid,
+                  int64_t first_z, int64_t last_z, Rows* rows, uint8_t* volume) {
+  const int64_t nx = grid.size[0], ny = grid.size[1], n = grid.rows_per_voxel;
+  rows->scan(along_x, faces, grid, first_z * n, last_z * n);
+  std::fill(volume + first_z * ny * nx, volume + last_z * ny * nx, uint8_t{0});
+  std::vector<std::vector<Crossing>> regions(painting.count);
+  std::vector<float> fraction(nx);
+  for (int64_t z = first_z; z < last_z; z++) {
+    for (int64_t y = 0; y < ny; y++) {
+      uint8_t* const voxels = volume + (z * ny + y) * nx;
+      for (int64_t rank = 0; rank < painting.count; rank++) {
+        std::vector<Crossing>& own = regions[rank];
+        bool any = false;
+        for_rows(grid, y, z, [&](int64_t u, int64_t v) {
+          own.clear();
+          for (const Crossing* c = rows->begin(u, v); c != rows->end(u, v); c++)
+            if (painting.rank[c->face()] == rank) own.push_back(*c);
+          if (own.empty()) return;
+          if (!any) std::fill(fraction.begin(), fraction.end(), 0.0f);
+          any = true;
+          add_row(own.data(), own.data() + own.size(), weight_of(grid), nx, fraction.data());
+        });
+        if (!any) continue;
+        for (int64_t x = 0; x < nx; x++)
+          if (fraction[x] > 0.5f) voxels[x] = painting.labels[rank];
+      }
+    }
+  }
+}
+
+RunningSums::RunningSums(const GridShape& grid) : grid_(grid), wanted_(grid.rows(2), 0), slices_(grid.size[2]) {}
+
+FEDSIM_TF_CLONES
+static bool all_zero(const float* values, int64_t count) {
+  constexpr int64_t kBlock = 4096;
+  for (int64_t start = 0; start < count; start += kBlock) {
+    int different = 0;
+    for (int64_t i = start; i < std::min(start + kBlock, count); i++) different |= values[i] != 0.0f;
+    if (different) return false;
+  }
+  return true;
+}
+
+void RunningSums::add_slice(const float* volume, int64_t z) {
+  const int64_t nx = grid_.size[0], ny = grid_.size[1];
+  const float* values = volume + z * ny * nx;
+  if (all_zero(values, ny * nx)) return;
+  const float weight = weight_of(grid_);
+  std::vector<float>& sums = slices_[z];
+  sums.resize(ny * (nx + 1));
+  for (int64_t y = 0; y < ny; y++) {
+    float* const to = sums.data() + y * (nx + 1);
+    float sum = 0.0f;
+    for (int64_t x = 0; x < nx; x++) {
+      to[x] = sum;
+      sum += weight * values[y * nx + x];
+    }
+    to[nx] = sum;
+  }
+}
+
+void RunningSums::finish() {
+  const int64_t n = grid_.rows_per_voxel;
+  first_z_ = grid_.size[2];
+  last_z_ = 0;
+  for (int64_t z = 0; z < grid_.size[2]; z++) {
+    if (slices_[z].empty()) continue;
+    first_z_ = std::min(first_z_, z);
+    last_z_ = z + 1;
+    std::fill(wanted_.begin() + z * n, wanted_.begin() + (z + 1) * n, uint8_t{1});
+  }
+}
+
+double RunningSums::product(const View& along_x, const Faces& faces, Rows* rows) const {
+  if (first_z_ >= last_z_) return 0.0;
+  const int64_t nx = grid_.size[0], n = grid_.rows_per_voxel;
+  rows->scan(along_x, faces, grid_, first_z_ * n, last_z_ * n, wanted_.data());
+  double product = 0.0;
+  for (int64_t v = first_z_ * n; v < last_z_ * n; v++) {
+    if (!wanted_[v]) continue;
+    const float* const slice = slices_[v / n].data();
+    for (int64_t u = 0; u < grid_.rows(1); u++) {
+      const float* const sums = slice + u / n * (nx + 1);
+      visit_union(rows->begin(u, v), rows->end(u, v), [&](const Crossing& crossing, bool leaving) {
+        const int64_t x = std::min(static_cast<int64_t>(crossing.along), nx - 1);
+        const float sum = sums[x] + (crossing.along - x) * (sums[x + 1] - sums[x]);
+        product += leaving ? sum : -sum;
+      });
+    }
+  }
+  return product;
+}
+
+void add_surface_gradient(const float* volume, const float* points, int64_t vertices, const View& view,
+                          const Faces& faces, const GridShape& grid, int64_t first_v, int64_t last_v, Rows* rows,
+                          float* gradient) {
+  const int axis = view.axis;
+  const int64_t strides[3] = {1, grid.size[0], grid.size[0] * grid.size[1]};
+  const int64_t size = grid.size[axis], n = grid.rows_per_voxel;
+  rows->scan(view, faces, grid, first_v, last_v);
+  for (int64_t v = first_v; v < last_v; v++) {
+    for (int64_t u = 0; u < grid.rows(view.u_axis()); u++) {
+      const float* const line = volume + u / n * strides[view.u_axis()] + v / n * strides[view.v_axis()];
+      visit_union(rows->begin(u, v), rows->end(u, v), [&](const Crossing& crossing, bool) {
+        if (!(crossing.along > 0.0f && crossing.along < size)) return;
+        const float upstream = line[static_cast<int64_t>(crossing.along) * strides[axis]];
+        if (upstream == 0.0f) return;
+        const int32_t* const corners = faces.vertices + 3 * crossing.face();
+        const Vector area = area_of(points, vertices, corners);
+        const double size2 = area.x[0] * area.x[0] + area.x[1] * area.x[1] + area.x[2] * area.x[2];
+        // A row stands for 1 / |n_a| of surface. Axes share the surface by n_a^2, the squares of the unit normal's
+        // components: so the integrand is upstream * (n . velocity) * |n_a|, and no axis meets a face at a grazing
+        // angle.
+        const double share = upstream * weight_of(grid) * std::abs(area.x[axis]) / size2;
+        double weights[3];
+        corner_weights(view, corners, u, v, weights);
+        for (int corner = 0; corner < 3; corner++)
+          for (int k = 0; k < 3; k++)
+            gradient[k * vertices + corners[corner]] += static_cast<float>(share * weights[corner] * area.x[k]);
+      });
+    }
+  }
+}
+
+}  // namespace fedsim_tf
