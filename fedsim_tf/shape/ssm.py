@@ -119,13 +119,13 @@ def procrustes(points: np.ndarray, *, iterations: int = 10) -> np.ndarray:
     aligned = centred / sizes
     mean = aligned[0]
     for _ in range(iterations):
-        aligned = np.stack([shape @ _rotation(shape, mean) for shape in aligned])
+        aligned = np.stack([shape @ rotation_onto(shape, mean) for shape in aligned])
         mean = aligned.mean(axis=0)
         mean /= np.linalg.norm(mean)
     return aligned * sizes.mean()
 
 
-def _rotation(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+def rotation_onto(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     """The proper rotation R that minimises |moving R - fixed| (Kabsch 1976)."""
     left, _, right = np.linalg.svd(moving.T @ fixed)
     left[:, -1] *= np.sign(np.linalg.det(left @ right))

@@ -80,6 +80,15 @@ def check_topology(faces: np.ndarray, region_id: np.ndarray, *, n_vertices: int)
         )
 
 
+def region_surface(
+    points: np.ndarray, faces: np.ndarray, region_id: np.ndarray, region: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points (..., n, 3) and faces (m, 3), numbered anew, of one region."""
+    kept = np.asarray(region_id) == region
+    number = np.cumsum(kept) - 1
+    return points[..., kept, :], number[faces[kept[faces[:, 0]]]]
+
+
 def signed_volume_mm3(points_mm: np.ndarray, faces: np.ndarray) -> float:
     """Volume enclosed by closed surfaces, by the divergence theorem: the sum of signed tetrahedra."""
     a, b, c = (points_mm[faces[:, k]].astype(np.float64) for k in range(3))

@@ -1,0 +1,282 @@
+"""Pictures of heart shapes: modes of variation, a surface fitted to a label map, the quality of a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import trimesh
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import ListedColormap, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from fedsim_tf.errors import InputError
+from fedsim_tf.files import replaced
+from fedsim_tf.shape.grid import Grid
+from fedsim_tf.shape.quality import Generalisation
+from fedsim_tf.shape.ssm import StatisticalShapeModel
+from fedsim_tf.shape.surfaces import region_surface
+
+REGION_STYLES = {
+    1: ("LV", "#c8553d"),
+    2: ("RV", "#4f7cac"),
+    3: ("LA", "#e9a178"),
+    4: ("RA", "#86b3d1"),
+    5: ("myocardium", "#d9b38c"),
+    6: ("aorta", "#a4243b"),
+    7: ("PA", "#6a5b95"),
+}
+_SHORT = {"myocardium": "myo", "aorta": "ao"}
+_LIGHT = np.array([-0.45, -0.75, 0.5]) / np.linalg.norm([-0.45, -0.75, 0.5])  # from the front, above, patient's right
+_AMBIENT = 0.42
+_INK, _FAINT = "#333333", "#bbbbbb"
+_DPI = 130
+# name, axis cut (x, y, z), axes drawn right and up, whether up is downwards: seen as radiologists do, LPS
+_PLANES = (("axial", 2, (0, 1), True), ("coronal", 1, (0, 2), False), ("sagittal", 0, (1, 2), False))
+
+
+def mode_figure(
+    path: str | os.PathLike,
+    model: StatisticalShapeModel,
+    *,
+    n_modes: int = 5,
+    deviations: Sequence[float] = (-3, 0, 3),
+    title: str = "",
+) -> None:
+    """A row for each of the first modes, with its share of the model's variance, a column for each deviation.
+
+    Args:
+      path: the PNG to write.
+      model: in LPS.
+      n_modes: at most; fewer where the model has fewer.
+      deviations: in standard deviations.
+      title: above everything.
+    """
+    n_modes = min(n_modes, model.n_modes)
+    if n_modes < 1 or not len(deviations):
+        raise InputError("mode figure", found=f"{n_modes} modes, {len(deviations)} deviations", expected="one or more")
+    shapes = np.stack([[model.instance(d * row) for d in deviations] for row in np.eye(model.n_modes)[:n_modes]])
+    low, high = shapes.min(axis=(0, 1, 2))[[0, 2]], shapes.max(axis=(0, 1, 2))[[0, 2]]
+    low, high = low - 0.02 * (high - low), high + 0.02 * (high - low)
+    cell = 2.2 * np.array([(high - low)[0] / (high - low)[1], 1.0])
+    figure = Figure(figsize=(cell[0] * len(deviations) + 0.6, cell[1] * n_modes + 1.0), layout="constrained")
+    axes = figure.subplots(n_modes, len(deviations), squeeze=False)
+    share = np.square(model.std) / np.sum(np.square(model.std)) if np.any(model.std) else model.std
+    for k, line in enumerate(axes):
+        for axis, points in zip(line, shapes[k], strict=True):
+            draw_surface(axis, points, model.faces, model.region_id)
+            axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+        line[0].text(
+            -0.04,
+            0.5,
+            f"mode {k + 1}\n{share[k]:.0%}",
+            transform=line[0].transAxes,
+            ha="right",
+            va="center",
+            fontsize=9,
+        )
+    for axis, deviation in zip(axes[0], deviations, strict=True):
+        axis.set_title("mean" if deviation == 0 else f"{deviation:+g} sd", fontsize=9, color=_INK)
+    _region_legend(figure, model.region_id)
+    figure.suptitle(title, fontsize=11)
+    _save(figure, path)
+
+
+def fit_figure(
+    path: str | os.PathLike,
+    label: np.ndarray,
+    grid: Grid,
+    points: np.ndarray,
+    faces: np.ndarray,
+    region_id: np.ndarray,
+    *,
+    title: str = "",
+) -> None:
+    """Three slices of a label map through its middle, with the lines in which they cut a surface.
+
+    Args:
+      path: the PNG to write.
+      label: (z, y, x) region ids, 0 outside.
+      grid: where the label map lies, in the surface's coordinates (LPS).
+      points: (V, 3) in mm; faces: (F, 3); region_id: (V,).
+      title: above everything.
+    """
+    if label.shape != tuple(grid.shape):
+        raise InputError("label", found=f"shape {label.shape}", expected=str(tuple(grid.shape)))
+    centre = _middle(label)
+    spacing, origin = np.asarray(grid.spacing_mm, float), np.asarray(grid.origin_mm, float)
+    size = np.array(label.shape[::-1]) * spacing
+    widths, heights = size[[0, 0, 1]], size[[1, 2, 2]]  # one scale for all three
+    figure = Figure(figsize=(11, 10.6 * heights.max() / widths.sum() + 0.9), layout="constrained")
+    axes = figure.subplots(1, 3, width_ratios=widths)
+    for axis, (name, cut, (across, up), downwards) in zip(axes, _PLANES, strict=True):
+        axis.imshow(
+            _pale(np.take(label, centre[cut], axis=2 - cut)),
+            origin="lower",
+            extent=_extent(origin, spacing, label.shape[::-1], across, up),
+            interpolation="nearest",
+        )
+        if downwards:
+            axis.invert_yaxis()
+        plane_mm = origin[cut] + centre[cut] * spacing[cut]
+        _draw_cut(axis, points, faces, region_id, cut=cut, plane_mm=plane_mm, drawn=(across, up))
+        axis.set_title(f"{name}, {'xyz'[cut]} = {plane_mm:.0f} mm", fontsize=9, color=_INK)
+        axis.set_axis_off()
+    handles = [*_region_handles(region_id), Line2D([], [], color=_INK, linewidth=1.4, label="surface (lines)")]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=11)
+    _save(figure, path)
+
+
+def quality_figure(
+    path: str | os.PathLike,
+    compactness: np.ndarray,
+    generalisation: Generalisation,
+    region_id: np.ndarray,
+    *,
+    title: str = "",
+) -> None:
+    """Variance explained by number of modes; leave-one-out errors of each subject and of each region.
+
+    Args:
+      path: the PNG to write.
+      compactness: (K,) cumulative shares.
+      generalisation: the errors of n subjects.
+      region_id: the model's, to name the errors' regions.
+      title: above everything.
+    """
+    regions = np.unique(region_id)
+    if generalisation.region_mm.shape[1] != len(regions):
+        raise InputError("region_id", found=regions.tolist(), expected=f"{generalisation.region_mm.shape[1]} regions")
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1.15, 1))
+    _draw_compactness(left, compactness)
+    _draw_subjects(middle, generalisation)
+    parts = right.boxplot(
+        generalisation.region_mm,
+        patch_artist=True,
+        widths=0.6,
+        medianprops={"color": _INK},
+        flierprops={"markersize": 3},
+    )
+    for box, region in zip(parts["boxes"], regions, strict=True):
+        box.set(facecolor=REGION_STYLES[int(region)][1], alpha=0.8)
+    right.set_xticks(range(1, len(regions) + 1), [_SHORT.get(name, name) for name in _names(region_id).values()])
+    right.set_title("left-out error by region", fontsize=9)
+    right.set_ylabel("mean surface distance, mm", fontsize=8)
+    for axis in (left, middle, right):
+        axis.tick_params(labelsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.set_ylim(bottom=0)
+    figure.suptitle(title, fontsize=11)
+    _save(figure, path)
+
+
+def draw_surface(axis: Axes, points: np.ndarray, faces: np.ndarray, region_id: np.ndarray) -> None:
+    """Shaded triangles from the front, orthographic: the patient's left on the right, the head up; far ones first."""
+    corners = np.asarray(points, np.float64)[faces]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    seen = np.flatnonzero(normals[:, 1] < 0)  # y grows backwards
+    seen = seen[np.argsort(-corners[seen, :, 1].mean(axis=1))]
+    light = _AMBIENT + (1 - _AMBIENT) * np.clip(normals[seen] @ _LIGHT, 0, 1)
+    base = np.array([to_rgb(REGION_STYLES.get(region, ("", _FAINT))[1]) for region in range(8)])
+    colours = np.clip(base[np.asarray(region_id)[faces[seen, 0]]] * (1.12 * light)[:, None], 0, 1)
+    # Edges in the faces' own colour close the hairline gaps between triangles.
+    axis.add_collection(PolyCollection(corners[seen][:, :, [0, 2]], facecolors=colours, edgecolors=colours, lw=0.3))
+    axis.set_aspect("equal")
+    axis.autoscale_view()
+    axis.set_axis_off()
+
+
+def _draw_cut(
+    axis: Axes,
+    points: np.ndarray,
+    faces: np.ndarray,
+    region_id: np.ndarray,
+    *,
+    cut: int,
+    plane_mm: float,
+    drawn: tuple[int, int],
+) -> None:
+    """The lines of each region's surface in one plane."""
+    normal = np.eye(3)[cut]
+    for region in np.unique(region_id):
+        mesh = trimesh.Trimesh(*region_surface(points, faces, region_id, region), process=False)
+        segments = trimesh.intersections.mesh_plane(mesh, normal, normal * plane_mm)
+        if len(segments):
+            dark = 0.72 * np.array(to_rgb(REGION_STYLES[int(region)][1]))
+            axis.add_collection(LineCollection(segments[:, :, drawn], colors=[dark], linewidths=1.4))
+
+
+def _draw_compactness(axis: Axes, compactness: np.ndarray) -> None:
+    modes = np.arange(1, len(compactness) + 1)
+    axis.bar(modes, 100 * np.diff(compactness, prepend=0), color="#86b3d1", width=0.7, label="each mode")
+    axis.plot(modes, 100 * compactness, "o-", color="#4f7cac", markersize=3, linewidth=1.4, label="cumulative")
+    axis.axhline(95, color=_FAINT, linewidth=0.8, linestyle="--", zorder=0)
+    axis.legend(fontsize=7, frameon=False, loc="center right")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_title("compactness", fontsize=9)
+    axis.set_xlabel("modes", fontsize=8)
+    axis.set_ylabel("variance, %", fontsize=8)
+
+
+def _draw_subjects(axis: Axes, generalisation: Generalisation) -> None:
+    numbers = np.arange(1, len(generalisation.surface_mm) + 1)
+    mean = float(generalisation.surface_mm.mean())
+    axis.bar(numbers, generalisation.surface_mm, color="#c8553d", alpha=0.85, width=0.7)
+    axis.axhline(mean, color=_INK, linewidth=1, linestyle="--", label=f"mean {mean:.2f} mm")
+    axis.legend(fontsize=7, frameon=False, loc="upper right")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_title(f"generalisation, {generalisation.n_modes} modes", fontsize=9)
+    axis.set_xlabel("left-out subject", fontsize=8)
+    axis.set_ylabel("mean surface distance, mm", fontsize=8)
+    axis.margins(y=0.15)
+
+
+def _middle(label: np.ndarray) -> np.ndarray:
+    """Voxel (x, y, z) in the middle of what is labelled, or of the grid."""
+    found = np.argwhere(label > 0)
+    middle = found.mean(axis=0) if len(found) else (np.array(label.shape) - 1) / 2
+    return np.round(middle).astype(int)[::-1]
+
+
+def _extent(
+    origin: np.ndarray, spacing: np.ndarray, shape: Sequence[int], across: int, up: int
+) -> tuple[float, float, float, float]:
+    low = origin - spacing / 2
+    high = low + spacing * np.array(shape)
+    return float(low[across]), float(high[across]), float(low[up]), float(high[up])
+
+
+def _pale(labels: np.ndarray) -> np.ndarray:
+    """Region ids (y, x) as light colours (y, x, 3), white where there is none."""
+    colours = np.ones((8, 3))
+    for region, (_, colour) in REGION_STYLES.items():
+        colours[region] = 0.45 * np.array(to_rgb(colour)) + 0.55
+    return ListedColormap(list(map(tuple, colours)))(labels.astype(int))[..., :3]
+
+
+def _names(region_id: np.ndarray) -> dict[int, str]:
+    """Region to name; where hearts are binary, region 1 is all of the heart."""
+    regions = [int(region) for region in np.unique(region_id)]
+    return {1: "heart"} if regions == [1] else {region: REGION_STYLES[region][0] for region in regions}
+
+
+def _region_handles(region_id: np.ndarray) -> list[Patch]:
+    return [Patch(color=REGION_STYLES[region][1], label=name) for region, name in _names(region_id).items()]
+
+
+def _region_legend(figure: Figure, region_id: np.ndarray) -> None:
+    handles = _region_handles(region_id)
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False, fontsize=8)
+
+
+def _save(figure: Figure, path: str | os.PathLike) -> None:
+    with replaced(path) as temporary:
+        figure.savefig(temporary, dpi=_DPI, format="png")
