@@ -45,7 +45,7 @@ setup(
     # tensorflow-addons 0.23 is the last release and does not import on TensorFlow 2.16 or later.
     python_requires=">=3.10,<3.12",
     packages=find_packages(include=["fedsim_tf", "fedsim_tf.*", "experiments"]),
-    package_data={"fedsim_tf": ["data/*.csv", "evaluation/templates/*"]},
+    package_data={"fedsim_tf": ["data/*.csv", "evaluation/templates/*", "shape/*.npz"]},
     ext_modules=[
         Extension(
             "fedsim_tf.shape._voxels",

@@ -47,6 +47,14 @@ def config_from_flags(**defaults: Any) -> Config:
     return make_config(preset, **merge(defaults, values))
 
 
+def whole_numbers(flag: str, values: list[str]) -> tuple[int, ...]:
+    """A list flag's values as whole numbers, or an `InputError` that names the flag."""
+    try:
+        return tuple(int(value) for value in values)
+    except ValueError:
+        raise InputError(flag, found=",".join(values), expected="whole numbers") from None
+
+
 def main(command: Callable[[], None]) -> None:
     """Runs a command: bad input and stopped training end in one line, and exit status 2 or 1."""
     app.run(lambda argv: _guarded(command, argv), flags_parser=_parse)

@@ -76,7 +76,9 @@ class ModelConfig(_Checked):
     coarse_size: int = option(16, "Voxels along each edge of material map and simulated CT (paper: 16).", low=16)
     shape_model: str = option("", "Shape model or corresponding shapes (.npz); empty: a model of phantom hearts.")
     shape_modes: int = option(14, "Modes of the statistical shape model (paper: 14).", low=1)
-    rows_per_voxel: int = option(2, "Rows that sample each voxel along y and along z in the voxelization; along x it is exact.", low=1, high=8)
+    rows_per_voxel: int = option(
+        2, "Rows that sample a voxel along y and z in the voxelization; along x it is exact.", low=1, high=8
+    )
     latent: int = option(64, "Length of the latent vector z.", low=1)
     gan_width: int = option(64, "Channels of the enhancement generator's last block.", low=4)
     discriminator_width: int = option(64, "Channels of the discriminators' first layer.", low=4)

@@ -84,6 +84,7 @@ MMWHS = LabelMap(
 )
 CHD68 = LabelMap("CHD68", (_IDENTITY,), others_are_background=True)  # others: airways (14) and the like
 CANONICAL = LabelMap("region ids", (_IDENTITY,), binary=True)
+ANY_SITE = LabelMap("region ids or MM-WHS", (_IDENTITY, *MMWHS.tables[:1]), binary=True)
 
 
 def heart_mask(label: np.ndarray) -> np.ndarray:

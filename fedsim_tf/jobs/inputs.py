@@ -10,10 +10,10 @@ from fedsim_tf.config import PAPER_LABELS, Config
 from fedsim_tf.data import Cohort, find_cohort
 from fedsim_tf.errors import InputError
 from fedsim_tf.models import VGG19Features
-from fedsim_tf.phantom import SITES, ensure_site, model_hearts
+from fedsim_tf.phantom import SITES, ensure_site
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.shape import StatisticalShapeModel
-from fedsim_tf.shape.ssm import load_shape_model
+from fedsim_tf.shape.ssm import PHANTOM_MODEL, load_shape_model
 from fedsim_tf.training.volumes import SiteVolumes, load_site
 
 
@@ -55,12 +55,8 @@ def open_fold(config: Config, cohort: Cohort, *, fold: int, n_labelled: int, cac
 
 
 def open_shape_model(config: Config) -> StatisticalShapeModel:
-    """The shape model given, or one of phantom hearts that are in no cohort."""
-    modes = config.model.shape_modes
-    if config.model.shape_model:
-        return load_shape_model(config.model.shape_model, n_modes=modes)
-    hearts = model_hearts()
-    return StatisticalShapeModel.fit(hearts.points, hearts.faces, hearts.region_id, modes)
+    """The shape model given, or the one that is shipped, of phantom hearts that are in no cohort."""
+    return load_shape_model(config.model.shape_model or PHANTOM_MODEL, n_modes=config.model.shape_modes)
 
 
 def open_vgg(config: Config) -> VGG19Features:

@@ -52,7 +52,7 @@ class ShapeDecoder:
             raise InputError("gradient", found=repr(gradient), expected=" or ".join(map(repr, GRADIENTS)))
         if not step_voxels > 0:
             raise InputError("step_voxels", found=step_voxels, expected="a positive length in voxels")
-        self.ssm, self.grid, self.gradient = ssm, grid, gradient
+        self.ssm, self.grid, self.gradient, self.step_voxels = ssm, grid, gradient, step_voxels
         self.n_parameters = ssm.n_modes + N_POSE
         self.steps = finite_difference_steps(ssm, grid, step_voxels=step_voxels)
         self._rows_per_voxel = rows_per_voxel

@@ -12,6 +12,8 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.shape.surfaces import CorrespondingShapes, check_topology, read_npz
 
 FORMAT_VERSION = 1
+# 14 modes of the phantom's hearts: `python -m experiments.build_ssm --shapes=phantom --out=...` makes it.
+PHANTOM_MODEL = pathlib.Path(__file__).parent / "phantom_hearts.npz"
 _ARRAYS = ("mean", "modes", "std", "faces", "region_id", "format_version")
 
 

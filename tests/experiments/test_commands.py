@@ -276,3 +276,20 @@ def test_bad_input_is_one_line_on_a_machine_whose_caches_are_still_empty(tmp_pat
     assert found.returncode == 2
     one_error_line(found.stderr, "no config.json")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--labels=nowhere", "--out=model.npz"], "nowhere: found no such folder"),
+        (["--shapes=phantom", "--modes=40", "--out=model.npz"], "--modes: found 40 with 40 subjects; expected 1 to 39"),
+        (["--out=model.npz"], "--labels and --shapes: found both or none; expected one of them"),
+        (["--shapes=phantom", "--out=model.vtk"], "--out: found model.vtk; expected a file that ends in .npz"),
+        (["--labels=.", "--regions=1,x", "--out=model.npz"], "--regions: found 1,x; expected whole numbers"),
+    ],
+)
+def test_wrong_input_of_build_ssm_is_one_line(arguments, expected, tmp_path):
+    found = process("build_ssm", *arguments, folder=tmp_path)
+    assert found.returncode == 2
+    one_error_line(found.stderr, expected)
+    assert not list(tmp_path.iterdir())

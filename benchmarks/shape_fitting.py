@@ -1,0 +1,70 @@
+"""How well a shape model describes hearts that it has not seen, found by gradient descent through L_IoU alone.
+
+python -m benchmarks.shape_fitting [--shapes hearts.npz] [--gradient finite_difference] [--steps 80] [--pictures DIR]
+
+Each heart is left out of its own model; the descent starts from the mean shape. Without shapes, the phantom's adults.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import argparse
+import pathlib
+import time
+
+import numpy as np
+
+from fedsim_tf.evaluation.shape_figures import fit_figure
+from fedsim_tf.metrics import dice, iou
+from fedsim_tf.phantom.hearts import ADULTS, draw_hearts
+from fedsim_tf.shape import CorrespondingShapes, Grid, ShapeDecoder, StatisticalShapeModel, label_map, occupancy
+from fedsim_tf.shape.decoder import GRADIENTS
+from fedsim_tf.shape.fitting import fit_shape
+
+FIELD_OF_VIEW_MM = 200.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shapes", help="corresponding shapes (.npz)")
+    parser.add_argument("--gradient", choices=GRADIENTS, default="finite_difference")
+    parser.add_argument("--modes", type=int, default=14)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=80)
+    parser.add_argument("--rows_per_voxel", type=int, default=1)
+    parser.add_argument("--pictures", help="folder for the best and the worst fit")
+    arguments = parser.parse_args()
+    shapes = CorrespondingShapes.load(arguments.shapes) if arguments.shapes else draw_hearts(ADULTS, 19, seed=3)
+    grid = Grid.centred((arguments.size,) * 3, (FIELD_OF_VIEW_MM,) * 3)
+    fits = []
+    print("| heart | IoU of the mean shape, % | IoU, % | Dice, % | largest weight, sd | ms a step |")
+    print("|---|---|---|---|---|---|")
+    for k, heart in enumerate(shapes.points):
+        rest = np.delete(shapes.points, k, axis=0)
+        model = StatisticalShapeModel.fit(rest, shapes.faces, shapes.region_id, arguments.modes)
+        decoder = ShapeDecoder(model, grid, arguments.gradient, rows_per_voxel=arguments.rows_per_voxel)
+        centred = heart - heart.mean(axis=0)
+        mask = occupancy(centred, shapes.faces, grid).numpy() > 0.5
+        start = time.perf_counter()
+        fit = fit_shape(decoder, mask, steps=arguments.steps)
+        step_ms = 1e3 * (time.perf_counter() - start) / arguments.steps
+        first, last = (decoder(tau[None])[0].numpy() > 0.5 for tau in (np.zeros_like(fit.tau), fit.tau))
+        fits.append((iou(last, mask), centred, decoder.points_mm(fit.tau[None])[0].numpy()))
+        largest = np.abs(fit.tau[: model.n_modes]).max()
+        overlap_of_mean, overlap, dice_score = iou(first, mask), fits[-1][0], dice(last, mask)
+        print(f"| {k + 1} | {overlap_of_mean:.1f} | {overlap:.1f} | {dice_score:.1f} | {largest:.1f} | {step_ms:.0f} |")
+    overlaps = np.array([fit[0] for fit in fits])
+    print(f"mean IoU {overlaps.mean():.2f} %, from {overlaps.min():.2f} to {overlaps.max():.2f} %")
+    if arguments.pictures:
+        folder = pathlib.Path(arguments.pictures)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, k in (("best", int(overlaps.argmax())), ("worst", int(overlaps.argmin()))):
+            overlap, centred, points = fits[k]
+            labels = label_map(centred, shapes.faces, shapes.region_id, grid).numpy()
+            title = f"heart {k + 1}, the {name} fit of a model of the others: IoU {overlap:.1f} %"
+            fit_figure(folder / f"{name}_fit.png", labels, grid, points, shapes.faces, shapes.region_id, title=title)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Builds a statistical shape model of the heart from label maps, and reports on its quality.
+
+python -m experiments.build_ssm --labels=DIR --modes=14 --out=hearts.npz
+
+Use the model with --model_shape_model=hearts.npz in the other commands. Meshes of the modes for 3D Slicer and ParaView,
+pictures and figures are written beside it; the same command again resumes.
+"""
+
+import pathlib
+
+from absl import flags
+
+from experiments import flags as command
+
+flags.DEFINE_string(
+    "labels", None, "Folder with one label map (NIfTI, regions 1..7 or heart and background) a subject."
+)
+flags.DEFINE_string(
+    "dataset", None, "Read --labels in the layout of this data set: ct20, ct34lc, totalsegmentator, ..."
+)
+flags.DEFINE_string(
+    "shapes",
+    None,
+    "Instead of labels: shapes in correspondence (.npz, or a folder of .vtk, .vtu or .ply); or 'phantom'.",
+)
+flags.DEFINE_integer("modes", 14, "Modes of the model; at most the subjects less one.", lower_bound=1)
+flags.DEFINE_string("out", None, "The model (.npz).", required=True)
+flags.DEFINE_string("report_dir", None, "Folder of the report. Default: beside the model, called <name>_report.")
+flags.DEFINE_list("regions", [], "Only these labels, such as 1,5. Default: all seven, or 1 where labels are binary.")
+flags.DEFINE_integer("points", 4000, "Vertices of the template and points of each heart.", lower_bound=100)
+flags.DEFINE_integer(
+    "threads", 2, "Subjects that are worked on at a time; the result does not depend on it.", lower_bound=1
+)
+flags.DEFINE_integer("seed", 0, "Of the points that are drawn.", lower_bound=0)
+flags.DEFINE_bool("dry_run", False, "Only say what would be built, and about how long it takes.")
+FLAGS = flags.FLAGS
+
+
+def run() -> None:
+    from absl import logging
+
+    from fedsim_tf.errors import InputError
+    from fedsim_tf.jobs import build_ssm as job
+    from fedsim_tf.shape.registration import RegistrationOptions
+
+    out = pathlib.Path(FLAGS.out)
+    if out.suffix != ".npz":
+        raise InputError("--out", found=str(out), expected="a file that ends in .npz")
+    if (FLAGS.labels is None) == (FLAGS.shapes is None):
+        raise InputError("--labels and --shapes", found="both or none", expected="one of them")
+    regions = command.whole_numbers("--regions", FLAGS.regions)
+    options = RegistrationOptions(
+        components=FLAGS.points,
+        points=FLAGS.points,
+        fine_points=4 * FLAGS.points,
+        workers=FLAGS.threads,
+        seed=FLAGS.seed,
+    )
+    report = pathlib.Path(FLAGS.report_dir) if FLAGS.report_dir else out.with_name(f"{out.stem}_report")
+    plan = job.BuildPlan(out, FLAGS.modes, report, regions, options)
+    if FLAGS.shapes:
+        shapes = job.open_shapes(FLAGS.shapes)
+        job.check_modes(FLAGS.modes, len(shapes.points))
+        logging.info("%d shapes in correspondence, %d modes", len(shapes.points), FLAGS.modes)
+        if FLAGS.dry_run:
+            return
+        job.build_from_shapes(shapes, plan)
+    else:
+        loaders = job.find_subjects(FLAGS.labels, FLAGS.dataset)
+        job.check_modes(FLAGS.modes, len(loaders))
+        minutes = len(loaders) * job.SECONDS_PER_SUBJECT * FLAGS.points / 4000 / 60
+        logging.info("%d subjects, %d modes: about %.0f minutes on two cores", len(loaders), FLAGS.modes, minutes)
+        if FLAGS.dry_run:
+            return
+        job.build_from_labels(loaders, plan)
+    print((report / "quality.md").read_text(), end="")
+    print(f"\nmodel: {out}; report: {report}")
+
+
+if __name__ == "__main__":
+    command.main(run)

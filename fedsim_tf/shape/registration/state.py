@@ -1,0 +1,91 @@
+"""What the registration knows after an iteration, and its checkpoint file."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from fedsim_tf.errors import InputError
+from fedsim_tf.files import replaced
+from fedsim_tf.shape.label_surfaces import LabelSurface
+from fedsim_tf.shape.registration.alignment import Similarity
+from fedsim_tf.shape.registration.options import RegistrationOptions
+from fedsim_tf.shape.surfaces import read_npz
+
+FORMAT_VERSION = 1
+
+
+@dataclasses.dataclass(eq=False)
+class State:
+    """Everything that the next iteration starts from. n subjects, M components.
+
+    Attributes:
+      iteration: how many are done, over all stages.
+      points, normals: the template (M, 3); faces (F, 3); region_id (M,).
+      instances: the template deformed to each subject (n, M, 3), in the template's frame.
+      scale (n,), rotation (n, 3, 3), translation (n, 3): from each subject's mm to the template's frame.
+      log_share, nu: (M,); scalars: sigma in mm and kappa, (2,).
+      record: (iterations, 4): stage, sigma, kappa and mean nu after each.
+    """
+
+    iteration: np.ndarray
+    points: np.ndarray
+    normals: np.ndarray
+    faces: np.ndarray
+    region_id: np.ndarray
+    instances: np.ndarray
+    scale: np.ndarray
+    rotation: np.ndarray
+    translation: np.ndarray
+    log_share: np.ndarray
+    nu: np.ndarray
+    scalars: np.ndarray
+    record: np.ndarray
+
+    def similarity(self, subject: int) -> Similarity:
+        """A subject's transform."""
+        return Similarity(float(self.scale[subject]), self.rotation[subject], self.translation[subject])
+
+    def set_similarities(self, transforms: Sequence[Similarity]) -> None:
+        """All subjects' transforms."""
+        self.scale = np.array([transform.scale for transform in transforms])
+        self.rotation = np.stack([transform.rotation for transform in transforms])
+        self.translation = np.stack([transform.translation for transform in transforms])
+
+    def save(self, path: str | os.PathLike, digest: str) -> None:
+        """Writes an .npz without pickle, whole or not at all."""
+        with replaced(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, digest=np.array(digest), format_version=FORMAT_VERSION, **vars(self))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, digest: str) -> State | None:
+        """What `save` wrote; None where there is no file.
+
+        Raises:
+          InputError: the file is damaged, or is of other surfaces, options or another version.
+        """
+        if not pathlib.Path(path).exists():
+            return None
+        names = [field.name for field in dataclasses.fields(cls)]
+        arrays = read_npz(path, required=(*names, "digest", "format_version"))
+        if int(arrays["format_version"]) != FORMAT_VERSION or str(arrays["digest"]) != digest:
+            raise InputError(
+                path, found="a checkpoint of other surfaces, options or version", expected="one of this registration"
+            )
+        return cls(**{name: arrays[name] for name in names})
+
+
+def digest_of(surfaces: Sequence[LabelSurface], options: RegistrationOptions) -> str:
+    """A fingerprint of all that the result depends on."""
+    found = hashlib.sha256(repr(dataclasses.replace(options, workers=1)).encode())
+    for surface in surfaces:
+        found.update(surface.identity.encode())
+        for array in (surface.points, surface.normals, surface.faces, surface.region_id):
+            found.update(f"{array.dtype}{array.shape}".encode())
+            found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()

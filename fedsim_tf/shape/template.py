@@ -1,0 +1,240 @@
+"""A closed, evenly meshed template from one subject's surfaces: edge collapse, then relaxation on the surface."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.spatial import cKDTree
+
+from fedsim_tf.errors import InputError
+from fedsim_tf.shape.label_surfaces import LabelSurface, region_shares, vertex_normals
+from fedsim_tf.shape.surfaces import check_topology, signed_volume_mm3
+
+MIN_VERTICES = 20  # of a region
+_ELIGIBLE = 0.4  # only this share of the edges, the shortest, may collapse in a round: it keeps the mesh even
+_MIN_COSINE = 0.3  # between a triangle's normals before and after
+_RELAXATIONS = 30
+_RELAXATION_STEP = 0.5
+_FLIP_ROUNDS = 4
+
+
+class Template(NamedTuple):
+    """Points (V, 3) in mm, faces (F, 3) and region_id (V,), sorted by region."""
+
+    points: np.ndarray
+    faces: np.ndarray
+    region_id: np.ndarray
+
+
+def make_template(surface: LabelSurface, n_vertices: int) -> Template:
+    """An even mesh of about `n_vertices` on a subject's surfaces, of the same topology.
+
+    Short edges are collapsed first, where that keeps the surface a closed manifold (the link condition of Dey et al.
+    1999) and folds nothing; vertices then slide along the surface to the middle of their neighbours.
+
+    Raises:
+      InputError: fewer vertices than `MIN_VERTICES` a region, or no closed mesh of that size was found.
+    """
+    if n_vertices < MIN_VERTICES * len(surface.regions):
+        raise InputError(
+            "components",
+            found=n_vertices,
+            expected=f"at least {MIN_VERTICES} for each of {len(surface.regions)} regions",
+        )
+    parts, first = [], 0
+    for region, count in region_shares(surface, n_vertices).items():
+        dense_points, dense_faces = region_mesh(surface.points, surface.faces, surface.region_id, region)
+        points, faces = collapse_edges(dense_points, dense_faces, max(count, MIN_VERTICES))
+        points, faces = _relaxed(points, faces, dense_points, vertex_normals(dense_points, dense_faces))
+        parts.append((points, faces + first, np.full(len(points), region, np.uint8)))
+        first += len(points)
+    points, faces, region_id = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    check_topology(faces, region_id, n_vertices=len(points))
+    return Template(points, faces.astype(np.int32), region_id)
+
+
+def medoid(surfaces: Sequence[LabelSurface]) -> int:
+    """Number of the subject whose mesh serves all best.
+
+    Voxels turn thin walls into lattices, so only subjects with the fewest handles are asked; among them, the one whose
+    regions' volumes are nearest to everyone's: the least sum of absolute log-ratios.
+    """
+    logs = np.log(
+        [
+            [abs(signed_volume_mm3(*region_mesh(s.points, s.faces, s.region_id, region))) for region in s.regions]
+            for s in surfaces
+        ]
+    )
+    # Euler's characteristic, vertices less half the faces, falls by two with each handle.
+    simplicity = np.array([2 * len(s.points) - len(s.faces) for s in surfaces])
+    distance = np.abs(logs[:, None] - logs[None]).sum(axis=(1, 2))
+    return int(np.where(simplicity == simplicity.max(), distance, np.inf).argmin())
+
+
+def region_mesh(
+    points: np.ndarray, faces: np.ndarray, region_id: np.ndarray, region: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """One region's points and faces, renumbered."""
+    kept = region_id == region
+    number = np.cumsum(kept) - 1
+    return points[kept], number[faces[kept[faces[:, 0]]]]
+
+
+def collapse_edges(points: np.ndarray, faces: np.ndarray, n_vertices: int) -> tuple[np.ndarray, np.ndarray]:
+    """Collapses edges of a closed mesh to their middles until `n_vertices` are left, or no edge can go."""
+    points, faces = np.array(points, np.float64), np.array(faces, np.int64)
+    eligible, rng = _ELIGIBLE, np.random.default_rng(0)
+    while len(points) > n_vertices:
+        pairs = _collapsible(points, faces, eligible, rng)
+        pairs = _unfolding(points, faces, pairs)[: len(points) - n_vertices]
+        if len(pairs) == 0:
+            if eligible >= 1.0:
+                break
+            eligible = min(1.0, eligible + 0.3)
+            continue
+        eligible = _ELIGIBLE
+        points[pairs[:, 0]] = points[pairs].mean(axis=1)
+        target = np.arange(len(points))
+        target[pairs[:, 1]] = pairs[:, 0]
+        faces = target[faces]
+        whole = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
+        kept = np.ones(len(points), bool)
+        kept[pairs[:, 1]] = False
+        faces = (np.cumsum(kept) - 1)[faces[whole]]
+        points = points[kept]
+    return points, faces
+
+
+def edges_of(faces: np.ndarray) -> np.ndarray:
+    """The edges (E, 2) of a closed mesh, each once, lower vertex first."""
+    both = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    return both[both[:, 0] < both[:, 1]]
+
+
+def _adjacency(edges: np.ndarray, n_vertices: int) -> coo_array:
+    """The symmetric matrix of ones at neighbours."""
+    rows, columns = np.concatenate([edges, edges[:, ::-1]]).T
+    return coo_array((np.ones(len(rows)), (rows, columns)), (n_vertices, n_vertices))
+
+
+def _collapsible(points: np.ndarray, faces: np.ndarray, eligible: float, rng: np.random.Generator) -> np.ndarray:
+    """Short edges (n, 2) with exactly two common neighbours, far enough apart to collapse at once."""
+    edges = edges_of(faces)
+    lengths = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
+    order = np.argsort(lengths, kind="stable")[: max(1, int(eligible * len(edges)))]
+    neighbours = _adjacency(edges, len(points)).tocsr()
+    short = edges[rng.permutation(order)]  # by chance: in order of length, one that would fold could bar all others
+    common = np.asarray((neighbours[short[:, 0]] * neighbours[short[:, 1]]).sum(axis=1)).ravel()
+    degree = np.asarray(neighbours.sum(axis=1)).ravel()
+    # A vertex of degree three beside the edge would be left with two triangles back to back.
+    short = short[(common == 2) & (degree[short].sum(axis=1) > 6) & (_least_opposite_degree(short, faces, degree) > 3)]
+    return short[_independent(short, edges, len(points))]
+
+
+def _least_opposite_degree(short: np.ndarray, faces: np.ndarray, degree: np.ndarray) -> np.ndarray:
+    """The smaller degree of the two vertices that face each edge (n, 2)."""
+    n = len(degree)
+    directed = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    opposite = np.concatenate([faces[:, 2], faces[:, 0], faces[:, 1]])
+    keys = directed[:, 0] * n + directed[:, 1]
+    order = np.argsort(keys)
+    there = opposite[order[np.searchsorted(keys[order], short[:, 0] * n + short[:, 1])]]
+    back = opposite[order[np.searchsorted(keys[order], short[:, 1] * n + short[:, 0])]]
+    return np.minimum(degree[there], degree[back])
+
+
+def _independent(short: np.ndarray, edges: np.ndarray, n_vertices: int) -> np.ndarray:
+    """Which of the edges, ranked by their place, come before all others that touch their vertices' neighbourhoods."""
+    rank = np.arange(len(short))
+    first = np.full(n_vertices, len(short))
+    np.minimum.at(first, short[:, 0], rank)
+    np.minimum.at(first, short[:, 1], rank)
+    around = first.copy()
+    np.minimum.at(around, edges[:, 0], first[edges[:, 1]])
+    np.minimum.at(around, edges[:, 1], first[edges[:, 0]])
+    return (around[short[:, 0]] == rank) & (around[short[:, 1]] == rank)
+
+
+def _unfolding(points: np.ndarray, faces: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """The pairs whose collapse turns no triangle over."""
+    if len(pairs) == 0:
+        return pairs
+    owner = np.full(len(points), -1)
+    owner[pairs] = np.arange(len(pairs))[:, None]
+    moved = points.copy()
+    moved[pairs] = points[pairs].mean(axis=1, keepdims=True)
+    touched = faces[(owner[faces] >= 0).any(axis=1)]
+    before, after = _face_normals(points, touched), _face_normals(moved, touched)
+    owners = owner[touched]
+    gone = (owners >= 0).sum(axis=1) == 2  # the two triangles of the edge itself
+    sizes = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
+    bad = ~gone & (np.einsum("ij,ij->i", before, after) < _MIN_COSINE * sizes)
+    folds = np.zeros(len(pairs), bool)
+    folds[owners[bad].max(axis=1)] = True
+    return pairs[~folds]
+
+
+def _face_normals(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Normals (F, 3), twice the triangles' areas long."""
+    a, b, c = (points[faces[:, k]] for k in range(3))
+    return np.cross(b - a, c - a)
+
+
+def _relaxed(
+    points: np.ndarray, faces: np.ndarray, dense_points: np.ndarray, dense_normals: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices moved within the dense surface towards the middle of their neighbours, edges flipped in between."""
+    tree = cKDTree(dense_points)
+    for step in range(_RELAXATIONS):
+        if step % (_RELAXATIONS // _FLIP_ROUNDS) == 0:
+            faces = flip_edges(points, faces)
+        neighbours = _adjacency(edges_of(faces), len(points)).tocsr()
+        degree = np.asarray(neighbours.sum(axis=1)).reshape(-1, 1)
+        move = _RELAXATION_STEP * (neighbours @ points / degree - points)
+        normals = vertex_normals(points, faces)
+        points = points + move - np.einsum("ij,ij->i", move, normals)[:, None] * normals
+        near = tree.query(points)[1]
+        off = np.einsum("ij,ij->i", points - dense_points[near], dense_normals[near])
+        points = points - off[:, None] * dense_normals[near]
+    return points, faces
+
+
+def flip_edges(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Flips edges of a closed mesh where it brings the vertices' degrees nearer to six and folds nothing."""
+    faces = faces.copy()
+    for _ in range(10):
+        flips = _good_flips(points, faces)
+        if len(flips) == 0:
+            break
+        first, second, a, b, c, d = flips.T
+        faces[first] = np.stack([c, d, b], axis=1)
+        faces[second] = np.stack([d, c, a], axis=1)
+    return faces
+
+
+def _good_flips(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Rows (face a b c, face b a d, a, b, c, d): the edge a b should become c d; no two near each other."""
+    n = len(points)
+    start, end, opposite = (np.concatenate([faces[:, (k + shift) % 3] for k in range(3)]) for shift in range(3))
+    owner = np.tile(np.arange(len(faces)), 3)
+    order = np.argsort(start * n + end)
+    twin = order[np.searchsorted((start * n + end)[order], end * n + start)]
+    once = np.flatnonzero(start < end)
+    a, b, c, d = start[once], end[once], opposite[once], opposite[twin[once]]
+    degree = np.bincount(start, minlength=n)
+    gain = sum((degree[v] - 6.0) ** 2 - (degree[v] + sign - 6.0) ** 2 for v, sign in ((a, -1), (b, -1), (c, 1), (d, 1)))
+    linked = np.isin(np.minimum(c, d) * n + np.maximum(c, d), (start * n + end)[once])
+    old = np.stack([_face_normals(points, np.stack(corners, 1)) for corners in ((a, b, c), (b, a, d))])
+    new = np.stack([_face_normals(points, np.stack(corners, 1)) for corners in ((c, d, b), (d, c, a))])
+    unit_old, unit_new = (v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-12) for v in (old, new))
+    cosine = np.einsum("ije,kje->ikj", unit_old, unit_new).min(axis=(0, 1))
+    good = (gain > 0) & ~linked & (c != d) & (degree[a] > 4) & (degree[b] > 4) & (cosine > 0.7)
+    rows = np.stack([owner[once], owner[twin[once]], a, b, c, d], axis=1)[good]
+    rows = rows[np.argsort(-gain[good], kind="stable")]
+    first = np.full(n, len(rows))
+    for column in range(2, 6):
+        np.minimum.at(first, rows[:, column], np.arange(len(rows)))
+    return rows[(first[rows[:, 2:]] == np.arange(len(rows))[:, None]).all(axis=1)]
