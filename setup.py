@@ -72,6 +72,7 @@ setup(
         "SimpleITK>=2.3",
         "tensorflow>=2.15.1,<2.16",
         "tensorflow-addons>=0.23,<0.24",
+        "threadpoolctl>=3.2",
         "tqdm>=4.66",
         "trimesh>=4",
         "xraydb>=4.5",
@@ -84,7 +85,7 @@ setup(
             "pytest-timeout>=2.3",
             "ruff>=0.6",
         ],
-        "benchmark": ["itk-rtk==2.7.*", "vtk>=9.3", "torch==2.13.0"],
+        "benchmark": ["itk-rtk==2.7.*", "pycpd>=2", "vtk>=9.3", "torch==2.13.0"],
         "federated": ["nvflare==2.9.0"],
     },
     classifiers=[

@@ -117,6 +117,7 @@ def build_from_labels(loaders: dict[str, Loader], plan: BuildPlan) -> Statistica
         found = register_with_record(
             surfaces, plan.options, progress=advance, checkpoint=plan.report / "registration.npz"
         )
+    logging.info("registered; measuring the model, which takes a few seconds a subject")
     names = [surface.identity for surface in surfaces]
     residuals = _residuals(found.shapes, surfaces)
     extra = {
