@@ -20,7 +20,7 @@ from fedsim_tf.phantom.subjects import SiteSpec, make_subject
 from fedsim_tf.shape import CorrespondingShapes
 
 Progress = Callable[[int, int, str], None]
-VERSION = 2  # of the phantom: another number makes cached cohorts again
+VERSION = 3  # of the phantom: another number makes cached cohorts again
 FINISHED = "complete.json"
 _THREADS = 2
 _MODEL_SEED = 7_000_000  # hearts of the shape model: far from every site's

@@ -129,3 +129,16 @@ def test_shipped_model_is_that_of_the_phantom_hearts():
     np.testing.assert_allclose(shipped.std, expected.std, rtol=1e-4)
     overlap = np.abs(np.einsum("kvi,kvi->k", shipped.modes, expected.modes))  # a mode's sign is free
     np.testing.assert_allclose(overlap, 1.0, atol=1e-3)
+
+
+def test_heart_and_background_make_a_model_of_one_region(labels, tmp_path):
+    from fedsim_tf.data.label_files import read_label_map
+
+    for path in sorted(labels.glob("patient*.nii.gz")):
+        volume = read_label_map(path)
+        write_volume(volume.with_array((volume.array > 0).astype(np.uint8)), tmp_path / "in" / path.name)
+    plan = BuildPlan(tmp_path / "model.npz", 2, tmp_path / "report", options=QUICK, specificity_samples=5)
+    model = build_from_labels(find_subjects(tmp_path / "in"), plan)
+    record = json.loads((plan.report / "quality.json").read_text())
+    assert set(np.unique(model.region_id)) == {1}
+    assert max(record["residual_mm"].values()) < 1.5
