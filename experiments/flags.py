@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import logging as standard_logging
 import pathlib
 import sys
@@ -12,11 +13,12 @@ from typing import Any
 from absl import app, flags, logging
 
 from fedsim_tf.config import PRESETS, SECTIONS, Config, make_config, merge
-from fedsim_tf.errors import InputError
+from fedsim_tf.errors import InputError, RunStopped
 
 FLAGS = flags.FLAGS
 _RENAMED = {"data.root": "data_root"}  # every other field is called --<section>_<field>
 _SKIPPED = ("preset",)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def define_common() -> None:
@@ -70,8 +72,12 @@ def _guarded(command: Callable[[], None], argv: list[str]) -> None:
         command()
     except InputError as error:
         _stop(str(error), status=2)
-    except FloatingPointError as error:
+    except (FloatingPointError, RunStopped) as error:
         _stop(str(error), status=1)
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            raise
+        _stop(f"{error}; the same command again resumes", status=1)
     except KeyboardInterrupt:
         _stop("stopped; the same command again resumes", status=130)
 

@@ -1,4 +1,4 @@
-"""The one way in which the library says that its input is wrong."""
+"""How the library says that its input is wrong, or that it has to stop."""
 
 
 class InputError(ValueError):
@@ -11,3 +11,10 @@ class InputError(ValueError):
     def __init__(self, subject: object, *, found: object = None, expected: object = None):
         message = str(subject) if found is None else f"{subject}: found {found}; expected {expected}"
         super().__init__(message)
+
+
+class RunStopped(RuntimeError):
+    """A run that cannot go on through no fault of its input, such as on a full disk; says what is kept.
+
+    Commands print the message as a single line and exit with status 1.
+    """

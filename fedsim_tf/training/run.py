@@ -64,9 +64,13 @@ class RunFolder:
         return self.path / "tensorboard" / stage
 
     def finished(self, stage: str) -> dict[str, Any] | None:
-        """What a finished stage recorded; None for one that is not finished."""
+        """What a finished stage recorded; None for one that is not finished, or whose record is damaged."""
         file = self._record_file(stage)
-        return read_json(file) if file.exists() else None
+        try:
+            return read_json(file) if file.exists() else None
+        except ValueError:
+            logging.warning("%s is damaged and made anew", file)
+            return None
 
     def finish(self, stage: str, record: dict[str, Any]) -> None:
         """Marks a stage as done for good."""

@@ -14,9 +14,12 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from fedsim_tf.errors import InputError
 from fedsim_tf.files import replaced
 from fedsim_tf.progress import progress_bar
+from fedsim_tf.training.checkpoints import Checkpoints, Trackables, kept_on_failure, restore_from
 from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.watch import Board, Look, Watched
 
 Losses = Mapping[str, Any]  # name to a scalar tensor or float
 
@@ -33,8 +36,8 @@ def run_stage(
     *,
     steps: int,
     step: Callable[[int], Losses],
-    objects: Mapping[str, tf.__internal__.tracking.Trackable],
-    look: Callable[[int, tf.summary.SummaryWriter], None] | None = None,
+    objects: Trackables,
+    watched: Watched | None = None,
 ) -> dict[str, Any]:
     """Runs a stage to its end, from its last checkpoint if there is one; a finished stage is only restored.
 
@@ -44,60 +47,71 @@ def run_stage(
       steps: how many.
       step: does step i and returns its losses.
       objects: everything that the stage changes; saved in each checkpoint.
-      look: called at each checkpoint to write pictures for TensorBoard.
+      watched: what TensorBoard shows beside the losses; its gradient norms are checked as the losses are.
 
     Returns:
       The stage's record: steps, seconds, and for each loss its mean over the first and last tenth.
+
+    Raises:
+      InputError: every checkpoint of the stage is damaged.
+      FloatingPointError: a loss or gradient that is not finite.
+      RunStopped: the state could not be written, such as to a full disk.
     """
-    counter = tf.Variable(0, dtype=tf.int64, trainable=False)
     seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
-    checkpoint = tf.train.Checkpoint(step=counter, seconds=seconds, **objects)
-    manager = tf.train.CheckpointManager(checkpoint, str(run.checkpoints(name)), max_to_keep=2)
-    if manager.latest_checkpoint:
-        checkpoint.restore(manager.latest_checkpoint).assert_consumed()
+    checkpoints = Checkpoints(run.checkpoints(name), {"seconds": seconds, **objects})
+    start = checkpoints.restore()
     record = run.finished(name)
-    if record is not None:
+    if record is not None and start == steps:  # else its last checkpoint is damaged or gone: its end is done again
         logging.info("%s: finished before, restored", name)
         return record
-    table = LossTable(run.losses(name), resume_at=int(counter))
-    writer = tf.summary.create_file_writer(str(run.tensorboard(name)))
-    if int(counter):
-        logging.info("%s: resumed at step %d of %d", name, int(counter), steps)
-    with progress_bar(steps, name, done=int(counter)) as bar:
+    table, board = LossTable(run.losses(name), resume_at=start), Board(run.tensorboard(name))
+    if start:
+        logging.info("%s: resumed at step %d of %d", name, start, steps)
+    with progress_bar(steps, name, done=start, unit="step") as bar:
         mark = time.monotonic()
-        for index in range(int(counter), steps):
+        for index in range(start, steps):
             losses = {key: float(value) for key, value in step(index).items()}
+            norms = {key: float(value) for key, value in watched.gradient_norms.items()} if watched else {}
             check_finite(losses, name, index)
+            check_finite(norms, name, index, what="gradient of")
             table.add(index, losses)
+            board.add(index, {**losses, **{f"gradient_norm/{key}": value for key, value in norms.items()}})
             bar.set_postfix({key: f"{value:.3g}" for key, value in losses.items()}, refresh=False)
             bar.update()
             if (index + 1) % run.config.checkpoint_every == 0 or index + 1 == steps:
+                look = watched.look() if watched else Look()
                 now = time.monotonic()
-                counter.assign(index + 1)
                 seconds.assign_add(now - mark)
                 mark = now
-                table.write(writer)
-                if look is not None:
-                    look(index + 1, writer)
-                manager.save()
+                with kept_on_failure(name, index + 1):
+                    table.write()
+                    board.write(index + 1, look)
+                    checkpoints.save(index + 1)
     record = {"steps": steps, "seconds": round(float(seconds), 1), "losses": table.summary()}
-    run.finish(name, record)
+    with kept_on_failure(name, steps):
+        run.finish(name, record)
     return record
 
 
-def check_finite(losses: Mapping[str, float], stage: str, step: int) -> None:
-    """Stops the run at the first loss that is not a number; the last checkpoint stays."""
-    bad = [key for key, value in losses.items() if not math.isfinite(value)]
+def check_finite(values: Mapping[str, float], stage: str, step: int, *, what: str = "loss") -> None:
+    """Stops the run at the first value that is not a number; the last checkpoint stays."""
+    bad = [key for key, value in values.items() if not math.isfinite(value)]
     if bad:
         raise FloatingPointError(
-            f"{stage}, step {step}: loss {bad[0]} is {losses[bad[0]]}; the last checkpoint is kept"
+            f"{stage}, step {step}: {what} {bad[0]} is {values[bad[0]]}; the last checkpoint is kept"
         )
 
 
 def restore(run: RunFolder, stage: str, **objects: tf.__internal__.tracking.Trackable) -> None:
-    """Restores objects from the last checkpoint of a finished stage, leaving the rest of it alone."""
-    latest = tf.train.latest_checkpoint(str(run.checkpoints(stage)))
-    tf.train.Checkpoint(**objects).restore(latest).assert_existing_objects_matched().expect_partial()
+    """Restores objects from the last checkpoint of a finished stage, leaving the rest of it alone.
+
+    Raises:
+      InputError: the stage is not finished, or that checkpoint is missing or damaged.
+    """
+    record = run.finished(stage)
+    if record is None:
+        raise InputError(run.path, found=f"no finished stage {stage}", expected="a run that has finished it")
+    restore_from(run.checkpoints(stage), record["steps"], objects)
 
 
 class LossTable:
@@ -106,18 +120,12 @@ class LossTable:
     def __init__(self, path: pathlib.Path, *, resume_at: int):
         self._path = path
         self._rows: list[tuple[int, str, float]] = [row for row in read_losses(path) if row[0] < resume_at]
-        self._written = len(self._rows)
 
     def add(self, step: int, losses: Mapping[str, float]) -> None:
         self._rows += [(step, key, value) for key, value in losses.items()]
 
-    def write(self, writer: tf.summary.SummaryWriter) -> None:
-        """Writes the CSV whole, and what is new to TensorBoard."""
-        with writer.as_default():
-            for step, key, value in self._rows[self._written :]:
-                tf.summary.scalar(key, value, step=step)
-        writer.flush()
-        self._written = len(self._rows)
+    def write(self) -> None:
+        """Writes the CSV whole."""
         with replaced(self._path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("step", "loss", "value"), *self._rows])
 
@@ -133,8 +141,15 @@ class LossTable:
 
 
 def read_losses(path: pathlib.Path) -> list[tuple[int, str, float]]:
-    """The rows of a loss table; none where there is no file."""
+    """The rows of a loss table; none where there is no file.
+
+    Raises:
+      InputError: a file that is no such table.
+    """
     if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [(int(step), key, float(value)) for step, key, value in list(csv.reader(file))[1:]]
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return [(int(step), key, float(value)) for step, key, value in list(csv.reader(file))[1:]]
+    except ValueError as error:
+        raise InputError(path, found=f"no table of losses ({error})", expected="step,loss,value") from error

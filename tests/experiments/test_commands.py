@@ -1,6 +1,7 @@
 """Commands: flags from the configuration, plans, and errors of one line. A few start a process of their own."""
 
 import dataclasses
+import errno
 import importlib
 import os
 import pathlib
@@ -13,6 +14,7 @@ from absl import flags
 from experiments import flags as command
 from experiments import single_site
 from fedsim_tf.config import PRESETS, SECTIONS, Config, make_config
+from fedsim_tf.errors import RunStopped
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLAGS = flags.FLAGS
@@ -186,6 +188,12 @@ def test_bad_input_is_one_line_and_exit_status_two(arguments, fragments, capfd):
     ("raised", "status", "text"),
     [
         (FloatingPointError("gan, step 7: loss vgg is nan"), 1, "error: gan, step 7: loss vgg is nan"),
+        (RunStopped("gan, step 7: cannot write"), 1, "error: gan, step 7: cannot write"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "a.png"),
+            1,
+            "error: [Errno 28] No space left on device: 'a.png'; the same command again resumes",
+        ),
         (KeyboardInterrupt(), 130, "error: stopped; the same command again resumes"),
     ],
 )
@@ -197,11 +205,12 @@ def test_stopped_training_is_one_line_with_a_status_of_its_own(raised, status, t
     assert capfd.readouterr().err.strip() == text
 
 
-def test_other_errors_are_not_hidden():
+@pytest.mark.parametrize("bug", [RuntimeError("a bug"), OSError(errno.EISDIR, "a bug")])
+def test_other_errors_are_not_hidden(bug):
     def run():
-        raise RuntimeError("a bug")
+        raise bug
 
-    with pytest.raises(RuntimeError, match="a bug"), pytest.MonkeyPatch.context() as patch:
+    with pytest.raises(type(bug), match="a bug"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["command"])
         command.main(run)
 

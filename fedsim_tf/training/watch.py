@@ -1,0 +1,130 @@
+"""What TensorBoard shows of a stage: losses and gradient norms of every step; the rest at checkpoints."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from fedsim_tf.models.spectral_norm import SpectralConv2D
+
+
+class Look(NamedTuple):
+    """A stage at a checkpoint."""
+
+    scalars: Mapping[str, float] = {}
+    pictures: Mapping[str, np.ndarray] = {}  # (y, x), 0 to 1
+    histograms: Mapping[str, np.ndarray] = {}
+
+    def named(self, prefix: str) -> Look:
+        """The same with a prefix before every name."""
+        scalars, pictures, histograms = ({f"{prefix}{key}": part[key] for key in part} for part in self)
+        return Look(scalars, pictures, histograms)  # type: ignore[arg-type]
+
+    def __or__(self, other: Look) -> Look:
+        return Look(
+            {**self.scalars, **other.scalars},
+            {**self.pictures, **other.pictures},
+            {**self.histograms, **other.histograms},
+        )
+
+
+class Watched(Protocol):
+    """A stage that has more to show than its losses."""
+
+    @property
+    def gradient_norms(self) -> Mapping[str, Any]:
+        """Of the last step, by network."""
+
+    def look(self) -> Look:
+        """The present state; changes nothing and draws no random numbers."""
+
+
+class WatchedSites:
+    """The stages of several sites as one."""
+
+    def __init__(self, stages: Mapping[str, Watched]):
+        self._stages = stages
+
+    @property
+    def gradient_norms(self) -> dict[str, Any]:
+        norms_of = {site: stage.gradient_norms for site, stage in self._stages.items()}
+        return {f"{site}/{key}": norm for site, norms in norms_of.items() for key, norm in norms.items()}
+
+    def look(self) -> Look:
+        look = Look()
+        for site, stage in self._stages.items():
+            look |= stage.look().named(f"{site}/")
+        return look
+
+
+class Board:
+    """A stage's events for TensorBoard, kept back until a checkpoint makes the steps they belong to last."""
+
+    def __init__(self, folder: pathlib.Path):
+        self._writer = tf.summary.create_file_writer(str(folder))
+        self._scalars: list[tuple[int, str, float]] = []
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        self._scalars += [(step, key, value) for key, value in values.items()]
+
+    def write(self, step: int, look: Look) -> None:
+        """Writes what was added since the last time, and the look at this step."""
+        with self._writer.as_default():
+            for at, key, value in self._scalars:
+                tf.summary.scalar(key, value, step=at)
+            for key, value in look.scalars.items():
+                tf.summary.scalar(key, value, step=step)
+            for key, picture in look.pictures.items():
+                tf.summary.image(key, picture[None, ..., None], step=step)
+            for key, values in look.histograms.items():
+                tf.summary.histogram(key, values, step=step)
+        self._writer.flush()
+        self._scalars = []
+
+
+def norms(**gradients: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The Euclidean norm of each network's gradients together."""
+    return {name: tf.linalg.global_norm(parts) for name, parts in gradients.items()}
+
+
+def rates(**optimizers: tf.keras.optimizers.Optimizer) -> dict[str, float]:
+    """Learning rates at the optimizers' last steps."""
+    return {f"rate/{name}": float(optimizer.learning_rate) for name, optimizer in optimizers.items()}
+
+
+def spectral_norms(**networks: tf.Module) -> dict[str, float]:
+    """The largest sigma(W) among each network's spectrally normalised layers; see `spectral_norm`."""
+    found = {}
+    for name, network in networks.items():
+        layers = [layer for layer in network.submodules if isinstance(layer, SpectralConv2D)]
+        if layers:
+            found[f"spectral_norm/{name}"] = max(spectral_norm(layer) for layer in layers)
+    return found
+
+
+def spectral_norm(layer: SpectralConv2D) -> float:
+    """sigma(W) of the kernel before it is normalised, from the layer's own power iteration and one round more.
+
+    It never exceeds the true one; a decomposition of the widest kernels would take minutes.
+    """
+    kernel = layer.kernel.numpy().astype(np.float64)
+    matrix = kernel.reshape(-1, kernel.shape[-1])
+    v = matrix @ layer.u.numpy().astype(np.float64).ravel()
+    return float(np.linalg.norm(matrix.T @ (v / np.linalg.norm(v))))
+
+
+def montage(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Slices side by side, one row for each volume.
+
+    Args:
+      columns: each (rows, y, x) in [-1, 1]; values beyond are clipped.
+
+    Returns:
+      (rows * y, columns * x) float32, 0 to 1.
+    """
+    rows = np.concatenate([np.asarray(column, np.float32) for column in columns], axis=2)
+    return np.clip(rows.reshape(-1, rows.shape[2]) * 0.5 + 0.5, 0.0, 1.0)
