@@ -7,9 +7,7 @@ import tensorflow as tf
 from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.pretraining import GeneratorPretraining
-from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.semi_supervised import SemiSupervised
-from fedsim_tf.training.simulation import pretrain, semi_supervise
 from tests.training.toy_site import toy_config, toy_learner
 
 
@@ -87,39 +85,3 @@ def test_one_volume_is_overfitted_at_the_demo_grid():
     end = losses()
     assert end["iou"] < 0.1 < start["iou"]
     assert end["material_mse"] < 0.3 * start["material_mse"]
-
-
-def everything(folder):
-    run, learner = RunFolder(folder, toy_config()), toy_learner()
-    distribution = semi_supervise(run, learner, pretrain(run, learner))
-    return weights(learner), distribution
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    tf.config.run_functions_eagerly(True)
-    try:
-        return everything(tmp_path_factory.mktemp("whole"))
-    finally:
-        tf.config.run_functions_eagerly(False)
-
-
-@pytest.mark.usefixtures("eagerly")
-@pytest.mark.parametrize("interrupted", ["pretraining", "gan", "semi_supervised"])
-def test_a_run_stopped_in_any_stage_ends_as_an_undisturbed_one(undisturbed, tmp_path, monkeypatch, interrupted):
-    classes = {"pretraining": GeneratorPretraining, "gan": EnhancementPretraining, "semi_supervised": SemiSupervised}
-    method = "step" if interrupted == "gan" else "shared_gradients"
-    original = getattr(classes[interrupted], method)
-
-    def broken(self, step):
-        if step == 2 + (interrupted != "gan"):
-            raise KeyboardInterrupt
-        return original(self, step)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(classes[interrupted], method, broken)
-        with pytest.raises(KeyboardInterrupt):
-            everything(tmp_path)
-    resumed, distribution = everything(tmp_path)
-    assert changed(undisturbed[0], resumed) == set()
-    np.testing.assert_array_equal(distribution.mean, undisturbed[1].mean)

@@ -1,0 +1,165 @@
+"""Toy runs in processes of their own that are killed and started again; see test_killed.py.
+
+    python -m tests.training.killed_jobs FOLDER
+
+imports everything once and then forks a process for each start. Each job has an undisturbed run, which is one such
+process, and one that is killed by SIGKILL at each of its moments in turn, in one run folder.
+"""
+
+import functools
+import os
+import pathlib
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from fedsim_tf.federated.engine import InProcessEngine
+from fedsim_tf.federated.site import Site
+from fedsim_tf.training import checkpoints
+from fedsim_tf.training import segmentation as segmentation_module
+from fedsim_tf.training import stage as loop
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.segmentation import UNetTraining, train_segmenter
+from fedsim_tf.training.simulation import pretrain, semi_supervise
+from tests.jobs.toy_networks import SmallUNet, SmallVGG
+from tests.training import toy_site
+
+Job = Callable[[pathlib.Path], dict[str, np.ndarray]]  # a run folder to every number that was learnt
+THREADS = 2
+SMALL_VGG = functools.cache(lambda: SmallVGG("random"))
+CONFIG = toy_site.toy_config(
+    checkpoint_every=1,
+    pretraining={"steps": 2},
+    gan={"steps": 2},
+    semi={"steps": 2},
+    segmentation={"pretraining_steps": 2, "finetuning_steps": 2, "validation_every": 1},
+)
+# While a checkpoint is written: within TensorFlow's files, before their sums, before the rename, and after it.
+WRITING = ("within", "rename", "sums", "sweep")
+
+
+def single(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """All stages of section 2.2."""
+    run, learner = RunFolder(folder, CONFIG), toy_site.toy_learner(CONFIG)
+    distribution = semi_supervise(run, learner, pretrain(run, learner))
+    moments = {"mean": distribution.mean, "covariance": distribution.covariance}
+    return {**state_of("learner", learner.objects), **moments}
+
+
+def federated(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """Rounds of two sites and the server."""
+    run = RunFolder(folder, CONFIG)
+    sites = [Site(name, toy_site.toy_learner(CONFIG, name=name, seed=seed)) for name, seed in (("a", 0), ("b", 7))]
+    InProcessEngine(run, sites).semi_supervise()
+    return {**state_of("a", sites[0].learner.objects), **state_of("b", sites[1].learner.objects)}
+
+
+def segmentation(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """Both stages of an arm's U-Net."""
+    networks = []
+    original = UNetTraining.__init__
+
+    def remembered(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        networks.append(self)
+
+    UNetTraining.__init__ = remembered
+    hearts = toy_site.toy_volumes(2, seed=0)
+    train_segmenter(RunFolder(folder, CONFIG), "arm", pretrain=hearts, finetune=hearts, validation=hearts)
+    return state_of("unet", networks[0].objects)
+
+
+JOBS = {
+    single: ("pretraining", "gan", "semi_supervised"),
+    federated: ("semi_supervised",),
+    segmentation: ("segmentation/arm/pretrain", "segmentation/arm/finetune"),
+}
+
+
+def moments(stages: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(stage, when) of each kill, in the order in which they come: in a step, and in the checkpoint after it."""
+    for number, stage in enumerate(stages):
+        yield stage, "step"
+        yield stage, WRITING[number % len(WRITING)]
+
+
+def state_of(name: str, objects: dict[str, tf.Module]) -> dict[str, np.ndarray]:
+    """Every variable of trackable objects, optimizers included, by a path that does not depend on the process."""
+    found = {}
+    for key, value in objects.items():
+        variables = [value] if isinstance(value, tf.Variable) else value.variables
+        found |= {f"{name}/{key}/{number}": variable.numpy() for number, variable in enumerate(variables)}
+    return found
+
+
+def kill_at(stage: str, when: str) -> None:
+    """Has this process killed at the end of a stage's second step, or while the checkpoint of that step is written."""
+    folder = f"checkpoints/{stage}/"
+    if when == "step":
+        kill_before(loop, "check_finite", lambda values, name, index, **_: name == stage and index == 1)
+    elif when == "within":
+        kill_before(tf.train.Checkpoint, "write", lambda self, path: folder in path and kill_when_it_grows(path))
+    elif when == "sums":
+        kill_before(checkpoints, "write_json", lambda path, values: folder in str(path))
+    elif when == "rename":
+        kill_before(pathlib.Path, "rename", lambda self, target: folder in str(self))
+    else:  # "sweep": the second time that this process looks for what is there; the first is when it restores
+        looks: list[str] = []
+        kill_before(checkpoints, "_found", lambda path: folder in f"{path}/" and (looks.append("") or len(looks) == 2))
+
+
+def kill_before(owner: Any, name: str, due: Callable[..., Any]) -> None:
+    """Kills this process instead of the first call of a function for which `due` of its arguments is true."""
+    original = getattr(owner, name)
+
+    def disturbed(*args: Any, **kwargs: Any) -> Any:
+        if due(*args, **kwargs):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*args, **kwargs)
+
+    setattr(owner, name, disturbed)
+
+
+def kill_when_it_grows(path: str) -> None:
+    """Kills this process at about the moment at which the first byte of a checkpoint is on the disk."""
+
+    def watch() -> None:
+        while not any(file.is_file() and file.stat().st_size for file in pathlib.Path(path).parent.rglob("*")):
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def start(job: Job, folder: pathlib.Path, moment: tuple[str, str] | None = None) -> int:
+    """Runs a job in a forked process to its end, or to the moment at which it is killed; the signal, 0 at its end."""
+    child = os.fork()
+    if child:
+        return os.WTERMSIG(os.waitpid(child, 0)[1])
+    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+    tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+    tf.config.run_functions_eagerly(True)
+    toy_site.toy_vgg, segmentation_module.UNet3D = SMALL_VGG, SmallUNet
+    if moment:
+        kill_at(*moment)
+    np.savez(f"{folder}.npz", **job(folder))
+    os._exit(0)
+
+
+def main(root: pathlib.Path) -> None:
+    """Leaves <job>_whole.npz and <job>_killed.npz, and prints each kill that took place."""
+    for job, stages in JOBS.items():
+        start(job, root / f"{job.__name__}_whole")
+        for moment in moments(stages):
+            if start(job, root / f"{job.__name__}_killed", moment) == signal.SIGKILL:
+                print(job.__name__, *moment, flush=True)
+        start(job, root / f"{job.__name__}_killed")
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]))
