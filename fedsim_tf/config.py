@@ -100,6 +100,11 @@ class PretrainingConfig(_Checked):
     rate: float = option(1e-3, "Adam's rate for the shape and material networks.", low=0)
     latent_rate: float = option(1e-2, "Adam's rate for the latents.", low=0)
     perceptual_weight: float = option(0.1, "Weight of the perceptual loss beside the mean squared error.", low=0)
+    latent_ball: float = option(
+        0.0,
+        "Radius of the ball that latents are kept in, here and later, in units of sqrt(their length); 0: none.",
+        low=0,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +117,10 @@ class GanConfig(_Checked):
     discriminator_rate: float = option(4e-4, "Adam's rate for the discriminator (Park et al.: 4e-4).", low=0)
     feature_weight: float = option(10.0, "Weight of the feature matching loss (Park et al.: 10).", low=0)
     vgg_weight: float = option(10.0, "Weight of the VGG loss (Park et al.: 10).", low=0)
+    flip: bool = option(True, "Whether half of the pairs are mirrored left to right, in this stage alone.")
+    intensity: float = option(
+        0.05, "Largest change of a pair's gain, and of its offset on the scale -1 to 1, in this stage.", low=0, high=1
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +128,7 @@ class SemiSupervisedConfig(_Checked):
     """Everything but the discriminator on all training volumes (section 2.2, semi-supervised learning)."""
 
     steps: int = option(4000, "Steps, supervised and unsupervised in turn.", low=1)
+    unsupervised_steps: int = option(1, "Unsupervised steps after each supervised one.", low=0)
     batch: int = option(1, "Volumes an unsupervised step, one random slice each.", low=1)
     rate: float = option(1e-4, "Adam's rate for the shape and material networks.", low=0)
     latent_rate: float = option(1e-2, "Adam's rate for the latents.", low=0)

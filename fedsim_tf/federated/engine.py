@@ -13,6 +13,7 @@ from fedsim_tf.training.pretraining import GeneratorPretraining
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.semi_supervised import SemiSupervised
 from fedsim_tf.training.stage import Losses, run_stage
+from fedsim_tf.training.watch import WatchedSites, WithRates
 
 
 class InProcessEngine:
@@ -38,6 +39,7 @@ class InProcessEngine:
                 steps=self._run.config.gan.steps,
                 step=gan.step,
                 objects=gan.objects,
+                watched=gan,
             )
 
     def semi_supervise(self) -> None:
@@ -73,4 +75,6 @@ class InProcessEngine:
         objects = {"server": server}
         for site, stage in zip(self._sites, stages, strict=True):
             objects.update(site.stage_objects(stage))
-        run_stage(self._run, stages[0].name, steps=steps, step=step, objects=objects)
+        sites = WatchedSites({site.name: stage for site, stage in zip(self._sites, stages, strict=True)})
+        watched = WithRates(sites, shared=server.optimizer)
+        run_stage(self._run, stages[0].name, steps=steps, step=step, objects=objects, watched=watched)

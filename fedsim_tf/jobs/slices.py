@@ -94,7 +94,7 @@ def slice_semantics(slices: Slices, coarse_size: int) -> np.ndarray:
 
 
 def _train(run: RunFolder, semantics: np.ndarray, images: np.ndarray) -> GauGANGenerator:
-    """Fits the enhancement network to the pairs; random flips left to right, as there are few of them."""
+    """Fits the enhancement network to the pairs."""
     config, size = run.config, run.config.model.size
     tf.keras.utils.set_random_seed(config.seed)
     enhancer = GauGANGenerator(size=size, width=config.model.gan_width)
@@ -107,8 +107,9 @@ def _train(run: RunFolder, semantics: np.ndarray, images: np.ndarray) -> GauGANG
     def step(index: int) -> Losses:
         rng = step_rng(config.seed, STAGE, index)
         chosen = rng.integers(len(semantics), size=config.gan.batch)
-        flip = slice(None, None, -1 if rng.random() < 0.5 else 1)
-        return update(tf.constant(semantics[chosen][:, :, flip]), tf.constant(images[chosen][:, :, flip]))
+        seed = tf.constant(rng.integers(1 << 31, size=2), tf.int32)
+        losses, _ = update(tf.constant(semantics[chosen]), tf.constant(images[chosen]), seed)
+        return losses
 
     objects = {"enhancer": enhancer, "discriminator": discriminator, **trainer.objects}
     run_stage(run, STAGE, steps=config.gan.steps, step=step, objects=objects)

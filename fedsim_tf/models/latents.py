@@ -21,6 +21,12 @@ class LatentTable(tf.Module):
         """Latents (B, d) of volumes (B,)."""
         return tf.gather(self.table, indices)
 
+    def project(self, radius: float) -> None:
+        """Moves latents outside the ball of `radius` * sqrt(d) to its surface (Bojanowski et al. 2018); 0: no ball."""
+        if radius:
+            limit = radius * self.table.shape[1] ** 0.5
+            self.table.assign(tf.clip_by_norm(self.table, limit, axes=1))
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LatentDistribution:

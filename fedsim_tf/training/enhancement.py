@@ -19,8 +19,11 @@ from fedsim_tf.models import GauGANGenerator, MultiScaleDiscriminator, VGG19Feat
 from fedsim_tf.synthesis import take_slices
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import TTUR_BETAS, adam
+from fedsim_tf.training.pairs import augmented_pairs
+from fedsim_tf.training.pictures import slices_of
 from fedsim_tf.training.pretraining import TensorLosses, fitted_coarse_ct
 from fedsim_tf.training.stage import step_rng
+from fedsim_tf.training.watch import Look, norms, rates, spectral_norms
 
 FeatureMaps = list[list[tf.Tensor]]  # scale, then level; the last level holds the logits
 
@@ -52,24 +55,41 @@ class EnhancementTrainer:
         """The optimizers, for checkpoints."""
         return {"generator_optimizer": self._generator_optimizer, "critic_optimizer": self._critic_optimizer}
 
-    def update(self, semantics: tf.Tensor, real: tf.Tensor) -> TensorLosses:
-        """Moves both networks on semantics (B, y, x, 3) and real slices (B, y, x)."""
+    def scalars(self) -> dict[str, float]:
+        """Learning rates and spectral norms, for TensorBoard."""
+        return {
+            **rates(enhancer=self._generator_optimizer, discriminator=self._critic_optimizer),
+            **spectral_norms(enhancer=self._enhancer, discriminator=self._discriminator),
+        }
+
+    def update(self, semantics: tf.Tensor, real: tf.Tensor, seed: tf.Tensor) -> tuple[TensorLosses, TensorLosses]:
+        """Moves both networks.
+
+        Args:
+          semantics: (B, y, x, 3); real: slices (B, y, x).
+          seed: (2,) int32, of the pairs' augmentation.
+
+        Returns:
+          Losses, and the gradients' norms by network.
+        """
+        settings = self._settings
+        semantics, real = augmented_pairs(semantics, real, seed, flip=settings.flip, intensity=settings.intensity)
         with tf.GradientTape() as tape:
             fake = self._enhancer(semantics, training=True)[..., 0]
-            critic_loss = self._update_critic(semantics, real, fake)
+            critic_loss, critic_norms = self._update_critic(semantics, real, fake)
             losses = generator_losses(self._discriminator, self._vgg, self._settings, semantics, real, fake)
             total = tf.add_n(list(losses.values()))
         gradients = tape.gradient(total, self._generator)
         self._generator_optimizer.apply_gradients(zip(gradients, self._generator, strict=True))
-        return {"discriminator": critic_loss, **losses}
+        return {"discriminator": critic_loss, **losses}, {**norms(enhancer=gradients), **critic_norms}
 
-    def _update_critic(self, semantics: tf.Tensor, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+    def _update_critic(self, semantics: tf.Tensor, real: tf.Tensor, fake: tf.Tensor) -> tuple[tf.Tensor, TensorLosses]:
         with tf.GradientTape() as tape:
             maps = judge(self._discriminator, semantics, real, tf.stop_gradient(fake), training=True)
             loss = hinge_discriminator_loss(*maps)
         gradients = tape.gradient(loss, self._critic)
         self._critic_optimizer.apply_gradients(zip(gradients, self._critic, strict=True))
-        return loss
+        return loss, norms(discriminator=gradients)
 
 
 class EnhancementPretraining:
@@ -86,11 +106,17 @@ class EnhancementPretraining:
             learner.model.enhancer, learner.discriminator, learner.vgg, learner.config.gan
         )
         self._traced = tf.function(self._update, autograph=False)
+        self.gradient_norms: TensorLosses = {}
 
     @property
     def objects(self) -> dict[str, tf.Module]:
         """What a checkpoint holds of this stage."""
         return {**self._learner.objects, **self._trainer.objects}
+
+    def look(self) -> Look:
+        """Rates, spectral norms and some annotated slices."""
+        shown = slices_of(self._learner, self._images, self._labels, self._coarse)
+        return Look(self._trainer.scalars(), {"annotated": shown})
 
     def step(self, step: int) -> TensorLosses:
         """One step of the discriminator, then one of the generator, on random slices of random volumes."""
@@ -98,13 +124,15 @@ class EnhancementPretraining:
         rng = step_rng(config.seed, self.name, step)
         volumes = rng.integers(len(self._learner.data.labelled), size=config.gan.batch)
         slices = rng.integers(config.model.size, size=config.gan.batch)
-        return self._traced(tf.constant(volumes, tf.int32), tf.constant(slices, tf.int32))
+        seed = tf.constant(rng.integers(1 << 31, size=2), tf.int32)
+        losses, self.gradient_norms = self._traced(tf.constant(volumes, tf.int32), tf.constant(slices, tf.int32), seed)
+        return losses
 
-    def _update(self, volumes: tf.Tensor, slices: tf.Tensor) -> TensorLosses:
+    def _update(self, volumes: tf.Tensor, slices: tf.Tensor, seed: tf.Tensor) -> tuple[TensorLosses, TensorLosses]:
         real = take_slices(tf.gather(self._images, volumes), slices)
         labels = take_slices(tf.gather(self._labels, volumes), slices)
         semantics = self._learner.model.semantics(tf.gather(self._coarse, volumes), labels, slices)
-        return self._trainer.update(semantics, real)
+        return self._trainer.update(semantics, real, seed)
 
 
 def judge(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from fedsim_tf.config import Config
@@ -9,6 +11,7 @@ from fedsim_tf.models import LatentStatistics, LatentTable, MultiScaleDiscrimina
 from fedsim_tf.shape import StatisticalShapeModel
 from fedsim_tf.synthesis import GenerativeModel
 from fedsim_tf.training.volumes import SiteVolumes
+from fedsim_tf.training.watch import norms
 
 
 class SiteLearner:
@@ -45,6 +48,11 @@ class SiteLearner:
     def shared_variables(self) -> list[tf.Variable]:
         """theta_S and theta_M."""
         return self.model.shared_variables
+
+    def shared_norms(self, gradients: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Norms of the gradients of theta_S and of theta_M, given in the order of `shared_variables`."""
+        count = len(self.model.shape_generator.trainable_variables)
+        return norms(shape=gradients[:count], material=gradients[count:])
 
     def latent_statistics(self, *, with_unlabelled: bool) -> LatentStatistics:
         """Count, sum and sum of outer products of this site's latents: all that sampling needs to know of them."""

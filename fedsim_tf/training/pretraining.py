@@ -12,7 +12,9 @@ from fedsim_tf.losses import iou_loss, material_losses
 from fedsim_tf.synthesis import downsampled
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import adam
+from fedsim_tf.training.pictures import generated_slices
 from fedsim_tf.training.stage import step_rng
+from fedsim_tf.training.watch import Look, norms, rates
 
 SharedGradients = list[tf.Tensor]
 TensorLosses = dict[str, tf.Tensor]
@@ -26,15 +28,23 @@ class GeneratorPretraining:
     def __init__(self, learner: SiteLearner):
         data, config = learner.data, learner.config
         self._learner = learner
-        self._labels = tf.constant(data.labelled.labels)
+        self._images, self._labels = tf.constant(data.labelled.images), tf.constant(data.labelled.labels)
         self._coarse = tf.constant(downsampled(data.labelled.images, config.model.coarse_size))
         self.optimizer = adam(config.pretraining.latent_rate, learner.labelled_latents.trainable_variables)
         self._traced = tf.function(self._gradients, autograph=False)
+        self.gradient_norms: TensorLosses = {}
 
     @property
     def objects(self) -> dict[str, tf.Module]:
         """What a checkpoint holds of this stage at this site."""
         return {**self._learner.objects, "latent_optimizer": self.optimizer}
+
+    def look(self) -> Look:
+        """Latents, their rate, and some annotated slices as the networks have them."""
+        z = self._learner.labelled_latents.table
+        return Look(
+            rates(latents=self.optimizer), {"annotated": generated_slices(self._learner, self._images, z)}, {"z": z}
+        )
 
     def shared_gradients(self, step: int) -> tuple[TensorLosses, SharedGradients]:
         """One step: losses, and gradients in the order of `learner.shared_variables`."""
@@ -42,9 +52,10 @@ class GeneratorPretraining:
         rng = step_rng(config.seed, self.name, step)
         count = len(self._learner.data.labelled)
         batch = rng.choice(count, size=min(config.pretraining.batch, count), replace=False)
-        return self._traced(tf.constant(batch, tf.int32))
+        losses, self.gradient_norms, gradients = self._traced(tf.constant(batch, tf.int32))
+        return losses, gradients
 
-    def _gradients(self, batch: tf.Tensor) -> tuple[TensorLosses, SharedGradients]:
+    def _gradients(self, batch: tf.Tensor) -> tuple[TensorLosses, TensorLosses, SharedGradients]:
         learner = self._learner
         latents = learner.labelled_latents.trainable_variables
         with tf.GradientTape() as tape:
@@ -52,7 +63,8 @@ class GeneratorPretraining:
             total = tf.add_n(list(losses.values()))
         shared, own = tape.gradient(total, [learner.shared_variables, latents])
         self.optimizer.apply_gradients(zip(own, latents, strict=True))
-        return losses, shared
+        learner.labelled_latents.project(learner.config.pretraining.latent_ball)
+        return losses, {**learner.shared_norms(shared), **norms(latents=own)}, shared
 
     def losses(self, batch: tf.Tensor) -> TensorLosses:
         """L_IoU and the two parts of L_M for the annotated volumes `batch` (B,)."""

@@ -1,8 +1,9 @@
 """Stage 3, semi-supervised learning: the whole generator on annotated and unannotated volumes in turn.
 
-The latents of unannotated volumes are drawn from the normal that was fitted to the learnt ones. Even steps repeat the
-supervised losses of stages 1 and 2; odd steps run from z to a random slice and compare with the real one through the
-GAN's losses. The discriminator is frozen, which the paper found to make this stage stable (section 2.2).
+The latents of unannotated volumes are drawn from the normal that was fitted to the learnt ones. A supervised step
+repeats the losses of stages 1 and 2; the unsupervised ones after it, one unless configured otherwise, run from z to a
+random slice and compare with the real one through the GAN's losses. The discriminator is frozen, which the paper found
+to make this stage stable (section 2.2).
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from fedsim_tf.synthesis import take_slices
 from fedsim_tf.training.enhancement import generator_losses
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import TTUR_BETAS, adam
+from fedsim_tf.training.pictures import generated_slices
 from fedsim_tf.training.pretraining import GeneratorPretraining, SharedGradients, TensorLosses
 from fedsim_tf.training.stage import step_rng
+from fedsim_tf.training.watch import Look, norms, rates, spectral_norms
+
+Traced = tuple[TensorLosses, TensorLosses, SharedGradients]  # losses, norms by network, gradients to hand out
 
 
 class SemiSupervised:
@@ -38,6 +43,7 @@ class SemiSupervised:
         self.generator_optimizer = adam(semi.gan_rate, self._generator, steps=semi.steps, betas=TTUR_BETAS)
         self._traced_supervised = tf.function(self._supervised_gradients, autograph=False)
         self._traced_unsupervised = tf.function(self._unsupervised_gradients, autograph=False)
+        self.gradient_norms: TensorLosses = {}
 
     @property
     def objects(self) -> dict[str, tf.Module]:
@@ -49,6 +55,20 @@ class SemiSupervised:
             "generator_optimizer": self.generator_optimizer,
         }
 
+    def look(self) -> Look:
+        """Latents, rates, spectral norms, and some annotated and unannotated slices as the networks have them."""
+        learner = self._learner
+        labelled, unlabelled = learner.labelled_latents.table, learner.unlabelled_latents.table
+        scalars = {
+            **rates(latents=self.labelled_optimizer, enhancer=self.generator_optimizer),
+            **spectral_norms(enhancer=learner.model.enhancer, discriminator=learner.discriminator),
+        }
+        pictures = {
+            "annotated": generated_slices(learner, self._labelled_images, labelled),
+            "unannotated": generated_slices(learner, self._unlabelled_images, unlabelled),
+        }
+        return Look(scalars, pictures, {"z/annotated": labelled, "z/unannotated": unlabelled})
+
     def draw_latents(self, distribution: LatentDistribution) -> None:
         """Gives every unannotated volume a latent from the fitted normal; done once, before the first step."""
         table = self._learner.unlabelled_latents.table
@@ -58,16 +78,16 @@ class SemiSupervised:
         """One step: losses, and gradients in the order of `learner.shared_variables`."""
         config = self._learner.config
         rng = step_rng(config.seed, self.name, step)
-        supervised = step % 2 == 0 or len(self._learner.data.unlabelled) == 0
+        supervised = step % (1 + config.semi.unsupervised_steps) == 0 or len(self._learner.data.unlabelled) == 0
         count = len(self._learner.data.labelled if supervised else self._learner.data.unlabelled)
         size = config.pretraining.batch if supervised else config.semi.batch
         batch = tf.constant(rng.choice(count, size=min(size, count), replace=False), tf.int32)
         slices = tf.constant(rng.integers(config.model.size, size=len(batch)), tf.int32)
-        if supervised:
-            return self._traced_supervised(batch, slices)
-        return self._traced_unsupervised(batch, slices)
+        traced = self._traced_supervised if supervised else self._traced_unsupervised
+        losses, self.gradient_norms, gradients = traced(batch, slices)
+        return losses, gradients
 
-    def _supervised_gradients(self, batch: tf.Tensor, slices: tf.Tensor) -> tuple[TensorLosses, SharedGradients]:
+    def _supervised_gradients(self, batch: tf.Tensor, slices: tf.Tensor) -> Traced:
         learner = self._learner
         with tf.GradientTape() as tape:
             losses = self._supervised.losses(batch)
@@ -78,9 +98,9 @@ class SemiSupervised:
             enhanced = self._enhancement_losses(coarse, labels, slices, real)
             losses.update({f"labelled_{key}": value for key, value in enhanced.items()})
             total = tf.add_n(list(losses.values()))
-        return losses, self._apply_own(tape, total, learner.labelled_latents, self.labelled_optimizer)
+        return losses, *self._apply_own(tape, total, learner.labelled_latents, self.labelled_optimizer)
 
-    def _unsupervised_gradients(self, batch: tf.Tensor, slices: tf.Tensor) -> tuple[TensorLosses, SharedGradients]:
+    def _unsupervised_gradients(self, batch: tf.Tensor, slices: tf.Tensor) -> Traced:
         model = self._learner.model
         with tf.GradientTape() as tape:
             z = self._learner.unlabelled_latents.lookup(batch)
@@ -89,10 +109,11 @@ class SemiSupervised:
             enhanced = self._enhancement_losses(model.coarse_ct(z), labels, slices, real)
             losses = {f"unlabelled_{key}": value for key, value in enhanced.items()}
             total = tf.add_n(list(losses.values()))
-        shared = self._apply_own(tape, total, self._learner.unlabelled_latents, self.unlabelled_optimizer)
+        latents = self._learner.unlabelled_latents
+        found, shared = self._apply_own(tape, total, latents, self.unlabelled_optimizer)
         # The GAN's losses are a hundred times larger than L_IoU and L_M: unweighted, the shared networks forget these.
         weight = self._learner.config.semi.unsupervised_weight
-        return losses, [weight * gradient for gradient in shared]
+        return losses, found, [weight * gradient for gradient in shared]
 
     def _enhancement_losses(
         self, coarse: tf.Tensor, labels: tf.Tensor, slices: tf.Tensor, real: tf.Tensor
@@ -105,10 +126,11 @@ class SemiSupervised:
 
     def _apply_own(
         self, tape: tf.GradientTape, total: tf.Tensor, latents: LatentTable, optimizer: tf.keras.optimizers.Optimizer
-    ) -> SharedGradients:
-        """Moves these latents and the enhancement network; returns the gradients of the shared networks."""
+    ) -> tuple[TensorLosses, SharedGradients]:
+        """Moves these latents and the enhancement network; all gradients' norms, and those of the shared networks."""
         tables = latents.trainable_variables
         shared, own, generator = tape.gradient(total, [self._learner.shared_variables, tables, self._generator])
         optimizer.apply_gradients(zip(own, tables, strict=True))
+        latents.project(self._learner.config.pretraining.latent_ball)
         self.generator_optimizer.apply_gradients(zip(generator, self._generator, strict=True))
-        return shared
+        return {**self._learner.shared_norms(shared), **norms(latents=own, enhancer=generator)}, shared

@@ -12,6 +12,7 @@ from fedsim_tf.training.pretraining import GeneratorPretraining
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.semi_supervised import SemiSupervised
 from fedsim_tf.training.stage import Losses, run_stage
+from fedsim_tf.training.watch import WithRates
 
 
 def pretrain(run: RunFolder, learner: SiteLearner) -> LatentDistribution:
@@ -19,7 +20,7 @@ def pretrain(run: RunFolder, learner: SiteLearner) -> LatentDistribution:
     config, first = run.config, run.config.pretraining
     _run_shared(run, learner, GeneratorPretraining(learner), rate=first.rate, steps=first.steps)
     gan = EnhancementPretraining(learner)
-    run_stage(run, gan.name, steps=config.gan.steps, step=gan.step, objects=gan.objects)
+    run_stage(run, gan.name, steps=config.gan.steps, step=gan.step, objects=gan.objects, watched=gan)
     return learner.latent_statistics(with_unlabelled=False).distribution()
 
 
@@ -46,4 +47,4 @@ def _run_shared(
         return losses
 
     objects = {**stage.objects, "shared_optimizer": optimizer}
-    run_stage(run, stage.name, steps=steps, step=step, objects=objects)
+    run_stage(run, stage.name, steps=steps, step=step, objects=objects, watched=WithRates(stage, shared=optimizer))

@@ -61,6 +61,20 @@ class WatchedSites:
         return look
 
 
+class WithRates:
+    """A stage, and the learning rates of optimizers that are not its own."""
+
+    def __init__(self, stage: Watched, **optimizers: tf.keras.optimizers.Optimizer):
+        self._stage, self._optimizers = stage, optimizers
+
+    @property
+    def gradient_norms(self) -> Mapping[str, Any]:
+        return self._stage.gradient_norms
+
+    def look(self) -> Look:
+        return self._stage.look() | Look(rates(**self._optimizers))
+
+
 class Board:
     """A stage's events for TensorBoard, kept back until a checkpoint makes the steps they belong to last."""
 

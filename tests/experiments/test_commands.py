@@ -104,7 +104,7 @@ def test_every_field_has_a_flag_with_its_help_and_default(name, path, field):
 def test_every_flag_reaches_its_field_and_no_other(name, path, field):
     choices = field.metadata.get("choices")
     if isinstance(field.default, bool):
-        text, expected = "true", True
+        text, expected = str(not field.default).lower(), not field.default
     elif isinstance(field.default, tuple):
         text, expected = choices[0], (choices[0],)
     elif choices:

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fedsim_tf.models import LatentTable
 from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.pretraining import GeneratorPretraining
 from fedsim_tf.training.semi_supervised import SemiSupervised
+from fedsim_tf.training.stage import step_rng
 from tests.training.toy_site import toy_config, toy_learner
 
 
@@ -35,14 +37,21 @@ def test_pretraining_moves_only_its_latents_and_hands_out_gradients():
     assert changed(before, weights(learner)) == {"labelled"}
     assert [g.shape for g in gradients] == [v.shape for v in learner.shared_variables]
     assert all(np.any(g.numpy() != 0) for g in gradients[-2:])
+    count = len(learner.model.shape_generator.trainable_variables)
+    for name, part in (("shape", gradients[:count]), ("material", gradients[count:])):
+        norm = np.linalg.norm(np.concatenate([g.numpy().ravel() for g in part]))
+        np.testing.assert_allclose(stage.gradient_norms[name], norm, rtol=1e-4)
+    assert stage.gradient_norms["latents"] > 0
 
 
 @pytest.mark.usefixtures("eagerly")
 def test_gan_pretraining_leaves_shape_and_material_alone():
     learner = toy_learner()
-    before = weights(learner)
-    EnhancementPretraining(learner).step(0)
+    before, stage = weights(learner), EnhancementPretraining(learner)
+    losses = stage.step(0)
     assert changed(before, weights(learner)) == {"enhancer", "discriminator"}
+    assert set(losses) == {"discriminator", "adversarial", "feature_matching", "vgg"}
+    assert set(stage.gradient_norms) == {"enhancer", "discriminator"}
 
 
 @pytest.mark.usefixtures("eagerly")
@@ -64,6 +73,53 @@ def test_semi_supervised_steps_take_turns_and_freeze_the_discriminator():
     assert any(np.any(g.numpy() != 0) for g in gradients[shape:])  # through the CT simulator
 
 
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.parametrize(("unsupervised", "turns"), [(0, "sssss"), (1, "susus"), (3, "suuus")])
+def test_so_many_unsupervised_steps_follow_each_supervised_one(monkeypatch, unsupervised, turns):
+    learner = toy_learner(toy_config(semi={"unsupervised_steps": unsupervised}))
+    stage, taken = SemiSupervised(learner), []
+    for name in ("supervised", "unsupervised"):
+        step = lambda *_, name=name: taken.append(name[0]) or ({}, {}, [])  # noqa: E731
+        monkeypatch.setattr(stage, f"_traced_{name}", step)
+    for step in range(len(turns)):
+        stage.shared_gradients(step)
+    assert "".join(taken) == turns
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_latents_stay_in_their_ball():
+    """Half as long as a usual latent: some 64 standard normal numbers are all outside of it at first."""
+    learner = toy_learner(toy_config(pretraining={"latent_ball": 0.5}))
+    before = learner.labelled_latents.table.numpy()
+    assert np.linalg.norm(before, axis=1).min() > 4.0
+    GeneratorPretraining(learner).shared_gradients(0)
+    after = learner.labelled_latents.table.numpy()
+    np.testing.assert_allclose(np.linalg.norm(after, axis=1), 4.0, rtol=1e-5)
+    unseen = ~np.isin(np.arange(3), step_rng(0, "pretraining", 0).choice(3, size=2, replace=False))
+    np.testing.assert_allclose(after[unseen], before[unseen] * 4.0 / np.linalg.norm(before[unseen]), rtol=1e-5)
+
+
+def test_the_ball_leaves_alone_what_is_inside():
+    latents = LatentTable(2, 4)
+    latents.table.assign([[0.0, 0.0, 0.0, 0.0], [3.0, 0.0, 4.0, 0.0]])
+    latents.project(0.0)
+    latents.project(2.5)
+    np.testing.assert_array_equal(latents.table, [[0, 0, 0, 0], [3, 0, 4, 0]])
+    latents.project(1.0)
+    np.testing.assert_allclose(latents.table, [[0, 0, 0, 0], [1.2, 0, 1.6, 0]], rtol=1e-6)
+
+
+def test_every_stage_is_traced_once():
+    """Also where there are fewer volumes than a batch takes: three annotated and two others."""
+    learner = toy_learner(toy_config(pretraining={"batch": 4}, semi={"batch": 3}))
+    gan, semi = EnhancementPretraining(learner), SemiSupervised(learner)
+    for step in range(4):
+        gan.step(step)
+        semi.shared_gradients(step)
+    for traced in (gan._traced, semi._traced_supervised, semi._traced_unsupervised):
+        assert traced.experimental_get_tracing_count() == 1
+
+
 def test_one_volume_is_overfitted_at_the_demo_grid():
     """Latent, both networks, finite differences and L_IoU together: IoU above 0.9."""
     config = toy_config(pretraining={"steps": 150, "batch": 1, "rate": 2e-3})
@@ -80,8 +136,9 @@ def test_one_volume_is_overfitted_at_the_demo_grid():
 
     start = losses()
     for _ in range(150):
-        _, gradients = stage._traced(tf.constant([0]))
+        _, _, gradients = stage._traced(tf.constant([0]))
         apply(gradients)
     end = losses()
+    assert stage._traced.experimental_get_tracing_count() == 1
     assert end["iou"] < 0.1 < start["iou"]
     assert end["material_mse"] < 0.3 * start["material_mse"]

@@ -7,6 +7,7 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.training.optimizers import ConstantThenLinear, adam
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.stage import read_losses, run_stage, step_rng
+from fedsim_tf.training.watch import Look
 
 CONFIG = make_config("demo", checkpoint_every=3)
 
@@ -63,6 +64,22 @@ def test_nan_stops_and_keeps_the_last_checkpoint(tmp_path):
     whole = Toy()
     whole.run(tmp_path / "whole")
     np.testing.assert_array_equal(mended.variable, whole.variable)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_stops_before_it_is_kept(tmp_path, value):
+    """The step's losses are those of the weights before it, so they are finite still."""
+    toy = Toy()
+    toy.gradient_norms = {"material": 1.0, "latents": 2.0}
+    toy.look = Look
+
+    def step(index):
+        toy.gradient_norms["latents"] = value if index == 5 else 2.0
+        return {"loss": 1.0}
+
+    with pytest.raises(FloatingPointError, match=f"toy, step 5: gradient of latents is {value}"):
+        run_stage(RunFolder(tmp_path, CONFIG), "toy", steps=10, step=step, objects={}, watched=toy)
+    assert [path.name for path in (tmp_path / "checkpoints" / "toy").iterdir()] == ["step-3"]
 
 
 def test_another_configuration_is_refused_with_the_difference(tmp_path):

@@ -1,0 +1,38 @@
+"""Slices of training volumes as the model has them, for TensorBoard."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from fedsim_tf.synthesis import take_slices
+from fedsim_tf.training.learner import SiteLearner
+from fedsim_tf.training.watch import montage
+
+SHOWN = 4  # volumes
+
+
+def generated_slices(learner: SiteLearner, images: tf.Tensor, z: tf.Tensor) -> np.ndarray:
+    """The same where label and coarse CT are made from latents (n, d); black where there are no volumes."""
+    size, z = learner.model.size, z[:SHOWN]
+    if not len(z):
+        return np.zeros((size, 4 * size), np.float32)
+    return slices_of(learner, images, learner.model.labels(z), learner.model.coarse_ct(z))
+
+
+def slices_of(learner: SiteLearner, images: tf.Tensor, labels: tf.Tensor, coarse: tf.Tensor) -> np.ndarray:
+    """The middle slice of the first volumes: real, coarse CT, label, enhanced.
+
+    Args:
+      learner: whose enhancement network is used.
+      images: real volumes (n, z, y, x); labels: (n, z, y, x); coarse: CTs (n, c, c, c).
+
+    Returns:
+      (rows * y, 4 * x), 0 to 1.
+    """
+    model, count = learner.model, min(SHOWN, len(images))
+    middle = tf.fill((count,), model.size // 2)
+    semantics = model.semantics(coarse[:count], take_slices(labels[:count], middle), middle)
+    enhanced = model.enhancer(semantics, training=False)[..., 0]
+    real = take_slices(images[:count], middle)
+    return montage([real.numpy(), semantics[..., 0].numpy(), 2.0 * semantics[..., 1].numpy() - 1.0, enhanced.numpy()])
