@@ -119,7 +119,7 @@ class GanConfig(_Checked):
     vgg_weight: float = option(10.0, "Weight of the VGG loss (Park et al.: 10).", low=0)
     flip: bool = option(True, "Whether half of the pairs are mirrored left to right, in this stage alone.")
     intensity: float = option(
-        0.05, "Largest change of a pair's gain, and of its offset on the scale -1 to 1, in this stage.", low=0, high=1
+        0.05, "Largest change of a pair's gain, and of its offset on the scale -1 to 1, in this stage.", low=0
     )
 
 
