@@ -58,9 +58,9 @@ def test_nothing_is_said_of_what_failed_or_did_not_begin(said):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (5400, "1.5 h"), (86400, "24.0 h")],
+    [(0.4, "0 s"), (89, "89 s"), (120, "2 min"), (5399, "90 min"), (7200, "2.0 h"), (86400 * 3, "3.0 days")],
 )
-def test_durations(seconds, text):
+def test_durations_are_said_in_a_fitting_unit(seconds, text):
     assert duration(seconds) == text
 
 

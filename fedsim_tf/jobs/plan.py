@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fedsim_tf.config import Config
 from fedsim_tf.jobs.inputs import labels_of, source
+from fedsim_tf.progress import duration
 
 # Seconds a step by edge length, with the widths and batches of the preset of that size: benchmarks/steps.py on two
 # AVX2 cores at 140 GFLOP/s; the semi-supervised stage includes its tracing at 32. Of the last three at 128 only the
@@ -39,8 +40,8 @@ def describe(config: Config, *, sites: Sequence[str], run_dir: str, federated: b
         f"run folder: {run_dir} (the same command again resumes)",
         f"labelled training volumes: {', '.join(labels)}; {config.data.folds} of 5 folds; {config.model.size}^3 voxels",
         f"arms: {', '.join(arms)}; VGG-19 weights: {config.model.vgg_weights}",
-        *(f"  {name:<24}{steps:>8} steps  ~{_duration(steps * each)}" for name, steps, each in rows),
-        f"estimated time on two cores: {_duration(seconds)}",
+        *(f"  {name:<24}{steps:>8} steps  ~{duration(steps * each)}" for name, steps, each in rows),
+        f"estimated time on two cores: {duration(seconds)}",
     ]
     return "\n".join(lines)
 
@@ -64,11 +65,3 @@ def _stages(config: Config, sites: Sequence[str], arms: Sequence[str]) -> list[t
         rows.append(("synthetic volumes", len(ours) * config.synthesis.volumes * times, cost["sample"]))
     rows.append(("3D U-Nets, all arms", unet * times, cost["unet"] * segmentation.batch))
     return rows
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172800 else f"{seconds / 86400:.1f} days"

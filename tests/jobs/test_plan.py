@@ -3,7 +3,7 @@ import re
 import pytest
 
 from fedsim_tf.config import make_config
-from fedsim_tf.jobs.plan import _duration, describe
+from fedsim_tf.jobs.plan import describe
 
 
 def plan(preset="demo", *, sites=("ct34lc",), run_dir="runs/mine", as_federated=False, **changes):
@@ -85,11 +85,3 @@ def test_plan_estimates_more_time_for_more_steps(preset):
     text = plan(preset)
     assert re.search(r"estimated time on two cores: [\d.]+ (s|min|h|days)$", text)
     assert len(text.splitlines()) >= 9
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.4, "0 s"), (89, "89 s"), (120, "2 min"), (5399, "90 min"), (7200, "2.0 h"), (86400 * 3, "3.0 days")],
-)
-def test_durations_are_said_in_a_fitting_unit(seconds, text):
-    assert _duration(seconds) == text
