@@ -1,0 +1,110 @@
+"""Our side of the comparisons: networks with seeded weights, their maps and losses, and a few training steps."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from fedsim_tf.config import GanConfig, make_config
+from fedsim_tf.losses import hinge_discriminator_loss, segmentation_loss
+from fedsim_tf.models import GauGANGenerator, MultiScaleDiscriminator, UNet3D, VGG19Features
+from fedsim_tf.training.enhancement import EnhancementTrainer, generator_losses, judge
+from fedsim_tf.training.segmentation import UNetTraining
+from fedsim_tf.training.volumes import Volumes
+from tests.oracles import seeded
+
+UNET_RATE = 1e-3
+SETTINGS = GanConfig(flip=False, intensity=0.0)
+Numbers = dict[str, np.ndarray]
+
+
+@functools.cache
+def vgg() -> VGG19Features:
+    return VGG19Features("random", seed=3)
+
+
+def generator() -> GauGANGenerator:
+    network = GauGANGenerator(seeded.GAN_SIZE, seeded.GAN_WIDTH)
+    network(tf.zeros((1, seeded.GAN_SIZE, seeded.GAN_SIZE, 3)))
+    seeded.fill(network, seeded.generator_layers(), seed=1)
+    return network
+
+
+def discriminator() -> MultiScaleDiscriminator:
+    network = MultiScaleDiscriminator(seeded.GAN_WIDTH)
+    network(tf.zeros((1, seeded.GAN_SIZE, seeded.GAN_SIZE, 4)))
+    seeded.fill(network, seeded.discriminator_layers(), seed=2)
+    return network
+
+
+def unet() -> UNet3D:
+    network = UNet3D(seeded.UNET_WIDTH)
+    network(tf.zeros((1, *[seeded.UNET_SIZE] * 3, 1)))
+    seeded.fill(network, seeded.unet_layers(), seed=4)
+    return network
+
+
+def gan_gradients(enhancer: GauGANGenerator, critic: MultiScaleDiscriminator) -> Numbers:
+    """Losses, and the gradients of every variable, of both networks as they are."""
+    semantics, real = (tf.constant(part) for part in seeded.gan_inputs(0))
+    with tf.GradientTape(persistent=True) as tape:
+        fake = enhancer(semantics, training=True)[..., 0]
+        losses = generator_losses(critic, vgg(), SETTINGS, semantics, real, fake)
+        total = tf.add_n(list(losses.values()))
+        critic_loss = hinge_discriminator_loss(*judge(critic, semantics, real, tf.stop_gradient(fake), training=True))
+    numbers = {"discriminator": critic_loss, **losses}
+    for network, layers, loss in (
+        (enhancer, seeded.generator_layers(), total),
+        (critic, seeded.discriminator_layers(), critic_loss),
+    ):
+        numbers |= _gradients(tape, loss, network, layers)
+    return {name: np.asarray(value) for name, value in numbers.items()}
+
+
+def unet_gradients(network: UNet3D) -> Numbers:
+    images, labels = seeded.unet_inputs(0)
+    with tf.GradientTape() as tape:
+        loss = segmentation_loss(network(images, training=True), labels)
+    numbers = {"loss": loss, **_gradients(tape, loss, network, seeded.unet_layers())}
+    return {name: np.asarray(value) for name, value in numbers.items()}
+
+
+class GanTraining:
+    """The trainer with seeded networks."""
+
+    def __init__(self):
+        self.enhancer, self.critic = generator(), discriminator()
+        trainer = EnhancementTrainer(self.enhancer, self.critic, vgg(), SETTINGS)
+        self._traced = tf.function(trainer.update, autograph=False)
+
+    def losses(self, step: int) -> dict[str, tf.Tensor]:
+        """One step."""
+        return self._traced(*(tf.constant(part) for part in seeded.gan_inputs(step)), tf.zeros((2,), tf.int32))[0]
+
+
+class SegmenterTraining:
+    """The U-Net's training with seeded weights."""
+
+    def __init__(self):
+        edges = [seeded.UNET_SIZE] * 3
+        nothing = Volumes(("none",), np.zeros((1, *edges), np.float32), np.zeros((1, *edges), np.float32))
+        self._training = UNetTraining(make_config("demo", model={"unet_width": seeded.UNET_WIDTH}), nothing)
+        self.network = self._training.network
+        seeded.fill(self.network, seeded.unet_layers(), seed=4)
+        self._training.begin(nothing, rate=UNET_RATE, steps=1000, stage="comparison")
+
+    def losses(self, step: int) -> dict[str, tf.Tensor]:
+        """One step."""
+        return {"loss": self._training._traced(*(tf.constant(part) for part in seeded.unet_inputs(step)))}
+
+
+def values(network: tf.Module, layers: list[str]) -> Numbers:
+    """Every variable."""
+    return {name: variable.numpy() for name, variable in seeded.variables(network, layers)}
+
+
+def _gradients(tape: tf.GradientTape, loss: tf.Tensor, network: tf.Module, layers: list[str]) -> dict[str, tf.Tensor]:
+    trained = {name: variable for name, variable in seeded.variables(network, layers) if variable.trainable}
+    return dict(zip(trained, tape.gradient(loss, list(trained.values())), strict=True))

@@ -1,0 +1,95 @@
+"""Weights and inputs from NumPy alone, the same for both sides of a comparison and for recorded numbers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+LEARNT_SHORTCUTS = (3, 4, 5, 6)  # blocks of the generator where the width changes
+GAN_SIZE, GAN_WIDTH, GAN_BATCH = 32, 4, 2
+UNET_SIZE, UNET_WIDTH = 32, 2
+# Of Keras's layers, and what PyTorch calls them.
+VARIABLES = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+    "u": "weight_u",
+}
+
+
+def generator_layers() -> list[str]:
+    """Paths of the generator's layers that have variables."""
+    names = ["first"]
+    for number in range(7):
+        parts = [("spade_0", "conv_0"), ("spade_1", "conv_1")]
+        if number in LEARNT_SHORTCUTS:
+            parts.append(("spade_shortcut", "conv_shortcut"))
+        for spade, convolution in parts:
+            names += [f"blocks.{number}.{spade}.{layer}" for layer in ("norm", "shared", "gamma", "beta")]
+            names.append(f"blocks.{number}.{convolution}")
+    return [*names, "last"]
+
+
+def discriminator_layers() -> list[str]:
+    parts = ("first", "middle.0", "middle.1", "middle.2", "last")
+    return [f"judges.{scale}.{part}" for scale in range(2) for part in parts]
+
+
+def unet_layers() -> list[str]:
+    blocks = [f"down.{level}" for level in range(4)] + [f"join.{level}" for level in range(3)]
+    kinds = ("convolutions.0", "norms.0", "convolutions.1", "norms.1")
+    names = [f"{block}.{kind}" for block in blocks for kind in kinds]
+    return [*names, *(f"up.{level}" for level in range(3)), "head"]
+
+
+def layer_at(network: tf.Module, path: str) -> tf.Module:
+    """The layer at a path such as "blocks.3.conv_0"."""
+    step = lambda at, key: at[int(key)] if key.isdigit() else getattr(at, key)  # noqa: E731
+    return functools.reduce(step, path.split("."), network)
+
+
+def variables(network: tf.Module, layers: list[str]) -> Iterator[tuple[str, tf.Variable]]:
+    """Every variable by name, "<layer>.<kind>"; the order does not depend on how the network keeps track of them."""
+    for path in layers:
+        layer = layer_at(network, path)
+        # A SPADE has layers called gamma and beta; a normalisation, variables.
+        found = ((kind, getattr(layer, kind, None)) for kind in VARIABLES)
+        yield from ((f"{path}.{kind}", variable) for kind, variable in found if isinstance(variable, tf.Variable))
+
+
+def fill(network: tf.Module, layers: list[str], *, seed: int) -> None:
+    """Random weights of a size at which every part of the network matters."""
+    rng = np.random.default_rng(seed)
+    for name, variable in variables(network, layers):
+        noise = rng.standard_normal(variable.shape)
+        variable.assign(_weights(name.rsplit(".", 1)[1], noise).astype(np.float32))
+
+
+def _weights(kind: str, noise: np.ndarray) -> np.ndarray:
+    if kind == "kernel":
+        return noise / np.sqrt(np.prod(noise.shape[:-1]))
+    if kind == "u":
+        return noise / np.linalg.norm(noise)
+    if kind in ("gamma", "moving_variance"):
+        return np.exp(0.2 * noise)
+    return 0.2 * noise
+
+
+def gan_inputs(step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Semantics (B, y, x, 3) and real slices (B, y, x)."""
+    rng = np.random.default_rng(100 + step)
+    edges = (GAN_BATCH, GAN_SIZE, GAN_SIZE)
+    return rng.uniform(-1, 1, (*edges, 3)).astype(np.float32), rng.uniform(-1, 1, edges).astype(np.float32)
+
+
+def unet_inputs(step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images and masks (1, z, y, x, 1)."""
+    rng = np.random.default_rng(200 + step)
+    images = rng.uniform(-1, 1, (1, *[UNET_SIZE] * 3, 1)).astype(np.float32)
+    return images, (images + rng.uniform(-1, 1, images.shape) > 0.5).astype(np.float32)
