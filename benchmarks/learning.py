@@ -22,6 +22,8 @@ from benchmarks import learning_sides
 
 PEERS = ("float32", "float32 channels_last", "bfloat16", "bfloat16 channels_last")
 SIZE = 128
+# glibc gives large blocks back to the system at once, and the next step faults them in anew.
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
 
 
 def main() -> None:
@@ -33,6 +35,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="processes of each side, or calls of each part")
     parser.add_argument("--steps", type=int, default=3, help="timed steps in each process")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--keep_memory", action="store_true", help="let malloc keep what is freed; page faults slow PyTorch most"
+    )
     parser.add_argument("--side", help=argparse.SUPPRESS)  # a process of one side
     arguments = parser.parse_args()
     if arguments.side:
@@ -57,7 +62,7 @@ def compare(arguments: argparse.Namespace) -> None:
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in ("ours", *arguments.peers, "rates")}
     for _ in range(arguments.rounds):
         for side, results in found.items():
-            results.append(_process(side))
+            results.append(_process(side, KEEP_MEMORY if arguments.keep_memory else {}))
             print(f"{side}: {results[-1]}", file=sys.stderr, flush=True)
     size, is_unet = arguments.size, arguments.work == "unet"
     count = arithmetic.unet_step(size) if is_unet else arithmetic.gan_step(size, 64, 64)
@@ -87,6 +92,7 @@ def divide(arguments: argparse.Namespace) -> None:
     """Prints a table of a step's parts."""
     import tensorflow as tf
 
+    tf.get_logger().setLevel("ERROR")  # it takes the parts for one function that is traced over and over
     tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
     tf.config.threading.set_inter_op_parallelism_threads(arguments.threads)
     from benchmarks.learning_parts import CALLS, learner_of, medians_ms
@@ -103,10 +109,10 @@ def divide(arguments: argparse.Namespace) -> None:
     print(f"| whole step | {whole:.1f} | |")
 
 
-def _process(side: str) -> dict[str, Any]:
+def _process(side: str, environment: dict[str, str]) -> dict[str, Any]:
     """What one side gives in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.learning", *sys.argv[1:], "--side", side]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | environment)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 

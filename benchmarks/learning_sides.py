@@ -72,12 +72,12 @@ def peers(work: str, size: int, *, precision: str, channels_last: bool, threads:
 
 
 def timed(step: Step, *, count: int) -> dict[str, Any]:
-    """Seconds of `count` steps after the first, which traces and makes the optimizers' slots."""
+    """Seconds of `count` steps after the first two, which trace, make the optimizers' slots and claim memory."""
     seconds = []
-    for number in range(count + 1):
+    for number in range(count + 2):
         start = time.perf_counter()
         value = step()
-        if number > 0:
+        if number > 1:
             seconds.append(time.perf_counter() - start)
     if not np.all(np.isfinite(list(value.values()) if isinstance(value, dict) else value)):
         raise FloatingPointError(f"the loss is {value}")
