@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from fedsim_tf.models.convolution3d import Doubling3D, SlicedConv3D, halved3d
+from fedsim_tf.models.convolution3d import SlicedConv3D, halved3d
+from fedsim_tf.models.raised_convolution import RaisedConvolution
 
 LEVELS = 4
 
@@ -18,10 +19,12 @@ class UNet3D(tf.keras.Model):
 
     def __init__(self, width: int = 32, **kwargs):
         super().__init__(**kwargs)
-        self.down = [DoubleConvolution(width * 2**level, width * 2 ** (level + 1)) for level in range(LEVELS)]
+        self.down = [_double(width * 2**level, width * 2 ** (level + 1)) for level in range(LEVELS)]
         rising = [width * 2 ** (level + 1) for level in reversed(range(LEVELS - 1))]
-        self.up = [Doubling3D(2 * filters) for filters in rising]  # keeps its input's width
-        self.join = [DoubleConvolution(filters, filters) for filters in rising]
+        # An up-convolution keeps its input's width.
+        self.up = [
+            DoubleConvolution(RaisedConvolution(filters, 2 * filters), SlicedConv3D(filters)) for filters in rising
+        ]
         self.head = tf.keras.layers.Dense(1, dtype="float32")  # a 1^3 convolution
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -29,20 +32,24 @@ class UNet3D(tf.keras.Model):
         for block in self.down[1:]:
             maps.append(block(halved3d(maps[-1]), training=training))
         out = maps.pop()
-        for up, join in zip(self.up, self.join, strict=True):
-            out = join(tf.concat([maps.pop(), up(out)], axis=-1), training=training)
+        for block in self.up:
+            out = block((maps.pop(), out), training=training)
         return self.head(out)
 
 
 class DoubleConvolution(tf.keras.layers.Layer):
-    """Twice a 3^3 convolution, batch norm and ReLU."""
+    """Two convolutions, each followed by batch norm and ReLU."""
 
-    def __init__(self, first: int, second: int, **kwargs):
+    def __init__(self, first: tf.keras.layers.Layer, second: tf.keras.layers.Layer, **kwargs):
         super().__init__(**kwargs)
-        self.convolutions = [SlicedConv3D(filters) for filters in (first, second)]
+        self.convolutions = [first, second]
         self.norms = [tf.keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5) for _ in self.convolutions]
 
-    def call(self, maps: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(self, maps: tf.Tensor | tuple[tf.Tensor, tf.Tensor], training: bool = False) -> tf.Tensor:
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             maps = tf.nn.relu(norm(convolution(maps), training=training))
         return maps
+
+
+def _double(first: int, second: int) -> DoubleConvolution:
+    return DoubleConvolution(SlicedConv3D(first), SlicedConv3D(second))

@@ -46,7 +46,7 @@ def discriminators():
 
 @pytest.fixture
 def unets():
-    found, peer = ours.unet(), UNet3D(seeded.UNET_WIDTH)
+    found, peer = ours.unet(), peers.unet()
     return found, peer, load(found, peer, seeded.unet_layers())
 
 
@@ -114,10 +114,9 @@ def test_vgg_features_and_their_gradient(vgg, rng):
 @pytest.mark.parametrize("training", [True, False])
 def test_unet(unets, training):
     found, peer, links = unets
-    images, _ = seeded.unet_inputs(0)
-    logits = found(images, training=training)
+    logits = found(seeded.unet_inputs(0)[0], training=training)
     assert np.std(logits) > 0.1
-    assert_close(logits, to_numpy(peer.train(training)(to_torch(images))))
+    assert_close(logits, to_numpy(peer.train(training)(peers.unet_inputs(0)[0])))
     for link in links:
         assert_close(link.variable, link.as_variable(link.tensor), name=link.name)
 

@@ -14,6 +14,15 @@ from tests.oracles.torch_unet import UNet3D
 from tests.oracles.torch_weights import Link, load, load_vgg, to_torch
 
 
+def unet() -> UNet3D:
+    """In double precision: in single, PyTorch's rounding turns ReLUs and moves the gradients by half a percent."""
+    return UNet3D(seeded.UNET_WIDTH).double()
+
+
+def unet_inputs(step: int) -> list[torch.Tensor]:
+    return [to_torch(part).double() for part in seeded.unet_inputs(step)]
+
+
 class GanTraining:
     """A generator and a discriminator with the weights of ours."""
 
@@ -35,13 +44,13 @@ class SegmenterTraining:
     """A U-Net with the weights of ours."""
 
     def __init__(self, network: tf.Module):
-        self.network = UNet3D(seeded.UNET_WIDTH)
+        self.network = unet()
         self.links = load(network, self.network, seeded.unet_layers())
         self.step = UNetStep(self.network, rate=ours.UNET_RATE)
 
     def losses(self, step: int) -> dict[str, float]:
         """One step."""
-        return {"loss": self.step(*(to_torch(part) for part in seeded.unet_inputs(step)))}
+        return {"loss": self.step(*unet_inputs(step))}
 
 
 def gan_gradients(generator: Generator, discriminator: Discriminator, vgg: VGG19) -> dict[str, float]:
@@ -58,7 +67,7 @@ def gan_gradients(generator: Generator, discriminator: Discriminator, vgg: VGG19
 
 def unet_gradients(network: UNet3D) -> dict[str, float]:
     """The loss; gradients are left in the network."""
-    images, labels = (to_torch(part) for part in seeded.unet_inputs(0))
+    images, labels = unet_inputs(0)
     loss = segmentation_loss(network.train()(images), labels)
     loss.backward()
     return {"loss": float(loss.detach())}

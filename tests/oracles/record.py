@@ -26,7 +26,7 @@ def maps() -> recorded.Numbers:
     load_vgg(ours.vgg(), vgg)
     arrays = {
         "image": generator.eval()(to_torch(semantics)),
-        "logits of the U-Net": unet.eval()(to_torch(seeded.unet_inputs(0)[0])),
+        "logits of the U-Net": unet.eval()(peers.unet_inputs(0)[0]),
         **{f"map {scale}.{level}": m for scale, levels in enumerate(scales) for level, m in enumerate(levels)},
         **{f"VGG {level}": m for level, m in enumerate(vgg(to_torch(real[..., None])))},
     }
@@ -44,7 +44,7 @@ def _gan_gradients() -> recorded.Numbers:
 
 
 def _unet_gradients() -> recorded.Numbers:
-    network = UNet3D(seeded.UNET_WIDTH)
+    network = peers.unet()
     links = load(ours.unet(), network, seeded.unet_layers())
     losses = peers.unet_gradients(network)
     return {**_named("unet", losses), **recorded.projections("unet gradient ", _gradients(links))}
@@ -73,7 +73,7 @@ def _steps(prefix: str, training, first: dict[str, float]) -> recorded.Numbers:
 
 def _networks() -> tuple[Generator, Discriminator, UNet3D]:
     generator, discriminator = Generator(seeded.GAN_SIZE, seeded.GAN_WIDTH), Discriminator(seeded.GAN_WIDTH)
-    unet = UNet3D(seeded.UNET_WIDTH)
+    unet = peers.unet()
     load(ours.generator(), generator, seeded.generator_layers())
     load(ours.discriminator(), discriminator, seeded.discriminator_layers())
     load(ours.unet(), unet, seeded.unet_layers())

@@ -42,10 +42,14 @@ def discriminator_layers() -> list[str]:
 
 
 def unet_layers() -> list[str]:
-    blocks = [f"down.{level}" for level in range(4)] + [f"join.{level}" for level in range(3)]
-    kinds = ("convolutions.0", "norms.0", "convolutions.1", "norms.1")
-    names = [f"{block}.{kind}" for block in blocks for kind in kinds]
-    return [*names, *(f"up.{level}" for level in range(3)), "head"]
+    first = {"down": ["convolutions.0"], "up": ["convolutions.0.up", "convolutions.0.convolution"]}
+    blocks = [("down", level) for level in range(4)] + [("up", level) for level in range(3)]
+    names = [
+        f"{side}.{level}.{kind}"
+        for side, level in blocks
+        for kind in (*first[side], "norms.0", "convolutions.1", "norms.1")
+    ]
+    return [*names, "head"]
 
 
 def layer_at(network: tf.Module, path: str) -> tf.Module:

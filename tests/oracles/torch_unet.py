@@ -10,18 +10,29 @@ LEVELS = 4
 
 
 class DoubleConvolution(nn.Module):
-    """Twice a 3^3 convolution, batch norm and ReLU."""
+    """Two convolutions, each followed by batch norm and ReLU."""
 
-    def __init__(self, channels: int, first: int, second: int):
+    def __init__(self, first: nn.Module, second: nn.Conv3d):
         super().__init__()
-        self.convolutions = nn.ModuleList([nn.Conv3d(channels, first, 3, padding=1)])
-        self.convolutions.append(nn.Conv3d(first, second, 3, padding=1))
-        self.norms = nn.ModuleList(nn.BatchNorm3d(filters) for filters in (first, second))
+        self.convolutions = nn.ModuleList([first, second])
+        self.norms = nn.ModuleList(nn.BatchNorm3d(filters) for filters in (second.in_channels, second.out_channels))
 
-    def forward(self, maps: Tensor) -> Tensor:
-        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            maps = functional.relu(norm(convolution(maps)))
-        return maps
+    def forward(self, *maps: Tensor) -> Tensor:
+        first, second = self.convolutions
+        out = functional.relu(self.norms[0](first(*maps)))
+        return functional.relu(self.norms[1](second(out)))
+
+
+class JoiningConvolution(nn.Module):
+    """A convolution of skipped maps beside up-convolved ones."""
+
+    def __init__(self, shallow: int, deep: int):
+        super().__init__()
+        self.up = nn.ConvTranspose3d(deep, deep, 2, 2)
+        self.convolution = _convolution(shallow + deep, shallow)
+
+    def forward(self, skipped: Tensor, coarse: Tensor) -> Tensor:
+        return self.convolution(torch.cat([skipped, self.up(coarse)], dim=1))
 
 
 class UNet3D(nn.Module):
@@ -30,14 +41,13 @@ class UNet3D(nn.Module):
     def __init__(self, width: int = 32):
         super().__init__()
         channels = [1, *(width * 2 ** (level + 1) for level in range(LEVELS))]
-        self.down = nn.ModuleList(
-            DoubleConvolution(channels[level], width * 2**level, channels[level + 1]) for level in range(LEVELS)
-        )
-        self.up, self.join = nn.ModuleList(), nn.ModuleList()
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for level in range(LEVELS):
+            first, second = width * 2**level, channels[level + 1]
+            self.down.append(DoubleConvolution(_convolution(channels[level], first), _convolution(first, second)))
         for level in reversed(range(1, LEVELS)):
-            deep, shallow = channels[level + 1], channels[level]
-            self.up.append(nn.ConvTranspose3d(deep, deep, 2, 2))
-            self.join.append(DoubleConvolution(shallow + deep, shallow, shallow))
+            shallow, deep = channels[level], channels[level + 1]
+            self.up.append(DoubleConvolution(JoiningConvolution(shallow, deep), _convolution(shallow, shallow)))
         self.head = nn.Conv3d(channels[1], 1, 1)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -45,6 +55,10 @@ class UNet3D(nn.Module):
         for block in self.down[1:]:
             maps.append(block(functional.max_pool3d(maps[-1], 2)))
         out = maps.pop()
-        for up, join in zip(self.up, self.join, strict=True):
-            out = join(torch.cat([maps.pop(), up(out)], dim=1))
+        for block in self.up:
+            out = block(maps.pop(), out)
         return self.head(out)
+
+
+def _convolution(channels: int, filters: int) -> nn.Conv3d:
+    return nn.Conv3d(channels, filters, 3, padding=1)
