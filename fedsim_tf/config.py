@@ -14,6 +14,7 @@ from fedsim_tf.errors import InputError
 DATASETS = ("ct20", "ct34lc", "ct34mc", "totalsegmentator", "nifti")
 # Fewer and more labels, of which the paper's Table 3 reports both; None where the paper says nothing.
 PAPER_LABELS = {"ct20": (4, 8), "ct34lc": (6, 12), "ct34mc": (6, 12)}
+PRECISIONS = ("auto", "float32", "bfloat16")
 ARMS = ("lower_bound", "ours_pre", "ours_full", "upper_bound")
 
 
@@ -83,6 +84,11 @@ class ModelConfig(_Checked):
     gan_width: int = option(64, "Channels of the enhancement generator's last block.", low=4)
     discriminator_width: int = option(64, "Channels of the discriminators' first layer.", low=4)
     unet_width: int = option(32, "Channels of the 3D U-Net's first layer (Cicek et al.: 32).", low=2)
+    precision: str = option(
+        "auto",
+        "Of the convolutions in U-Net, GAN and VGG: auto is bfloat16 where the hardware has it, else float32.",
+        choices=PRECISIONS,
+    )
     vgg_weights: str = option("imagenet", "VGG-19 weights: 'imagenet' (downloaded by Keras), a file, or 'random'.")
     simulated_energy_kev: float = option(70.0, "Effective X-ray energy of the simulator in keV.", low=20, high=200)
     simulated_photons: float = option(0.0, "Photons per detector pixel of the simulator; 0: no noise (paper).", low=0)

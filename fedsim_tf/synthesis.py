@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from fedsim_tf.config import Config, ModelConfig
 from fedsim_tf.ct import CTSimulator, ScanEffects, attenuation
-from fedsim_tf.models import GauGANGenerator, LatentDistribution, MaterialGenerator, ShapeGenerator
+from fedsim_tf.models import LatentDistribution, MaterialGenerator, ShapeGenerator, built
 from fedsim_tf.resize import resize_volume, resized_slices
 from fedsim_tf.shape import Grid, ShapeDecoder, StatisticalShapeModel
 
@@ -45,17 +45,16 @@ class GenerativeModel(tf.Module):
         self.material_generator = MaterialGenerator(
             size=sizes.coarse_size, latent_dim=sizes.latent, mu_initial_per_mm=self._mu_water
         )
-        self.enhancer = GauGANGenerator(size=sizes.size, width=sizes.gan_width)
+        self.enhancer = built.enhancement_generator(sizes)
         self.decoder = _decoder(sizes, ssm, field_of_view_mm)
         self.simulator = _simulator(sizes, field_of_view_mm)
         self._build()
 
     def _build(self) -> None:
-        """Creates every variable, so that checkpoints and optimizers know them before the first step."""
+        """Creates the shared variables, so that checkpoints and optimizers know them before the first step."""
         z = tf.zeros((1, self.shape_generator.latent_dim))
         self.shape_generator(z)
         self.material_generator(z)
-        self.enhancer(tf.zeros((1, self.size, self.size, 3)))
 
     @property
     def shared_variables(self) -> list[tf.Variable]:

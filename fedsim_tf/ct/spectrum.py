@@ -10,6 +10,7 @@ from fedsim_tf.ct.attenuation import mu_from_hu, tissue_mu_per_mm, water_mu_per_
 from fedsim_tf.errors import InputError
 
 _FILTER_MM = 8.0  # aluminium: inherent, flat and the middle of a bow-tie filter
+_ALUMINIUM_DENSITY = 2.7  # g/cm^3; xraydb's own table of materials is not safe to read first from several threads
 _LOWEST_KEV = 20.0
 _STEP_KEV = 10.0
 _LONGEST_MM = 500.0  # of water, for the correction
@@ -29,7 +30,7 @@ def tube_spectrum(tube_kv: float) -> tuple[np.ndarray, np.ndarray]:
         raise InputError("tube_kv", found=tube_kv, expected="40 to 150")
     energies = np.arange(_LOWEST_KEV + _STEP_KEV / 2, tube_kv, _STEP_KEV)
     photons = (tube_kv - energies) / energies
-    aluminium = np.array([xraydb.material_mu("aluminum", 1000.0 * e) for e in energies])  # 1/cm
+    aluminium = np.array([_ALUMINIUM_DENSITY * xraydb.mu_elam("Al", 1000.0 * e) for e in energies])  # 1/cm
     signal = energies * photons * np.exp(-aluminium * _FILTER_MM / 10.0)
     return energies, signal / signal.sum()
 

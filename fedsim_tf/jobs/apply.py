@@ -7,7 +7,6 @@ import os
 import pathlib
 
 import numpy as np
-import tensorflow as tf
 
 from fedsim_tf import data
 from fedsim_tf.config import Config, from_dict
@@ -16,7 +15,7 @@ from fedsim_tf.evaluation.figures import panel
 from fedsim_tf.evaluation.galleries import heart_slice
 from fedsim_tf.files import read_json
 from fedsim_tf.metrics import dice
-from fedsim_tf.models import UNet3D
+from fedsim_tf.models import built
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.segmentation import Segmenter, segmenter
 from fedsim_tf.training.stage import restore
@@ -46,8 +45,7 @@ def open_segmenter(fold_dir: str | os.PathLike, arm: str) -> tuple[Config, Segme
     if run.finished(stage) is None:
         names = [name.split("/", 1)[1].removesuffix("/finetune") for name in run.records() if name.endswith("finetune")]
         raise InputError("arm", found=repr(arm), expected=f"one that {fold_dir} has finished: {', '.join(names)}")
-    network = UNet3D(width=config.model.unet_width)
-    network(tf.zeros((1, *[config.model.size] * 3, 1)))
+    network = built.unet(config.model)
     restore(run, stage, best=network)
     return config, segmenter(network)
 

@@ -9,7 +9,7 @@ from absl import logging
 from fedsim_tf.config import PAPER_LABELS, Config
 from fedsim_tf.data import Cohort, find_cohort
 from fedsim_tf.errors import InputError
-from fedsim_tf.models import VGG19Features
+from fedsim_tf.models import VGG19Features, built
 from fedsim_tf.phantom import SITES, ensure_site
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.shape import StatisticalShapeModel
@@ -61,6 +61,6 @@ def open_shape_model(config: Config) -> StatisticalShapeModel:
 
 def open_vgg(config: Config) -> VGG19Features:
     """VGG-19 with the configured weights; says which in the log."""
-    vgg = VGG19Features(config.model.vgg_weights)
+    vgg = built.vgg_features(config.model)
     logging.info("VGG-19 weights: %s", vgg.source)
     return vgg

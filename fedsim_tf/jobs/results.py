@@ -15,6 +15,7 @@ from fedsim_tf.evaluation.figures import loss_curves
 from fedsim_tf.evaluation.report import print_table, write_report
 from fedsim_tf.evaluation.scores import Scores, over_folds
 from fedsim_tf.files import write_json
+from fedsim_tf.models.precision import resolved
 from fedsim_tf.training.run import RunFolder
 
 FoldScores = Mapping[str, Mapping[str, Scores]]  # site to arm to scores
@@ -27,6 +28,7 @@ def facts(run: RunFolder, *, data: str, **more: Any) -> dict[str, Any]:
         "preset": run.config.preset,
         "seed": run.config.seed,
         "volumes": f"{run.config.model.size}^3 voxels",
+        "precision": resolved(run.config.model.precision),
         **more,
         "fedsim_tf": fedsim_tf.__version__,
         "tensorflow": tf.__version__,

@@ -19,7 +19,7 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.figures import panel
 from fedsim_tf.jobs.inputs import open_vgg
 from fedsim_tf.jobs.results import draw_losses
-from fedsim_tf.models import GauGANGenerator, MultiScaleDiscriminator
+from fedsim_tf.models import GauGANGenerator, built
 from fedsim_tf.resize import linear_matrix
 from fedsim_tf.training.enhancement import EnhancementTrainer
 from fedsim_tf.training.run import RunFolder
@@ -95,12 +95,9 @@ def slice_semantics(slices: Slices, coarse_size: int) -> np.ndarray:
 
 def _train(run: RunFolder, semantics: np.ndarray, images: np.ndarray) -> GauGANGenerator:
     """Fits the enhancement network to the pairs."""
-    config, size = run.config, run.config.model.size
+    config = run.config
     tf.keras.utils.set_random_seed(config.seed)
-    enhancer = GauGANGenerator(size=size, width=config.model.gan_width)
-    discriminator = MultiScaleDiscriminator(width=config.model.discriminator_width)
-    enhancer(tf.zeros((1, size, size, 3)))
-    discriminator(tf.zeros((1, size, size, 4)))
+    enhancer, discriminator = built.enhancement_generator(config.model), built.discriminator(config.model)
     trainer = EnhancementTrainer(enhancer, discriminator, open_vgg(config), config.gan)
     update = tf.function(trainer.update, autograph=False)
 

@@ -30,7 +30,7 @@ class PatchDiscriminator(tf.keras.layers.Layer):
         self.norms = [
             InstanceNormalization(center=False, scale=False, epsilon=1e-5, dtype="float32") for _ in self.middle
         ]
-        self.last = tf.keras.layers.Conv2D(1, 4, 1, kernel_initializer=xavier())
+        self.last = tf.keras.layers.Conv2D(1, 4, 1, kernel_initializer=xavier(), dtype="float32")
 
     def call(self, images: tf.Tensor, training: bool = False) -> list[tf.Tensor]:
         maps = [tf.nn.leaky_relu(self.first(_padded(images)), SLOPE)]

@@ -34,7 +34,7 @@ class GauGANGenerator(tf.keras.Model):
         self.upsampled = UPSAMPLED_BLOCKS[SIZES[size] :]
         self.first = tf.keras.layers.Conv2D(WIDTHS[0] * width, 3, padding="same", kernel_initializer=xavier())
         self.blocks = [SpadeResidualBlock(multiple * width) for multiple in WIDTHS]
-        self.last = tf.keras.layers.Conv2D(1, 3, padding="same", kernel_initializer=xavier())
+        self.last = tf.keras.layers.Conv2D(1, 3, padding="same", kernel_initializer=xavier(), dtype="float32")
 
     def call(self, semantics: tf.Tensor, training: bool = False) -> tf.Tensor:
         out = self.first(tf.image.resize(semantics, (START, START), "nearest"))
@@ -42,4 +42,4 @@ class GauGANGenerator(tf.keras.Model):
             if number in self.upsampled:
                 out = tf.repeat(tf.repeat(out, 2, axis=1), 2, axis=2)
             out = block((out, semantics), training=training)
-        return tf.cast(tf.tanh(self.last(tf.nn.leaky_relu(out, SLOPE))), tf.float32)
+        return tf.tanh(self.last(tf.nn.leaky_relu(out, SLOPE)))

@@ -67,9 +67,14 @@ def composed_kernel(up: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     right = tf.reshape(tf.transpose(kernel, [3, 0, 1, 2, 4]), [middle, 27 * filters])
     products = tf.reshape(tf.matmul(left, right), [8, channels, 27, filters])
     products = tf.reshape(tf.transpose(products, [0, 2, 1, 3]), [216, channels, filters])
-    taps = tf.math.unsorted_segment_sum(products, _PLACES, 64)
+    # Up to eight products meet at one place: too many to add in bfloat16.
+    taps = tf.cast(tf.math.unsorted_segment_sum(tf.cast(products, _at_least_float32(up.dtype)), _PLACES, 64), up.dtype)
     by_tap = tf.transpose(tf.reshape(taps, [8, 8, channels, filters]), [0, 2, 1, 3])
     return tf.reshape(by_tap, [2, 2, 2, channels, 8 * filters])
+
+
+def _at_least_float32(dtype: tf.DType) -> tf.DType:
+    return tf.float32 if dtype.size < 4 else dtype
 
 
 def convolved_up(coarse: tf.Tensor, composed: tf.Tensor) -> tf.Tensor:

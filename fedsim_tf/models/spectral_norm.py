@@ -12,20 +12,17 @@ class SpectralConv2D(tf.keras.layers.Conv2D):
     it. Keras's and tensorflow-addons' wrappers overwrite W and stop that gradient.
     """
 
+    def add_weight(self, *args, **kwargs):
+        """Read in float32 under every policy: sigma of a rounded W would not be W's."""
+        return super().add_weight(*args, **{**kwargs, "experimental_autocast": False})
+
     def build(self, input_shape):
         super().build(input_shape)
-        self.u = self.add_weight(
-            "u",
-            (1, self.filters),
-            tf.float32,
-            tf.keras.initializers.RandomNormal(),
-            trainable=False,
-            experimental_autocast=False,
-        )
+        start = tf.keras.initializers.RandomNormal()
+        self.u = self.add_weight("u", (1, self.filters), tf.float32, start, trainable=False)
 
     def call(self, inputs, training=False):
-        kernel = tf.cast(self.kernel, tf.float32)
-        matrix = tf.reshape(kernel, (-1, self.filters))  # (fan in, fan out)
+        matrix = tf.reshape(self.kernel, (-1, self.filters))  # (fan in, fan out)
         u = self.u
         v = tf.math.l2_normalize(tf.matmul(u, tf.stop_gradient(matrix), transpose_b=True))
         if training:
@@ -33,7 +30,7 @@ class SpectralConv2D(tf.keras.layers.Conv2D):
             self.u.assign(u)
         u, v = tf.stop_gradient(u), tf.stop_gradient(v)
         sigma = tf.reduce_sum(tf.matmul(v, matrix) * u)
-        outputs = self.convolution_op(inputs, tf.cast(kernel / sigma, self.compute_dtype))
+        outputs = self.convolution_op(inputs, tf.cast(self.kernel / sigma, self.compute_dtype))
         if self.use_bias:
-            outputs = tf.nn.bias_add(outputs, self.bias)
+            outputs = tf.nn.bias_add(outputs, tf.cast(self.bias, self.compute_dtype))
         return outputs if self.activation is None else self.activation(outputs)

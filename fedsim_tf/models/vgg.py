@@ -22,6 +22,7 @@ class VGG19Features:
 
     Args:
       weights: "imagenet", a path, or "random" (seeded, He-scaled so that activations keep their scale).
+      dtype: "float32" or "bfloat16", of the convolutions.
 
     Attributes:
       source: which weights these are, for logs and records.
@@ -30,15 +31,18 @@ class VGG19Features:
       InputError: weights that cannot be downloaded or read, or that lack a layer.
     """
 
-    def __init__(self, weights: str, *, seed: int = 0):
+    def __init__(self, weights: str, *, seed: int = 0, dtype: str = "float32"):
         self.source = weights if weights != "random" else f"random, seed {seed}"
         arrays = _read(weights, seed)
-        self._layers = {name: FixedConvolution(*_checked(arrays, name, shape, weights)) for name, shape in _SHAPES}
+        self._dtype = dtype
+        self._layers = {
+            name: FixedConvolution(*_checked(arrays, name, shape, weights), dtype=dtype) for name, shape in _SHAPES
+        }
 
     def __call__(self, images: tf.Tensor) -> list[tf.Tensor]:
-        """Images (B, y, x, 1) in [-1, 1] to five feature maps, float32."""
+        """Images (B, y, x, 1) in [-1, 1] to five feature maps."""
         grey = (tf.cast(images, tf.float32) + 1.0) * 127.5
-        maps = tf.repeat(grey, 3, axis=-1) - tf.constant(_MEAN_BGR)
+        maps = tf.cast(tf.repeat(grey, 3, axis=-1) - tf.constant(_MEAN_BGR), self._dtype)
         features: list[tf.Tensor] = []
         for name, layer in self._layers.items():
             if name.endswith("conv1") and features:
@@ -59,11 +63,12 @@ class FixedConvolution:
       kernel: (3, 3, inputs, outputs); bias: (outputs,).
     """
 
-    def __init__(self, kernel: np.ndarray, bias: np.ndarray):
+    def __init__(self, kernel: np.ndarray, bias: np.ndarray, *, dtype: str = "float32"):
         # Variables, not constants: a traced graph holds constants once more, and prints them into its summaries.
-        self._kernel = tf.Variable(kernel, trainable=False, dtype=tf.float32)
-        self._mirrored = tf.Variable(kernel[::-1, ::-1].transpose(0, 1, 3, 2), trainable=False, dtype=tf.float32)
-        self._bias = tf.Variable(bias, trainable=False, dtype=tf.float32)
+        mirrored = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
+        self._kernel, self._mirrored, self._bias = (
+            tf.Variable(tf.cast(array, dtype), trainable=False) for array in (kernel, mirrored, bias)
+        )
         self._convolve = tf.custom_gradient(self._convolve_with_gradient)
 
     def __call__(self, maps: tf.Tensor) -> tf.Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from fedsim_tf.config import Config
-from fedsim_tf.models import LatentStatistics, LatentTable, MultiScaleDiscriminator, VGG19Features
+from fedsim_tf.models import LatentStatistics, LatentTable, VGG19Features, built
 from fedsim_tf.shape import StatisticalShapeModel
 from fedsim_tf.synthesis import GenerativeModel
 from fedsim_tf.training.volumes import SiteVolumes
@@ -26,11 +26,9 @@ class SiteLearner:
 
     def __init__(self, config: Config, ssm: StatisticalShapeModel, data: SiteVolumes, vgg: VGG19Features):
         tf.keras.utils.set_random_seed(config.seed)  # the same initial weights at every site and in every run
-        size = config.model.size
         self.config, self.data, self.vgg = config, data, vgg
         self.model = GenerativeModel(config, ssm, data.field_of_view_mm)
-        self.discriminator = MultiScaleDiscriminator(width=config.model.discriminator_width)
-        self.discriminator(tf.zeros((1, size, size, 4)))
+        self.discriminator = built.discriminator(config.model)
         self.labelled_latents = LatentTable(len(data.labelled), config.model.latent, seed=config.seed)
         self.unlabelled_latents = LatentTable(len(data.unlabelled), config.model.latent, seed=config.seed + 1)
 

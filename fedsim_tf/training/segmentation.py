@@ -10,7 +10,7 @@ import tensorflow as tf
 from fedsim_tf.config import Config
 from fedsim_tf.losses import segmentation_loss
 from fedsim_tf.metrics import dice
-from fedsim_tf.models import UNet3D
+from fedsim_tf.models import UNet3D, built
 from fedsim_tf.training.augmentation import augmented
 from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.run import RunFolder
@@ -62,11 +62,8 @@ class UNetTraining:
     """A U-Net in training and its best state so far."""
 
     def __init__(self, config: Config, validation: Volumes):
-        size, width = config.model.size, config.model.unet_width
         self._config, self._validation = config, validation
-        self.network, self.best = UNet3D(width=width), UNet3D(width=width)
-        for network in (self.network, self.best):
-            network(tf.zeros((1, size, size, size, 1)))
+        self.network, self.best = built.unet(config.model), built.unet(config.model)
         self._rate, self._length = tf.Variable(0.0, trainable=False), tf.Variable(1.0, trainable=False)
         self._optimizer = adam(self._rate, self.network.trainable_variables, steps=self._length)
         self._traced = tf.function(self._update, autograph=False)

@@ -6,7 +6,7 @@ import tensorflow as tf
 class SmallVGG:
     """Five levels of features as VGG-19 gives them, from nothing but averages."""
 
-    def __init__(self, weights):
+    def __init__(self, weights, dtype="float32"):
         self.source = f"small, {weights}"
 
     def __call__(self, images):
@@ -22,7 +22,6 @@ class SmallUNet(tf.keras.Sequential):
 
 
 def use_small_networks(patch):
-    """Puts both where runs look for them."""
-    patch.setattr("fedsim_tf.jobs.inputs.VGG19Features", SmallVGG)
-    patch.setattr("fedsim_tf.training.segmentation.UNet3D", SmallUNet)
-    patch.setattr("fedsim_tf.jobs.apply.UNet3D", SmallUNet)
+    """Puts both where runs have them built."""
+    patch.setattr("fedsim_tf.models.built.VGG19Features", SmallVGG)
+    patch.setattr("fedsim_tf.models.built.UNet3D", SmallUNet)

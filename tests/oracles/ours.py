@@ -90,7 +90,8 @@ class SegmenterTraining:
     def __init__(self):
         edges = [seeded.UNET_SIZE] * 3
         nothing = Volumes(("none",), np.zeros((1, *edges), np.float32), np.zeros((1, *edges), np.float32))
-        self._training = UNetTraining(make_config("demo", model={"unet_width": seeded.UNET_WIDTH}), nothing)
+        config = make_config("demo", model={"unet_width": seeded.UNET_WIDTH, "precision": "float32"})
+        self._training = UNetTraining(config, nothing)
         self.network = self._training.network
         seeded.fill(self.network, seeded.unet_layers(), seed=4)
         self._training.begin(nothing, rate=UNET_RATE, steps=1000, stage="comparison")

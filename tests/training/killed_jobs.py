@@ -20,8 +20,8 @@ import tensorflow as tf
 
 from fedsim_tf.federated.engine import InProcessEngine
 from fedsim_tf.federated.site import Site
+from fedsim_tf.models import built
 from fedsim_tf.training import checkpoints
-from fedsim_tf.training import segmentation as segmentation_module
 from fedsim_tf.training import stage as loop
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.segmentation import UNetTraining, train_segmenter
@@ -144,7 +144,7 @@ def start(job: Job, folder: pathlib.Path, moment: tuple[str, str] | None = None)
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     tf.config.threading.set_inter_op_parallelism_threads(THREADS)
     tf.config.run_functions_eagerly(True)
-    toy_site.toy_vgg, segmentation_module.UNet3D = SMALL_VGG, SmallUNet
+    toy_site.toy_vgg, built.UNet3D = SMALL_VGG, SmallUNet
     if moment:
         kill_at(*moment)
     np.savez(f"{folder}.npz", **job(folder))

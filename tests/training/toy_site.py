@@ -25,6 +25,7 @@ def toy_config(**overrides):
             "unet_width": 2,
             "shape_modes": 4,
             "rows_per_voxel": 1,
+            "precision": "float32",
         },
         "pretraining": {"steps": 4, "batch": 2},
         "gan": {"steps": 3, "batch": 2},
