@@ -17,8 +17,9 @@ from fedsim_tf.losses import (
     iou_loss,
     material_losses,
     perceptual_loss,
+    slice_features,
 )
-from fedsim_tf.models import VGG19Features
+from fedsim_tf.models import built
 from fedsim_tf.synthesis import take_slices
 from fedsim_tf.training.enhancement import judge
 from fedsim_tf.training.learner import SiteLearner
@@ -33,7 +34,7 @@ Call = Callable[[], object]
 def learner_of(size: int, precision: str) -> SiteLearner:
     model = {"size": size, "vgg_weights": "random"} | ({"precision": precision} if precision else {})
     config = make_config("paper", model=model)
-    return SiteLearner(config, open_shape_model(config), random_site(config), VGG19Features("random"))
+    return SiteLearner(config, open_shape_model(config), random_site(config), built.vgg_features(config.model))
 
 
 def medians_ms(calls: dict[str, Call], *, rounds: int) -> dict[str, float]:
@@ -100,7 +101,7 @@ def pretraining_calls(learner: SiteLearner) -> dict[str, Call]:
     tau, mu = model.shape_generator(z), model.material_generator(z)
     coarse, labels = model.coarse_ct(z), tf.constant(learner.data.labelled.labels)
     target, tables = 0.9 * coarse, learner.labelled_latents.trainable_variables
-    own = adam(1e-2, tables)
+    own, features = adam(1e-2, tables), slice_features(learner.vgg, target)
     return {
         "whole": whole,
         "shape and material networks": differentiated(
@@ -110,7 +111,7 @@ def pretraining_calls(learner: SiteLearner) -> dict[str, Call]:
             lambda given: iou_loss(model.decoder(given), tf.gather(labels, tf.range(batch))), tau
         ),
         "CT simulator": differentiated(model.simulator, mu),
-        "VGG and L_M": differentiated(lambda given: material_losses(learner.vgg, given, target), coarse),
+        "VGG and L_M": differentiated(lambda given: material_losses(learner.vgg, given, target, features), coarse),
         "optimizers and norms": applied([optimizer, own], [shared, tables]),
     }
 

@@ -35,11 +35,13 @@ def ours(work: str, size: int, *, precision: str, threads: int) -> Step:
         batch = [tf.constant(part[:1, ..., None]) for part in (site.labelled.images, site.labelled.labels)]
         return lambda: float(training._traced(*batch))
     from fedsim_tf.jobs.inputs import open_shape_model
-    from fedsim_tf.models import VGG19Features
+    from fedsim_tf.models import built
     from fedsim_tf.training.enhancement import EnhancementPretraining
     from fedsim_tf.training.learner import SiteLearner
 
-    stage = EnhancementPretraining(SiteLearner(config, open_shape_model(config), site, VGG19Features("random")))
+    stage = EnhancementPretraining(
+        SiteLearner(config, open_shape_model(config), site, built.vgg_features(config.model))
+    )
     return lambda: float(stage.step(0)["vgg"])
 
 

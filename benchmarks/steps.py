@@ -17,7 +17,7 @@ import numpy as np
 
 from fedsim_tf.config import Config, make_config
 from fedsim_tf.jobs.inputs import open_shape_model
-from fedsim_tf.models import VGG19Features
+from fedsim_tf.models import built
 from fedsim_tf.synthesis import sample_volumes
 from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.learner import SiteLearner
@@ -48,7 +48,7 @@ def seconds(step: Callable[[int], object], *, first: int = 0, stride: int = 1) -
 def measure(preset: str) -> None:
     config = make_config(preset, model={"vgg_weights": "random"})
     site = random_site(config)
-    learner = SiteLearner(config, open_shape_model(config), site, VGG19Features("random"))
+    learner = SiteLearner(config, open_shape_model(config), site, built.vgg_features(config.model))
     report = lambda name, value: print(f"{preset:8}{name:24}{value:8.2f} s", flush=True)  # noqa: E731
     report("pretraining", seconds(GeneratorPretraining(learner).shared_gradients))
     report("gan", seconds(EnhancementPretraining(learner).step))

@@ -78,7 +78,7 @@ class ModelConfig(_Checked):
     shape_model: str = option("", "Shape model or corresponding shapes (.npz); empty: a model of phantom hearts.")
     shape_modes: int = option(14, "Modes of the statistical shape model (paper: 14).", low=1)
     rows_per_voxel: int = option(
-        2, "Rows that sample a voxel along y and z in the voxelization; along x it is exact.", low=1, high=8
+        1, "Rows that sample a voxel along y and z in the voxelization; along x it is exact.", low=1, high=8
     )
     latent: int = option(64, "Length of the latent vector z.", low=1)
     gan_width: int = option(64, "Channels of the enhancement generator's last block.", low=4)
@@ -217,7 +217,6 @@ _DEMO = {
     "data": {"folds": 1},
     "model": {
         "size": 32,
-        "rows_per_voxel": 1,
         "gan_width": 8,
         "discriminator_width": 16,
         "unet_width": 4,

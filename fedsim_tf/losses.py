@@ -8,14 +8,15 @@ import tensorflow as tf
 
 PERCEPTUAL_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # relu1_1 ... relu5_1 (Park et al. 2019)
 Maps = Sequence[Sequence[tf.Tensor]]  # scale, then level
+Features = Callable[[tf.Tensor], Sequence[tf.Tensor]]  # images (B, y, x, 1) to feature maps
 
 
 def iou_loss(found: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
     """L_IoU of soft occupancies (B, z, y, x): 1 - sum(Y Y') / sum(Y + Y' - Y Y') for each volume, then the mean."""
-    found, truth = tf.cast(found, tf.float32), tf.cast(truth, tf.float32)
-    both = found * truth
-    intersection = tf.reduce_sum(both, axis=[1, 2, 3])
-    union = tf.reduce_sum(found + truth - both, axis=[1, 2, 3])
+    found, truth = (tf.reshape(tf.cast(part, tf.float32), (tf.shape(part)[0], -1)) for part in (found, truth))
+    # As a product of matrices: the volume of voxelwise products would take as long as the voxelization.
+    intersection = tf.matmul(found[:, None], truth[:, :, None])[:, 0, 0]
+    union = tf.reduce_sum(found, axis=1) + tf.reduce_sum(truth, axis=1) - intersection
     return tf.reduce_mean(1.0 - tf.math.divide_no_nan(intersection, union))
 
 
@@ -29,13 +30,21 @@ def perceptual_loss(found: Sequence[tf.Tensor], target: Sequence[tf.Tensor]) -> 
 
 
 def material_losses(
-    vgg: Callable[[tf.Tensor], Sequence[tf.Tensor]], found: tf.Tensor, target: tf.Tensor
+    features: Features, found: tf.Tensor, target: tf.Tensor, target_features: Sequence[tf.Tensor]
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """L_M of coarse CTs (B, z, y, x): mean squared error, and the perceptual loss slice by slice."""
-    squared = tf.reduce_mean(tf.square(found - target))
-    size = found.shape[-1]
-    slices = [tf.reshape(volume, (-1, size, size, 1)) for volume in (found, target)]
-    return squared, perceptual_loss(vgg(slices[0]), vgg(slices[1]))
+    """L_M of coarse CTs (B, z, y, x): mean squared error, and the perceptual loss slice by slice.
+
+    Targets stay the same all through training, so that theirs is not found anew at each step: `target_features` is
+    `slice_features(features, target)`.
+    """
+    return tf.reduce_mean(tf.square(found - target)), perceptual_loss(slice_features(features, found), target_features)
+
+
+def slice_features(features: Features, volumes: tf.Tensor) -> list[tf.Tensor]:
+    """Feature maps (B, z, y', x', C) of the slices of volumes (B, z, y, x)."""
+    batch, depth, height, width = volumes.shape
+    maps = features(tf.reshape(volumes, (-1, height, width, 1)))
+    return [tf.reshape(level, (-1 if batch is None else batch, depth, *level.shape[1:])) for level in maps]
 
 
 def hinge_discriminator_loss(real: Maps, fake: Maps) -> tf.Tensor:

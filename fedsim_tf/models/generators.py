@@ -65,12 +65,8 @@ class MaterialGenerator(tf.keras.Model):
             SlicedConv3D(max(8, width // 2**level), activation="swish") for level in range(1, doublings + 1)
         ]
         self.upsample = tf.keras.layers.UpSampling3D()
-        self.last = tf.keras.layers.Conv3D(
-            1,
-            3,
-            padding="same",
-            kernel_initializer=tf.keras.initializers.RandomNormal(stddev=LAST_LAYER_SD),
-            dtype="float32",
+        self.last = SlicedConv3D(
+            1, kernel_initializer=tf.keras.initializers.RandomNormal(stddev=LAST_LAYER_SD), dtype="float32"
         )
 
     def call(self, z: tf.Tensor) -> tf.Tensor:

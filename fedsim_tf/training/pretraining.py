@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from fedsim_tf.losses import iou_loss, material_losses
+from fedsim_tf.losses import iou_loss, material_losses, slice_features
 from fedsim_tf.synthesis import downsampled
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import adam
@@ -30,6 +30,7 @@ class GeneratorPretraining:
         self._learner = learner
         self._images, self._labels = tf.constant(data.labelled.images), tf.constant(data.labelled.labels)
         self._coarse = tf.constant(downsampled(data.labelled.images, config.model.coarse_size))
+        self._coarse_features = slice_features(learner.vgg, self._coarse)
         self.optimizer = adam(config.pretraining.latent_rate, learner.labelled_latents.trainable_variables)
         self._traced = tf.function(self._gradients, autograph=False)
         self.gradient_norms: TensorLosses = {}
@@ -71,7 +72,8 @@ class GeneratorPretraining:
         learner = self._learner
         z = learner.labelled_latents.lookup(batch)
         coarse = tf.gather(self._coarse, batch)
-        squared, perceptual = material_losses(learner.vgg, learner.model.coarse_ct(z), coarse)
+        features = [tf.gather(level, batch) for level in self._coarse_features]
+        squared, perceptual = material_losses(learner.vgg, learner.model.coarse_ct(z), coarse, features)
         return {
             "iou": iou_loss(learner.model.labels(z), tf.gather(self._labels, batch)),
             "material_mse": squared,

@@ -24,7 +24,6 @@ def toy_config(**overrides):
             "discriminator_width": 4,
             "unet_width": 2,
             "shape_modes": 4,
-            "rows_per_voxel": 1,
             "precision": "float32",
         },
         "pretraining": {"steps": 4, "batch": 2},
