@@ -163,7 +163,11 @@ class SegmentationConfig(_Checked):
     batch: int = option(1, "Volumes a step (paper: 1, federated 3).", low=1)
     rate: float = option(1e-3, "Adam's rate.", low=0)
     finetuning_rate: float = option(3e-4, "Adam's rate while fine-tuning.", low=0)
+    heart_weight: float = option(1.0, "Weight of the heart's voxels in the cross-entropy beside the Dice loss.", low=0)
     validation_every: int = option(200, "Steps between looks at the validation part.", low=1)
+    patience: int = option(
+        0, "Looks at the validation part without a better one after which a stage ends; 0: equal budgets.", low=0
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,11 +210,12 @@ SECTIONS = tuple(field.name for field in dataclasses.fields(Config) if field.def
 
 _SMALL = {
     "checkpoint_every": 100,
-    "model": {"size": 64, "gan_width": 32, "discriminator_width": 32, "unet_width": 16},
+    "data": {"folds": 1},
+    "model": {"size": 64, "gan_width": 32, "discriminator_width": 32, "unet_width": 8},
     "pretraining": {"steps": 1000},
-    "gan": {"steps": 3000},
+    "gan": {"steps": 1500},
     "semi": {"steps": 600},
-    "segmentation": {"pretraining_steps": 800, "finetuning_steps": 800, "validation_every": 100},
+    "segmentation": {"pretraining_steps": 400, "finetuning_steps": 300, "validation_every": 50},
 }
 _DEMO = {
     "checkpoint_every": 50,

@@ -81,8 +81,13 @@ def dice_loss(logits: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(1.0 - (both + 1.0) / (total + 1.0))
 
 
-def segmentation_loss(logits: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
-    """Binary cross-entropy plus Dice loss."""
+def segmentation_loss(logits: tf.Tensor, truth: tf.Tensor, *, heart_weight: float = 1.0) -> tf.Tensor:
+    """Binary cross-entropy plus Dice loss, which is what balances the classes.
+
+    Args:
+      logits, truth: (B, z, y, x, 1).
+      heart_weight: of the heart's voxels in the cross-entropy.
+    """
     logits, truth = tf.cast(logits, tf.float32), tf.cast(truth, tf.float32)
-    entropy = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=truth, logits=logits))
-    return entropy + dice_loss(logits, truth)
+    entropy = tf.nn.weighted_cross_entropy_with_logits(labels=truth, logits=logits, pos_weight=heart_weight)
+    return tf.reduce_mean(entropy) + dice_loss(logits, truth)

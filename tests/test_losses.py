@@ -215,3 +215,12 @@ def test_segmentation_loss_stays_finite_at_extreme_logits(truth):
         loss = losses.segmentation_loss(logits, tf.fill(logits.shape, truth))
     assert 5e3 <= float(loss) <= 5e3 + 1
     assert np.isfinite(tape.gradient(loss, logits)).all()
+
+
+def test_the_hearts_weight_counts_in_the_cross_entropy_alone(rng):
+    logits = rng.normal(size=(2, 3, 3, 3, 1)).astype(np.float32)
+    labels = rng.integers(0, 2, logits.shape).astype(np.float32)
+    both = tf.constant(logits), tf.constant(labels)
+    entropy = np.where(labels > 0, 3.0 * np.log1p(np.exp(-logits)), np.log1p(np.exp(logits)))
+    found = losses.segmentation_loss(*both, heart_weight=3.0) - losses.dice_loss(*both)
+    assert float(found) == pytest.approx(entropy.mean(), rel=1e-5)

@@ -11,11 +11,14 @@ from fedsim_tf.config import Config
 from fedsim_tf.losses import segmentation_loss
 from fedsim_tf.metrics import dice
 from fedsim_tf.models import UNet3D, built
-from fedsim_tf.training.augmentation import augmented
+from fedsim_tf.training.batches import Batches
 from fedsim_tf.training.optimizers import adam
+from fedsim_tf.training.pictures import SHOWN
+from fedsim_tf.training.pretraining import TensorLosses
 from fedsim_tf.training.run import RunFolder
-from fedsim_tf.training.stage import Losses, run_stage, step_rng
+from fedsim_tf.training.stage import Losses, run_stage
 from fedsim_tf.training.volumes import Volumes
+from fedsim_tf.training.watch import Look, montage, norms, rates
 
 Segmenter = Callable[[np.ndarray], np.ndarray]  # image (z, y, x) in [-1, 1] to heart or not, uint8
 
@@ -38,12 +41,23 @@ def train_segmenter(
     tf.keras.utils.set_random_seed(config.seed)  # every arm starts from the same weights
     network = UNetTraining(config, validation)
     first = f"segmentation/{arm}/pretrain"
-    network.begin(pretrain, rate=settings.rate, steps=settings.pretraining_steps, stage=first)
-    run_stage(run, first, steps=settings.pretraining_steps, step=network.step, objects=network.objects)
+    _run(run, network, pretrain, rate=settings.rate, steps=settings.pretraining_steps, stage=first)
     second = f"segmentation/{arm}/finetune"
-    network.begin(finetune, rate=settings.finetuning_rate, steps=settings.finetuning_steps, stage=second)
-    run_stage(run, second, steps=settings.finetuning_steps, step=network.step, objects=network.objects)
+    _run(run, network, finetune, rate=settings.finetuning_rate, steps=settings.finetuning_steps, stage=second)
     return segmenter(network.best)
+
+
+def _run(run: RunFolder, training: UNetTraining, volumes: Volumes, *, rate: float, steps: int, stage: str) -> None:
+    training.begin(volumes, rate=rate, steps=steps, stage=stage)
+    run_stage(
+        run,
+        stage,
+        steps=steps,
+        step=training.step,
+        objects=training.objects,
+        watched=training,
+        is_done=training.has_stopped_improving,
+    )
 
 
 def segmenter(network: UNet3D) -> Segmenter:
@@ -68,16 +82,21 @@ class UNetTraining:
         self._optimizer = adam(self._rate, self.network.trainable_variables, steps=self._length)
         self._traced = tf.function(self._update, autograph=False)
         self._best_dice = tf.Variable(-1.0, trainable=False)
+        self._looks_since = tf.Variable(0, trainable=False)  # at the validation part, since the best one
         self._predict = segmenter(self.network)
+        self.gradient_norms: TensorLosses = {}
 
     def begin(self, volumes: Volumes, *, rate: float, steps: int, stage: str) -> None:
         """A new stage: other volumes, a fresh optimizer; selection starts anew from the present weights."""
-        self._volumes, self._steps, self._stage = volumes, steps, stage
+        settings = self._config.segmentation
+        self._batches = Batches(volumes, size=settings.batch, seed=self._config.seed, stage=stage)
+        self._steps = steps
         for variable in self._optimizer.variables:
             variable.assign(tf.zeros_like(variable))
         self._rate.assign(rate)
         self._length.assign(steps)
         self._best_dice.assign(-1.0)
+        self._looks_since.assign(0)
 
     @property
     def objects(self) -> dict[str, tf.Module]:
@@ -85,30 +104,46 @@ class UNetTraining:
             "network": self.network,
             "best": self.best,
             "best_dice": self._best_dice,
+            "looks_since": self._looks_since,
             "optimizer": self._optimizer,
         }
 
+    def look(self) -> Look:
+        """The rate, and slices of the validation part: real, true, found."""
+        volumes, count = self._validation, min(SHOWN, len(self._validation))
+        middle = volumes.images.shape[1] // 2
+        found = [2.0 * self._predict(image)[middle] - 1.0 for image in volumes.images[:count]]
+        columns = [volumes.images[:count, middle], 2.0 * volumes.labels[:count, middle] - 1.0, np.stack(found)]
+        return Look(rates(unet=self._optimizer), {"validation": montage(columns)})
+
+    def has_stopped_improving(self) -> bool:
+        """Whether the validation part has been looked at `patience` times since the best look; never if that is 0."""
+        patience = self._config.segmentation.patience
+        return bool(patience) and int(self._looks_since) >= patience
+
     def step(self, step: int) -> Losses:
-        rng = step_rng(self._config.seed, self._stage, step)
-        chosen = rng.integers(len(self._volumes), size=self._config.segmentation.batch)
-        pairs = [augmented(self._volumes.images[i], self._volumes.labels[i], rng) for i in chosen]
-        images, labels = (np.stack(part)[..., None] for part in zip(*pairs, strict=True))
-        losses = {"loss": self._traced(tf.constant(images), tf.constant(labels))}
+        """One step; every few, Dice on the validation part."""
+        loss, self.gradient_norms = self._traced(*self._batches.at(step))
+        losses = {"loss": loss}
         if (step + 1) % self._config.segmentation.validation_every == 0 or step + 1 == self._steps:
             losses["validation_error"] = 100.0 - self._select()
         return losses
 
-    def _update(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def _update(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, TensorLosses]:
         variables = self.network.trainable_variables
         with tf.GradientTape() as tape:
-            loss = segmentation_loss(self.network(images, training=True), labels)
-        self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        return loss
+            weight = self._config.segmentation.heart_weight
+            loss = segmentation_loss(self.network(images, training=True), labels, heart_weight=weight)
+        gradients = tape.gradient(loss, variables)
+        self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return loss, norms(unet=gradients)
 
     def _select(self) -> float:
         """Dice on the validation part; keeps the weights if it is the best so far."""
         score = mean_dice(self._predict, self._validation)
+        self._looks_since.assign_add(1)
         if score > float(self._best_dice):
             self._best_dice.assign(score)
+            self._looks_since.assign(0)
             self.best.set_weights(self.network.get_weights())
         return score

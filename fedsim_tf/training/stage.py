@@ -38,6 +38,7 @@ def run_stage(
     step: Callable[[int], Losses],
     objects: Trackables,
     watched: Watched | None = None,
+    is_done: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Runs a stage to its end, from its last checkpoint if there is one; a finished stage is only restored.
 
@@ -47,10 +48,11 @@ def run_stage(
       steps: how many.
       step: does step i and returns its losses.
       objects: everything that the stage changes; saved in each checkpoint.
+      is_done: whether to stop before the last step; a function of `objects`, so that a resumed run stops there too.
       watched: what TensorBoard shows beside the losses; its gradient norms are checked as the losses are.
 
     Returns:
-      The stage's record: steps, seconds, and for each loss its mean over the first and last tenth.
+      The stage's record: steps done, seconds, and for each loss its mean over the first and last tenth.
 
     Raises:
       InputError: every checkpoint of the stage is damaged.
@@ -61,34 +63,38 @@ def run_stage(
     checkpoints = Checkpoints(run.checkpoints(name), {"seconds": seconds, **objects})
     start = checkpoints.restore()
     record = run.finished(name)
-    if record is not None and start == steps:  # else its last checkpoint is damaged or gone: its end is done again
+    # Else the last checkpoint of a finished stage is damaged or gone: its end is done again.
+    if record is not None and start == record["steps"]:
         logging.info("%s: finished before, restored", name)
         return record
     table, board = LossTable(run.losses(name), resume_at=start), Board(run.tensorboard(name))
     if start:
         logging.info("%s: resumed at step %d of %d", name, start, steps)
     with progress_bar(steps, name, done=start, unit="step") as bar:
-        mark = time.monotonic()
-        for index in range(start, steps):
-            losses = {key: float(value) for key, value in step(index).items()}
+        mark, done = time.monotonic(), start
+        while done < steps and not is_done():
+            losses = {key: float(value) for key, value in step(done).items()}
             norms = {key: float(value) for key, value in watched.gradient_norms.items()} if watched else {}
-            check_finite(losses, name, index)
-            check_finite(norms, name, index, what="gradient of")
-            table.add(index, losses)
-            board.add(index, {**losses, **{f"gradient_norm/{key}": value for key, value in norms.items()}})
+            check_finite(losses, name, done)
+            check_finite(norms, name, done, what="gradient of")
+            table.add(done, losses)
+            board.add(done, {**losses, **{f"gradient_norm/{key}": value for key, value in norms.items()}})
             bar.set_postfix({key: f"{value:.3g}" for key, value in losses.items()}, refresh=False)
             bar.update()
-            if (index + 1) % run.config.checkpoint_every == 0 or index + 1 == steps:
+            done += 1
+            if done % run.config.checkpoint_every == 0 or done == steps or is_done():
                 look = watched.look() if watched else Look()
                 now = time.monotonic()
                 seconds.assign_add(now - mark)
                 mark = now
-                with kept_on_failure(name, index + 1):
+                with kept_on_failure(name, done):
                     table.write()
-                    board.write(index + 1, look)
-                    checkpoints.save(index + 1)
-    record = {"steps": steps, "seconds": round(float(seconds), 1), "losses": table.summary()}
-    with kept_on_failure(name, steps):
+                    board.write(done, look)
+                    checkpoints.save(done)
+    if done < steps:
+        logging.info("%s: stopped at step %d of %d", name, done, steps)
+    record = {"steps": done, "seconds": round(float(seconds), 1), "losses": table.summary()}
+    with kept_on_failure(name, done):
         run.finish(name, record)
     return record
 

@@ -88,8 +88,9 @@ def test_metrics_have_every_arm_and_every_test_case(finished):
 
 
 def test_arms_are_trained_on_different_volumes(finished):
-    scores = [row["dice"] for row in finished.metrics["summary"]["nifti"].values()]
-    assert len(set(scores)) == len(ARMS)
+    """Told by the losses: networks that have learnt for five steps may well score alike."""
+    losses = {(finished.fold / f"losses/segmentation/{arm}/pretrain.csv").read_text() for arm in ARMS}
+    assert len(losses) == len(ARMS)
 
 
 def test_metrics_say_what_ran_on_what(finished):
@@ -187,7 +188,7 @@ def test_a_run_killed_twice_ends_with_the_numbers_of_an_undisturbed_one(finished
     config = dataclasses.replace(
         finished.config, segmentation=dataclasses.replace(finished.config.segmentation, arms=(arm,))
     )
-    last = lambda self, step: self._stage == f"segmentation/{arm}/finetune" and step == 2  # noqa: E731
+    last = lambda self, step: self._batches._stage == f"segmentation/{arm}/finetune" and step == 2  # noqa: E731
     for kind, method, due in (
         (SemiSupervised, "shared_gradients", lambda self, step: step == 1),
         (UNetTraining, "step", last),

@@ -98,7 +98,7 @@ class SegmenterTraining:
 
     def losses(self, step: int) -> dict[str, tf.Tensor]:
         """One step."""
-        return {"loss": self._training._traced(*(tf.constant(part) for part in seeded.unet_inputs(step)))}
+        return {"loss": self._training._traced(*(tf.constant(part) for part in seeded.unet_inputs(step)))[0]}
 
 
 def values(network: tf.Module, layers: list[str]) -> Numbers:

@@ -1,8 +1,11 @@
 import numpy as np
+import tensorflow as tf
 
 from fedsim_tf.metrics import dice
+from fedsim_tf.training import segmentation as segmentation_module
 from fedsim_tf.training.run import RunFolder
-from fedsim_tf.training.segmentation import mean_dice, segmenter, train_segmenter
+from fedsim_tf.training.segmentation import UNetTraining, mean_dice, segmenter, train_segmenter
+from tests.training.test_watch import shown
 from tests.training.toy_site import toy_config, toy_site
 
 
@@ -25,3 +28,47 @@ def test_segmenter_thresholds_logits_at_zero():
     segment = segmenter(lambda image, training: image)
     image = np.array([[[-1.0, 0.5], [0.0, 2.0]]], np.float32)
     np.testing.assert_array_equal(segment(image), [[[0, 1], [0, 1]]])
+
+
+def test_one_trace_serves_both_stages_of_an_arm():
+    site = toy_site()
+    training = UNetTraining(toy_config(segmentation={"batch": 2, "validation_every": 100}), site.validation)
+    for stage, volumes in (("pretrain", site.fully_labelled), ("finetune", site.labelled)):
+        training.begin(volumes, rate=1e-3, steps=100, stage=stage)
+        for step in range(3):
+            training.step(step)
+    assert training._traced.experimental_get_tracing_count() == 1
+
+
+def test_norms_rates_and_validation_slices_are_shown(tmp_path):
+    site, run = toy_site(), RunFolder(tmp_path / "run", toy_config())
+    train_segmenter(run, "arm", pretrain=site.labelled, finetune=site.labelled, validation=site.validation)
+    for stage in ("pretrain", "finetune"):
+        scalars, pictures, _ = shown(run.tensorboard(f"segmentation/arm/{stage}"))
+        assert {"loss", "validation_error", "gradient_norm/unet", "rate/unet"} <= set(scalars)
+        assert [step for step, _ in scalars["gradient_norm/unet"]] == [0, 1, 2]
+        assert pictures == {"validation"}
+
+
+def test_a_network_that_gets_no_better_stops_and_keeps_its_best(tmp_path, monkeypatch):
+    scores = iter([50.0, 70.0, 60.0, 65.0, 40.0, 90.0])
+    monkeypatch.setattr(segmentation_module, "mean_dice", lambda *_: next(scores))
+    site = toy_site()
+    lengths = {"pretraining_steps": 20, "finetuning_steps": 1, "validation_every": 2, "patience": 3}
+    run = RunFolder(tmp_path / "run", toy_config(segmentation=lengths))
+    train_segmenter(run, "arm", pretrain=site.labelled, finetune=site.labelled, validation=site.validation)
+    record = run.finished("segmentation/arm/pretrain")
+    assert record["steps"] == 10  # the fifth look is the third after the best
+    assert run.finished("segmentation/arm/finetune")["steps"] == 1
+
+
+def test_one_volume_is_overfitted():
+    site = toy_site()
+    config = toy_config(model={"unet_width": 4}, segmentation={"validation_every": 1000})
+    training = UNetTraining(config, site.validation)
+    images, labels = (tf.constant(part[:1, ..., None]) for part in (site.labelled.images, site.labelled.labels))
+    training.begin(site.labelled, rate=3e-3, steps=10**6, stage="overfit")
+    for _ in range(80):
+        training._traced(images, labels)
+    found, true = training.network(images, training=True).numpy() > 0, labels.numpy() > 0
+    assert (found & true).sum() / (found | true).sum() > 0.95

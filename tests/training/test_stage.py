@@ -28,9 +28,9 @@ class Toy:
         self.optimizer.apply_gradients([(2 * self.variable + noise, self.variable)])
         return {"loss": loss if index != self.break_at else float("nan")}
 
-    def run(self, folder, steps=10):
+    def run(self, folder, steps=10, **more):
         objects = {"holder": tf.train.Checkpoint(v=self.variable, optimizer=self.optimizer)}
-        return run_stage(RunFolder(folder, CONFIG), "toy", steps=steps, step=self.step, objects=objects)
+        return run_stage(RunFolder(folder, CONFIG), "toy", steps=steps, step=self.step, objects=objects, **more)
 
 
 @pytest.mark.parametrize("stop_at", [1, 4, 6, 9])
@@ -54,6 +54,18 @@ def test_a_finished_stage_is_restored_and_not_repeated(tmp_path):
     assert again.run(tmp_path / "run") == record
     np.testing.assert_array_equal(again.variable, first.variable)
     assert record["losses"]["loss"]["down"]
+
+
+def test_a_stage_that_is_done_early_keeps_its_last_step_and_is_not_gone_on_with(tmp_path):
+    first = Toy()
+    record = first.run(tmp_path / "run", is_done=lambda: int(first.optimizer.iterations) >= 7)
+    assert record["steps"] == 7
+    again = Toy(stop_at=0)
+    assert again.run(tmp_path / "run", is_done=lambda: int(again.optimizer.iterations) >= 7) == record
+    np.testing.assert_array_equal(again.variable, first.variable)
+    RunFolder(tmp_path / "run", CONFIG)._record_file("toy").unlink()  # as if killed just before it was written
+    last = Toy(stop_at=7)
+    assert last.run(tmp_path / "run", is_done=lambda: int(last.optimizer.iterations) >= 7)["steps"] == 7
 
 
 def test_nan_stops_and_keeps_the_last_checkpoint(tmp_path):

@@ -1,0 +1,67 @@
+"""Batches of augmented volumes, made in the background while the network learns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from fedsim_tf.training.augmentation import augmented
+from fedsim_tf.training.stage import step_rng
+from fedsim_tf.training.volumes import Volumes
+
+_AHEAD = 2  # batches made before they are asked for
+
+Batch = tuple[tf.Tensor, tf.Tensor]  # images and labels (B, z, y, x, 1) float32
+
+
+class Batches:
+    """The batches of a stage, each a function of seed, stage and step alone, so that a resumed run repeats them.
+
+    Every volume is seen once before any is seen again, in an order of its own in each epoch.
+
+    Args:
+      volumes: what to draw from, kept in memory.
+      size: volumes a batch.
+      seed, stage: see `step_rng`.
+    """
+
+    def __init__(self, volumes: Volumes, *, size: int, seed: int, stage: str):
+        self._volumes, self._size, self._seed, self._stage = volumes, size, seed, stage
+        self._ahead: Iterator[Batch] | None = None
+        self._next = 0
+
+    def at(self, step: int) -> Batch:
+        """The batch of a step; steps that follow one another are ready when they are asked for."""
+        if self._ahead is None or step != self._next:
+            self._ahead = iter(self._from(step))
+        self._next = step + 1
+        return next(self._ahead)
+
+    def chosen(self, step: int) -> list[int]:
+        """Which volumes are in the batch of a step."""
+        places = range(step * self._size, (step + 1) * self._size)
+        return [int(self._order(place // len(self._volumes))[place % len(self._volumes)]) for place in places]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        return step_rng(self._seed, f"{self._stage}/order", epoch).permutation(len(self._volumes))
+
+    def _from(self, step: int) -> tf.data.Dataset:
+        """All batches from this step on, without end."""
+        edges = self._volumes.images.shape[1:]
+
+        def make(number: tf.Tensor) -> Batch:
+            parts = tf.numpy_function(self._make, [number], [tf.float32, tf.float32])
+            images, labels = (tf.ensure_shape(part, (self._size, *edges, 1)) for part in parts)
+            return images, labels
+
+        # Numbers in a range do not overflow in any run's life; one worker is enough, and keeps their order.
+        return tf.data.Dataset.range(step, tf.int64.max).map(make).prefetch(_AHEAD)
+
+    def _make(self, step: np.int64) -> tuple[np.ndarray, np.ndarray]:
+        rng = step_rng(self._seed, self._stage, int(step))
+        volumes = self._volumes
+        pairs = [augmented(volumes.images[i], volumes.labels[i], rng) for i in self.chosen(int(step))]
+        images, labels = (np.stack(part)[..., None] for part in zip(*pairs, strict=True))
+        return images, labels

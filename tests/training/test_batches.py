@@ -1,0 +1,54 @@
+import numpy as np
+
+from fedsim_tf.training.batches import Batches
+from fedsim_tf.training.volumes import Volumes
+
+COUNT, EDGE = 5, 8
+
+
+def volumes():
+    """Volumes that are told apart by their brightness, whatever the augmentation does."""
+    levels = np.linspace(-0.8, 0.8, COUNT, dtype=np.float32)
+    images = np.broadcast_to(levels[:, None, None, None], (COUNT, EDGE, EDGE, EDGE)).copy()
+    return Volumes(tuple("abcde"), images, (images > 0).astype(np.float32))
+
+
+def batches(stage="stage", size=1, seed=0):
+    return Batches(volumes(), size=size, seed=seed, stage=stage)
+
+
+def test_each_volume_is_seen_once_an_epoch_in_another_order_each_time():
+    found = batches()
+    epochs = [[found.chosen(epoch * COUNT + i)[0] for i in range(COUNT)] for epoch in range(4)]
+    assert all(sorted(epoch) == list(range(COUNT)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_batches_go_on_over_the_end_of_an_epoch():
+    found = batches(size=3)
+    drawn = [i for step in range(5) for i in found.chosen(step)]
+    assert [sorted(drawn[start : start + COUNT]) for start in range(0, 15, COUNT)] == [list(range(COUNT))] * 3
+
+
+def test_a_resumed_run_sees_the_same_batches():
+    whole, resumed = batches(size=2), batches(size=2)
+    expected = [whole.at(step) for step in range(6)]
+    for step in (3, 4, 5, 1):  # from a checkpoint at 3, and once more from one before it
+        for found, true in zip(resumed.at(step), expected[step], strict=True):
+            assert found.shape == (2, EDGE, EDGE, EDGE, 1)
+            np.testing.assert_array_equal(found, true)
+
+
+def test_images_and_labels_are_those_of_the_chosen_volumes():
+    found, data = batches(), volumes()
+    for step in range(COUNT):
+        images, labels = found.at(step)
+        number = found.chosen(step)[0]
+        assert abs(float(np.mean(images)) - data.images[number].mean()) < 0.2
+        assert float(np.mean(labels)) == data.labels[number].mean()
+
+
+def test_stages_and_seeds_have_batches_of_their_own():
+    first = batches().at(0)[0].numpy()
+    assert not np.array_equal(first, batches(stage="other").at(0)[0])
+    assert not np.array_equal(first, batches(seed=1).at(0)[0])
