@@ -50,7 +50,7 @@ def panel(
     for axis, heading in zip(axes[0], columns, strict=True):
         axis.set_title(heading, fontsize=8)
     figure.suptitle(title, fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def loss_curves(path: pathlib.Path, tables: dict[str, pathlib.Path], *, title: str) -> None:
@@ -73,7 +73,7 @@ def loss_curves(path: pathlib.Path, tables: dict[str, pathlib.Path], *, title: s
         axis.set_xlabel("step", fontsize=6)
         axis.legend(fontsize=5)
     figure.suptitle(f"{title} (each loss relative to its start)", fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _smoothed(values: np.ndarray) -> np.ndarray:
@@ -85,7 +85,8 @@ def _smoothed(values: np.ndarray) -> np.ndarray:
     return (sums[high] - sums[low]) / (high - low)
 
 
-def _save(figure: plt.Figure, path: pathlib.Path) -> None:
+def save(figure: plt.Figure, path: pathlib.Path) -> None:
+    """Writes a figure whole, and closes it."""
     with replaced(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
     plt.close(figure)

@@ -23,6 +23,11 @@ def score(segment: Segmenter, volumes: Volumes) -> Scores:
     return {name: float(np.mean([one[name] for one in each.values()])) for name in ("dice", "iou")} | {"cases": each}
 
 
+def with_likeness(scores: Scores, likeness: Mapping[str, Any] | None) -> Scores:
+    """Scores with what was found of the arm's synthetic data; the same where it has none."""
+    return scores if likeness is None else {**scores, "likeness": dict(likeness)}
+
+
 def over_folds(folds: Sequence[Mapping[str, Scores]]) -> dict[str, dict[str, float]]:
     """Mean and (with two folds or more) standard deviation over folds of each arm's scores."""
     summary = {}

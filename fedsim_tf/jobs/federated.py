@@ -9,14 +9,14 @@ from typing import Any
 from absl import logging
 
 from fedsim_tf.config import Config
-from fedsim_tf.evaluation.galleries import sample_gallery, segmentation_gallery
-from fedsim_tf.evaluation.scores import Scores
+from fedsim_tf.evaluation.galleries import segmentation_gallery
+from fedsim_tf.evaluation.scores import Scores, with_likeness
 from fedsim_tf.federated.engine import InProcessEngine
 from fedsim_tf.federated.site import Site
 from fedsim_tf.jobs.inputs import labels_of, open_cohort, open_fold, open_shape_model, open_vgg, source
 from fedsim_tf.jobs.plan import FEDERATED_ARM, federated_arms
 from fedsim_tf.jobs.results import draw_losses, facts, finish
-from fedsim_tf.jobs.samples import draw_samples
+from fedsim_tf.jobs.samples import draw_samples, show_samples
 from fedsim_tf.jobs.segmentation import compare
 from fedsim_tf.models import LatentDistribution, VGG19Features
 from fedsim_tf.shape import StatisticalShapeModel
@@ -71,9 +71,7 @@ def _use(run: RunFolder, site: Site, distribution: LatentDistribution) -> dict[s
     data = source(run.config, site.name)
     volumes = site.learner.data
     samples = draw_samples(run.samples / site.name, site.learner.model, distribution, run.config)
-    sample_gallery(
-        run.pictures / f"samples_{site.name}.png", samples, volumes.fully_labelled, title=f"Samples at {data}"
-    )
+    likeness = show_samples(run, site.name, samples, volumes.fully_labelled, title=f"Samples at {data}")
     arms = federated_arms(run.config)
     segmenters, scores = compare(run, volumes, arms, {FEDERATED_ARM: samples}, prefix=f"{site.name}/")
     segmentation_gallery(
@@ -82,4 +80,4 @@ def _use(run: RunFolder, site: Site, distribution: LatentDistribution) -> dict[s
         volumes.test,
         title=f"Segmentations, {data}: truth green, found red",
     )
-    return scores
+    return {arm: with_likeness(found, likeness if arm == FEDERATED_ARM else None) for arm, found in scores.items()}

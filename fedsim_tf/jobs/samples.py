@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from fedsim_tf.config import Config
 from fedsim_tf.data import hu_from_unit, write_volume
+from fedsim_tf.evaluation.galleries import sample_gallery
+from fedsim_tf.evaluation.likeness import show_likeness
 from fedsim_tf.files import replaced
 from fedsim_tf.models import LatentDistribution
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.shape import Grid
 from fedsim_tf.synthesis import GenerativeModel, SyntheticVolume, sample_volumes
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.volumes import Volumes
 from fedsim_tf.volume import Geometry, Volume
 
 
@@ -32,6 +37,39 @@ def draw_samples(
             write_sample(folder, number, sample, model, config)
         _save(arrays, samples)
     return _load(arrays)
+
+
+def as_volumes(samples: Sequence[SyntheticVolume]) -> Volumes:
+    """Synthetic volumes stacked for training."""
+    return Volumes(
+        tuple(f"synthetic_{number:03d}" for number in range(len(samples))),
+        np.stack([sample.image for sample in samples]),
+        np.stack([sample.label for sample in samples]).astype(np.float32),
+    )
+
+
+def show_samples(
+    run: RunFolder, name: str, samples: Sequence[SyntheticVolume], real: Volumes, *, title: str
+) -> dict[str, dict[str, float]]:
+    """Draws samples beside their nearest real volumes, and how much they look like the site's.
+
+    Args:
+      run: whose pictures these are.
+      name: of the arm or site, in the pictures' names.
+      real: the site's training part.
+      title: above the pictures; says which cohort this is.
+
+    Returns:
+      CT values by tissue, see `evaluation.tissues.compare_tissues`.
+    """
+    sample_gallery(run.pictures / f"samples_{name}.png", samples, real, title=title)
+    return show_likeness(
+        run.pictures / f"likeness_{name}.png",
+        real,
+        as_volumes(samples),
+        window_hu=run.config.data.window_hu,
+        title=f"{title}: slices and CT values, real and synthetic",
+    )
 
 
 def write_sample(

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from fedsim_tf.evaluation.scores import Scores, score
+from fedsim_tf.jobs.samples import as_volumes
 from fedsim_tf.synthesis import SyntheticVolume
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.segmentation import Segmenter, train_segmenter
 from fedsim_tf.training.volumes import SiteVolumes, Volumes
 
 Samples = Sequence[SyntheticVolume]
-
-
-def as_volumes(samples: Samples) -> Volumes:
-    """Synthetic volumes stacked for training."""
-    return Volumes(
-        tuple(f"synthetic_{number:03d}" for number in range(len(samples))),
-        np.stack([sample.image for sample in samples]),
-        np.stack([sample.label for sample in samples]).astype(np.float32),
-    )
 
 
 def compare(

@@ -9,11 +9,11 @@ from typing import Any
 from absl import logging
 
 from fedsim_tf.config import Config
-from fedsim_tf.evaluation.galleries import sample_gallery, segmentation_gallery
-from fedsim_tf.evaluation.scores import Scores
+from fedsim_tf.evaluation.galleries import segmentation_gallery
+from fedsim_tf.evaluation.scores import Scores, with_likeness
 from fedsim_tf.jobs.inputs import labels_of, open_cohort, open_fold, open_shape_model, open_vgg, source
 from fedsim_tf.jobs.results import draw_losses, facts, finish
-from fedsim_tf.jobs.samples import draw_samples
+from fedsim_tf.jobs.samples import draw_samples, show_samples
 from fedsim_tf.jobs.segmentation import Samples, compare
 from fedsim_tf.models import VGG19Features
 from fedsim_tf.shape import StatisticalShapeModel
@@ -57,10 +57,10 @@ def run_fold(
 ) -> dict[str, Scores]:
     """All stages and arms of one fold; pictures on the way."""
     samples = simulate(run, SiteLearner(run.config, ssm, site, vgg))
-    for arm, volumes in samples.items():
-        sample_gallery(
-            run.pictures / f"samples_{arm}.png", volumes, site.fully_labelled, title=f"Samples of {arm}, {data}"
-        )
+    likeness = {
+        arm: show_samples(run, arm, volumes, site.fully_labelled, title=f"Samples of {arm}, {data}")
+        for arm, volumes in samples.items()
+    }
     segmenters, scores = compare(run, site, run.config.segmentation.arms, samples)
     segmentation_gallery(
         run.pictures / "segmentations.png",
@@ -69,7 +69,7 @@ def run_fold(
         title=f"Segmentations, {data}: truth green, found red",
     )
     draw_losses(run, data=data)
-    return scores
+    return {arm: with_likeness(found, likeness.get(arm)) for arm, found in scores.items()}
 
 
 def simulate(run: RunFolder, learner: SiteLearner) -> dict[str, Samples]:

@@ -70,7 +70,9 @@ def test_each_site_keeps_its_own_samples(finished):
 
 
 def test_every_picture_report_and_record_says_phantom(finished):
-    wanted = {f"{kind}_{site}.png" for kind in ("samples", "segmentations") for site in SITES} | {"losses.png"}
+    wanted = {f"{kind}_{site}.png" for kind in ("samples", "likeness", "segmentations") for site in SITES} | {
+        "losses.png"
+    }
     assert wanted <= {path.name for path in finished.fold.joinpath("pictures").glob("*.png")}
     for name in wanted:
         assert is_drawn(finished.fold / "pictures" / name), name

@@ -121,7 +121,7 @@ def test_no_arm_sees_a_test_volume(trained, drawn):
 
 
 def test_synthetic_volumes_are_stacked_in_order(drawn):
-    stacked = segmentation.as_volumes(drawn.volumes)
+    stacked = samples_module.as_volumes(drawn.volumes)
     assert stacked.images.shape == stacked.labels.shape == (2, 8, 8, 8)
     assert stacked.labels.dtype == stacked.images.dtype == np.float32
     np.testing.assert_array_equal(stacked.images[1], drawn.volumes[1].image)

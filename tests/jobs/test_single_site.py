@@ -20,7 +20,7 @@ from fedsim_tf.training.pretraining import GeneratorPretraining
 from fedsim_tf.training.segmentation import UNetTraining
 from fedsim_tf.training.semi_supervised import SemiSupervised
 from tests.evaluation.pictures_for_tests import is_drawn, recorded_titles
-from tests.jobs.toy_cohorts import CUBE, ball, without_times, write, write_own_cohort, write_shapes
+from tests.jobs.toy_cohorts import CUBE, HEART_HU, ball, without_times, write, write_own_cohort, write_shapes
 from tests.training.toy_site import toy_config
 
 STEPS = {
@@ -57,8 +57,8 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def _undrawn(monkeypatch):
     """Leaves out the pictures of further runs."""
-    for name in ("sample_gallery", "segmentation_gallery", "draw_losses"):
-        monkeypatch.setattr(f"fedsim_tf.jobs.single_site.{name}", lambda *_, **__: None)
+    for name in ("samples.sample_gallery", "single_site.segmentation_gallery", "single_site.draw_losses"):
+        monkeypatch.setattr(f"fedsim_tf.jobs.{name}", lambda *_, **__: None)
 
 
 def again(finished):
@@ -85,6 +85,15 @@ def test_metrics_have_every_arm_and_every_test_case(finished):
                 "iou": fold["nifti"][arm]["iou"],
             }
             assert 5 < mean < 100
+
+
+def test_synthetic_hearts_are_held_against_the_real_ones_ct_values(finished):
+    (fold,) = finished.metrics["folds"]
+    for arm in ARMS:
+        assert ("likeness" in fold["nifti"][arm]) == arm.startswith("ours")
+    heart = fold["nifti"]["ours_full"]["likeness"]["heart"]
+    assert heart["real_mean_hu"] == pytest.approx(HEART_HU, abs=5)
+    assert heart["distance_hu"] >= abs(heart["real_mean_hu"] - heart["synthetic_mean_hu"]) - 1e-3
 
 
 def test_arms_are_trained_on_different_volumes(finished):
@@ -114,7 +123,8 @@ def test_metrics_have_every_stage_with_its_steps(finished):
 
 def test_pictures_are_drawn_and_say_which_data_they_show(finished):
     pictures = {path.name: path for path in finished.fold.joinpath("pictures").glob("*.png")}
-    assert set(pictures) >= {"samples_ours_pre.png", "samples_ours_full.png", "segmentations.png", "losses.png"}
+    ours = {f"{kind}_{arm}.png" for kind in ("samples", "likeness") for arm in ("ours_pre", "ours_full")}
+    assert set(pictures) >= ours | {"segmentations.png", "losses.png"}
     for name, path in pictures.items():
         assert is_drawn(path), name
         if name in finished.titles:

@@ -1,0 +1,69 @@
+"""How much synthetic volumes look like their site's: slices of both side by side, and CT values by tissue."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from fedsim_tf.evaluation.figures import CELL_INCHES, save
+from fedsim_tf.evaluation.tissues import TISSUES, Tissues, compare_tissues, tissue_values_hu
+from fedsim_tf.training.volumes import Volumes
+
+SHOWN = 8  # slices of each kind
+HEIGHTS = (0.25, 0.75)  # of the volume, first and last slice shown
+BINS = 100
+COLOURS = {"real": "#1f77b4", "synthetic": "#ff7f0e"}
+
+
+def show_likeness(
+    path: pathlib.Path, real: Volumes, synthetic: Volumes, *, window_hu: tuple[float, float], title: str
+) -> dict[str, dict[str, float]]:
+    """Draws slices of real volumes above synthetic ones and the distributions of CT values in heart, lung and bone.
+
+    Args:
+      path: the PNG to write.
+      real, synthetic: annotated volumes of the same size.
+      window_hu: CT values of -1 and 1.
+      title: above everything; says which cohort this is.
+
+    Returns:
+      See `compare_tissues`.
+    """
+    values = {name: tissue_values_hu(part, window_hu) for name, part in (("real", real), ("synthetic", synthetic))}
+    figure = plt.figure(figsize=(CELL_INCHES * SHOWN, CELL_INCHES * 2 + 3.0), layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=(CELL_INCHES * 2 + 0.4, 2.6))
+    slices, distributions = parts
+    axes = slices.subplots(2, SHOWN)
+    for line, (name, volumes) in zip(axes, (("real", real), ("synthetic", synthetic)), strict=True):
+        for axis, image in zip(line, spread_slices(volumes.images), strict=True):
+            axis.imshow(image, cmap="gray", vmin=-1.0, vmax=1.0, interpolation="bilinear")
+            axis.set_axis_off()
+        line[0].set_title(name, fontsize=9)
+    for axis, tissue in zip(distributions.subplots(1, len(TISSUES)), TISSUES, strict=True):
+        _histogram(axis, tissue, {name: found[tissue] for name, found in values.items()}, window_hu)
+    figure.suptitle(title, fontsize=9)
+    save(figure, path)
+    return compare_tissues(values["real"], values["synthetic"])
+
+
+def spread_slices(images: np.ndarray) -> np.ndarray:
+    """Eight slices (8, y, x) of volumes (n, z, y, x): each from another volume as far as there are, ever higher up."""
+    volumes = np.arange(SHOWN) * len(images) // SHOWN if len(images) >= SHOWN else np.arange(SHOWN) % len(images)
+    heights = np.linspace(*HEIGHTS, SHOWN) * (images.shape[1] - 1)
+    return images[volumes, np.rint(heights).astype(int)]
+
+
+def _histogram(axis: plt.Axes, tissue: str, values_hu: Tissues, window_hu: tuple[float, float]) -> None:
+    edges = np.linspace(*window_hu, BINS + 1)
+    for name, found in values_hu.items():
+        if found.size:
+            shares = np.histogram(found, edges)[0] / found.size
+            axis.stairs(shares, edges, color=COLOURS[name], label=f"{name}: {found.mean():.0f} ± {found.std():.0f} HU")
+    axis.set_title(tissue, fontsize=8)
+    axis.set_xlabel("CT value, HU", fontsize=7)
+    axis.tick_params(labelsize=6)
+    axis.set_yticks([])
+    axis.legend(fontsize=7)
