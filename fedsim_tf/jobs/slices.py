@@ -22,8 +22,11 @@ from fedsim_tf.jobs.results import draw_losses
 from fedsim_tf.models import GauGANGenerator, built
 from fedsim_tf.resize import linear_matrix
 from fedsim_tf.training.enhancement import EnhancementTrainer
+from fedsim_tf.training.pictures import SHOWN
+from fedsim_tf.training.pretraining import TensorLosses
 from fedsim_tf.training.run import RunFolder
-from fedsim_tf.training.stage import Losses, run_stage, step_rng
+from fedsim_tf.training.stage import run_stage, step_rng
+from fedsim_tf.training.watch import Look, montage
 
 STAGE = "gan"
 UNKNOWN_POSITION = 0.5  # stands for k / size: a picture does not say where in the volume it lay
@@ -77,9 +80,11 @@ def run_slices(
     run = RunFolder(run_dir, config)
     logging.info("%d slices from %s, %d of them held out", len(slices.names), images, held_out)
     semantics = slice_semantics(slices, config.model.coarse_size)
-    enhancer = _train(run, semantics[: len(semantics) - held_out], slices.images)
+    trained = len(semantics) - held_out
+    training = SliceTraining(config, semantics[:trained], slices.images[:trained])
+    run_stage(run, STAGE, steps=config.gan.steps, step=training.step, objects=training.objects, watched=training)
     path = run.pictures / "slices.png"
-    _compare(path, slices, semantics, enhancer(semantics, training=False)[..., 0].numpy(), held_out)
+    _compare(path, slices, semantics, rendered(training.enhancer, semantics), held_out)
     draw_losses(run, data=str(images))
     return path
 
@@ -93,24 +98,44 @@ def slice_semantics(slices: Slices, coarse_size: int) -> np.ndarray:
     return np.stack([coarse, slices.labels, np.full_like(coarse, UNKNOWN_POSITION)], axis=-1).astype(np.float32)
 
 
-def _train(run: RunFolder, semantics: np.ndarray, images: np.ndarray) -> GauGANGenerator:
-    """Fits the enhancement network to the pairs."""
-    config = run.config
-    tf.keras.utils.set_random_seed(config.seed)
-    enhancer, discriminator = built.enhancement_generator(config.model), built.discriminator(config.model)
-    trainer = EnhancementTrainer(enhancer, discriminator, open_vgg(config), config.gan)
-    update = tf.function(trainer.update, autograph=False)
+class SliceTraining:
+    """Stage 2 on pictures; see `training.enhancement.EnhancementPretraining` for volumes."""
 
-    def step(index: int) -> Losses:
-        rng = step_rng(config.seed, STAGE, index)
-        chosen = rng.integers(len(semantics), size=config.gan.batch)
+    def __init__(self, config: Config, semantics: np.ndarray, images: np.ndarray):
+        tf.keras.utils.set_random_seed(config.seed)
+        self.enhancer, self._discriminator = (
+            built.enhancement_generator(config.model),
+            built.discriminator(config.model),
+        )
+        self._config, self._semantics, self._images = config, semantics, images
+        self._trainer = EnhancementTrainer(self.enhancer, self._discriminator, open_vgg(config), config.gan)
+        self._traced = tf.function(self._trainer.update, autograph=False)
+        self.gradient_norms: TensorLosses = {}
+
+    @property
+    def objects(self) -> dict[str, tf.Module]:
+        """What a checkpoint holds."""
+        return {"enhancer": self.enhancer, "discriminator": self._discriminator, **self._trainer.objects}
+
+    def look(self) -> Look:
+        """Rates, spectral norms and the first pictures: real, coarse, mask, rendered."""
+        shown = self._semantics[:SHOWN]
+        columns = [self._images[:SHOWN], shown[..., 0], 2.0 * shown[..., 1] - 1.0, rendered(self.enhancer, shown)]
+        return Look(self._trainer.scalars(), {"annotated": montage(columns)})
+
+    def step(self, step: int) -> TensorLosses:
+        """One step of the discriminator, then one of the generator, on random pictures."""
+        rng = step_rng(self._config.seed, STAGE, step)
+        chosen = rng.integers(len(self._semantics), size=self._config.gan.batch)
         seed = tf.constant(rng.integers(1 << 31, size=2), tf.int32)
-        losses, _ = update(tf.constant(semantics[chosen]), tf.constant(images[chosen]), seed)
+        pairs = tf.constant(self._semantics[chosen]), tf.constant(self._images[chosen])
+        losses, self.gradient_norms = self._traced(*pairs, seed)
         return losses
 
-    objects = {"enhancer": enhancer, "discriminator": discriminator, **trainer.objects}
-    run_stage(run, STAGE, steps=config.gan.steps, step=step, objects=objects)
-    return enhancer
+
+def rendered(enhancer: GauGANGenerator, semantics: np.ndarray) -> np.ndarray:
+    """Semantics (n, y, x, 3) to pictures (n, y, x) in [-1, 1]."""
+    return enhancer(semantics, training=False)[..., 0].numpy()
 
 
 def _compare(path: pathlib.Path, slices: Slices, semantics: np.ndarray, fake: np.ndarray, held_out: int) -> None:

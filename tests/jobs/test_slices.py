@@ -9,6 +9,7 @@ from PIL import Image
 from fedsim_tf.errors import InputError
 from fedsim_tf.jobs.slices import read_slices, run_slices, slice_semantics
 from tests.evaluation.pictures_for_tests import is_drawn, recorded_titles
+from tests.training.test_watch import shown
 from tests.training.toy_site import toy_config
 
 COUNT = 5
@@ -53,6 +54,13 @@ def test_the_comparison_is_drawn_and_says_what_was_held_out(finished):
     assert "last 2" in finished.titles["slices.png"][0]
     assert finished.titles["slices.png"][1:] == ["coarse input", "mask", "rendered", "real, with mask"]
     assert str(finished.root / "images") in finished.titles["losses.png"][0]
+
+
+def test_norms_rates_and_pictures_are_shown(finished):
+    scalars, pictures, _ = shown(finished.root / "run" / "tensorboard" / "gan")
+    wanted = {f"gradient_norm/{network}" for network in ("enhancer", "discriminator")} | {"vgg", "rate/enhancer"}
+    assert wanted <= set(scalars)
+    assert pictures == {"annotated"}
 
 
 def test_the_stage_is_recorded_and_kept(finished):

@@ -1,5 +1,4 @@
 import numpy as np
-import tensorflow as tf
 
 from fedsim_tf.metrics import dice
 from fedsim_tf.training import segmentation as segmentation_module
@@ -60,15 +59,3 @@ def test_a_network_that_gets_no_better_stops_and_keeps_its_best(tmp_path, monkey
     record = run.finished("segmentation/arm/pretrain")
     assert record["steps"] == 10  # the fifth look is the third after the best
     assert run.finished("segmentation/arm/finetune")["steps"] == 1
-
-
-def test_one_volume_is_overfitted():
-    site = toy_site()
-    config = toy_config(model={"unet_width": 4}, segmentation={"validation_every": 1000})
-    training = UNetTraining(config, site.validation)
-    images, labels = (tf.constant(part[:1, ..., None]) for part in (site.labelled.images, site.labelled.labels))
-    training.begin(site.labelled, rate=3e-3, steps=10**6, stage="overfit")
-    for _ in range(80):
-        training._traced(images, labels)
-    found, true = training.network(images, training=True).numpy() > 0, labels.numpy() > 0
-    assert (found & true).sum() / (found | true).sum() > 0.95

@@ -1,0 +1,129 @@
+"""One volume, or one slice of it, learnt by heart: what every stage must manage before it is asked to generalise."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from fedsim_tf.losses import perceptual_loss
+from fedsim_tf.metrics import iou
+from fedsim_tf.synthesis import downsampled, take_slices
+from fedsim_tf.training.enhancement import EnhancementTrainer
+from fedsim_tf.training.learner import SiteLearner
+from fedsim_tf.training.optimizers import adam
+from fedsim_tf.training.pretraining import GeneratorPretraining
+from fedsim_tf.training.segmentation import UNetTraining
+from fedsim_tf.training.semi_supervised import SemiSupervised
+from fedsim_tf.training.volumes import SiteVolumes, UnlabelledVolumes, Volumes
+
+FIRST = tf.constant([0])
+
+
+class GeneratorFit(NamedTuple):
+    """Stage 1's idea of the volume."""
+
+    iou: float  # percent, of masks cut at one half
+    error: float  # root mean square of the coarse CT, relative to the true one's range
+    label: np.ndarray  # (z, y, x) bool
+    coarse: np.ndarray  # (c, c, c)
+    true_coarse: np.ndarray
+
+
+class SliceFit(NamedTuple):
+    """Stage 2's rendering of a slice, and how far its VGG features lie from the real one's."""
+
+    distance: float
+    distance_of_grey: float  # of the slice's mean everywhere, which is what a network that has learnt nothing gives
+    rendered: np.ndarray  # (y, x)
+    semantics: np.ndarray  # (y, x, 3)
+
+
+def with_one_volume(site: SiteVolumes, number: int = 0) -> SiteVolumes:
+    """A site whose only annotated volume, and whose only unannotated one, is that volume."""
+    one = slice(number, number + 1)
+    only = Volumes(*(part[one] for part in site.labelled))
+    return site._replace(labelled=only, fully_labelled=only, unlabelled=UnlabelledVolumes(only.identities, only.images))
+
+
+def fit_generator(learner: SiteLearner, *, steps: int) -> GeneratorFit:
+    """Stage 1 on the site's only volume."""
+    _move_shared(GeneratorPretraining(learner), learner, rate=learner.config.pretraining.rate, steps=steps)
+    return generator_fit(learner, learner.labelled_latents.lookup(FIRST))
+
+
+def generator_fit(learner: SiteLearner, z: tf.Tensor) -> GeneratorFit:
+    """What a latent (1, d) says of the site's only volume."""
+    truth = learner.data.labelled
+    label, coarse = learner.model.labels(z)[0].numpy() > 0.5, learner.model.coarse_ct(z)[0].numpy()
+    target = downsampled(truth.images, learner.model.coarse_size)[0]
+    error = float(np.sqrt(np.mean(np.square(coarse - target))) / np.ptp(target))
+    return GeneratorFit(iou(label, truth.labels[0]), error, label, coarse, target)
+
+
+def fit_slice(learner: SiteLearner, k: int, *, steps: int) -> SliceFit:
+    """Stage 2 on slice k of the site's only volume."""
+    model, truth, index = learner.model, learner.data.labelled, tf.constant([k])
+    trainer = EnhancementTrainer(model.enhancer, learner.discriminator, learner.vgg, learner.config.gan)
+    real, label = (take_slices(tf.constant(part), index) for part in (truth.images, truth.labels))
+    coarse = tf.constant(downsampled(truth.images, model.coarse_size))
+    semantics = model.semantics(coarse, label, index)
+    update = tf.function(trainer.update, autograph=False)
+    for _ in range(steps):
+        update(semantics, real, tf.zeros(2, tf.int32))
+    rendered = model.enhancer(semantics, training=False)[..., 0]
+    grey = tf.fill(real.shape, tf.reduce_mean(real))
+    distance, of_grey = (
+        float(perceptual_loss(learner.vgg(image[..., None]), learner.vgg(real[..., None])))
+        for image in (rendered, grey)
+    )
+    return SliceFit(distance, of_grey, rendered[0].numpy(), semantics[0].numpy())
+
+
+def fit_unannotated(learner: SiteLearner, *, steps: int, noise: float) -> tuple[float, float, GeneratorFit]:
+    """Stage 3 after stages 1 and 2, the latent of the volume without its annotation off by some noise.
+
+    Returns:
+      Feature distance of all slices of the unannotated volume from the real ones, before and after; and what the
+      annotated one's latent says after.
+    """
+    semi = SemiSupervised(learner)
+    known = learner.labelled_latents.lookup(FIRST)
+    learner.unlabelled_latents.table.assign(known + noise * tf.random.stateless_normal(known.shape, seed=(0, 0)))
+    before = _unannotated_distance(learner)
+    _move_shared(semi, learner, rate=learner.config.semi.rate, steps=steps)
+    return before, _unannotated_distance(learner), generator_fit(learner, learner.labelled_latents.lookup(FIRST))
+
+
+def _unannotated_distance(learner: SiteLearner) -> float:
+    """Slice by slice as in training, so that batch norm sees what it sees there."""
+    model, z, images = learner.model, learner.unlabelled_latents.lookup(FIRST), learner.data.unlabelled.images
+    coarse, labels = model.coarse_ct(z), model.labels(z)
+
+    def distance(index: tf.Tensor) -> tf.Tensor:
+        found = model.enhanced_slices(coarse, take_slices(labels, index), index, training=True)
+        real = take_slices(tf.constant(images), index)
+        return perceptual_loss(learner.vgg(found[..., None]), learner.vgg(real[..., None]))
+
+    traced = tf.function(distance, autograph=False)
+    return float(np.mean([traced(tf.constant([k])) for k in range(model.size)]))
+
+
+def fit_segmentation(training: UNetTraining, volumes: Volumes, *, rate: float, steps: int) -> np.ndarray:
+    """The 3D U-Net on the first volume without augmentation: the mask (z, y, x) that it finds there."""
+    images, labels = (tf.constant(part[:1, ..., None]) for part in (volumes.images, volumes.labels))
+    training.begin(volumes, rate=rate, steps=steps, stage="overfitting")
+    for _ in range(steps):
+        training._traced(images, labels)
+    return training.network(images, training=True).numpy()[0, ..., 0] > 0
+
+
+def _move_shared(
+    stage: GeneratorPretraining | SemiSupervised, learner: SiteLearner, *, rate: float, steps: int
+) -> None:
+    optimizer = adam(rate, learner.shared_variables, steps=steps)
+    move = lambda gradients: optimizer.apply_gradients(zip(gradients, learner.shared_variables, strict=True))  # noqa: E731
+    apply = tf.function(move, autograph=False)
+    for step in range(steps):
+        apply(stage.shared_gradients(step)[1])

@@ -1,0 +1,59 @@
+"""Every stage learns one volume of the toy site by heart; `benchmarks.overfitting` does it at larger size."""
+
+import pytest
+
+from fedsim_tf.metrics import iou
+from fedsim_tf.training.learner import SiteLearner
+from fedsim_tf.training.segmentation import UNetTraining
+from tests.training import overfitting
+from tests.training.toy_site import toy_config, toy_shape_model, toy_site, toy_vgg
+
+MIDDLE = 16
+CONFIG = toy_config(
+    model={"gan_width": 8, "discriminator_width": 8, "unet_width": 4},
+    pretraining={"rate": 2e-3, "latent_rate": 1e-2},
+    gan={"steps": 400, "flip": False, "intensity": 0.0, "generator_rate": 1e-3, "discriminator_rate": 1e-3},
+    semi={"gan_rate": 4e-4},
+    segmentation={"validation_every": 1000},
+)
+
+
+@pytest.fixture(scope="module")
+def learner():
+    """The tests below take it through its stages in turn."""
+    return SiteLearner(CONFIG, toy_shape_model(), overfitting.with_one_volume(toy_site()), toy_vgg())
+
+
+@pytest.fixture(scope="module")
+def generator(learner):
+    return overfitting.fit_generator(learner, steps=700)
+
+
+@pytest.fixture(scope="module")
+def rendering(learner):
+    return overfitting.fit_slice(learner, MIDDLE, steps=400)
+
+
+def test_shape_and_material_of_one_volume(generator):
+    """Latent, both networks, finite differences, cone-beam scan and both losses together."""
+    assert generator.iou > 95.0
+    assert generator.error < 0.01
+
+
+def test_one_slice(rendering):
+    assert rendering.distance < 0.1 * rendering.distance_of_grey
+
+
+@pytest.mark.usefixtures("generator", "rendering")
+def test_an_unannotated_volume_while_the_annotated_one_is_kept(learner):
+    before, after, kept = overfitting.fit_unannotated(learner, steps=120, noise=0.3)
+    assert after < 0.7 * before
+    assert kept.iou > 95.0
+    assert kept.error < 0.02
+
+
+def test_the_segmentation_of_one_volume():
+    site = toy_site()
+    training = UNetTraining(CONFIG, site.validation)
+    found = overfitting.fit_segmentation(training, site.labelled, rate=3e-3, steps=150)
+    assert iou(found, site.labelled.labels[0]) > 95.0
