@@ -24,6 +24,34 @@ class ConstantThenLinear(tf.keras.optimizers.schedules.LearningRateSchedule):
         return {"rate": float(self.rate), "steps": int(self.steps)}
 
 
+class FusedAdam(tf.keras.optimizers.Adam):
+    """Keras's Adam with each variable's update in TensorFlow's own kernel.
+
+    Keras composes it of a dozen operations, each of which reads and writes arrays as long as the weights: for the
+    92 million weights of the enhancement network that took a fifth of a training step.
+    """
+
+    def update_step(self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:
+        """Moves one variable; sparse gradients go Keras's way."""
+        if isinstance(gradient, tf.IndexedSlices) or variable.dtype != tf.float32:
+            super().update_step(gradient, variable)
+            return
+        number = self._index_dict[self._var_key(variable)]
+        step = tf.cast(self.iterations + 1, tf.float32)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[number].handle,
+            v=self._velocities[number].handle,
+            beta1_power=tf.pow(self.beta_1, step),
+            beta2_power=tf.pow(self.beta_2, step),
+            lr=tf.cast(self.learning_rate, tf.float32),
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+
 def adam(
     rate: float | tf.Variable,
     variables: Sequence[tf.Variable],
@@ -36,6 +64,6 @@ def adam(
     Rate and steps may be variables: then one optimizer, and all that was traced with it, serves several stages.
     """
     schedule = rate if steps is None else ConstantThenLinear(rate, steps)
-    optimizer = tf.keras.optimizers.Adam(schedule, beta_1=betas[0], beta_2=betas[1])
+    optimizer = FusedAdam(schedule, beta_1=betas[0], beta_2=betas[1], jit_compile=False)
     optimizer.build(list(variables))
     return optimizer
