@@ -1,6 +1,6 @@
 """Seconds a step of every stage, for the estimates that commands print before they start.
 
-python -m benchmarks.steps demo small paper
+python -m benchmarks.steps demo small paper [--precision=float32]
 
 Random volumes stand in for CTs. Times depend on sizes and widths, not on what the volumes show.
 """
@@ -9,13 +9,13 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import sys
+import argparse
 import time
 from collections.abc import Callable
 
 import numpy as np
 
-from fedsim_tf.config import Config, make_config
+from fedsim_tf.config import PRECISIONS, PRESETS, Config, make_config
 from fedsim_tf.jobs.inputs import open_shape_model
 from fedsim_tf.models import built
 from fedsim_tf.synthesis import sample_volumes
@@ -45,8 +45,8 @@ def seconds(step: Callable[[int], object], *, first: int = 0, stride: int = 1) -
     return time.perf_counter() - start
 
 
-def measure(preset: str) -> None:
-    config = make_config(preset, model={"vgg_weights": "random"})
+def measure(preset: str, precision: str) -> None:
+    config = make_config(preset, model={"vgg_weights": "random", "precision": precision})
     site = random_site(config)
     learner = SiteLearner(config, open_shape_model(config), site, built.vgg_features(config.model))
     report = lambda name, value: print(f"{preset:8}{name:24}{value:8.2f} s", flush=True)  # noqa: E731
@@ -63,5 +63,9 @@ def measure(preset: str) -> None:
 
 
 if __name__ == "__main__":
-    for chosen in sys.argv[1:] or ["demo"]:
-        measure(chosen)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("presets", nargs="+", choices=PRESETS)
+    parser.add_argument("--precision", default="auto", choices=PRECISIONS)
+    arguments = parser.parse_args()
+    for chosen in arguments.presets:
+        measure(chosen, arguments.precision)

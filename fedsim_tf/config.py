@@ -105,7 +105,7 @@ class PretrainingConfig(_Checked):
     batch: int = option(4, "Volumes a step.", low=1)
     rate: float = option(1e-3, "Adam's rate for the shape and material networks.", low=0)
     latent_rate: float = option(1e-2, "Adam's rate for the latents.", low=0)
-    perceptual_weight: float = option(0.1, "Weight of the perceptual loss beside the mean squared error.", low=0)
+    perceptual_weight: float = option(1.0, "Weight of the perceptual loss beside the mean squared error.", low=0)
     latent_ball: float = option(
         0.0,
         "Radius of the ball that latents are kept in, here and later, in units of sqrt(their length); 0: none.",
@@ -139,7 +139,7 @@ class SemiSupervisedConfig(_Checked):
     rate: float = option(1e-4, "Adam's rate for the shape and material networks.", low=0)
     latent_rate: float = option(1e-2, "Adam's rate for the latents.", low=0)
     unsupervised_weight: float = option(
-        0.01, "Of the unsupervised losses in the shape and material networks, beside 1 of the supervised ones.", low=0
+        0.05, "Of the unsupervised losses in the shape and material networks, beside 1 of the supervised ones.", low=0
     )
     gan_rate: float = option(5e-5, "Adam's rate for the enhancement generator.", low=0)
 
@@ -213,9 +213,9 @@ _SMALL = {
     "data": {"folds": 1},
     "model": {"size": 64, "gan_width": 32, "discriminator_width": 32, "unet_width": 8},
     "pretraining": {"steps": 1000},
-    "gan": {"steps": 1500},
-    "semi": {"steps": 600},
-    "segmentation": {"pretraining_steps": 400, "finetuning_steps": 300, "validation_every": 50},
+    "gan": {"steps": 1200},
+    "semi": {"steps": 400},
+    "segmentation": {"pretraining_steps": 300, "finetuning_steps": 250, "validation_every": 50},
 }
 _DEMO = {
     "checkpoint_every": 50,

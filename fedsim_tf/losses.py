@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 PERCEPTUAL_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # relu1_1 ... relu5_1 (Park et al. 2019)
+# Park's VGG sees images in [-1, 1], Caffe's weights grey levels: features are put back to the scale of the images, or
+# Park's weight of the perceptual loss would drown the discriminator's part.
+GREY_LEVELS_PER_UNIT = 127.5
 Maps = Sequence[Sequence[tf.Tensor]]  # scale, then level
 Features = Callable[[tf.Tensor], Sequence[tf.Tensor]]  # images (B, y, x, 1) to feature maps
 
@@ -21,12 +24,16 @@ def iou_loss(found: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
 
 
 def perceptual_loss(found: Sequence[tf.Tensor], target: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Weighted mean absolute differences of five feature maps; no gradient to the target."""
+    """Weighted mean absolute differences of five feature maps, on the scale of images in [-1, 1].
+
+    Args:
+      found, target: features of grey levels, as `VGG19Features` gives them; no gradient goes to the target.
+    """
     terms = [
         weight * tf.reduce_mean(tf.abs(tf.cast(a, tf.float32) - tf.stop_gradient(tf.cast(b, tf.float32))))
         for weight, a, b in zip(PERCEPTUAL_WEIGHTS, found, target, strict=True)
     ]
-    return tf.add_n(terms)
+    return tf.add_n(terms) / GREY_LEVELS_PER_UNIT
 
 
 def material_losses(

@@ -82,8 +82,9 @@ def test_perceptual_loss_weighs_the_five_levels():
     differences = (2.0, 3.0, 5.0, 7.0, 11.0)
     found = [tf.fill((1, 6 - i, 6 - i, i + 1), 1.0 + d) for i, d in enumerate(differences)]
     target = [tf.ones_like(maps) for maps in found]
-    assert float(losses.perceptual_loss(found, target)) == pytest.approx(np.dot(LEVEL_WEIGHTS, differences), rel=1e-6)
-    assert float(losses.perceptual_loss(target, found)) == pytest.approx(np.dot(LEVEL_WEIGHTS, differences), rel=1e-6)
+    expected = np.dot(LEVEL_WEIGHTS, differences) / 127.5  # 127.5 grey levels are one unit of the images
+    assert float(losses.perceptual_loss(found, target)) == pytest.approx(expected, rel=1e-6)
+    assert float(losses.perceptual_loss(target, found)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_perceptual_loss_of_too_few_levels_is_an_error():
@@ -100,7 +101,7 @@ def test_perceptual_loss_detaches_the_target(rng):
     to_found, to_target = tape.gradient(loss, [found, target])
     assert to_target == [None] * 5
     for gradient, a, b, weight in zip(to_found, found, target, LEVEL_WEIGHTS, strict=True):
-        np.testing.assert_allclose(gradient, weight * np.sign(a.numpy() - b.numpy()) / 32, rtol=1e-6)
+        np.testing.assert_allclose(gradient, weight * np.sign(a.numpy() - b.numpy()) / 32 / 127.5, rtol=1e-6)
 
 
 def test_material_losses_look_at_slices_one_by_one(rng):
@@ -114,7 +115,7 @@ def test_material_losses_look_at_slices_one_by_one(rng):
     squared, perceptual = losses.material_losses(edges, tf.constant(found), tf.constant(target), features)
     edge_difference = np.mean(np.abs(np.abs(np.diff(found, axis=2)) - np.abs(np.diff(target, axis=2))))
     assert float(squared) == pytest.approx(((found - target) ** 2).mean(), rel=1e-5)
-    assert float(perceptual) == pytest.approx(np.dot(LEVEL_WEIGHTS, range(1, 6)) * edge_difference, rel=1e-5)
+    assert float(perceptual) == pytest.approx(np.dot(LEVEL_WEIGHTS, range(1, 6)) * edge_difference / 127.5, rel=1e-5)
 
 
 def test_material_losses_reach_only_the_found_volume(rng):

@@ -13,12 +13,21 @@ from fedsim_tf.evaluation.galleries import segmentation_gallery
 from fedsim_tf.evaluation.scores import Scores, with_likeness
 from fedsim_tf.federated.engine import InProcessEngine
 from fedsim_tf.federated.site import Site
-from fedsim_tf.jobs.inputs import labels_of, open_cohort, open_fold, open_shape_model, open_vgg, source
+from fedsim_tf.jobs.inputs import (
+    labels_of,
+    needs_simulation,
+    open_cohort,
+    open_fold,
+    open_shape_model,
+    open_vgg,
+    source,
+)
 from fedsim_tf.jobs.plan import FEDERATED_ARM, federated_arms
 from fedsim_tf.jobs.results import draw_losses, facts, finish
-from fedsim_tf.jobs.samples import draw_samples, show_samples
+from fedsim_tf.jobs.samples import draw_samples_of, show_samples
 from fedsim_tf.jobs.segmentation import compare
 from fedsim_tf.models import LatentDistribution, VGG19Features
+from fedsim_tf.models.precision import with_resolved_precision
 from fedsim_tf.shape import StatisticalShapeModel
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import RunFolder
@@ -31,6 +40,7 @@ def run_federated(config: Config, run_dir: str | os.PathLike, *, cache_dir: path
     Returns:
       The contents of metrics.json.
     """
+    config = with_resolved_precision(config)
     names = config.federated.sites
     sources = ", ".join(source(config, name) for name in names)
     logging.info("Federated over %s, preset %s", sources, config.preset)
@@ -57,23 +67,33 @@ def run_fold(
 ) -> dict[str, dict[str, Scores]]:
     """All stages over all sites, then each site's own comparison."""
     sites = [Site(one.name, SiteLearner(run.config, ssm, one, vgg)) for one in data]
-    engine = InProcessEngine(run, sites)
-    engine.pretrain()
-    engine.semi_supervise()
-    distribution = engine.latent_distribution(with_unlabelled=True)
+    distribution = _simulate(run, sites) if needs_simulation(run.config) else None
     scores = {site.name: _use(run, site, distribution) for site in sites}
     draw_losses(run, data=", ".join(source(run.config, site.name) for site in sites))
     return scores
 
 
-def _use(run: RunFolder, site: Site, distribution: LatentDistribution) -> dict[str, Scores]:
-    """Samples of the global distribution rendered by this site's network, and what they are worth there."""
+def _simulate(run: RunFolder, sites: list[Site]) -> LatentDistribution:
+    """All stages; returns the normal over all sites' latents."""
+    engine = InProcessEngine(run, sites)
+    engine.pretrain()
+    engine.semi_supervise()
+    return engine.latent_distribution(with_unlabelled=True)
+
+
+def _use(run: RunFolder, site: Site, distribution: LatentDistribution | None) -> dict[str, Scores]:
+    """Samples of the global distribution, if any, rendered by this site's network, and what they are worth there."""
     data = source(run.config, site.name)
     volumes = site.learner.data
-    samples = draw_samples(run.samples / site.name, site.learner.model, distribution, run.config)
-    likeness = show_samples(run, site.name, samples, volumes.fully_labelled, title=f"Samples at {data}")
+    samples, likeness = {}, None
+    if distribution is not None:
+        folder = run.samples / site.name
+        samples[FEDERATED_ARM] = draw_samples_of(folder, site.learner, distribution, with_unlabelled=True)
+        likeness = show_samples(
+            run, site.name, samples[FEDERATED_ARM], volumes.fully_labelled, title=f"Samples at {data}"
+        )
     arms = federated_arms(run.config)
-    segmenters, scores = compare(run, volumes, arms, {FEDERATED_ARM: samples}, prefix=f"{site.name}/")
+    segmenters, scores = compare(run, volumes, arms, samples, prefix=f"{site.name}/")
     segmentation_gallery(
         run.pictures / f"segmentations_{site.name}.png",
         segmenters,

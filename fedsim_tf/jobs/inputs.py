@@ -49,6 +49,21 @@ def labels_of(config: Config, dataset: str, *, larger: bool = False) -> int:
     return config.data.labels or PAPER_LABELS.get(dataset, (6, 12))[larger]
 
 
+def needs_simulation(config: Config) -> bool:
+    """Whether any arm trains on synthetic volumes."""
+    return any(arm.startswith("ours") for arm in config.segmentation.arms)
+
+
+def check_latents(n_labelled: int) -> None:
+    """Refuses, before hours of training, what no distribution of latents can be fitted to.
+
+    Raises:
+      InputError: fewer than two annotated volumes.
+    """
+    if n_labelled < 2:
+        raise InputError("--data_labels", found=n_labelled, expected="at least 2 to simulate from")
+
+
 def open_fold(config: Config, cohort: Cohort, *, fold: int, n_labelled: int, cache_dir: pathlib.Path) -> SiteVolumes:
     """One fold of a cohort, prepared and stacked."""
     return load_site(cohort, config, fold=fold, n_labelled=n_labelled, cache_dir=str(cache_dir / "prepared"))

@@ -6,20 +6,29 @@ from collections.abc import Sequence
 
 from fedsim_tf.config import Config
 from fedsim_tf.jobs.inputs import labels_of, source
+from fedsim_tf.models.precision import resolved
 from fedsim_tf.progress import duration
 
-# Seconds a step by edge length, with the widths and batches of the preset of that size: benchmarks/steps.py on two
-# AVX2 cores at 140 GFLOP/s; the semi-supervised stage includes its tracing at 32. Of the last three at 128 only the
-# operations were counted, against 64. They say "minutes" or "days" before a run starts; progress bars say more.
+# Seconds a step by precision and edge length, with the widths and batches of the preset of that size:
+# benchmarks/steps.py on two AVX-512 cores. They say "minutes" or "days" before a run starts; progress bars say more.
 _SECONDS = {
-    "pretraining": {32: 0.35, 64: 1.4, 128: 4.5},
-    "gan": {32: 0.35, 64: 1.7, 128: 14.0},
-    "semi": {32: 1.2, 64: 1.7, 128: 12.0},
-    "unet": {32: 0.18, 64: 5.6, 128: 180.0},
-    "sample": {32: 0.35, 64: 4.5, 128: 70.0},
+    "float32": {
+        "pretraining": {32: 0.1, 64: 0.13, 128: 0.25},
+        "gan": {32: 0.3, 64: 0.9, 128: 6.0},
+        "semi": {32: 0.3, 64: 0.8, 128: 5.0},
+        "sample": {32: 0.3, 64: 3.0, 128: 30.0},
+        "unet": {32: 0.1, 64: 1.0, 128: 45.0},
+    },
+    "bfloat16": {
+        "pretraining": {32: 0.1, 64: 0.11, 128: 0.17},
+        "gan": {32: 0.3, 64: 0.55, 128: 3.5},
+        "semi": {32: 0.3, 64: 0.5, 128: 3.0},
+        "sample": {32: 0.3, 64: 1.6, 128: 20.0},
+        "unet": {32: 0.1, 64: 0.6, 128: 28.0},
+    },
 }
 FEDERATED_ARM = "ours_sim_fl"
-PHANTOM_SITE_SECONDS = 35.0
+PHANTOM_SITE_SECONDS = 20.0
 START_SECONDS = 15.0
 
 
@@ -49,7 +58,8 @@ def describe(config: Config, *, sites: Sequence[str], run_dir: str, federated: b
 def _stages(config: Config, sites: Sequence[str], arms: Sequence[str]) -> list[tuple[str, int, float]]:
     """(name, steps, seconds a step) over all folds, sites and arms."""
     times = config.data.folds * len(sites)
-    cost = {name: by_size[config.model.size] for name, by_size in _SECONDS.items()}
+    costs = _SECONDS[resolved(config.model.precision)]
+    cost = {name: by_size[config.model.size] for name, by_size in costs.items()}
     segmentation = config.segmentation
     unet = len(arms) * (segmentation.pretraining_steps + segmentation.finetuning_steps)
     ours = [arm for arm in arms if arm.startswith("ours")]

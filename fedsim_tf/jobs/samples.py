@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -16,20 +18,41 @@ from fedsim_tf.models import LatentDistribution
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.shape import Grid
 from fedsim_tf.synthesis import GenerativeModel, SyntheticVolume, sample_volumes
+from fedsim_tf.training.batch_norm import settled_statistics
+from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.volumes import Volumes
 from fedsim_tf.volume import Geometry, Volume
 
 
-def draw_samples(
-    folder: pathlib.Path, model: GenerativeModel, distribution: LatentDistribution, config: Config
+def draw_samples_of(
+    folder: pathlib.Path, learner: SiteLearner, distribution: LatentDistribution, *, with_unlabelled: bool
 ) -> list[SyntheticVolume]:
-    """The arm's synthetic volumes; drawn, or read back if an earlier start of this run finished drawing them."""
+    """`draw_samples` of a site's model; `with_unlabelled` says whether it has learnt from unannotated volumes too."""
+    settled = functools.partial(settled_statistics, learner, with_unlabelled=with_unlabelled)
+    return draw_samples(folder, learner.model, distribution, learner.config, while_drawing=settled)
+
+
+def draw_samples(
+    folder: pathlib.Path,
+    model: GenerativeModel,
+    distribution: LatentDistribution,
+    config: Config,
+    *,
+    while_drawing: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
+) -> list[SyntheticVolume]:
+    """The arm's synthetic volumes; drawn, or read back if an earlier start of this run finished drawing them.
+
+    Args:
+      folder: where they are kept.
+      model: renders them, within the context that `while_drawing` gives.
+      distribution: of the latents. Every arm and site draws the same random numbers for it.
+    """
     arrays = folder / "samples.npz"
     if not arrays.exists():
         drawing = sample_volumes(model, distribution, config.synthesis.volumes, seed=config.seed)
         samples = []
-        with progress_bar(config.synthesis.volumes, f"synthesis of {folder.name}") as bar:
+        with while_drawing(), progress_bar(config.synthesis.volumes, f"synthesis of {folder.name}") as bar:
             for sample in drawing:
                 samples.append(sample)
                 bar.update()

@@ -11,11 +11,21 @@ from absl import logging
 from fedsim_tf.config import Config
 from fedsim_tf.evaluation.galleries import segmentation_gallery
 from fedsim_tf.evaluation.scores import Scores, with_likeness
-from fedsim_tf.jobs.inputs import labels_of, open_cohort, open_fold, open_shape_model, open_vgg, source
+from fedsim_tf.jobs.inputs import (
+    check_latents,
+    labels_of,
+    needs_simulation,
+    open_cohort,
+    open_fold,
+    open_shape_model,
+    open_vgg,
+    source,
+)
 from fedsim_tf.jobs.results import draw_losses, facts, finish
-from fedsim_tf.jobs.samples import draw_samples, show_samples
+from fedsim_tf.jobs.samples import draw_samples_of, show_samples
 from fedsim_tf.jobs.segmentation import Samples, compare
 from fedsim_tf.models import VGG19Features
+from fedsim_tf.models.precision import with_resolved_precision
 from fedsim_tf.shape import StatisticalShapeModel
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import RunFolder
@@ -34,14 +44,17 @@ def run_single_site(config: Config, run_dir: str | os.PathLike, *, cache_dir: pa
     Returns:
       The contents of metrics.json.
     """
+    config = with_resolved_precision(config)
     data = source(config, config.dataset)
     logging.info("%s, preset %s", data, config.preset)
     cohort = open_cohort(
         config, config.dataset, cache_dir=cache_dir
     )  # missing files end the run before it leaves a trace
+    n_labelled = labels_of(config, config.dataset)
+    if needs_simulation(config):
+        check_latents(n_labelled)
     ssm, vgg = open_shape_model(config), open_vgg(config)
     run = RunFolder(run_dir, config)
-    n_labelled = labels_of(config, config.dataset)
     scores, stages = [], {}
     for fold in range(config.data.folds):
         site = open_fold(config, cohort, fold=fold, n_labelled=n_labelled, cache_dir=cache_dir)
@@ -76,12 +89,14 @@ def simulate(run: RunFolder, learner: SiteLearner) -> dict[str, Samples]:
     """Learns to simulate this site and draws the synthetic volumes of each arm that needs some."""
     arms = run.config.segmentation.arms
     samples: dict[str, Samples] = {}
-    if not {"ours_pre", "ours_full"} & set(arms):
+    if not needs_simulation(run.config):
         return samples
     distribution = pretrain(run, learner)
     if "ours_pre" in arms:
-        samples["ours_pre"] = draw_samples(run.samples / "ours_pre", learner.model, distribution, run.config)
+        folder = run.samples / "ours_pre"
+        samples["ours_pre"] = draw_samples_of(folder, learner, distribution, with_unlabelled=False)
     if "ours_full" in arms:
         distribution = semi_supervise(run, learner, distribution)
-        samples["ours_full"] = draw_samples(run.samples / "ours_full", learner.model, distribution, run.config)
+        folder = run.samples / "ours_full"
+        samples["ours_full"] = draw_samples_of(folder, learner, distribution, with_unlabelled=True)
     return samples

@@ -20,6 +20,7 @@ from fedsim_tf.evaluation.figures import panel
 from fedsim_tf.jobs.inputs import open_vgg
 from fedsim_tf.jobs.results import draw_losses
 from fedsim_tf.models import GauGANGenerator, built
+from fedsim_tf.models.precision import with_resolved_precision
 from fedsim_tf.resize import linear_matrix
 from fedsim_tf.training.enhancement import EnhancementTrainer
 from fedsim_tf.training.pictures import SHOWN
@@ -74,6 +75,7 @@ def run_slices(
     Raises:
       InputError: fewer pictures than are held out and one more.
     """
+    config = with_resolved_precision(config)
     slices = read_slices(images, labels, config.model.size)
     if len(slices.names) <= held_out:
         raise InputError(images, found=f"{len(slices.names)} pictures", expected=f"more than held out ({held_out})")

@@ -7,11 +7,14 @@ ICLR 2018; Kalamkar et al., arXiv 1905.12322). bfloat16 has float32's range, so 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Iterator
 
 import tensorflow as tf
+
+from fedsim_tf.config import Config
 
 _CPU_FLAGS = {"avx512_bf16", "amx_bf16"}  # as Linux calls them
 _FIRST_GPU = (8, 0)  # compute capability
@@ -22,6 +25,13 @@ def resolved(precision: str) -> str:
     if precision != "auto":
         return precision
     return "bfloat16" if has_fast_bfloat16() else "float32"
+
+
+def with_resolved_precision(config: Config) -> Config:
+    """The configuration with this machine's answer to "auto": a run that moves to another must not change precision."""
+    return dataclasses.replace(
+        config, model=dataclasses.replace(config.model, precision=resolved(config.model.precision))
+    )
 
 
 @functools.cache

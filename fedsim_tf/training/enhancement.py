@@ -22,7 +22,6 @@ from fedsim_tf.training.optimizers import TTUR_BETAS, adam
 from fedsim_tf.training.pairs import augmented_pairs
 from fedsim_tf.training.pictures import slices_of
 from fedsim_tf.training.pretraining import TensorLosses, fitted_coarse_ct
-from fedsim_tf.training.stage import step_rng
 from fedsim_tf.training.watch import Look, norms, rates, spectral_norms
 
 FeatureMaps = list[list[tf.Tensor]]  # scale, then level; the last level holds the logits
@@ -121,7 +120,7 @@ class EnhancementPretraining:
     def step(self, step: int) -> TensorLosses:
         """One step of the discriminator, then one of the generator, on random slices of random volumes."""
         config = self._learner.config
-        rng = step_rng(config.seed, self.name, step)
+        rng = self._learner.rng(self.name, step)
         volumes = rng.integers(len(self._learner.data.labelled), size=config.gan.batch)
         slices = rng.integers(config.model.size, size=config.gan.batch)
         seed = tf.constant(rng.integers(1 << 31, size=2), tf.int32)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.config import Config
 from fedsim_tf.models import LatentStatistics, LatentTable, VGG19Features, built
 from fedsim_tf.shape import StatisticalShapeModel
 from fedsim_tf.synthesis import GenerativeModel
+from fedsim_tf.training.stage import step_rng
 from fedsim_tf.training.volumes import SiteVolumes
 from fedsim_tf.training.watch import norms
 
@@ -29,8 +31,13 @@ class SiteLearner:
         self.config, self.data, self.vgg = config, data, vgg
         self.model = GenerativeModel(config, ssm, data.field_of_view_mm)
         self.discriminator = built.discriminator(config.model)
-        self.labelled_latents = LatentTable(len(data.labelled), config.model.latent, seed=config.seed)
-        self.unlabelled_latents = LatentTable(len(data.unlabelled), config.model.latent, seed=config.seed + 1)
+        length = config.model.latent
+        self.labelled_latents = LatentTable(len(data.labelled), length, seed=self.rng("latents/labelled"))
+        self.unlabelled_latents = LatentTable(len(data.unlabelled), length, seed=self.rng("latents/unlabelled"))
+
+    def rng(self, purpose: str, step: int = 0) -> np.random.Generator:
+        """This site's random choices, such as those of a stage's step; see `step_rng`."""
+        return step_rng(self.config.seed, f"{purpose}/{self.data.name}", step)
 
     @property
     def objects(self) -> dict[str, tf.Module]:

@@ -13,7 +13,6 @@ from fedsim_tf.synthesis import downsampled
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.pictures import generated_slices
-from fedsim_tf.training.stage import step_rng
 from fedsim_tf.training.watch import Look, norms, rates
 
 SharedGradients = list[tf.Tensor]
@@ -50,7 +49,7 @@ class GeneratorPretraining:
     def shared_gradients(self, step: int) -> tuple[TensorLosses, SharedGradients]:
         """One step: losses, and gradients in the order of `learner.shared_variables`."""
         config = self._learner.config
-        rng = step_rng(config.seed, self.name, step)
+        rng = self._learner.rng(self.name, step)
         count = len(self._learner.data.labelled)
         batch = rng.choice(count, size=min(config.pretraining.batch, count), replace=False)
         losses, self.gradient_norms, gradients = self._traced(tf.constant(batch, tf.int32))

@@ -40,18 +40,19 @@ def train_segmenter(
     config, settings = run.config, run.config.segmentation
     tf.keras.utils.set_random_seed(config.seed)  # every arm starts from the same weights
     network = UNetTraining(config, validation)
-    first = f"segmentation/{arm}/pretrain"
-    _run(run, network, pretrain, rate=settings.rate, steps=settings.pretraining_steps, stage=first)
-    second = f"segmentation/{arm}/finetune"
-    _run(run, network, finetune, rate=settings.finetuning_rate, steps=settings.finetuning_steps, stage=second)
+    _run(run, network, arm, "pretrain", pretrain, rate=settings.rate, steps=settings.pretraining_steps)
+    _run(run, network, arm, "finetune", finetune, rate=settings.finetuning_rate, steps=settings.finetuning_steps)
     return segmenter(network.best)
 
 
-def _run(run: RunFolder, training: UNetTraining, volumes: Volumes, *, rate: float, steps: int, stage: str) -> None:
-    training.begin(volumes, rate=rate, steps=steps, stage=stage)
+def _run(
+    run: RunFolder, training: UNetTraining, arm: str, part: str, volumes: Volumes, *, rate: float, steps: int
+) -> None:
+    # Arms draw the same order and augmentation: their differences are the data's alone.
+    training.begin(volumes, rate=rate, steps=steps, stage=part)
     run_stage(
         run,
-        stage,
+        f"segmentation/{arm}/{part}",
         steps=steps,
         step=training.step,
         objects=training.objects,
@@ -87,7 +88,13 @@ class UNetTraining:
         self.gradient_norms: TensorLosses = {}
 
     def begin(self, volumes: Volumes, *, rate: float, steps: int, stage: str) -> None:
-        """A new stage: other volumes, a fresh optimizer; selection starts anew from the present weights."""
+        """A new stage: other volumes, a fresh optimizer; selection starts anew from the present weights.
+
+        Args:
+          volumes: what to learn from.
+          rate: Adam's; steps: of the stage, for the schedule.
+          stage: a word on which the order and the augmentation of the volumes depend.
+        """
         settings = self._config.segmentation
         self._batches = Batches(volumes, size=settings.batch, seed=self._config.seed, stage=stage)
         self._steps = steps

@@ -17,7 +17,6 @@ from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import TTUR_BETAS, adam
 from fedsim_tf.training.pictures import generated_slices
 from fedsim_tf.training.pretraining import GeneratorPretraining, SharedGradients, TensorLosses
-from fedsim_tf.training.stage import step_rng
 from fedsim_tf.training.watch import Look, norms, rates, spectral_norms
 
 Traced = tuple[TensorLosses, TensorLosses, SharedGradients]  # losses, norms by network, gradients to hand out
@@ -37,7 +36,7 @@ class SemiSupervised:
         self._labelled_images = tf.constant(data.labelled.images)
         self._unlabelled_images = tf.constant(data.unlabelled.images)
         self._generator = learner.model.enhancer.trainable_variables
-        # One optimizer for each table: momentum must not move the latents that a step does not see.
+        # One optimizer for each table: the momentum of one kind's steps must not move the latents of the other kind.
         self.labelled_optimizer = adam(semi.latent_rate, learner.labelled_latents.trainable_variables)
         self.unlabelled_optimizer = adam(semi.latent_rate, learner.unlabelled_latents.trainable_variables)
         self.generator_optimizer = adam(semi.gan_rate, self._generator, steps=semi.steps, betas=TTUR_BETAS)
@@ -72,12 +71,12 @@ class SemiSupervised:
     def draw_latents(self, distribution: LatentDistribution) -> None:
         """Gives every unannotated volume a latent from the fitted normal; done once, before the first step."""
         table = self._learner.unlabelled_latents.table
-        table.assign(distribution.sample(table.shape[0], seed=self._learner.config.seed))
+        table.assign(distribution.sample(table.shape[0], seed=self._learner.rng("latents/drawn")))
 
     def shared_gradients(self, step: int) -> tuple[TensorLosses, SharedGradients]:
         """One step: losses, and gradients in the order of `learner.shared_variables`."""
         config = self._learner.config
-        rng = step_rng(config.seed, self.name, step)
+        rng = self._learner.rng(self.name, step)
         supervised = step % (1 + config.semi.unsupervised_steps) == 0 or len(self._learner.data.unlabelled) == 0
         count = len(self._learner.data.labelled if supervised else self._learner.data.unlabelled)
         size = config.pretraining.batch if supervised else config.semi.batch
@@ -111,7 +110,7 @@ class SemiSupervised:
             total = tf.add_n(list(losses.values()))
         latents = self._learner.unlabelled_latents
         found, shared = self._apply_own(tape, total, latents, self.unlabelled_optimizer)
-        # The GAN's losses are a hundred times larger than L_IoU and L_M: unweighted, the shared networks forget these.
+        # The GAN's losses are a hundred times as large as L_IoU and L_M: unweighted, the shared networks forget these.
         weight = self._learner.config.semi.unsupervised_weight
         return losses, found, [weight * gradient for gradient in shared]
 

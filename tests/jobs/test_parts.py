@@ -10,9 +10,10 @@ import SimpleITK as sitk
 from fedsim_tf.errors import InputError
 from fedsim_tf.jobs import samples as samples_module
 from fedsim_tf.jobs import segmentation
-from fedsim_tf.jobs.inputs import labels_of, open_cohort, open_shape_model, source
+from fedsim_tf.jobs.inputs import check_latents, labels_of, needs_simulation, open_cohort, open_shape_model, source
 from fedsim_tf.jobs.results import facts, finish
 from fedsim_tf.jobs.samples import draw_samples
+from fedsim_tf.models import precision
 from fedsim_tf.synthesis import SyntheticVolume
 from fedsim_tf.training.run import RunFolder
 from tests.jobs.toy_cohorts import write_shapes
@@ -195,3 +196,25 @@ def test_shape_model_comes_from_the_file_or_from_phantom_hearts(tmp_path):
     phantom = open_shape_model(toy_config(model={"shape_modes": 5}))
     assert phantom.n_modes == 5
     assert set(phantom.region_id) == set(range(1, 8))
+
+
+def test_one_annotated_volume_is_refused_before_any_training():
+    with pytest.raises(InputError, match="--data_labels: found 1; expected at least 2"):
+        check_latents(1)
+    check_latents(2)
+
+
+@pytest.mark.parametrize(("arms", "needed"), [(("lower_bound", "upper_bound"), False), (("ours_pre",), True)])
+def test_bounds_alone_are_not_simulated_for(arms, needed):
+    assert needs_simulation(toy_config(segmentation={"arms": arms})) is needed
+
+
+def test_a_run_keeps_the_precision_that_it_began_with(tmp_path, monkeypatch):
+    config = toy_config(model={"precision": "auto"})
+    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: True)
+    begun = precision.with_resolved_precision(config)
+    assert begun.model.precision == "bfloat16"
+    RunFolder(tmp_path / "run", begun)
+    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: False)
+    with pytest.raises(InputError, match=r"model.precision='bfloat16' \(now 'float32'\)"):
+        RunFolder(tmp_path / "run", precision.with_resolved_precision(config))

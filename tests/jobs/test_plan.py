@@ -82,6 +82,17 @@ def test_bounds_alone_need_no_simulation():
 
 @pytest.mark.parametrize("preset", ["demo", "small", "paper"])
 def test_plan_estimates_more_time_for_more_steps(preset):
-    text = plan(preset)
-    assert re.search(r"estimated time on two cores: [\d.]+ (s|min|h|days)$", text)
-    assert len(text.splitlines()) >= 9
+    few, many = (plan(preset, data={"root": "/data"}, gan={"steps": steps}) for steps in (1000, 1_000_000))
+    assert seconds_of(many) > 2 * seconds_of(few) > 0
+
+
+@pytest.mark.parametrize("preset", ["small", "paper"])
+def test_plan_estimates_less_time_where_bfloat16_is_fast(preset):
+    slow, fast = (plan(preset, model={"precision": precision}) for precision in ("float32", "bfloat16"))
+    assert seconds_of(slow) > seconds_of(fast)
+
+
+def seconds_of(text):
+    """The plan's last line in seconds."""
+    number, unit = re.search(r"estimated time on two cores: ([\d.]+) (s|min|h|days)$", text).groups()
+    return float(number) * {"s": 1, "min": 60, "h": 3600, "days": 86400}[unit]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from sklearn.covariance import OAS
+from sklearn.covariance import ShrunkCovariance
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.models import LatentDistribution, LatentStatistics, LatentTable
@@ -15,9 +15,9 @@ def assert_same_distribution(a, b):
 
 
 @pytest.mark.parametrize(("count", "dim"), [(400, 3), (30, 8), (12, 64), (4, 64), (2, 5)])
-def test_fitted_normal_is_the_oracle_approximating_shrinkage(rng, count, dim):
+def test_fitted_normal_is_scikit_learns_shrunk_one(rng, count, dim):
     z = rng.normal(1.5, 2.0, (count, dim)) @ rng.normal(size=(dim, dim))
-    fitted, oracle = LatentStatistics.of(z).distribution(), OAS().fit(z)
+    fitted, oracle = LatentStatistics.of(z).distribution(), ShrunkCovariance(shrinkage=0.1).fit(z)
     np.testing.assert_allclose(fitted.mean, oracle.location_, rtol=1e-9)
     np.testing.assert_allclose(fitted.covariance, oracle.covariance_, rtol=1e-6, atol=1e-8 * np.trace(z.T @ z))
 
@@ -40,13 +40,25 @@ def test_pooled_sites_with_different_means_spread_between_the_sites(rng):
 def test_float32_latents_are_summed_in_double_precision(rng):
     z = (1000 + rng.normal(size=(50, 3))).astype(np.float32)
     covariance = LatentStatistics.of(z).distribution().covariance
-    np.testing.assert_allclose(covariance, OAS().fit(z.astype(np.float64)).covariance_, atol=1e-6)
+    np.testing.assert_allclose(
+        covariance, ShrunkCovariance(shrinkage=0.1).fit(z.astype(np.float64)).covariance_, atol=1e-6
+    )
 
 
 def test_fewer_points_than_dimensions_still_span_all_dimensions(rng):
     distribution = LatentStatistics.of(rng.normal(size=(4, 64))).distribution()
-    assert np.linalg.eigvalsh(distribution.covariance)[0] > 0.1
+    assert np.linalg.eigvalsh(distribution.covariance)[0] > 0.05
     assert np.linalg.matrix_rank(distribution.sample(200, seed=0) - distribution.mean) == 64
+
+
+@pytest.mark.parametrize("count", [6, 20])
+def test_samples_vary_as_the_latents_do_in_the_directions_that_they_span(rng, count):
+    """Latents of a dozen volumes keep to a few of 64 directions; there samples must reach as far as they do."""
+    z = rng.normal(size=(count, 64))
+    directions = np.linalg.svd(z - z.mean(0), full_matrices=False)[2][: count - 1]
+    samples = LatentStatistics.of(z).distribution().sample(4000, seed=0)
+    own, drawn = ((points - z.mean(0)) @ directions.T for points in (z, samples))
+    np.testing.assert_allclose(drawn.std(0), own.std(0), rtol=0.1)
 
 
 def test_identical_points_are_sampled_as_they_are():

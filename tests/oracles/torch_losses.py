@@ -38,7 +38,7 @@ def perceptual_loss(found: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor
         weight * functional.l1_loss(f.float(), t.detach().float())
         for weight, f, t in zip(PERCEPTUAL_WEIGHTS, found, target, strict=True)
     ]
-    return torch.stack(terms).sum()
+    return torch.stack(terms).sum() / 127.5  # features of grey levels, images in [-1, 1]
 
 
 def segmentation_loss(logits: Tensor, truth: Tensor) -> Tensor:

@@ -50,12 +50,25 @@ def test_norms_rates_and_validation_slices_are_shown(tmp_path):
 
 
 def test_a_network_that_gets_no_better_stops_and_keeps_its_best(tmp_path, monkeypatch):
-    scores = iter([50.0, 70.0, 60.0, 65.0, 40.0, 90.0])
-    monkeypatch.setattr(segmentation_module, "mean_dice", lambda *_: next(scores))
+    scores = iter([50.0, 70.0, 60.0, 65.0, 40.0])
+    kept, looked = [], []
+
+    class Watched(UNetTraining):
+        def _select(self):
+            score = super()._select()
+            looked.append(self.network.get_weights()[0])
+            kept.append(self.best.get_weights()[0])
+            return score
+
+    monkeypatch.setattr(segmentation_module, "mean_dice", lambda *_: next(scores, 90.0))
+    monkeypatch.setattr(segmentation_module, "UNetTraining", Watched)
     site = toy_site()
     lengths = {"pretraining_steps": 20, "finetuning_steps": 1, "validation_every": 2, "patience": 3}
     run = RunFolder(tmp_path / "run", toy_config(segmentation=lengths))
     train_segmenter(run, "arm", pretrain=site.labelled, finetune=site.labelled, validation=site.validation)
     record = run.finished("segmentation/arm/pretrain")
     assert record["steps"] == 10  # the fifth look is the third after the best
+    for look, best in enumerate([0, 1, 1, 1, 1]):
+        np.testing.assert_array_equal(kept[look], looked[best])
+        assert look == best or np.any(kept[look] != looked[look])
     assert run.finished("segmentation/arm/finetune")["steps"] == 1

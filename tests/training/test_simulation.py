@@ -93,7 +93,7 @@ def test_latents_stay_in_their_ball():
     GeneratorPretraining(learner).shared_gradients(0)
     after = learner.labelled_latents.table.numpy()
     np.testing.assert_allclose(np.linalg.norm(after, axis=1), 4.0, rtol=1e-5)
-    unseen = ~np.isin(np.arange(3), step_rng(0, "pretraining", 0).choice(3, size=2, replace=False))
+    unseen = ~np.isin(np.arange(3), step_rng(0, "pretraining/toy", 0).choice(3, size=2, replace=False))
     np.testing.assert_allclose(after[unseen], before[unseen] * 4.0 / np.linalg.norm(before[unseen]), rtol=1e-5)
 
 
@@ -116,3 +116,16 @@ def test_every_stage_is_traced_once():
         semi.shared_gradients(step)
     for traced in (gan._traced, semi._traced_supervised, semi._traced_unsupervised):
         assert traced.experimental_get_tracing_count() == 1
+
+
+def test_sites_start_from_latents_of_their_own_and_from_the_same_weights():
+    """Shared networks could not tell apart volumes of two hospitals that have the same latent."""
+    first, second = toy_learner(name="a"), toy_learner(name="b")
+    for table in ("labelled_latents", "unlabelled_latents"):
+        z = [getattr(learner, table).table.numpy() for learner in (first, second)]
+        assert np.abs(z[0] - z[1]).min(axis=1).max() > 0
+    assert not np.array_equal(first.labelled_latents.table[:2], first.unlabelled_latents.table)
+    for mine, other in zip(first.shared_variables, second.shared_variables, strict=True):
+        np.testing.assert_array_equal(mine, other)
+    again = toy_learner(name="a")
+    np.testing.assert_array_equal(again.labelled_latents.table, first.labelled_latents.table)
