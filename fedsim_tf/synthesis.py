@@ -66,8 +66,12 @@ class GenerativeModel(tf.Module):
         return self.decoder(self.shape_generator(z))
 
     def coarse_ct(self, z: tf.Tensor) -> tf.Tensor:
-        """X~_z: latents (B, d) to the simulated coarse CT (B, c, c, c), -1 to 1 over the CT window, not clipped."""
-        mu_per_mm = self.simulator(self.material_generator(z))
+        """X~_z: latents (B, d) to the simulated coarse CT (B, c, c, c), -1 to 1 over the CT window, not clipped.
+
+        Photon noise, where there is some, is seeded by the latents themselves, so that a resumed run repeats it.
+        """
+        seed = tf.bitcast(tf.stack([tf.reduce_sum(z), tf.reduce_sum(tf.square(z))]), tf.int32)
+        mu_per_mm = self.simulator(self.material_generator(z), seed=seed)
         return unit_scale(attenuation.hu_from_mu(mu_per_mm, self._mu_water), self._window_hu)
 
     def enhanced_slices(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from fedsim_tf.models import LatentTable
 from fedsim_tf.training.enhancement import EnhancementPretraining
@@ -129,3 +130,13 @@ def test_sites_start_from_latents_of_their_own_and_from_the_same_weights():
         np.testing.assert_array_equal(mine, other)
     again = toy_learner(name="a")
     np.testing.assert_array_equal(again.labelled_latents.table, first.labelled_latents.table)
+
+
+def test_photon_noise_belongs_to_the_latents():
+    """Else a resumed run would draw other noise than an undisturbed one."""
+    noisy, clean = (toy_learner(toy_config(model={"simulated_photons": n})).model for n in (1e4, 0.0))
+    z = tf.random.stateless_normal((2, 64), seed=(0, 0))
+    noise = [noisy.coarse_ct(z + shift).numpy() - clean.coarse_ct(z + shift).numpy() for shift in (0.0, 0.0, 1e-3)]
+    assert np.std(noise[0]) > 1e-3
+    np.testing.assert_array_equal(noise[0], noise[1])
+    assert abs(np.corrcoef(noise[0].ravel(), noise[2].ravel())[0, 1]) < 0.1
