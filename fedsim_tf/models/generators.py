@@ -73,5 +73,16 @@ class MaterialGenerator(tf.keras.Model):
         maps = tf.reshape(self.first(z), (-1, self.START, self.START, self.START, self._width))
         for convolution in self.convolutions:
             maps = convolution(self.upsample(maps))
-        # softplus(0) = log 2: an output of zero is the initial material.
-        return (self._mu_initial / math.log(2.0)) * tf.nn.softplus(self.last(maps)[..., 0])
+        # An output of zero is the initial material.
+        return self._mu_initial * squareplus(self.last(maps)[..., 0])
+
+
+def squareplus(x: tf.Tensor) -> tf.Tensor:
+    """(x + sqrt(x^2 + 4)) / 2: positive, 1 at 0, x far above (Barron, arXiv 2112.11687).
+
+    Its slope falls as 1 / x^2 far below. Softplus's falls exponentially: most of a CT is air, and a step too long
+    towards it left no gradient to come back with.
+    """
+    # For negative x the same as 2 / (sqrt(x^2 + 4) - x), where the difference of the usual form would lose all digits.
+    root = tf.sqrt(tf.square(x) + 4.0)
+    return tf.where(x > 0, 0.5 * (x + root), 2.0 / (root - tf.minimum(x, 0.0)))

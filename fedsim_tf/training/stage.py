@@ -64,7 +64,7 @@ def run_stage(
     start = checkpoints.restore()
     record = run.finished(name)
     # Else the last checkpoint of a finished stage is damaged or gone: its end is done again.
-    if record is not None and start == record["steps"]:
+    if record is not None and start == record["steps"] and (start >= steps or is_done()):
         logging.info("%s: finished before, restored", name)
         return record
     table, board = LossTable(run.losses(name), resume_at=start), Board(run.tensorboard(name))

@@ -98,7 +98,8 @@ def test_synthetic_hearts_are_held_against_the_real_ones_ct_values(finished):
 
 def test_arms_are_trained_on_different_volumes(finished):
     """Told by the losses, as all arms draw the same order and augmentation."""
-    losses = {(finished.fold / f"losses/segmentation/{arm}/pretrain.csv").read_text() for arm in ARMS}
+    folder = finished.fold / "losses" / "segmentation"
+    losses = {tuple((folder / arm / f"{part}.csv").read_text() for part in ("pretrain", "finetune")) for arm in ARMS}
     assert len(losses) == len(ARMS)
 
 

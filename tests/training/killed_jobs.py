@@ -6,6 +6,7 @@ imports everything once and then forks a process for each start. Each job has an
 process, and one that is killed by SIGKILL at each of its moments in turn, in one run folder.
 """
 
+import contextlib
 import functools
 import os
 import pathlib
@@ -128,10 +129,14 @@ def kill_before(owner: Any, name: str, due: Callable[..., Any]) -> None:
 def kill_when_it_grows(path: str) -> None:
     """Kills this process at about the moment at which the first byte of a checkpoint is on the disk."""
 
+    def has_grown() -> bool:
+        return any(file.is_file() and file.stat().st_size for file in pathlib.Path(path).parent.rglob("*"))
+
     def watch() -> None:
-        while not any(file.is_file() and file.stat().st_size for file in pathlib.Path(path).parent.rglob("*")):
-            pass
-        os.kill(os.getpid(), signal.SIGKILL)
+        while True:
+            with contextlib.suppress(FileNotFoundError):  # TensorFlow renames its files between two looks at them
+                if has_grown():
+                    os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
 

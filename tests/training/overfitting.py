@@ -10,7 +10,7 @@ import tensorflow as tf
 from fedsim_tf.losses import perceptual_loss
 from fedsim_tf.metrics import iou
 from fedsim_tf.synthesis import downsampled, take_slices
-from fedsim_tf.training.enhancement import EnhancementTrainer
+from fedsim_tf.training.enhancement import EnhancementTrainer, generator_losses
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.pretraining import GeneratorPretraining
@@ -85,28 +85,29 @@ def fit_unannotated(learner: SiteLearner, *, steps: int, noise: float) -> tuple[
     """Stage 3 after stages 1 and 2, the latent of the volume without its annotation off by some noise.
 
     Returns:
-      Feature distance of all slices of the unannotated volume from the real ones, before and after; and what the
-      annotated one's latent says after.
+      The GAN's losses over all slices of the unannotated volume, before and after; and what the annotated one's latent
+      says after.
     """
     semi = SemiSupervised(learner)
     known = learner.labelled_latents.lookup(FIRST)
     learner.unlabelled_latents.table.assign(known + noise * tf.random.stateless_normal(known.shape, seed=(0, 0)))
-    before = _unannotated_distance(learner)
+    before = _unannotated_loss(learner)
     _move_shared(semi, learner, rate=learner.config.semi.rate, steps=steps)
-    return before, _unannotated_distance(learner), generator_fit(learner, learner.labelled_latents.lookup(FIRST))
+    return before, _unannotated_loss(learner), generator_fit(learner, learner.labelled_latents.lookup(FIRST))
 
 
-def _unannotated_distance(learner: SiteLearner) -> float:
-    """Slice by slice as in training, so that batch norm sees what it sees there."""
+def _unannotated_loss(learner: SiteLearner) -> float:
+    """The GAN's losses together, slice by slice as in training, so that batch norm sees what it sees there."""
     model, z, images = learner.model, learner.unlabelled_latents.lookup(FIRST), learner.data.unlabelled.images
     coarse, labels = model.coarse_ct(z), model.labels(z)
 
-    def distance(index: tf.Tensor) -> tf.Tensor:
-        found = model.enhanced_slices(coarse, take_slices(labels, index), index, training=True)
-        real = take_slices(tf.constant(images), index)
-        return perceptual_loss(learner.vgg(found[..., None]), learner.vgg(real[..., None]))
+    def loss(index: tf.Tensor) -> tf.Tensor:
+        semantics = model.semantics(coarse, take_slices(labels, index), index)
+        fake, real = model.enhancer(semantics, training=True)[..., 0], take_slices(tf.constant(images), index)
+        losses = generator_losses(learner.discriminator, learner.vgg, learner.config.gan, semantics, real, fake)
+        return tf.add_n(list(losses.values()))
 
-    traced = tf.function(distance, autograph=False)
+    traced = tf.function(loss, autograph=False)
     return float(np.mean([traced(tf.constant([k])) for k in range(model.size)]))
 
 
