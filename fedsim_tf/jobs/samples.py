@@ -18,7 +18,7 @@ from fedsim_tf.models import LatentDistribution
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.shape import Grid
 from fedsim_tf.synthesis import GenerativeModel, SyntheticVolume, sample_volumes
-from fedsim_tf.training.batch_norm import settled_statistics
+from fedsim_tf.training.batch_norm import settled_statistics, training_slices
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.volumes import Volumes
@@ -29,7 +29,8 @@ def draw_samples_of(
     folder: pathlib.Path, learner: SiteLearner, distribution: LatentDistribution, *, with_unlabelled: bool
 ) -> list[SyntheticVolume]:
     """`draw_samples` of a site's model; `with_unlabelled` says whether it has learnt from unannotated volumes too."""
-    settled = functools.partial(settled_statistics, learner, with_unlabelled=with_unlabelled)
+    slices = training_slices(learner, with_unlabelled=with_unlabelled)
+    settled = functools.partial(settled_statistics, learner.model.enhancer, slices)
     return draw_samples(folder, learner.model, distribution, learner.config, while_drawing=settled)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from fedsim_tf.jobs.results import draw_losses
 from fedsim_tf.models import GauGANGenerator, built
 from fedsim_tf.models.precision import with_resolved_precision
 from fedsim_tf.resize import linear_matrix
+from fedsim_tf.training.batch_norm import SLICES, settled_statistics
 from fedsim_tf.training.enhancement import EnhancementTrainer
 from fedsim_tf.training.pictures import SHOWN
 from fedsim_tf.training.pretraining import TensorLosses
@@ -86,7 +88,8 @@ def run_slices(
     training = SliceTraining(config, semantics[:trained], slices.images[:trained])
     run_stage(run, STAGE, steps=config.gan.steps, step=training.step, objects=training.objects, watched=training)
     path = run.pictures / "slices.png"
-    _compare(path, slices, semantics, rendered(training.enhancer, semantics), held_out)
+    with settled_statistics(training.enhancer, training.batches()):
+        _compare(path, slices, semantics, rendered(training.enhancer, semantics), held_out)
     draw_losses(run, data=str(images))
     return path
 
@@ -124,6 +127,11 @@ class SliceTraining:
         shown = self._semantics[:SHOWN]
         columns = [self._images[:SHOWN], shown[..., 0], 2.0 * shown[..., 1] - 1.0, rendered(self.enhancer, shown)]
         return Look(self._trainer.scalars(), {"annotated": montage(columns)})
+
+    def batches(self) -> Iterator[np.ndarray]:
+        """Semantics of all pictures, eight at a time, for batch norm's statistics."""
+        for first in range(0, len(self._semantics), SLICES):
+            yield self._semantics[first : first + SLICES]
 
     def step(self, step: int) -> TensorLosses:
         """One step of the discriminator, then one of the generator, on random pictures."""
