@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from fedsim_tf.models import LatentDistribution
@@ -35,9 +37,18 @@ def semi_supervise(run: RunFolder, learner: SiteLearner, distribution: LatentDis
 def _run_shared(
     run: RunFolder, learner: SiteLearner, stage: GeneratorPretraining | SemiSupervised, *, rate: float, steps: int
 ) -> None:
-    """Runs a stage that moves the shared networks, with one optimizer step for each of its gradients."""
+    """Runs a stage that moves the shared networks."""
+    optimizer = adam(rate, learner.shared_variables, steps=steps)
+    step = moving_shared(learner, stage, optimizer)
+    objects = {**stage.objects, "shared_optimizer": optimizer}
+    run_stage(run, stage.name, steps=steps, step=step, objects=objects, watched=WithRates(stage, shared=optimizer))
+
+
+def moving_shared(
+    learner: SiteLearner, stage: GeneratorPretraining | SemiSupervised, optimizer: tf.keras.optimizers.Optimizer
+) -> Callable[[int], Losses]:
+    """The step of a stage that moves the shared networks: its gradients, and one optimizer step on them."""
     shared = learner.shared_variables
-    optimizer = adam(rate, shared, steps=steps)
     move = lambda gradients: optimizer.apply_gradients(zip(gradients, shared, strict=True))  # noqa: E731
     apply = tf.function(move, autograph=False)
 
@@ -46,5 +57,4 @@ def _run_shared(
         apply(gradients)
         return losses
 
-    objects = {**stage.objects, "shared_optimizer": optimizer}
-    run_stage(run, stage.name, steps=steps, step=step, objects=objects, watched=WithRates(stage, shared=optimizer))
+    return step

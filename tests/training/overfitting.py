@@ -16,6 +16,7 @@ from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.pretraining import GeneratorPretraining
 from fedsim_tf.training.segmentation import UNetTraining
 from fedsim_tf.training.semi_supervised import SemiSupervised
+from fedsim_tf.training.simulation import moving_shared
 from fedsim_tf.training.volumes import SiteVolumes, UnlabelledVolumes, Volumes
 
 FIRST = tf.constant([0])
@@ -123,8 +124,6 @@ def fit_segmentation(training: UNetTraining, volumes: Volumes, *, rate: float, s
 def _move_shared(
     stage: GeneratorPretraining | SemiSupervised, learner: SiteLearner, *, rate: float, steps: int
 ) -> None:
-    optimizer = adam(rate, learner.shared_variables, steps=steps)
-    move = lambda gradients: optimizer.apply_gradients(zip(gradients, learner.shared_variables, strict=True))  # noqa: E731
-    apply = tf.function(move, autograph=False)
-    for step in range(steps):
-        apply(stage.shared_gradients(step)[1])
+    step = moving_shared(learner, stage, adam(rate, learner.shared_variables, steps=steps))
+    for index in range(steps):
+        step(index)
