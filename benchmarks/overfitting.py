@@ -59,7 +59,7 @@ def main() -> None:
     rendering = overfitting.fit_slice(learner, k, steps=arguments.slice_steps)
     share = rendering.distance / rendering.distance_of_grey
     say(f"stage 2: VGG distance {rendering.distance:.3g}, {share:.1%} of that of the slice's mean grey")
-    before, after, kept = overfitting.fit_unannotated(learner, steps=arguments.semi_steps, noise=0.3)
+    before, after, kept = overfitting.fit_unannotated(learner, steps=arguments.semi_steps, noise=3.0)
     say(f"stage 3: the GAN's losses on the unannotated volume's slices {before:.3g} before, {after:.3g} after;")
     say(f"         annotated volume after it: IoU {kept.iou:.2f} %, coarse CT {kept.error:.2%}")
     found = overfitting.fit_segmentation(

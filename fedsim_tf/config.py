@@ -103,9 +103,9 @@ class PretrainingConfig(_Checked):
 
     steps: int = option(3000, "Steps.", low=1)
     batch: int = option(4, "Volumes a step.", low=1)
-    rate: float = option(1e-3, "Adam's rate for the shape and material networks.", low=0)
+    rate: float = option(2e-3, "Adam's rate for the shape and material networks.", low=0)
     latent_rate: float = option(1e-2, "Adam's rate for the latents.", low=0)
-    perceptual_weight: float = option(1.0, "Weight of the perceptual loss beside the mean squared error.", low=0)
+    perceptual_weight: float = option(0.1, "Weight of the perceptual loss beside the mean squared error.", low=0)
     latent_ball: float = option(
         0.0,
         "Radius of the ball that latents are kept in, here and later, in units of sqrt(their length); 0: none.",

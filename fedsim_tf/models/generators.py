@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -74,15 +75,19 @@ class MaterialGenerator(tf.keras.Model):
         for convolution in self.convolutions:
             maps = convolution(self.upsample(maps))
         # An output of zero is the initial material.
-        return self._mu_initial * squareplus(self.last(maps)[..., 0])
+        return self._mu_initial * never_negative(1.0 + self.last(maps)[..., 0])
 
 
-def squareplus(x: tf.Tensor) -> tf.Tensor:
-    """(x + sqrt(x^2 + 4)) / 2: positive, 1 at 0, x far above (Barron, arXiv 2112.11687).
+@tf.custom_gradient
+def never_negative(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """max(x, 0) whose gradient passes where a step along it leads back: projected descent.
 
-    Its slope falls as 1 / x^2 far below. Softplus's falls exponentially: most of a CT is air, and a step too long
-    towards it left no gradient to come back with.
+    Most of a CT is air, which lies at the bound, and a step too long towards it would leave a rectifier or softplus
+    without a gradient to come back with. As `lower_bound` of TensorFlow Compression (Balle et al., ICLR 2017) has it,
+    a gradient that would lead further below is zero, one that leads up is the identity's.
     """
-    # For negative x the same as 2 / (sqrt(x^2 + 4) - x), where the difference of the usual form would lose all digits.
-    root = tf.sqrt(tf.square(x) + 4.0)
-    return tf.where(x > 0, 0.5 * (x + root), 2.0 / (root - tf.minimum(x, 0.0)))
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        return tf.where((x >= 0.0) | (upstream < 0.0), upstream, 0.0)
+
+    return tf.nn.relu(x), gradient

@@ -46,8 +46,8 @@ def test_one_slice(rendering):
 
 @pytest.mark.usefixtures("generator", "rendering")
 def test_an_unannotated_volume_while_the_annotated_one_is_kept(learner):
-    before, after, kept = overfitting.fit_unannotated(learner, steps=120, noise=0.3)
-    assert after < 0.98 * before
+    before, after, kept = overfitting.fit_unannotated(learner, steps=120, noise=3.0)
+    assert after < 0.9 * before
     assert kept.iou > 95.0
     assert kept.error < 0.02
 
