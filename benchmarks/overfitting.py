@@ -56,6 +56,8 @@ def main() -> None:
 
     generator = overfitting.fit_generator(learner, steps=arguments.generator_steps)
     say(f"stage 1: IoU of the shape {generator.iou:.2f} %, error of the coarse CT {generator.error:.2%} of its range")
+    best = overfitting.best_coarse_error(learner)
+    say(f"         error of a map of free voxels after a simulated scan {best:.2%}")
     rendering = overfitting.fit_slice(learner, k, steps=arguments.slice_steps)
     share = rendering.distance / rendering.distance_of_grey
     say(f"stage 2: VGG distance {rendering.distance:.3g}, {share:.1%} of that of the slice's mean grey")

@@ -71,8 +71,12 @@ class GenerativeModel(tf.Module):
         Photon noise, where there is some, is seeded by the latents themselves, so that a resumed run repeats it.
         """
         seed = tf.bitcast(tf.stack([tf.reduce_sum(z), tf.reduce_sum(tf.square(z))]), tf.int32)
-        mu_per_mm = self.simulator(self.material_generator(z), seed=seed)
-        return unit_scale(attenuation.hu_from_mu(mu_per_mm, self._mu_water), self._window_hu)
+        return self.scanned(self.material_generator(z), seed=seed)
+
+    def scanned(self, mu_per_mm: tf.Tensor, *, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """The simulated CT of a material map, both (B, c, c, c): -1 to 1 over the CT window, not clipped."""
+        measured = self.simulator(mu_per_mm, seed=seed)
+        return unit_scale(attenuation.hu_from_mu(measured, self._mu_water), self._window_hu)
 
     def enhanced_slices(
         self, coarse: tf.Tensor, label_slices: tf.Tensor, index: tf.Tensor, *, training: bool

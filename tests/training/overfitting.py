@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from fedsim_tf.losses import perceptual_loss
 from fedsim_tf.metrics import iou
+from fedsim_tf.models.generators import never_negative
 from fedsim_tf.synthesis import downsampled, take_slices
 from fedsim_tf.training.enhancement import EnhancementTrainer, generator_losses
 from fedsim_tf.training.learner import SiteLearner
@@ -61,6 +62,27 @@ def generator_fit(learner: SiteLearner, z: tf.Tensor) -> GeneratorFit:
     target = downsampled(truth.images, learner.model.coarse_size)[0]
     error = float(np.sqrt(np.mean(np.square(coarse - target))) / np.ptp(target))
     return GeneratorFit(iou(label, truth.labels[0]), error, label, coarse, target)
+
+
+def best_coarse_error(learner: SiteLearner, *, steps: int = 300) -> float:
+    """`GeneratorFit.error` of a material map without a network: voxels that are free but for being never negative.
+
+    What remains is the scan's: Feldkamp's artefacts at the ends of the cone, and air that would have to be negative.
+    """
+    model, target = learner.model, tf.constant(downsampled(learner.data.labelled.images, learner.model.coarse_size))
+    voxels = tf.Variable(learner.model.material_generator(learner.labelled_latents.lookup(FIRST)))
+    optimizer = adam(1e-3, [voxels], steps=steps)
+
+    def update() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(model.scanned(never_negative(voxels)) - target))
+        optimizer.apply_gradients([(tape.gradient(loss, voxels), voxels)])
+        return loss
+
+    traced = tf.function(update, autograph=False)
+    for _ in range(steps):
+        loss = traced()
+    return float(np.sqrt(loss) / np.ptp(target))
 
 
 def fit_slice(learner: SiteLearner, k: int, *, steps: int) -> SliceFit:
