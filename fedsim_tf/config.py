@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from fedsim_tf.arms import SINGLE_SITE
 from fedsim_tf.errors import InputError
 
 DATASETS = ("ct20", "ct34lc", "ct34mc", "totalsegmentator", "nifti")
 # Fewer and more labels, of which the paper's Table 3 reports both; None where the paper says nothing.
 PAPER_LABELS = {"ct20": (4, 8), "ct34lc": (6, 12), "ct34mc": (6, 12)}
 PRECISIONS = ("auto", "float32", "bfloat16")
-ARMS = ("lower_bound", "ours_pre", "ours_full", "upper_bound")
 
 
 def option(default: Any, text: str, **limits: Any) -> Any:
@@ -156,7 +156,9 @@ class SegmentationConfig(_Checked):
     """The 3D U-Net that judges the synthetic data; the same budget for every arm."""
 
     arms: tuple[str, ...] = option(
-        ("lower_bound", "ours_full", "upper_bound"), "What is compared, of: " + ", ".join(ARMS) + ".", choices=ARMS
+        ("lower_bound", "ours_full", "upper_bound"),
+        "What is compared, of: " + ", ".join(SINGLE_SITE) + ".",
+        choices=tuple(SINGLE_SITE),
     )
     pretraining_steps: int = option(4000, "Steps on synthetic volumes (on real ones for the bounds).", low=1)
     finetuning_steps: int = option(4000, "Steps on real annotated volumes.", low=1)

@@ -39,15 +39,15 @@ class GenerativeModel(tf.Module):
         sizes = config.model
         self.size, self.coarse_size = sizes.size, sizes.coarse_size
         self.field_of_view_mm = field_of_view_mm
-        self._window_hu = config.data.window_hu
-        self._mu_water = attenuation.water_mu_per_mm(sizes.simulated_energy_kev)
+        self._config = config
+        water = attenuation.water_mu_per_mm(sizes.simulated_energy_kev)
         self.shape_generator = ShapeGenerator(n_modes=ssm.n_modes, latent_dim=sizes.latent)
         self.material_generator = MaterialGenerator(
-            size=sizes.coarse_size, latent_dim=sizes.latent, mu_initial_per_mm=self._mu_water
+            size=sizes.coarse_size, latent_dim=sizes.latent, mu_initial_per_mm=water
         )
         self.enhancer = built.enhancement_generator(sizes)
         self.decoder = _decoder(sizes, ssm, field_of_view_mm)
-        self.simulator = _simulator(sizes, field_of_view_mm)
+        self.simulator = ct_simulator(sizes, sizes.coarse_size, field_of_view_mm)
         self._build()
 
     def _build(self) -> None:
@@ -71,12 +71,7 @@ class GenerativeModel(tf.Module):
         Photon noise, where there is some, is seeded by the latents themselves, so that a resumed run repeats it.
         """
         seed = tf.bitcast(tf.stack([tf.reduce_sum(z), tf.reduce_sum(tf.square(z))]), tf.int32)
-        return self.scanned(self.material_generator(z), seed=seed)
-
-    def scanned(self, mu_per_mm: tf.Tensor, *, seed: tf.Tensor | None = None) -> tf.Tensor:
-        """The simulated CT of a material map, both (B, c, c, c): -1 to 1 over the CT window, not clipped."""
-        measured = self.simulator(mu_per_mm, seed=seed)
-        return unit_scale(attenuation.hu_from_mu(measured, self._mu_water), self._window_hu)
+        return scanned(self.simulator, self.material_generator(z), self._config, seed=seed)
 
     def enhanced_slices(
         self, coarse: tf.Tensor, label_slices: tf.Tensor, index: tf.Tensor, *, training: bool
@@ -89,6 +84,14 @@ class GenerativeModel(tf.Module):
         upsampled = resized_slices(coarse, index, self.size)
         position = tf.cast(index, tf.float32)[:, None, None] / self.size
         return tf.stack([upsampled, label_slices, tf.ones_like(upsampled) * position], axis=-1)
+
+
+def scanned(
+    simulator: CTSimulator, mu_per_mm: tf.Tensor, config: Config, *, seed: tf.Tensor | None = None
+) -> tf.Tensor:
+    """The simulated CT of attenuation, both (B, z, y, x): -1 to 1 over the CT window, not clipped."""
+    water = attenuation.water_mu_per_mm(config.model.simulated_energy_kev)
+    return unit_scale(attenuation.hu_from_mu(simulator(mu_per_mm, seed=seed), water), config.data.window_hu)
 
 
 def unit_scale(hu: tf.Tensor, window_hu: tuple[float, float]) -> tf.Tensor:
@@ -145,13 +148,13 @@ def _decoder(sizes: ModelConfig, ssm: StatisticalShapeModel, field_of_view_mm: t
     return ShapeDecoder(ssm, grid, rows_per_voxel=sizes.rows_per_voxel)
 
 
-def _simulator(sizes: ModelConfig, field_of_view_mm: tuple[float, ...]) -> CTSimulator:
-    spacing_mm = tuple(edge / sizes.coarse_size for edge in field_of_view_mm)
+def ct_simulator(sizes: ModelConfig, edge: int, field_of_view_mm: tuple[float, ...]) -> CTSimulator:
+    """The configured scanner for cubes of `edge` voxels that fill a field of view (x, y, z)."""
+    spacing_mm = tuple(extent / edge for extent in field_of_view_mm)
     effects = ScanEffects(
         photons=sizes.simulated_photons,
         focal_spot_mm=sizes.simulated_focal_spot_mm,
         kernel_mm=sizes.simulated_kernel_mm,
         tube_kv=sizes.simulated_tube_kv,
     )
-    shape = (sizes.coarse_size,) * 3
-    return CTSimulator(shape, spacing_mm, effects=effects, energy_kev=sizes.simulated_energy_kev)  # type: ignore[arg-type]
+    return CTSimulator((edge,) * 3, spacing_mm, effects=effects, energy_kev=sizes.simulated_energy_kev)  # type: ignore[arg-type]

@@ -11,15 +11,8 @@ import jinja2
 from rich.console import Console
 from rich.table import Table
 
+from fedsim_tf import arms
 from fedsim_tf.files import write_text
-
-ARM_NAMES = {
-    "lower_bound": "Lower bound (real labels only)",
-    "ours_pre": "Ours-Pre",
-    "ours_full": "Ours-Full",
-    "ours_sim_fl": "Ours-Sim-FL",
-    "upper_bound": "Upper bound (all labels)",
-}
 
 
 def number(row: Mapping[str, float], name: str) -> str:
@@ -33,9 +26,9 @@ def print_table(title: str, summary: Mapping[str, Mapping[str, Mapping[str, floa
     table = Table(title=title)
     for heading in ("site", "arm", "Dice %", "IoU %", "folds"):
         table.add_column(heading)
-    for site, arms in summary.items():
-        for arm, row in arms.items():
-            cells = (site, ARM_NAMES.get(arm, arm), number(row, "dice"), number(row, "iou"), str(row["folds"]))
+    for site, rows in summary.items():
+        for arm, row in rows.items():
+            cells = (site, arms.title(arm), number(row, "dice"), number(row, "iou"), str(row["folds"]))
             table.add_row(*cells)
     Console().print(table)
 
@@ -61,6 +54,6 @@ def write_report(
     template = importlib.resources.files("fedsim_tf.evaluation").joinpath("templates/report.html.j2")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(template.read_text(encoding="utf-8")).render(
-        title=title, facts=facts, summary=summary, stages=stages, pictures=pictures, names=ARM_NAMES, number=number
+        title=title, facts=facts, summary=summary, stages=stages, pictures=pictures, arm_title=arms.title, number=number
     )
     write_text(path, page)

@@ -12,6 +12,7 @@ from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.pretraining import GeneratorPretraining
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.semi_supervised import SemiSupervised
+from fedsim_tf.training.simulation import run_alone
 from fedsim_tf.training.stage import Losses, run_stage
 from fedsim_tf.training.watch import WatchedSites, WithRates
 
@@ -33,14 +34,7 @@ class InProcessEngine:
         self._rounds(GeneratorPretraining, rate=settings.rate, steps=settings.steps)
         for site in self._sites:
             gan = EnhancementPretraining(site.learner)
-            run_stage(
-                self._run,
-                f"{gan.name}/{site.name}",
-                steps=self._run.config.gan.steps,
-                step=gan.step,
-                objects=gan.objects,
-                watched=gan,
-            )
+            run_alone(self._run, gan, name=f"{gan.name}/{site.name}", steps=self._run.config.gan.steps)
 
     def semi_supervise(self) -> None:
         """Rounds of stage 3; unannotated volumes start from the pooled normal."""

@@ -9,6 +9,7 @@ import pathlib
 import numpy as np
 
 from fedsim_tf import data
+from fedsim_tf.arms import is_finetuned
 from fedsim_tf.config import Config, from_dict
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.figures import panel
@@ -41,13 +42,23 @@ def open_segmenter(fold_dir: str | os.PathLike, arm: str) -> tuple[Config, Segme
         raise InputError(fold_dir, found="no config.json", expected="a run's fold folder, such as runs/demo/fold_0")
     config = from_dict(read_json(file))
     run = RunFolder(fold_dir, config)
-    stage = f"segmentation/{arm}/finetune"
-    if run.finished(stage) is None:
-        names = [name.split("/", 1)[1].removesuffix("/finetune") for name in run.records() if name.endswith("finetune")]
-        raise InputError("arm", found=repr(arm), expected=f"one that {fold_dir} has finished: {', '.join(names)}")
+    finished = _last_stages(run)
+    if arm not in finished:
+        raise InputError("arm", found=repr(arm), expected=f"one that {fold_dir} has finished: {', '.join(finished)}")
     network = built.unet(config.model)
-    restore(run, stage, best=network)
+    restore(run, finished[arm], best=network)
     return config, segmenter(network)
+
+
+def _last_stages(run: RunFolder) -> dict[str, str]:
+    """The last stage of each arm that a run has finished."""
+    stages = {}
+    for stage in run.records():
+        section, _, rest = stage.partition("/")
+        arm, _, part = rest.rpartition("/")
+        if section == "segmentation" and part == ("finetune" if is_finetuned(arm) else "pretrain"):
+            stages[arm] = stage
+    return stages
 
 
 def segment_file(

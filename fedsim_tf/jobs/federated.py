@@ -8,6 +8,7 @@ from typing import Any
 
 from absl import logging
 
+from fedsim_tf.arms import FEDERATED_SIMULATION, at_federated_sites
 from fedsim_tf.config import Config
 from fedsim_tf.evaluation.galleries import segmentation_gallery
 from fedsim_tf.evaluation.scores import Scores, with_likeness
@@ -22,7 +23,6 @@ from fedsim_tf.jobs.inputs import (
     open_vgg,
     source,
 )
-from fedsim_tf.jobs.plan import FEDERATED_ARM, federated_arms
 from fedsim_tf.jobs.results import draw_losses, facts, finish
 from fedsim_tf.jobs.samples import draw_samples_of, show_samples
 from fedsim_tf.jobs.segmentation import compare
@@ -88,11 +88,11 @@ def _use(run: RunFolder, site: Site, distribution: LatentDistribution | None) ->
     samples, likeness = {}, None
     if distribution is not None:
         folder = run.samples / site.name
-        samples[FEDERATED_ARM] = draw_samples_of(folder, site.learner, distribution, with_unlabelled=True)
+        samples[FEDERATED_SIMULATION] = draw_samples_of(folder, site.learner, distribution, with_unlabelled=True)
         likeness = show_samples(
-            run, site.name, samples[FEDERATED_ARM], volumes.fully_labelled, title=f"Samples at {data}"
+            run, site.name, samples[FEDERATED_SIMULATION], volumes.fully_labelled, title=f"Samples at {data}"
         )
-    arms = federated_arms(run.config)
+    arms = at_federated_sites(run.config.segmentation.arms)
     segmenters, scores = compare(run, volumes, arms, samples, prefix=f"{site.name}/")
     segmentation_gallery(
         run.pictures / f"segmentations_{site.name}.png",
@@ -100,4 +100,5 @@ def _use(run: RunFolder, site: Site, distribution: LatentDistribution | None) ->
         volumes.test,
         title=f"Segmentations, {data}: truth green, found red",
     )
-    return {arm: with_likeness(found, likeness if arm == FEDERATED_ARM else None) for arm, found in scores.items()}
+    ours = lambda arm: likeness if arm == FEDERATED_SIMULATION else None  # noqa: E731
+    return {arm: with_likeness(found, ours(arm)) for arm, found in scores.items()}

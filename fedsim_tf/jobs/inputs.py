@@ -6,6 +6,7 @@ import pathlib
 
 from absl import logging
 
+from fedsim_tf.arms import simulators
 from fedsim_tf.config import PAPER_LABELS, Config
 from fedsim_tf.data import Cohort, find_cohort
 from fedsim_tf.errors import InputError
@@ -51,7 +52,7 @@ def labels_of(config: Config, dataset: str, *, larger: bool = False) -> int:
 
 def needs_simulation(config: Config) -> bool:
     """Whether any arm trains on synthetic volumes."""
-    return any(arm.startswith("ours") for arm in config.segmentation.arms)
+    return bool(simulators(config.segmentation.arms))
 
 
 def check_latents(n_labelled: int) -> None:

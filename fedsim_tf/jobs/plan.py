@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fedsim_tf.arms import ARMS, at_federated_sites, simulators
 from fedsim_tf.config import Config
 from fedsim_tf.jobs.inputs import labels_of, source
 from fedsim_tf.models.precision import resolved
@@ -27,19 +28,13 @@ _SECONDS = {
         "unet": {32: 0.1, 64: 0.6, 128: 28.0},
     },
 }
-FEDERATED_ARM = "ours_sim_fl"
 PHANTOM_SITE_SECONDS = 20.0
 START_SECONDS = 15.0
 
 
-def federated_arms(config: Config) -> tuple[str, ...]:
-    """The configured arms with those of one site's own simulation replaced by the federated one's."""
-    return tuple(dict.fromkeys(FEDERATED_ARM if arm.startswith("ours") else arm for arm in config.segmentation.arms))
-
-
 def describe(config: Config, *, sites: Sequence[str], run_dir: str, federated: bool = False) -> str:
     """Several lines: data, preset, what is compared, steps of each stage and the estimated time."""
-    arms = federated_arms(config) if federated else config.segmentation.arms
+    arms = at_federated_sites(config.segmentation.arms) if federated else config.segmentation.arms
     larger = federated and config.federated.more_labels
     labels = [f"{site} {labels_of(config, site, larger=larger)}" for site in sites]
     rows = _stages(config, sites, arms)
@@ -61,17 +56,22 @@ def _stages(config: Config, sites: Sequence[str], arms: Sequence[str]) -> list[t
     costs = _SECONDS[resolved(config.model.precision)]
     cost = {name: by_size[config.model.size] for name, by_size in costs.items()}
     segmentation = config.segmentation
-    unet = len(arms) * (segmentation.pretraining_steps + segmentation.finetuning_steps)
-    ours = [arm for arm in arms if arm.startswith("ours")]
+    unet = sum(segmentation.pretraining_steps + ARMS[arm].finetuned * segmentation.finetuning_steps for arm in arms)
+    sources, drawn = simulators(arms), sum(bool(ARMS[arm].simulator) for arm in arms)
     rows = [("phantom sites, first use", len(sites), PHANTOM_SITE_SECONDS)] if config.is_phantom else []
-    if ours:
+    if sources - {"fixed"}:
         rows += [
             ("generator pre-training", config.pretraining.steps * times, cost["pretraining"]),
             ("GAN pre-training", config.gan.steps * times, cost["gan"]),
         ]
-    if ours and ours != ["ours_pre"]:
+    if sources & {"semi_supervised", "federated"}:
         rows.append(("semi-supervised", config.semi.steps * times, cost["semi"]))
-    if ours:
-        rows.append(("synthetic volumes", len(ours) * config.synthesis.volumes * times, cost["sample"]))
+    if "fixed" in sources:
+        rows += [
+            ("fixed materials, shape", config.pretraining.steps * times, cost["pretraining"]),
+            ("fixed materials, GAN", config.gan.steps * times, cost["gan"]),
+        ]
+    if drawn:
+        rows.append(("synthetic volumes", drawn * config.synthesis.volumes * times, cost["sample"]))
     rows.append(("3D U-Nets, all arms", unet * times, cost["unet"] * segmentation.batch))
     return rows

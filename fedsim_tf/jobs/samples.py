@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -28,33 +28,42 @@ from fedsim_tf.volume import Geometry, Volume
 def draw_samples_of(
     folder: pathlib.Path, learner: SiteLearner, distribution: LatentDistribution, *, with_unlabelled: bool
 ) -> list[SyntheticVolume]:
-    """`draw_samples` of a site's model; `with_unlabelled` says whether it has learnt from unannotated volumes too."""
+    """`draw_samples` of a site's model; every arm and site draws the same random numbers for the latents.
+
+    `with_unlabelled` says whether the model has learnt from unannotated volumes too.
+    """
+    count, seed = learner.config.synthesis.volumes, learner.config.seed
     slices = training_slices(learner, with_unlabelled=with_unlabelled)
-    settled = functools.partial(settled_statistics, learner.model.enhancer, slices)
-    return draw_samples(folder, learner.model, distribution, learner.config, while_drawing=settled)
+    return draw_samples(
+        folder,
+        learner.model,
+        learner.config,
+        volumes=lambda: sample_volumes(learner.model, distribution, count, seed=seed),
+        while_drawing=functools.partial(settled_statistics, learner.model.enhancer, slices),
+    )
 
 
 def draw_samples(
     folder: pathlib.Path,
     model: GenerativeModel,
-    distribution: LatentDistribution,
     config: Config,
     *,
+    volumes: Callable[[], Iterator[SyntheticVolume]],
     while_drawing: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> list[SyntheticVolume]:
     """The arm's synthetic volumes; drawn, or read back if an earlier start of this run finished drawing them.
 
     Args:
       folder: where they are kept.
-      model: renders them, within the context that `while_drawing` gives.
-      distribution: of the latents. Every arm and site draws the same random numbers for it.
+      model: whose grid they lie on.
+      config: the run's.
+      volumes: draws them, within the context that `while_drawing` gives.
     """
     arrays = folder / "samples.npz"
     if not arrays.exists():
-        drawing = sample_volumes(model, distribution, config.synthesis.volumes, seed=config.seed)
         samples = []
         with while_drawing(), progress_bar(config.synthesis.volumes, f"synthesis of {folder.name}") as bar:
-            for sample in drawing:
+            for sample in volumes():
                 samples.append(sample)
                 bar.update()
         for number, sample in enumerate(samples):

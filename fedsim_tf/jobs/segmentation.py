@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from fedsim_tf.arms import ARMS
 from fedsim_tf.evaluation.scores import Scores, score
 from fedsim_tf.jobs.samples import as_volumes
 from fedsim_tf.synthesis import SyntheticVolume
@@ -39,10 +40,10 @@ def compare(
     return segmenters, scores
 
 
-def _training_parts(site: SiteVolumes, arm: str, samples: Mapping[str, Samples]) -> tuple[Volumes, Volumes]:
-    """Volumes to pre-train and to fine-tune on."""
+def _training_parts(site: SiteVolumes, arm: str, samples: Mapping[str, Samples]) -> tuple[Volumes, Volumes | None]:
+    """Volumes to pre-train and to fine-tune on; None where an arm ends after pre-training."""
     if arm == "lower_bound":
         return site.labelled, site.labelled
     if arm == "upper_bound":
         return site.fully_labelled, site.fully_labelled
-    return as_volumes(samples[arm]), site.labelled
+    return as_volumes(samples[arm]), site.labelled if ARMS[arm].finetuned else None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from absl import logging
 
+from fedsim_tf.arms import simulators
 from fedsim_tf.config import Config
 from fedsim_tf.evaluation.galleries import segmentation_gallery
 from fedsim_tf.evaluation.scores import Scores, with_likeness
+from fedsim_tf.jobs.fixed_material import simulate_fixed
 from fedsim_tf.jobs.inputs import (
     check_latents,
     labels_of,
@@ -69,7 +72,8 @@ def run_fold(
     run: RunFolder, site: SiteVolumes, ssm: StatisticalShapeModel, vgg: VGG19Features, *, data: str
 ) -> dict[str, Scores]:
     """All stages and arms of one fold; pictures on the way."""
-    samples = simulate(run, SiteLearner(run.config, ssm, site, vgg))
+    begin = lambda: SiteLearner(run.config, ssm, site, vgg)  # noqa: E731
+    samples = {**simulate(run, begin), **simulate_fixed(run, begin)}
     likeness = {
         arm: show_samples(run, arm, volumes, site.fully_labelled, title=f"Samples of {arm}, {data}")
         for arm, volumes in samples.items()
@@ -85,12 +89,13 @@ def run_fold(
     return {arm: with_likeness(found, likeness.get(arm)) for arm, found in scores.items()}
 
 
-def simulate(run: RunFolder, learner: SiteLearner) -> dict[str, Samples]:
-    """Learns to simulate this site and draws the synthetic volumes of each arm that needs some."""
+def simulate(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str, Samples]:
+    """Learns shape and material of this site and draws the synthetic volumes of each arm that needs such ones."""
     arms = run.config.segmentation.arms
     samples: dict[str, Samples] = {}
-    if not needs_simulation(run.config):
+    if not simulators(arms) & {"pretrained", "semi_supervised"}:
         return samples
+    learner = begin()
     distribution = pretrain(run, learner)
     if "ours_pre" in arms:
         folder = run.samples / "ours_pre"

@@ -94,13 +94,18 @@ class EnhancementTrainer:
 class EnhancementPretraining:
     """Stage 2 at one site; nothing of it is shared."""
 
-    name = "gan"
+    def __init__(self, learner: SiteLearner, *, simulated: tf.Tensor | None = None, name: str = "gan"):
+        """Of a site.
 
-    def __init__(self, learner: SiteLearner):
-        self._learner = learner
+        Args:
+          learner: its state.
+          simulated: CTs of the annotated volumes (n, c, c, c), at any resolution; None: what the model fitted.
+          name: the stage's.
+        """
+        self._learner, self.name = learner, name
         self._images = tf.constant(learner.data.labelled.images)
         self._labels = tf.constant(learner.data.labelled.labels)
-        self._coarse = tf.constant(fitted_coarse_ct(learner))
+        self._coarse = tf.constant(fitted_coarse_ct(learner)) if simulated is None else simulated
         self._trainer = EnhancementTrainer(
             learner.model.enhancer, learner.discriminator, learner.vgg, learner.config.gan
         )

@@ -61,7 +61,8 @@ class GeneratorPretraining:
         with tf.GradientTape() as tape:
             losses = self.losses(batch)
             total = tf.add_n(list(losses.values()))
-        shared, own = tape.gradient(total, [learner.shared_variables, latents])
+        zero = tf.UnconnectedGradients.ZERO  # of networks that a variant of this stage leaves out
+        shared, own = tape.gradient(total, [learner.shared_variables, latents], unconnected_gradients=zero)
         self.optimizer.apply_gradients(zip(own, latents, strict=True))
         learner.labelled_latents.project(learner.config.pretraining.latent_ball)
         return losses, {**learner.shared_norms(shared), **norms(latents=own)}, shared

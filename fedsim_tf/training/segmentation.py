@@ -24,15 +24,15 @@ Segmenter = Callable[[np.ndarray], np.ndarray]  # image (z, y, x) in [-1, 1] to 
 
 
 def train_segmenter(
-    run: RunFolder, arm: str, *, pretrain: Volumes, finetune: Volumes, validation: Volumes
+    run: RunFolder, arm: str, *, pretrain: Volumes, finetune: Volumes | None, validation: Volumes
 ) -> Segmenter:
     """Trains one arm of a comparison; every arm has the same budget, augmentation and selection.
 
     Args:
       run: the run's folder; the stages are called `segmentation/<arm>/pretrain` and `.../finetune`.
       pretrain: synthetic volumes, or real ones for the bounds.
-      finetune: real annotated volumes.
-      validation: chooses the best weights of fine-tuning by Dice.
+      finetune: real annotated volumes; None to leave the second stage out.
+      validation: chooses the best weights of the last stage by Dice.
 
     Returns:
       The best network as a function.
@@ -41,7 +41,8 @@ def train_segmenter(
     tf.keras.utils.set_random_seed(config.seed)  # every arm starts from the same weights
     network = UNetTraining(config, validation)
     _run(run, network, arm, "pretrain", pretrain, rate=settings.rate, steps=settings.pretraining_steps)
-    _run(run, network, arm, "finetune", finetune, rate=settings.finetuning_rate, steps=settings.finetuning_steps)
+    if finetune is not None:
+        _run(run, network, arm, "finetune", finetune, rate=settings.finetuning_rate, steps=settings.finetuning_steps)
     return segmenter(network.best)
 
 

@@ -20,9 +20,9 @@ from fedsim_tf.training.watch import WithRates
 def pretrain(run: RunFolder, learner: SiteLearner) -> LatentDistribution:
     """Stages 1 and 2; returns the normal fitted to the latents of the annotated volumes."""
     config, first = run.config, run.config.pretraining
-    _run_shared(run, learner, GeneratorPretraining(learner), rate=first.rate, steps=first.steps)
+    run_shared(run, learner, GeneratorPretraining(learner), rate=first.rate, steps=first.steps)
     gan = EnhancementPretraining(learner)
-    run_stage(run, gan.name, steps=config.gan.steps, step=gan.step, objects=gan.objects, watched=gan)
+    run_alone(run, gan, name=gan.name, steps=config.gan.steps)
     return learner.latent_statistics(with_unlabelled=False).distribution()
 
 
@@ -30,11 +30,16 @@ def semi_supervise(run: RunFolder, learner: SiteLearner, distribution: LatentDis
     """Stage 3 from the fitted normal; returns the normal fitted to the latents of all training volumes."""
     stage = SemiSupervised(learner)
     stage.draw_latents(distribution)
-    _run_shared(run, learner, stage, rate=run.config.semi.rate, steps=run.config.semi.steps)
+    run_shared(run, learner, stage, rate=run.config.semi.rate, steps=run.config.semi.steps)
     return learner.latent_statistics(with_unlabelled=True).distribution()
 
 
-def _run_shared(
+def run_alone(run: RunFolder, stage: EnhancementPretraining, *, name: str, steps: int) -> None:
+    """Runs a stage that moves nothing that is shared."""
+    run_stage(run, name, steps=steps, step=stage.step, objects=stage.objects, watched=stage)
+
+
+def run_shared(
     run: RunFolder, learner: SiteLearner, stage: GeneratorPretraining | SemiSupervised, *, rate: float, steps: int
 ) -> None:
     """Runs a stage that moves the shared networks."""

@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLAGS = flags.FLAGS
 with pytest.MonkeyPatch.context() as _patch:
     _patch.setattr(command, "define_common", lambda: None)  # a process has these flags once
-    federated = importlib.import_module("experiments.federated")
+    federated, ablation = (importlib.import_module(f"experiments.{name}") for name in ("federated", "ablation"))
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +34,9 @@ def _unparsed(monkeypatch, tmp_path):
 
 def forget():
     FLAGS.unparse_flags()
-    for flag in FLAGS.flags_by_module_dict()["experiments.flags"]:
-        flag.unparse()
+    for module in ("experiments.flags", "experiments.single_site"):
+        for flag in FLAGS.flags_by_module_dict()[module]:
+            flag.unparse()
 
 
 def parsed(*arguments):
@@ -170,6 +171,8 @@ def test_lists_are_separated_by_commas():
         (["--data_folds=6"], ["folds: found 6; expected at most 5"]),
         (["--segmentation_arms=ours_best"], ["arms", "ours_best", "upper_bound"]),
         (["--segmentation_arms="], ["arms"]),
+        (["--method=ours_best"], ["method", "ours_best", "ours_fix_mat"]),
+        (["--method=ours_pre", "--segmentation_arms=ours_pre"], ["--method", "--segmentation_arms"]),
         (["--data_window_low_hu=2000"], ["window_low_hu", "2000"]),
         (["stray"], ["stray", "flags that start with --"]),
         (["--dry_run", "stray"], ["stray"]),
@@ -230,6 +233,24 @@ def test_federated_command_uses_the_papers_batch_of_three(monkeypatch):
     assert outcome(federated.run) == 0
     assert outcome(federated.run, "--segmentation_batch=2") == 0
     assert [config.segmentation.batch for config in used] == [3, 2]
+
+
+def test_method_is_one_arm_with_a_run_folder_of_its_own(monkeypatch):
+    used = []
+    monkeypatch.setattr(
+        "fedsim_tf.jobs.single_site.run_single_site",
+        lambda config, run_dir, **_: used.append((config.segmentation.arms, str(run_dir))),
+    )
+    assert outcome(single_site.run, "--method=ours_fix_mat") == 0
+    assert used == [(("ours_fix_mat",), "runs/single_site-ct34lc-ours_fix_mat-demo")]
+
+
+def test_ablation_compares_the_rows_of_table_2_at_ct20(capfd, tmp_path):
+    assert outcome(ablation.run, "--dry_run", f"--cache_dir={tmp_path / 'cache'}") == 0
+    printed = capfd.readouterr().out
+    assert "arms: random_shape, alpha_blend, poisson_blend, fix_mat_alone" in printed
+    assert "phantom cohort (ct20)" in printed
+    assert "labelled training volumes: ct20 4" in printed
 
 
 def test_run_folder_names_data_and_preset_unless_given(monkeypatch):

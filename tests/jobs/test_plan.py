@@ -96,3 +96,19 @@ def seconds_of(text):
     """The plan's last line in seconds."""
     number, unit = re.search(r"estimated time on two cores: ([\d.]+) (s|min|h|days)$", text).groups()
     return float(number) * {"s": 1, "min": 60, "h": 3600, "days": 86400}[unit]
+
+
+def test_plan_counts_fixed_materials_and_arms_without_fine_tuning():
+    text = plan(
+        pretraining={"steps": 10},
+        gan={"steps": 20},
+        synthesis={"volumes": 5},
+        segmentation={"arms": ("alpha_blend", "ours_fix_mat"), "pretraining_steps": 30, "finetuning_steps": 40},
+    )
+    assert steps_of(text) == {
+        "phantom sites, first use": 1,
+        "fixed materials, shape": 10,
+        "fixed materials, GAN": 20,
+        "synthetic volumes": 10,
+        "3D U-Nets, all arms": 30 + 30 + 40,
+    }

@@ -10,7 +10,7 @@ import tensorflow as tf
 from fedsim_tf.losses import perceptual_loss
 from fedsim_tf.metrics import iou
 from fedsim_tf.models.generators import never_negative
-from fedsim_tf.synthesis import downsampled, take_slices
+from fedsim_tf.synthesis import downsampled, scanned, take_slices
 from fedsim_tf.training.enhancement import EnhancementTrainer, generator_losses
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import adam
@@ -75,7 +75,7 @@ def best_coarse_error(learner: SiteLearner, *, steps: int = 300) -> float:
 
     def update() -> tf.Tensor:
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(tf.square(model.scanned(never_negative(voxels)) - target))
+            loss = tf.reduce_mean(tf.square(scanned(model.simulator, never_negative(voxels), learner.config) - target))
         optimizer.apply_gradients([(tape.gradient(loss, voxels), voxels)])
         return loss
 

@@ -1,0 +1,57 @@
+"""What is compared: the rows of the paper's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Arm(NamedTuple):
+    """One way to train the segmentation network.
+
+    Attributes:
+      title: in tables.
+      simulator: what makes its synthetic volumes: "pretrained" or "semi_supervised" shape and material networks, the
+        latter's "federated" ones, or a "fixed" atlas of materials; empty where it has none.
+      finetuned: whether it goes on with real annotated volumes after the synthetic ones.
+    """
+
+    title: str
+    simulator: str = ""
+    finetuned: bool = True
+
+
+SINGLE_SITE = {
+    "lower_bound": Arm("Lower bound (real labels only)"),
+    "ours_fix_mat": Arm("Ours-Fix-Mat", "fixed"),
+    "ours_pre": Arm("Ours-Pre", "pretrained"),
+    "ours_full": Arm("Ours-Full", "semi_supervised"),
+    "upper_bound": Arm("Upper bound (all labels)"),
+    "random_shape": Arm("Random shape + GAN", "fixed", finetuned=False),
+    "alpha_blend": Arm("Random shape + GAN + alpha blend", "fixed", finetuned=False),
+    "poisson_blend": Arm("Random shape + GAN + Poisson blend", "fixed", finetuned=False),
+    "fix_mat_alone": Arm("Ours-Fix-Mat, synthetic alone", "fixed", finetuned=False),
+}
+ABLATION = ("random_shape", "alpha_blend", "poisson_blend", "fix_mat_alone")  # Table 2
+FEDERATED_SIMULATION = "ours_sim_fl"
+ARMS = {**SINGLE_SITE, FEDERATED_SIMULATION: Arm("Ours-Sim-FL", "federated")}
+
+
+def is_finetuned(arm: str) -> bool:
+    """Whether an arm, whose name may follow that of a site and a slash, has a second stage."""
+    return ARMS[arm.rsplit("/", 1)[-1]].finetuned
+
+
+def title(arm: str) -> str:
+    """The arm's title; names that are no arm's stay as they are."""
+    return ARMS[arm].title if arm in ARMS else arm
+
+
+def simulators(arms: Iterable[str]) -> set[str]:
+    """What has to be simulated for these arms."""
+    return {ARMS[arm].simulator for arm in arms} - {""}
+
+
+def at_federated_sites(arms: Iterable[str]) -> tuple[str, ...]:
+    """These arms with those of one site's own simulation replaced by the federated one's."""
+    return tuple(dict.fromkeys(FEDERATED_SIMULATION if ARMS[arm].simulator else arm for arm in arms))

@@ -1,0 +1,157 @@
+"""Ours-Fix-Mat: learnt shapes in bodies of fixed tissues, rendered at full resolution (section 3 of the paper).
+
+Attenuation is an atlas's instead of a network's. The body around a heart is that of an annotated training CT, its
+tissues told apart by CT value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from scipy import ndimage
+
+from fedsim_tf.ct import FixedAtlas
+from fedsim_tf.data import hu_from_unit
+from fedsim_tf.losses import iou_loss
+from fedsim_tf.models import LatentDistribution
+from fedsim_tf.shape import Grid
+from fedsim_tf.synthesis import SyntheticVolume, ct_simulator, render_volume, scanned, slice_renderer, take_slices
+from fedsim_tf.training.batch_norm import BATCHES, SLICES
+from fedsim_tf.training.enhancement import EnhancementPretraining
+from fedsim_tf.training.learner import SiteLearner
+from fedsim_tf.training.pretraining import GeneratorPretraining, TensorLosses
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.simulation import run_alone, run_shared
+from fedsim_tf.training.stage import step_rng
+
+RIM_VOXELS = 2  # around a heart, in which its CT values still show
+
+Blend = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # foreground, background, mask
+
+
+class Heart(NamedTuple):
+    """A heart to be rendered."""
+
+    z: np.ndarray  # (d,), or empty where it comes from no latent
+    label: np.ndarray  # (z, y, x) uint8
+
+
+class ShapePretraining(GeneratorPretraining):
+    """Stage 1 with the shape's loss alone."""
+
+    name = "fixed_material/pretraining"
+
+    def losses(self, batch: tf.Tensor) -> TensorLosses:
+        z = self._learner.labelled_latents.lookup(batch)
+        return {"iou": iou_loss(self._learner.model.labels(z), tf.gather(self._labels, batch))}
+
+
+class FixedMaterialSite:
+    """One site with shapes and an enhancement network of its own for fixed materials.
+
+    Args:
+      learner: its state; of the generative model, shape network, decoder and enhancement network are used.
+    """
+
+    def __init__(self, learner: SiteLearner):
+        config, volumes = learner.config, learner.data.labelled
+        self._learner = learner
+        self._atlas = FixedAtlas(config.model.simulated_energy_kev)
+        self._simulator = ct_simulator(config.model, config.model.size, learner.data.field_of_view_mm)
+        images_hu = hu_from_unit(volumes.images, config.data.window_hu)
+        spacing = Grid.centred((config.model.size,) * 3, learner.data.field_of_view_mm).spacing_mm[::-1]
+        pairs = zip(images_hu, volumes.labels, strict=True)
+        self._bodies = [self._atlas.body(without_heart(image, label, spacing)) for image, label in pairs]
+        own = [self._simulated(number, label) for number, label in enumerate(volumes.labels)]
+        self._own = tf.concat(own, axis=0)
+
+    def learn(self, run: RunFolder) -> LatentDistribution:
+        """Shapes and latents, then the enhancement network; returns the normal fitted to the latents."""
+        learner, first = self._learner, run.config.pretraining
+        run_shared(run, learner, ShapePretraining(learner), rate=first.rate, steps=first.steps)
+        gan = EnhancementPretraining(learner, simulated=self._own, name="fixed_material/gan")
+        run_alone(run, gan, name=gan.name, steps=run.config.gan.steps)
+        return learner.latent_statistics(with_unlabelled=False).distribution()
+
+    def learnt_hearts(self, distribution: LatentDistribution) -> Iterator[Heart]:
+        """Shapes of latents from a fitted normal, as many as synthetic volumes are wanted."""
+        config = self._learner.config
+        for z in distribution.sample(config.synthesis.volumes, seed=config.seed).astype(np.float32):
+            yield Heart(z, _mask(self._learner.model.labels(z[None])))
+
+    def random_hearts(self) -> Iterator[Heart]:
+        """Shapes that nothing was learnt for: standard normal weights of the modes, upright.
+
+        Each lies where some annotated heart lies, and is as large.
+        """
+        config, decoder = self._learner.config, self._learner.model.decoder
+        labels = self._learner.data.labelled.labels
+        for number in range(config.synthesis.volumes):
+            rng = step_rng(config.seed, "random hearts", number)
+            weights = rng.standard_normal(decoder.ssm.n_modes)
+            place = labels[rng.integers(len(labels))]
+            yield Heart(np.zeros(0, np.float32), _mask(decoder(self._posed(weights, place))))
+
+    def volumes(self, hearts: Iterator[Heart], *, blend: Blend | None = None) -> Iterator[SyntheticVolume]:
+        """Renders hearts, each in some annotated patient's body.
+
+        Args:
+          hearts: what to render.
+          blend: makes the image of simulated CT, enhanced CT and heart; None: the enhanced CT.
+        """
+        config = self._learner.config
+        render = slice_renderer(self._learner.model)
+        for number, heart in enumerate(hearts):
+            body = int(step_rng(config.seed, "bodies", number).integers(len(self._bodies)))
+            simulated = self._simulated(body, heart.label)
+            image = render_volume(render, simulated, heart.label)
+            plain = simulated[0].numpy()
+            if blend is not None:
+                image = np.clip(blend(plain, image, heart.label), -1.0, 1.0).astype(np.float32)
+            yield SyntheticVolume(image, heart.label, plain, heart.z)
+
+    def training_slices(self) -> Iterator[tf.Tensor]:
+        """Semantics (8, y, x, 3) of random annotated slices, for batch norm's statistics; see `batch_norm`."""
+        learner = self._learner
+        rng, labels = learner.rng("fixed_material/statistics"), learner.data.labelled.labels
+        for _ in range(BATCHES):
+            volume = rng.integers(len(labels), size=SLICES)
+            index = tf.constant(rng.integers(learner.model.size, size=SLICES), tf.int32)
+            label = take_slices(tf.constant(labels[volume]), index)
+            yield learner.model.semantics(tf.gather(self._own, volume), label, index)
+
+    def _simulated(self, body: int, label: np.ndarray) -> tf.Tensor:
+        """The scan (1, z, y, x), on the scale of images, of a heart in the body of annotated volume number `body`."""
+        mu_per_mm = self._atlas.with_heart(self._bodies[body][None], tf.constant(label[None], tf.float32))
+        return scanned(self._simulator, mu_per_mm, self._learner.config)
+
+    def _posed(self, weights: np.ndarray, place: np.ndarray) -> tf.Tensor:
+        """tau (1, K + 7) of a shape with the volume and the centre of mass of a mask (z, y, x)."""
+        grid, decoder = self._learner.model.decoder.grid, self._learner.model.decoder
+        spacing, origin = np.array(grid.spacing_mm), np.array(grid.origin_mm)
+
+        def centre_mm(occupancy: np.ndarray) -> np.ndarray:
+            return origin + spacing * np.array(ndimage.center_of_mass(occupancy))[::-1]
+
+        tau = np.concatenate([weights, np.zeros(7)])
+        upright = decoder(tf.constant(tau[None], tf.float32))[0].numpy()
+        tau[-1] = np.log(place.sum() / upright.sum()) / 3.0
+        scaled = decoder(tf.constant(tau[None], tf.float32))[0].numpy()
+        tau[-4:-1] = centre_mm(place) - centre_mm(scaled)
+        return tf.constant(tau[None], tf.float32)
+
+
+def without_heart(image_hu: np.ndarray, label: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
+    """A CT (z, y, x) in HU whose heart and its rim have the nearest other voxel's value; spacing (z, y, x)."""
+    heart = ndimage.binary_dilation(label > 0, iterations=RIM_VOXELS)
+    if heart.all() or not heart.any():
+        return image_hu
+    nearest = ndimage.distance_transform_edt(heart, spacing_mm, return_distances=False, return_indices=True)
+    return image_hu[tuple(nearest)]
+
+
+def _mask(occupancy: tf.Tensor) -> np.ndarray:
+    return (occupancy[0] > 0.5).numpy().astype(np.uint8)

@@ -1,0 +1,60 @@
+"""The arms with fixed materials: Ours-Fix-Mat and the ablations of Table 2."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+from fedsim_tf.arms import SINGLE_SITE
+from fedsim_tf.baselines.blending import alpha_blend, poisson_blend
+from fedsim_tf.baselines.fixed_material import Blend, FixedMaterialSite
+from fedsim_tf.jobs.samples import draw_samples
+from fedsim_tf.jobs.segmentation import Samples
+from fedsim_tf.training.batch_norm import settled_statistics
+from fedsim_tf.training.learner import SiteLearner
+from fedsim_tf.training.run import RunFolder
+
+
+class _Recipe(NamedTuple):
+    learnt_shapes: bool
+    blend: Blend | None = None
+
+
+_RECIPES = {
+    "ours_fix_mat": _Recipe(learnt_shapes=True),
+    "fix_mat_alone": _Recipe(learnt_shapes=True),
+    "random_shape": _Recipe(learnt_shapes=False),
+    "alpha_blend": _Recipe(learnt_shapes=False, blend=alpha_blend),
+    "poisson_blend": _Recipe(learnt_shapes=False, blend=functools.partial(poisson_blend, rim_voxels=2)),
+}
+
+
+def simulate_fixed(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str, Samples]:
+    """Learns what the configured arms with fixed materials need and draws their synthetic volumes.
+
+    Args:
+      run: the run's folder.
+      begin: makes a site's learner with its initial weights.
+
+    Returns:
+      Volumes by arm; none where no such arm is configured.
+    """
+    arms = [arm for arm in run.config.segmentation.arms if SINGLE_SITE[arm].simulator == "fixed"]
+    if not arms:
+        return {}
+    learner = begin()
+    site = FixedMaterialSite(learner)
+    distribution = site.learn(run)
+    samples: dict[str, Samples] = {}
+    for arm in arms:
+        recipe = _RECIPES[arm]
+        hearts = functools.partial(site.learnt_hearts, distribution) if recipe.learnt_shapes else site.random_hearts
+        samples[arm] = draw_samples(
+            run.samples / arm,
+            learner.model,
+            run.config,
+            volumes=lambda hearts=hearts, recipe=recipe: site.volumes(hearts(), blend=recipe.blend),  # type: ignore[misc]
+            while_drawing=functools.partial(settled_statistics, learner.model.enhancer, site.training_slices()),
+        )
+    return samples

@@ -1,0 +1,100 @@
+"""Ours-Fix-Mat at the toy site: what is rendered, before anything is learnt."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import ndimage
+
+from fedsim_tf.baselines.fixed_material import FixedMaterialSite, ShapePretraining, without_heart
+from fedsim_tf.ct import FixedAtlas, attenuation
+from fedsim_tf.metrics import dice
+from tests.training.toy_site import toy_config, toy_learner
+
+WATER = attenuation.water_mu_per_mm(70.0)
+HEART_HU = float(attenuation.hu_from_mu(FixedAtlas().heart_mu_per_mm, WATER))
+
+
+@pytest.fixture(scope="module")
+def learner():
+    return toy_learner(toy_config(synthesis={"volumes": 3}))
+
+
+@pytest.fixture(scope="module")
+def site(learner):
+    return FixedMaterialSite(learner)
+
+
+@pytest.fixture(scope="module")
+def hearts(site):
+    return list(site.random_hearts())
+
+
+def test_a_body_without_its_heart_has_the_nearest_other_values():
+    """A ball of blood in lung, with a wall of bone far away."""
+    z, y, x = np.indices((21, 21, 21)) - 10
+    ball = (z**2 + y**2 + x**2 < 25).astype(np.float32)
+    image = np.where(ball > 0, 300.0, -800.0)
+    image[:, :, 20] = 900.0
+    body = without_heart(image, ball, (1.0, 1.0, 1.0))
+    assert set(np.unique(body)) == {-800.0, 900.0}
+    np.testing.assert_array_equal(body[ball == 0], image[ball == 0])
+
+
+def test_a_body_without_a_heart_stays_as_it_is():
+    image = np.arange(27.0).reshape(3, 3, 3)
+    np.testing.assert_array_equal(without_heart(image, np.zeros(image.shape), (1, 1, 1)), image)
+    np.testing.assert_array_equal(without_heart(image, np.ones(image.shape), (1, 1, 1)), image)
+
+
+def test_random_hearts_lie_where_annotated_ones_lie_and_are_as_large(learner, hearts):
+    """Toy hearts, in clear of the grid's border: volumes and centres of the masks are theirs."""
+    labels = learner.data.labelled.labels
+    volumes, centres = [label.sum() for label in labels], [ndimage.center_of_mass(label) for label in labels]
+    assert len(hearts) == 3
+    for heart in hearts:
+        distances = np.linalg.norm(np.array(centres) - ndimage.center_of_mass(heart.label), axis=1)
+        nearest = int(np.argmin(distances))
+        assert distances[nearest] < 0.3
+        assert heart.label.sum() == pytest.approx(volumes[nearest], rel=0.03)
+    assert dice(hearts[0].label, hearts[1].label) < 99.0
+
+
+def test_a_volume_shows_the_atlas_heart_where_its_label_is(site, hearts, learner):
+    for volume, heart in zip(site.volumes(iter(hearts)), hearts, strict=True):
+        assert volume.image.shape == volume.coarse.shape == (32, 32, 32)
+        np.testing.assert_array_equal(volume.label, heart.label)
+        core = ndimage.binary_erosion(heart.label, iterations=3)
+        assert np.median(volume.coarse[core]) * 1000.0 == pytest.approx(HEART_HU, abs=40)
+        outside = ~ndimage.binary_dilation(heart.label, iterations=4)
+        assert np.median(volume.coarse[outside]) < -0.6  # the toy's body is lung
+        assert np.abs(volume.image).max() <= 1.0
+
+
+def test_a_blend_gets_the_scan_the_enhanced_image_and_the_heart(site, hearts):
+    plain = next(site.volumes(iter(hearts)))
+
+    def blend(foreground, background, mask):
+        np.testing.assert_allclose(foreground, plain.coarse, atol=1e-6)
+        np.testing.assert_allclose(background, plain.image, atol=1e-5)
+        np.testing.assert_array_equal(mask, hearts[0].label)
+        return 3.0 * background + 5.0
+
+    np.testing.assert_array_equal(next(site.volumes(iter(hearts), blend=blend)).image, 1.0)
+
+
+def test_the_enhancer_sees_scan_and_true_label_of_annotated_slices(site, learner):
+    (semantics, *_) = site.training_slices()
+    assert semantics.shape == (8, 32, 32, 3)
+    shown = semantics.numpy()
+    assert set(np.unique(shown[..., 1])) == {0.0, 1.0}
+    inside = ndimage.binary_erosion(shown[..., 1] > 0, np.ones((1, 3, 3)), iterations=2)
+    assert shown[..., 0][inside].mean() * 1000.0 == pytest.approx(HEART_HU, abs=80)
+
+
+def test_shapes_alone_are_learnt(learner):
+    stage = ShapePretraining(learner)
+    losses, gradients = stage.shared_gradients(0)
+    assert set(losses) == {"iou"}
+    count = len(learner.model.shape_generator.trainable_variables)
+    assert all(np.abs(gradient).max() > 0 for gradient in gradients[:count])
+    assert all(tf.reduce_max(tf.abs(gradient)) == 0 for gradient in gradients[count:])
