@@ -1,6 +1,7 @@
 """Learns one shape and material model over several sites and measures at each what that is worth for segmentation.
 
 python -m experiments.federated
+python -m experiments.federated --method=direct_fl
 """
 
 import pathlib
@@ -8,19 +9,23 @@ import pathlib
 from absl import flags
 
 from experiments import flags as command
+from fedsim_tf.config import merge
 
 command.define_common()
+command.define_method()
 flags.adopt_module_key_flags(command)
 FLAGS = flags.FLAGS
-PAPER_BATCH = {"segmentation": {"batch": 3}}  # section 3: every 3D U-Net of the federated comparison uses three
+# Section 3: every 3D U-Net of the federated comparison uses three volumes a step.
+PAPER = {"segmentation": {"batch": 3, "arms": ("lower_bound", "direct_fl", "ours_sim_fl", "upper_bound")}}
 
 
 def run() -> None:
     from fedsim_tf.jobs.federated import run_federated
     from fedsim_tf.jobs.plan import describe
 
-    config = command.config_from_flags(**PAPER_BATCH)
-    run_dir = FLAGS.run_dir or f"runs/federated-{'-'.join(config.federated.sites)}-{config.preset}"
+    config = command.config_from_flags(**merge(PAPER, command.method()))
+    name = "-".join(filter(None, ("federated", *config.federated.sites, FLAGS.method, config.preset)))
+    run_dir = FLAGS.run_dir or f"runs/{name}"
     print(describe(config, sites=config.federated.sites, run_dir=run_dir, federated=True))
     if not FLAGS.dry_run:
         run_federated(config, run_dir, cache_dir=pathlib.Path(FLAGS.cache_dir))

@@ -12,6 +12,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from fedsim_tf.arms import ARMS
 from fedsim_tf.config import PRESETS, SECTIONS, Config, make_config, merge
 from fedsim_tf.errors import InputError, RunStopped
 
@@ -36,6 +37,24 @@ def define_common() -> None:
     flags.DEFINE_bool("dry_run", False, "Only say what would run, on what, and about how long.")
     for path, field in _fields():
         _define(_flag_name(path), field)
+
+
+def define_method() -> None:
+    """--method, for commands that compare arms."""
+    flags.DEFINE_enum("method", None, list(ARMS), "One arm alone, instead of --segmentation_arms.")
+
+
+def method() -> dict[str, Any]:
+    """What --method says of the configuration.
+
+    Raises:
+      InputError: --segmentation_arms is given too.
+    """
+    if FLAGS.method is None:
+        return {}
+    if FLAGS["segmentation_arms"].present:
+        raise InputError("--method", found="--segmentation_arms beside it", expected="one of the two")
+    return {"segmentation": {"arms": (FLAGS.method,)}}
 
 
 def config_from_flags(**defaults: Any) -> Config:

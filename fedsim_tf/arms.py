@@ -13,12 +13,14 @@ class Arm(NamedTuple):
       title: in tables.
       simulator: what makes its synthetic volumes: "pretrained" or "semi_supervised" shape and material networks, the
         latter's "federated" ones, or a "fixed" atlas of materials; empty where it has none.
-      finetuned: whether it goes on with real annotated volumes after the synthetic ones.
+      finetuned: whether it goes on with real annotated volumes after its first stage.
+      federated: whether its first stage needs several sites.
     """
 
     title: str
     simulator: str = ""
     finetuned: bool = True
+    federated: bool = False
 
 
 SINGLE_SITE = {
@@ -34,7 +36,12 @@ SINGLE_SITE = {
 }
 ABLATION = ("random_shape", "alpha_blend", "poisson_blend", "fix_mat_alone")  # Table 2
 FEDERATED_SIMULATION = "ours_sim_fl"
-ARMS = {**SINGLE_SITE, FEDERATED_SIMULATION: Arm("Ours-Sim-FL", "federated")}
+DIRECT = "direct_fl"
+ARMS = {
+    **SINGLE_SITE,
+    DIRECT: Arm("Direct-FL", federated=True),
+    FEDERATED_SIMULATION: Arm("Ours-Sim-FL", "federated", federated=True),
+}
 
 
 def is_finetuned(arm: str) -> bool:
@@ -55,3 +62,8 @@ def simulators(arms: Iterable[str]) -> set[str]:
 def at_federated_sites(arms: Iterable[str]) -> tuple[str, ...]:
     """These arms with those of one site's own simulation replaced by the federated one's."""
     return tuple(dict.fromkeys(FEDERATED_SIMULATION if ARMS[arm].simulator else arm for arm in arms))
+
+
+def need_several_sites(arms: Iterable[str]) -> list[str]:
+    """Those arms that a single site cannot train."""
+    return [arm for arm in arms if ARMS[arm].federated]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from fedsim_tf.arms import SINGLE_SITE
+from fedsim_tf.arms import ARMS
 from fedsim_tf.errors import InputError
 
 DATASETS = ("ct20", "ct34lc", "ct34mc", "totalsegmentator", "nifti")
@@ -157,8 +157,8 @@ class SegmentationConfig(_Checked):
 
     arms: tuple[str, ...] = option(
         ("lower_bound", "ours_full", "upper_bound"),
-        "What is compared, of: " + ", ".join(SINGLE_SITE) + ".",
-        choices=tuple(SINGLE_SITE),
+        "What is compared, of: " + ", ".join(ARMS) + ".",
+        choices=tuple(ARMS),
     )
     pretraining_steps: int = option(4000, "Steps on synthetic volumes (on real ones for the bounds).", low=1)
     finetuning_steps: int = option(4000, "Steps on real annotated volumes.", low=1)

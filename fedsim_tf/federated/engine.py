@@ -25,7 +25,7 @@ class InProcessEngine:
       sites: all with the same initial shared weights.
     """
 
-    def __init__(self, run: RunFolder, sites: Sequence[Site]):
+    def __init__(self, run: RunFolder, sites: Sequence[Site[SiteLearner]]):
         self._run, self._sites = run, sites
 
     def pretrain(self) -> None:
@@ -55,20 +55,41 @@ class InProcessEngine:
 
     def _rounds(self, begin: Callable[[SiteLearner], SharedStage], *, rate: float, steps: int) -> None:
         stages = [begin(site.learner) for site in self._sites]
-        accumulate = self._run.config.federated.accumulate
-        server = Server(self._sites[0].weights, rate=rate, steps=steps, accumulate=accumulate)
+        run_rounds(
+            self._run, self._sites, stages, rate=rate, steps=steps, accumulate=self._run.config.federated.accumulate
+        )
 
-        def step(index: int) -> Losses:
-            updates = [site.update(stage, index) for site, stage in zip(self._sites, stages, strict=True)]
-            server.step(updates, round_number=index)
-            weights = server.weights
-            for site in self._sites:
-                site.receive(weights)
-            return {f"{site.name}/{key}": value for site in self._sites for key, value in site.last_losses.items()}
 
-        objects = {"server": server}
-        for site, stage in zip(self._sites, stages, strict=True):
-            objects.update(site.stage_objects(stage))
-        sites = WatchedSites({site.name: stage for site, stage in zip(self._sites, stages, strict=True)})
-        watched = WithRates(sites, shared=server.optimizer)
-        run_stage(self._run, stages[0].name, steps=steps, step=step, objects=objects, watched=watched)
+def run_rounds(
+    run: RunFolder, sites: Sequence[Site], stages: Sequence[SharedStage], *, rate: float, steps: int, accumulate: str
+) -> None:
+    """Rounds of one stage: every site's gradients, one step at the server, the new weights to every site.
+
+    Args:
+      run: the run's folder.
+      sites: all with the same shared weights.
+      stages: each site's side of the stage.
+      rate, steps, accumulate: see `Server`.
+    """
+    server = Server(sites[0].weights, rate=rate, steps=steps, accumulate=accumulate)
+
+    def step(index: int) -> Losses:
+        updates = [site.update(stage, index) for site, stage in zip(sites, stages, strict=True)]
+        server.step(updates, round_number=index)
+        weights = server.weights
+        for site in sites:
+            site.receive(weights)
+        return {f"{site.name}/{key}": value for site in sites for key, value in site.last_losses.items()}
+
+    objects = {"server": server}
+    for site, stage in zip(sites, stages, strict=True):
+        objects.update(site.stage_objects(stage))
+    watched = WatchedSites({site.name: stage for site, stage in zip(sites, stages, strict=True)})
+    run_stage(
+        run,
+        stages[0].name,
+        steps=steps,
+        step=step,
+        objects=objects,
+        watched=WithRates(watched, shared=server.optimizer),
+    )

@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Generic, Protocol, TypeVar
+
 import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.update import Arrays, SiteUpdate
-from fedsim_tf.training.learner import SiteLearner
-from fedsim_tf.training.pretraining import GeneratorPretraining
-from fedsim_tf.training.semi_supervised import SemiSupervised
-
-SharedStage = GeneratorPretraining | SemiSupervised
+from fedsim_tf.training.pretraining import SharedGradients, TensorLosses
+from fedsim_tf.training.watch import Watched
 
 
-def weight_names(learner: SiteLearner) -> list[str]:
-    """A name for each shared variable, the same at every site."""
-    shape = len(learner.model.shape_generator.trainable_variables)
-    material = len(learner.shared_variables) - shape
-    return [f"shape/{i}" for i in range(shape)] + [f"material/{i}" for i in range(material)]
+class SharedLearner(Protocol):
+    """What learns at a site, with some variables that all sites share."""
+
+    @property
+    def shared_variables(self) -> list[tf.Variable]: ...
+
+    @property
+    def shared_names(self) -> list[str]: ...
+
+    @property
+    def objects(self) -> dict[str, tf.Module]: ...
+
+    @property
+    def count(self) -> int: ...
 
 
-class Site:
+class SharedStage(Watched, Protocol):
+    """One site's side of a stage that moves shared variables."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def objects(self) -> dict[str, tf.Module]: ...
+
+    def shared_gradients(self, step: int) -> tuple[TensorLosses, SharedGradients]: ...
+
+
+LearnerT = TypeVar("LearnerT", bound=SharedLearner)
+
+
+class Site(Generic[LearnerT]):
     """One hospital in a federated run.
 
     Attributes:
@@ -30,10 +53,10 @@ class Site:
       last_losses: of its last step, for the site's own log; not part of an update.
     """
 
-    def __init__(self, name: str, learner: SiteLearner):
+    def __init__(self, name: str, learner: LearnerT):
         self.name, self.learner = name, learner
         self.last_losses: dict[str, float] = {}
-        self._names = weight_names(learner)
+        self._names = learner.shared_names
 
     @property
     def objects(self) -> dict[str, tf.Module]:
@@ -68,4 +91,4 @@ class Site:
         losses, gradients = stage.shared_gradients(round_number)
         self.last_losses = {key: float(value) for key, value in losses.items()}
         named = {name: gradient.numpy() for name, gradient in zip(self._names, gradients, strict=True)}
-        return SiteUpdate(self.name, round_number, len(self.learner.data.labelled), named)
+        return SiteUpdate(self.name, round_number, self.learner.count, named)

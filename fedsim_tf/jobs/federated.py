@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import logging
 
-from fedsim_tf.arms import FEDERATED_SIMULATION, at_federated_sites
+from fedsim_tf.arms import DIRECT, FEDERATED_SIMULATION, at_federated_sites
 from fedsim_tf.config import Config
 from fedsim_tf.evaluation.galleries import segmentation_gallery
 from fedsim_tf.evaluation.scores import Scores, with_likeness
 from fedsim_tf.federated.engine import InProcessEngine
 from fedsim_tf.federated.site import Site
+from fedsim_tf.jobs.direct_fl import train_direct
 from fedsim_tf.jobs.inputs import (
     labels_of,
-    needs_simulation,
     open_cohort,
     open_fold,
     open_shape_model,
@@ -25,12 +26,13 @@ from fedsim_tf.jobs.inputs import (
 )
 from fedsim_tf.jobs.results import draw_losses, facts, finish
 from fedsim_tf.jobs.samples import draw_samples_of, show_samples
-from fedsim_tf.jobs.segmentation import compare
-from fedsim_tf.models import LatentDistribution, VGG19Features
+from fedsim_tf.jobs.segmentation import Samples, compare
+from fedsim_tf.models import VGG19Features
 from fedsim_tf.models.precision import with_resolved_precision
 from fedsim_tf.shape import StatisticalShapeModel
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.segmentation import Segmenter
 from fedsim_tf.training.volumes import SiteVolumes
 
 
@@ -66,39 +68,47 @@ def run_fold(
     run: RunFolder, data: list[SiteVolumes], ssm: StatisticalShapeModel, vgg: VGG19Features
 ) -> dict[str, dict[str, Scores]]:
     """All stages over all sites, then each site's own comparison."""
-    sites = [Site(one.name, SiteLearner(run.config, ssm, one, vgg)) for one in data]
-    distribution = _simulate(run, sites) if needs_simulation(run.config) else None
-    scores = {site.name: _use(run, site, distribution) for site in sites}
-    draw_losses(run, data=", ".join(source(run.config, site.name) for site in sites))
+    arms = at_federated_sites(run.config.segmentation.arms)
+    samples: dict[str, dict[str, Samples]] = {one.name: {} for one in data}
+    if FEDERATED_SIMULATION in arms:
+        samples = _simulate(run, [Site(one.name, SiteLearner(run.config, ssm, one, vgg)) for one in data])
+    direct = train_direct(run, data) if DIRECT in arms else {}
+    scores = {}
+    for one in data:
+        trained = {DIRECT: direct[one.name]} if direct else {}
+        scores[one.name] = _compare_at(run, one, arms, samples[one.name], trained)
+    draw_losses(run, data=", ".join(source(run.config, one.name) for one in data))
     return scores
 
 
-def _simulate(run: RunFolder, sites: list[Site]) -> LatentDistribution:
-    """All stages; returns the normal over all sites' latents."""
+def _simulate(run: RunFolder, sites: list[Site[SiteLearner]]) -> dict[str, dict[str, Samples]]:
+    """All stages; then samples of the global distribution, rendered by each site's own network."""
     engine = InProcessEngine(run, sites)
     engine.pretrain()
     engine.semi_supervise()
-    return engine.latent_distribution(with_unlabelled=True)
+    distribution = engine.latent_distribution(with_unlabelled=True)
+    draw = lambda site: draw_samples_of(run.samples / site.name, site.learner, distribution, with_unlabelled=True)  # noqa: E731
+    return {site.name: {FEDERATED_SIMULATION: draw(site)} for site in sites}
 
 
-def _use(run: RunFolder, site: Site, distribution: LatentDistribution | None) -> dict[str, Scores]:
-    """Samples of the global distribution, if any, rendered by this site's network, and what they are worth there."""
+def _compare_at(
+    run: RunFolder,
+    site: SiteVolumes,
+    arms: Sequence[str],
+    samples: Mapping[str, Samples],
+    trained: Mapping[str, Segmenter],
+) -> dict[str, Scores]:
+    """What each arm is worth at one site, with pictures."""
     data = source(run.config, site.name)
-    volumes = site.learner.data
-    samples, likeness = {}, None
-    if distribution is not None:
-        folder = run.samples / site.name
-        samples[FEDERATED_SIMULATION] = draw_samples_of(folder, site.learner, distribution, with_unlabelled=True)
-        likeness = show_samples(
-            run, site.name, samples[FEDERATED_SIMULATION], volumes.fully_labelled, title=f"Samples at {data}"
-        )
-    arms = at_federated_sites(run.config.segmentation.arms)
-    segmenters, scores = compare(run, volumes, arms, samples, prefix=f"{site.name}/")
+    likeness = {
+        arm: show_samples(run, site.name, volumes, site.fully_labelled, title=f"Samples at {data}")
+        for arm, volumes in samples.items()
+    }
+    segmenters, scores = compare(run, site, arms, samples, trained=trained, prefix=f"{site.name}/")
     segmentation_gallery(
         run.pictures / f"segmentations_{site.name}.png",
         segmenters,
-        volumes.test,
+        site.test,
         title=f"Segmentations, {data}: truth green, found red",
     )
-    ours = lambda arm: likeness if arm == FEDERATED_SIMULATION else None  # noqa: E731
-    return {arm: with_likeness(found, ours(arm)) for arm, found in scores.items()}
+    return {arm: with_likeness(found, likeness.get(arm)) for arm, found in scores.items()}

@@ -6,7 +6,7 @@ import pathlib
 
 from absl import logging
 
-from fedsim_tf.arms import simulators
+from fedsim_tf.arms import need_several_sites, simulators
 from fedsim_tf.config import PAPER_LABELS, Config
 from fedsim_tf.data import Cohort, find_cohort
 from fedsim_tf.errors import InputError
@@ -53,6 +53,17 @@ def labels_of(config: Config, dataset: str, *, larger: bool = False) -> int:
 def needs_simulation(config: Config) -> bool:
     """Whether any arm trains on synthetic volumes."""
     return bool(simulators(config.segmentation.arms))
+
+
+def check_single_site(config: Config) -> None:
+    """Refuses arms that one site cannot train.
+
+    Raises:
+      InputError: names them.
+    """
+    several = need_several_sites(config.segmentation.arms)
+    if several:
+        raise InputError("--segmentation_arms", found=", ".join(several), expected="arms of a single site")
 
 
 def check_latents(n_labelled: int) -> None:

@@ -16,28 +16,36 @@ Samples = Sequence[SyntheticVolume]
 
 
 def compare(
-    run: RunFolder, site: SiteVolumes, arms: Sequence[str], samples: Mapping[str, Samples], *, prefix: str = ""
+    run: RunFolder,
+    site: SiteVolumes,
+    arms: Sequence[str],
+    samples: Mapping[str, Samples],
+    *,
+    trained: Mapping[str, Segmenter] | None = None,
+    prefix: str = "",
 ) -> tuple[dict[str, Segmenter], dict[str, Scores]]:
     """Trains every arm with the same budget and scores it on the test part.
 
     Args:
       run: the run's folder.
       site: this site's fold.
-      arms: "lower_bound", "upper_bound", or a key of `samples`.
+      arms: "lower_bound", "upper_bound", or a key of `samples` or of `trained`.
       samples: synthetic volumes of each arm that has some.
+      trained: networks of arms that are only scored here.
       prefix: goes before the arm in stage names, to tell sites apart.
 
     Returns:
       The trained networks and their scores, by arm.
     """
-    segmenters, scores = {}, {}
+    segmenters, scores = dict(trained or {}), {}
     for arm in arms:
-        pretrain, finetune = _training_parts(site, arm, samples)
-        segmenters[arm] = train_segmenter(
-            run, f"{prefix}{arm}", pretrain=pretrain, finetune=finetune, validation=site.validation
-        )
+        if arm not in segmenters:
+            pretrain, finetune = _training_parts(site, arm, samples)
+            segmenters[arm] = train_segmenter(
+                run, f"{prefix}{arm}", pretrain=pretrain, finetune=finetune, validation=site.validation
+            )
         scores[arm] = score(segmenters[arm], site.test)
-    return segmenters, scores
+    return {arm: segmenters[arm] for arm in arms}, scores
 
 
 def _training_parts(site: SiteVolumes, arm: str, samples: Mapping[str, Samples]) -> tuple[Volumes, Volumes | None]:

@@ -16,6 +16,7 @@ from fedsim_tf.evaluation.scores import Scores, with_likeness
 from fedsim_tf.jobs.fixed_material import simulate_fixed
 from fedsim_tf.jobs.inputs import (
     check_latents,
+    check_single_site,
     labels_of,
     needs_simulation,
     open_cohort,
@@ -47,6 +48,7 @@ def run_single_site(config: Config, run_dir: str | os.PathLike, *, cache_dir: pa
     Returns:
       The contents of metrics.json.
     """
+    check_single_site(config)
     config = with_resolved_precision(config)
     data = source(config, config.dataset)
     logging.info("%s, preset %s", data, config.preset)

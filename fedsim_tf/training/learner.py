@@ -54,6 +54,18 @@ class SiteLearner:
         """theta_S and theta_M."""
         return self.model.shared_variables
 
+    @property
+    def shared_names(self) -> list[str]:
+        """A name for each shared variable, the same at every site."""
+        shape = len(self.model.shape_generator.trainable_variables)
+        material = len(self.shared_variables) - shape
+        return [f"shape/{i}" for i in range(shape)] + [f"material/{i}" for i in range(material)]
+
+    @property
+    def count(self) -> int:
+        """Annotated volumes that gradients come from."""
+        return len(self.data.labelled)
+
     def shared_norms(self, gradients: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
         """Norms of the gradients of theta_S and of theta_M, given in the order of `shared_variables`."""
         count = len(self.model.shape_generator.trainable_variables)

@@ -14,7 +14,7 @@ from fedsim_tf.models import UNet3D, built
 from fedsim_tf.training.batches import Batches
 from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.pictures import SHOWN
-from fedsim_tf.training.pretraining import TensorLosses
+from fedsim_tf.training.pretraining import SharedGradients, TensorLosses
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.stage import Losses, run_stage
 from fedsim_tf.training.volumes import Volumes
@@ -41,8 +41,13 @@ def train_segmenter(
     tf.keras.utils.set_random_seed(config.seed)  # every arm starts from the same weights
     network = UNetTraining(config, validation)
     _run(run, network, arm, "pretrain", pretrain, rate=settings.rate, steps=settings.pretraining_steps)
-    if finetune is not None:
-        _run(run, network, arm, "finetune", finetune, rate=settings.finetuning_rate, steps=settings.finetuning_steps)
+    return segmenter(network.best) if finetune is None else finetuned(run, network, arm, finetune)
+
+
+def finetuned(run: RunFolder, network: UNetTraining, arm: str, volumes: Volumes) -> Segmenter:
+    """The second stage of an arm, on real annotated volumes, whatever the first one was."""
+    settings = run.config.segmentation
+    _run(run, network, arm, "finetune", volumes, rate=settings.finetuning_rate, steps=settings.finetuning_steps)
     return segmenter(network.best)
 
 
@@ -83,21 +88,23 @@ class UNetTraining:
         self._rate, self._length = tf.Variable(0.0, trainable=False), tf.Variable(1.0, trainable=False)
         self._optimizer = adam(self._rate, self.network.trainable_variables, steps=self._length)
         self._traced = tf.function(self._update, autograph=False)
+        self._traced_gradients = tf.function(self._gradients, autograph=False)
         self._best_dice = tf.Variable(-1.0, trainable=False)
         self._looks_since = tf.Variable(0, trainable=False)  # at the validation part, since the best one
         self._predict = segmenter(self.network)
         self.gradient_norms: TensorLosses = {}
 
-    def begin(self, volumes: Volumes, *, rate: float, steps: int, stage: str) -> None:
+    def begin(self, volumes: Volumes, *, rate: float, steps: int, stage: str, batch: int | None = None) -> None:
         """A new stage: other volumes, a fresh optimizer; selection starts anew from the present weights.
 
         Args:
           volumes: what to learn from.
           rate: Adam's; steps: of the stage, for the schedule.
           stage: a word on which the order and the augmentation of the volumes depend.
+          batch: volumes a step; None: as configured.
         """
         settings = self._config.segmentation
-        self._batches = Batches(volumes, size=settings.batch, seed=self._config.seed, stage=stage)
+        self._batches = Batches(volumes, size=batch or settings.batch, seed=self._config.seed, stage=stage)
         self._steps = steps
         for variable in self._optimizer.variables:
             variable.assign(tf.zeros_like(variable))
@@ -117,12 +124,16 @@ class UNetTraining:
         }
 
     def look(self) -> Look:
-        """The rate, and slices of the validation part: real, true, found."""
+        """The rate, and `validation_slices`."""
+        return Look(rates(unet=self._optimizer), self.validation_slices())
+
+    def validation_slices(self) -> dict[str, np.ndarray]:
+        """Middle slices of the validation part as a picture: real, true, found."""
         volumes, count = self._validation, min(SHOWN, len(self._validation))
         middle = volumes.images.shape[1] // 2
         found = [2.0 * self._predict(image)[middle] - 1.0 for image in volumes.images[:count]]
         columns = [volumes.images[:count, middle], 2.0 * volumes.labels[:count, middle] - 1.0, np.stack(found)]
-        return Look(rates(unet=self._optimizer), {"validation": montage(columns)})
+        return {"validation": montage(columns)}
 
     def has_stopped_improving(self) -> bool:
         """Whether the validation part has been looked at `patience` times since the best look; never if that is 0."""
@@ -132,19 +143,30 @@ class UNetTraining:
     def step(self, step: int) -> Losses:
         """One step; every few, Dice on the validation part."""
         loss, self.gradient_norms = self._traced(*self._batches.at(step))
-        losses = {"loss": loss}
+        return self._with_validation(step, loss)
+
+    def shared_gradients(self, step: int) -> tuple[TensorLosses, SharedGradients]:
+        """The gradients of a step instead, for others to move the network by; Dice is of the network before it."""
+        loss, self.gradient_norms, gradients = self._traced_gradients(*self._batches.at(step))
+        return self._with_validation(step, loss), gradients
+
+    def _with_validation(self, step: int, loss: tf.Tensor) -> TensorLosses:
+        losses: TensorLosses = {"loss": loss}
         if (step + 1) % self._config.segmentation.validation_every == 0 or step + 1 == self._steps:
             losses["validation_error"] = 100.0 - self._select()
         return losses
 
-    def _update(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, TensorLosses]:
-        variables = self.network.trainable_variables
+    def _gradients(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, TensorLosses, SharedGradients]:
         with tf.GradientTape() as tape:
             weight = self._config.segmentation.heart_weight
             loss = segmentation_loss(self.network(images, training=True), labels, heart_weight=weight)
-        gradients = tape.gradient(loss, variables)
-        self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return loss, norms(unet=gradients)
+        gradients = tape.gradient(loss, self.network.trainable_variables)
+        return loss, norms(unet=gradients), gradients
+
+    def _update(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, TensorLosses]:
+        loss, its_norms, gradients = self._gradients(images, labels)
+        self._optimizer.apply_gradients(zip(gradients, self.network.trainable_variables, strict=True))
+        return loss, its_norms
 
     def _select(self) -> float:
         """Dice on the validation part; keeps the weights if it is the best so far."""

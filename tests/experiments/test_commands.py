@@ -19,7 +19,8 @@ from fedsim_tf.errors import RunStopped
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLAGS = flags.FLAGS
 with pytest.MonkeyPatch.context() as _patch:
-    _patch.setattr(command, "define_common", lambda: None)  # a process has these flags once
+    for _name in ("define_common", "define_method"):
+        _patch.setattr(command, _name, lambda: None)  # a process has these flags once
     federated, ablation = (importlib.import_module(f"experiments.{name}") for name in ("federated", "ablation"))
 
 
@@ -34,9 +35,8 @@ def _unparsed(monkeypatch, tmp_path):
 
 def forget():
     FLAGS.unparse_flags()
-    for module in ("experiments.flags", "experiments.single_site"):
-        for flag in FLAGS.flags_by_module_dict()[module]:
-            flag.unparse()
+    for flag in FLAGS.flags_by_module_dict()["experiments.flags"]:
+        flag.unparse()
 
 
 def parsed(*arguments):
@@ -172,6 +172,7 @@ def test_lists_are_separated_by_commas():
         (["--segmentation_arms=ours_best"], ["arms", "ours_best", "upper_bound"]),
         (["--segmentation_arms="], ["arms"]),
         (["--method=ours_best"], ["method", "ours_best", "ours_fix_mat"]),
+        (["--method=direct_fl"], ["--segmentation_arms: found direct_fl", "single site"]),
         (["--method=ours_pre", "--segmentation_arms=ours_pre"], ["--method", "--segmentation_arms"]),
         (["--data_window_low_hu=2000"], ["window_low_hu", "2000"]),
         (["stray"], ["stray", "flags that start with --"]),
@@ -243,6 +244,20 @@ def test_method_is_one_arm_with_a_run_folder_of_its_own(monkeypatch):
     )
     assert outcome(single_site.run, "--method=ours_fix_mat") == 0
     assert used == [(("ours_fix_mat",), "runs/single_site-ct34lc-ours_fix_mat-demo")]
+
+
+def test_federated_command_compares_the_lower_rows_of_table_3_or_one_of_them(monkeypatch):
+    used = []
+    monkeypatch.setattr(
+        "fedsim_tf.jobs.federated.run_federated",
+        lambda config, run_dir, **_: used.append((config.segmentation.arms, config.segmentation.batch, str(run_dir))),
+    )
+    assert outcome(federated.run) == 0
+    assert outcome(federated.run, "--method=direct_fl", "--federated_sites=ct20,ct34lc") == 0
+    assert used == [
+        (("lower_bound", "direct_fl", "ours_sim_fl", "upper_bound"), 3, "runs/federated-ct20-ct34lc-ct34mc-demo"),
+        (("direct_fl",), 3, "runs/federated-ct20-ct34lc-direct_fl-demo"),
+    ]
 
 
 def test_ablation_compares_the_rows_of_table_2_at_ct20(capfd, tmp_path):

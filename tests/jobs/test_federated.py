@@ -3,16 +3,19 @@
 import json
 import types
 
+import numpy as np
 import pytest
 
 from fedsim_tf.data.splits import PAPER_SIZES, SplitSizes
+from fedsim_tf.jobs.apply import open_segmenter
 from fedsim_tf.jobs.federated import run_federated
 from tests.evaluation.pictures_for_tests import is_drawn, recorded_titles
 from tests.jobs.toy_cohorts import write_paper_cohort, write_shapes
 from tests.training.toy_site import toy_config
 
 SITES = ("ct20", "ct34lc")
-ARMS = ("lower_bound", "ours_sim_fl")
+ARMS = ("lower_bound", "direct_fl", "ours_sim_fl")
+_CONFIGURED = ("lower_bound", "direct_fl", "ours_pre", "ours_full")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +28,7 @@ def finished(tmp_path_factory):
         gan={"steps": 1},
         semi={"steps": 1},
         synthesis={"volumes": 1},
-        segmentation={"arms": ("lower_bound", "ours_pre", "ours_full"), "pretraining_steps": 1, "finetuning_steps": 1},
+        segmentation={"arms": _CONFIGURED, "pretraining_steps": 1, "finetuning_steps": 1},
         federated={"sites": SITES},
     )
     with pytest.MonkeyPatch.context() as patch, recorded_titles() as titles:
@@ -55,7 +58,9 @@ def test_shared_stages_run_once_and_the_rest_at_each_site(finished):
         "pretraining",
         "semi_supervised",
         *(f"gan/{site}" for site in SITES),
-        *(f"segmentation/{site}/{arm}/{part}" for site in SITES for arm in ARMS for part in ("pretrain", "finetune")),
+        "segmentation/direct_fl/pretrain",
+        *(f"segmentation/{site}/{arm}/finetune" for site in SITES for arm in ARMS),
+        *(f"segmentation/{site}/{arm}/pretrain" for site in SITES for arm in ARMS if arm != "direct_fl"),
     }
     losses = finished.metrics["stages"]["fold_0/pretraining"]["losses"]
     assert {name.split("/")[0] for name in losses} == set(SITES)
@@ -83,6 +88,12 @@ def test_every_picture_report_and_record_says_phantom(finished):
     page = (finished.run / "report.html").read_text(encoding="utf-8")
     assert "<h1>Federated: phantom cohort (ct20), phantom cohort (ct34lc)</h1>" in page
     assert "Ours-Sim-FL" in page
+
+
+def test_every_sites_network_can_be_used_afterwards(finished):
+    for site in SITES:
+        config, segment = open_segmenter(finished.fold, f"{site}/direct_fl")
+        assert segment(np.zeros((config.model.size,) * 3, np.float32)).shape == (config.model.size,) * 3
 
 
 def test_metrics_say_how_many_labels_each_site_had(finished):
