@@ -70,6 +70,7 @@ setup(
         "scikit-learn>=1.3",
         "scipy>=1.11",
         "SimpleITK>=2.3",
+        "surface-distance==0.1",
         "tensorflow>=2.15.1,<2.16",
         "tensorflow-addons>=0.23,<0.24",
         "threadpoolctl>=3.2",

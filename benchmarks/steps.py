@@ -34,7 +34,9 @@ def random_site(config: Config, n: int = 4) -> SiteVolumes:
     names = tuple(str(i) for i in range(n))
     labelled = Volumes(names, images, (images > 0.9).astype(np.float32))
     one = Volumes(names[:1], images[:1], labelled.labels[:1])
-    return SiteVolumes("noise", (240.0, 240.0, 200.0), labelled, UnlabelledVolumes(names, images), labelled, one, one)
+    extent_mm = (240.0, 240.0, 200.0)
+    unlabelled = UnlabelledVolumes(names, images)
+    return SiteVolumes("noise", extent_mm, labelled, unlabelled, labelled, one, one, np.array([extent_mm]))
 
 
 def seconds(step: Callable[[int], object], *, first: int = 0, stride: int = 1) -> float:

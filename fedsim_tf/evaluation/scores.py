@@ -7,20 +7,27 @@ from typing import Any
 
 import numpy as np
 
-from fedsim_tf.metrics import dice, iou
+from fedsim_tf.metrics import Agreement, agreement
 from fedsim_tf.training.segmentation import Segmenter
 from fedsim_tf.training.volumes import Volumes
 
 Scores = dict[str, Any]
 
 
-def score(segment: Segmenter, volumes: Volumes) -> Scores:
-    """Dice and IoU in percent: the mean over the volumes, and each volume's own."""
+def score(segment: Segmenter, volumes: Volumes, extents_mm: np.ndarray) -> Scores:
+    """Every measure of `metrics.Agreement`: the mean over the volumes, and each volume's own.
+
+    Args:
+      segment: the network.
+      volumes: the test part.
+      extents_mm: (n, 3), each volume's field of view (x, y, z).
+    """
     each = {}
-    for identity, image, truth in zip(volumes.identities, volumes.images, volumes.labels, strict=True):
-        found = segment(image)
-        each[identity] = {"dice": dice(found, truth), "iou": iou(found, truth)}
-    return {name: float(np.mean([one[name] for one in each.values()])) for name in ("dice", "iou")} | {"cases": each}
+    for identity, image, truth, extent in zip(*volumes, extents_mm, strict=True):
+        spacing_mm = tuple((extent / np.array(truth.shape[::-1])).tolist())
+        each[identity] = agreement(segment(image), truth, spacing_mm)._asdict()
+    means = {name: float(np.mean([one[name] for one in each.values()])) for name in Agreement._fields}
+    return {**means, "cases": each}
 
 
 def with_likeness(scores: Scores, likeness: Mapping[str, Any] | None) -> Scores:
@@ -33,7 +40,7 @@ def over_folds(folds: Sequence[Mapping[str, Scores]]) -> dict[str, dict[str, flo
     summary = {}
     for arm in folds[0]:
         row: dict[str, float] = {"folds": len(folds)}
-        for name in ("dice", "iou"):
+        for name in Agreement._fields:
             values = [fold[arm][name] for fold in folds]
             row[name] = float(np.mean(values))
             if len(values) > 1:

@@ -44,7 +44,7 @@ def compare(
             segmenters[arm] = train_segmenter(
                 run, f"{prefix}{arm}", pretrain=pretrain, finetune=finetune, validation=site.validation
             )
-        scores[arm] = score(segmenters[arm], site.test)
+        scores[arm] = score(segmenters[arm], site.test, site.test_extents_mm)
     return {arm: segmenters[arm] for arm in arms}, scores
 
 

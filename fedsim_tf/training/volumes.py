@@ -44,6 +44,7 @@ class SiteVolumes(NamedTuple):
     fully_labelled: Volumes  # the whole training part with its annotations: for the upper bound only
     validation: Volumes
     test: Volumes
+    test_extents_mm: np.ndarray  # (n, 3), the field of view (x, y, z) of each test volume
 
 
 def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cache_dir: str | None) -> SiteVolumes:
@@ -68,17 +69,20 @@ def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cac
         )
     prepared = {case.identity: case for case in cases}
     take = lambda names: [prepared[name] for name in names]  # noqa: E731
-    extents_mm = np.median([case.field_of_view_mm for case in take(parts.train)], axis=0)
+    extents_mm = lambda names: np.array([case.field_of_view_mm for case in take(names)])  # noqa: E731
+    typical_mm, test_mm = np.median(extents_mm(parts.train), axis=0), extents_mm(parts.test)
     if config.data.field_of_view_mm:
-        extents_mm = extents_mm * config.data.field_of_view_mm / extents_mm[0]
+        test_mm = test_mm * config.data.field_of_view_mm / typical_mm[0]
+        typical_mm = typical_mm * config.data.field_of_view_mm / typical_mm[0]
     return SiteVolumes(
         name=cohort.name,
-        field_of_view_mm=tuple(extents_mm.tolist()),
+        field_of_view_mm=tuple(typical_mm.tolist()),
         labelled=stack(take(chosen.labelled)),
         unlabelled=stack_images(take(chosen.unlabelled), config.model.size),
         fully_labelled=stack(take(parts.train)),
         validation=stack(take(parts.validation)),
         test=stack(take(parts.test)),
+        test_extents_mm=test_mm,
     )
 
 

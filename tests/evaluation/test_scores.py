@@ -4,25 +4,25 @@ import pytest
 from fedsim_tf.evaluation.scores import over_folds, score
 from tests.evaluation.pictures_for_tests import blocks, by_threshold
 
+NAMES = ("dice", "iou", "hd95_mm", "surface_mm", "volume_error")
 DICE = {"lower_bound": [71.5, 80.25, 64.0, 90.0, 77.0], "ours_full": [88.0, 88.0, 91.0, 85.5, 79.0]}
 
 
+EXTENTS_MM = np.array([[80.0, 40.0, 16.0], [8.0, 8.0, 8.0]])
+
+
 def folds(n):
-    return [
-        {arm: {"dice": values[i], "iou": values[i] / 2, "cases": {}} for arm, values in DICE.items()} for i in range(n)
-    ]
+    one = lambda value: {name: value / (k + 1) for k, name in enumerate(NAMES)}  # noqa: E731
+    return [{arm: {**one(values[i]), "cases": {}} for arm, values in DICE.items()} for i in range(n)]
 
 
 def test_a_perfect_segmenter_scores_one_hundred_on_every_case():
-    found = score(by_threshold, blocks((1, 3), (2, 7)))
-    assert found == {
-        "dice": 100.0,
-        "iou": 100.0,
-        "cases": {"block_0": {"dice": 100.0, "iou": 100.0}, "block_1": {"dice": 100.0, "iou": 100.0}},
-    }
+    perfect = {"dice": 100.0, "iou": 100.0, "hd95_mm": 0.0, "surface_mm": 0.0, "volume_error": 0.0}
+    found = score(by_threshold, blocks((1, 3), (2, 7)), EXTENTS_MM)
+    assert found == {**perfect, "cases": {"block_0": perfect, "block_1": perfect}}
 
 
-def test_scores_are_the_mean_over_volumes_of_each_volumes_own_overlap():
+def test_scores_are_the_mean_over_volumes_of_each_volumes_own():
     """A segmenter that always marks slices 0 to 3: half, then all of what it should."""
 
     def lower_half(image):
@@ -30,16 +30,21 @@ def test_scores_are_the_mean_over_volumes_of_each_volumes_own_overlap():
         mask[:4, 2:6, 2:6] = 1
         return mask
 
-    found = score(lower_half, blocks((2, 4), (0, 4)))
-    assert found["cases"]["block_0"] == pytest.approx({"dice": 100 * 2 * 32 / 96, "iou": 50.0})
-    assert found["cases"]["block_1"] == pytest.approx({"dice": 100.0, "iou": 100.0})
-    assert found["dice"] == pytest.approx((200 / 3 + 100) / 2)
-    assert found["iou"] == pytest.approx(75.0)
+    found = score(lower_half, blocks((2, 4), (0, 4)), EXTENTS_MM)
+    first, second = (found["cases"][f"block_{number}"] for number in range(2))
+    assert first["dice"] == pytest.approx(100 * 2 * 32 / 96)
+    assert first["iou"] == pytest.approx(50.0)
+    assert first["volume_error"] == pytest.approx(100.0)
+    assert first["hd95_mm"] == pytest.approx(4.0, abs=0.5)  # two slices of 2 mm
+    assert second["dice"] == 100.0
+    for name in NAMES:
+        assert found[name] == pytest.approx(0.5 * (first[name] + second[name]))
 
 
 def test_an_empty_mask_scores_nothing():
-    found = score(lambda image: np.zeros(image.shape, np.uint8), blocks((2, 4)))
+    found = score(lambda image: np.zeros(image.shape, np.uint8), blocks((2, 4)), EXTENTS_MM[:1])
     assert found["dice"] == found["iou"] == 0.0
+    assert found["hd95_mm"] == pytest.approx(np.linalg.norm(EXTENTS_MM[0]))
 
 
 @pytest.mark.parametrize("n", [2, 5])
@@ -47,15 +52,16 @@ def test_folds_are_summarised_by_mean_and_sample_standard_deviation(n):
     summary = over_folds(folds(n))
     assert list(summary) == list(DICE)
     for arm, values in DICE.items():
-        expected = {
-            "folds": n,
-            "dice": np.mean(values[:n]),
-            "dice_std": np.std(values[:n], ddof=1),
-            "iou": np.mean(values[:n]) / 2,
-            "iou_std": np.std(values[:n], ddof=1) / 2,
-        }
+        expected = {"folds": n}
+        for k, name in enumerate(NAMES):
+            expected |= {
+                name: np.mean(values[:n]) / (k + 1),
+                f"{name}_std": np.std(values[:n], ddof=1) / (k + 1),
+            }
         assert summary[arm] == pytest.approx(expected)
 
 
 def test_one_fold_has_no_standard_deviation():
-    assert over_folds(folds(1))["lower_bound"] == {"folds": 1, "dice": 71.5, "iou": 35.75}
+    assert over_folds(folds(1))["lower_bound"] == pytest.approx(
+        {"folds": 1, **{name: 71.5 / (k + 1) for k, name in enumerate(NAMES)}}
+    )

@@ -13,6 +13,7 @@ from fedsim_tf.jobs import segmentation
 from fedsim_tf.jobs.inputs import check_latents, labels_of, needs_simulation, open_cohort, open_shape_model, source
 from fedsim_tf.jobs.results import facts, finish
 from fedsim_tf.jobs.samples import draw_samples
+from fedsim_tf.metrics import Agreement
 from fedsim_tf.models import precision
 from fedsim_tf.synthesis import SyntheticVolume
 from fedsim_tf.training.run import RunFolder
@@ -129,7 +130,8 @@ def test_synthetic_volumes_are_stacked_in_order(drawn):
 
 
 def row(dice):
-    return {"dice": dice, "iou": dice / 2, "cases": {"a": {"dice": dice, "iou": dice / 2}}}
+    values = {name: dice / (k + 1) for k, name in enumerate(Agreement._fields)}
+    return {**values, "cases": {"a": values}}
 
 
 def test_results_over_folds_and_sites_are_on_disk_and_on_the_terminal(tmp_path, capsys, monkeypatch):
@@ -147,10 +149,8 @@ def test_results_over_folds_and_sites_are_on_disk_and_on_the_terminal(tmp_path, 
         assert stored["summary"][site]["ours_full"] == pytest.approx(
             {
                 "folds": 3,
-                "dice": np.mean(values),
-                "dice_std": np.std(values, ddof=1),
-                "iou": np.mean(values) / 2,
-                "iou_std": np.std(values, ddof=1) / 2,
+                **{name: np.mean(values) / (k + 1) for k, name in enumerate(Agreement._fields)},
+                **{f"{name}_std": np.std(values, ddof=1) / (k + 1) for k, name in enumerate(Agreement._fields)},
             }
         )
     printed = capsys.readouterr().out

@@ -16,6 +16,7 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.jobs import samples as samples_module
 from fedsim_tf.jobs.apply import open_segmenter, segment_file
 from fedsim_tf.jobs.single_site import run_single_site
+from fedsim_tf.metrics import Agreement
 from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.pretraining import GeneratorPretraining
 from fedsim_tf.training.segmentation import UNetTraining
@@ -82,15 +83,11 @@ def test_metrics_have_every_arm_and_every_test_case(finished):
         cases = fold["nifti"][arm]["cases"]
         assert len(cases) == 2  # a fifth of six, rounded up
         assert set(cases) < {f"case_{number}" for number in range(6)}
-        for name in ("dice", "iou"):
-            mean = np.mean([case[name] for case in cases.values()])
-            assert fold["nifti"][arm][name] == pytest.approx(mean)
-            assert finished.metrics["summary"]["nifti"][arm] == {
-                "folds": 1,
-                "dice": fold["nifti"][arm]["dice"],
-                "iou": fold["nifti"][arm]["iou"],
-            }
-            assert 5 < mean < 100
+        means = {name: np.mean([case[name] for case in cases.values()]) for name in Agreement._fields}
+        assert {name: fold["nifti"][arm][name] for name in means} == pytest.approx(means)
+        assert finished.metrics["summary"]["nifti"][arm] == pytest.approx({"folds": 1, **means})
+        assert 5 < means["iou"] < means["dice"] < 100
+        assert 0 < means["surface_mm"] < means["hd95_mm"] < 100
 
 
 def test_synthetic_hearts_are_held_against_the_real_ones_ct_values(finished):

@@ -74,6 +74,7 @@ def toy_site(name="toy", seed=0):
         ),
         validation=toy_volumes(1, seed + 200),
         test=toy_volumes(2, seed + 300),
+        test_extents_mm=np.array([FIELD_OF_VIEW_MM] * 2),
     )
 
 
