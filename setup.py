@@ -71,6 +71,7 @@ setup(
         "scipy>=1.11",
         "SimpleITK>=2.3",
         "surface-distance==0.1",
+        "tabulate>=0.9",
         "tensorflow>=2.15.1,<2.16",
         "tensorflow-addons>=0.23,<0.24",
         "threadpoolctl>=3.2",

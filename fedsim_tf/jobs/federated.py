@@ -60,7 +60,7 @@ def run_federated(config: Config, run_dir: str | os.PathLike, *, cache_dir: path
         fold_run = RunFolder(run.path / f"fold_{fold}", config)
         scores.append(run_fold(fold_run, data, ssm, vgg))
         stages.update({f"fold_{fold}/{name}": record for name, record in fold_run.records().items()})
-    about = facts(run, data=sources, labelled=labels, folds=len(scores), vgg=vgg.source)
+    about = facts(run, experiment="federated", data=sources, labelled=labels, folds=len(scores), vgg=vgg.source)
     return finish(run, scores, title=f"Federated: {sources}", about=about, stages=stages)
 
 

@@ -66,7 +66,7 @@ def run_single_site(config: Config, run_dir: str | os.PathLike, *, cache_dir: pa
         fold_run = RunFolder(run.path / f"fold_{fold}", config)
         scores.append({config.dataset: run_fold(fold_run, site, ssm, vgg, data=f"{data}, fold {fold}")})
         stages.update({f"fold_{fold}/{name}": record for name, record in fold_run.records().items()})
-    about = facts(run, data=data, labelled=n_labelled, folds=len(scores), vgg=vgg.source)
+    about = facts(run, experiment="single_site", data=data, labelled=n_labelled, folds=len(scores), vgg=vgg.source)
     return finish(run, scores, title=f"Single site: {data}", about=about, stages=stages)
 
 

@@ -1,0 +1,118 @@
+"""Tables of recorded metrics: numbers against SciPy and the paper's text, and what is missing stays missing."""
+
+import csv
+import io
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fedsim_tf.arms import ABLATION, ARMS
+from fedsim_tf.errors import InputError
+from fedsim_tf.evaluation import paper
+from fedsim_tf.evaluation.comparison import Cell, collect, paired_test
+from fedsim_tf.evaluation.tables import as_text, differences, table_2, table_3
+
+LOWER, FULL = (80.0, 84.0, 85.0), (83.0, 84.5, 89.0)
+
+
+def record(experiment, labelled, **by_arm):
+    """What a run's metrics.json would say of one site or several: arm to a Dice for each fold."""
+    sites = labelled if isinstance(labelled, dict) else {"ct20": labelled}
+    folds = [
+        {site: {arm: {"dice": v[k], "hd95_mm": v[k] / 10} for arm, v in by_arm.items()} for site in sites}
+        for k in range(len(next(iter(by_arm.values()))))
+    ]
+    return {"facts": {"experiment": experiment, "labelled": labelled}, "folds": folds}
+
+
+RECORDS = [
+    record("single_site", 4, lower_bound=LOWER, ours_full=FULL),
+    record("single_site", 4, poisson_blend=(75.0, 77.0)),
+    record("federated", {"ct20": 8, "ct34lc": 12}, direct_fl=(90.0,), lower_bound=(85.0,)),
+]
+
+
+def test_scores_are_collected_by_experiment_arm_site_and_labels():
+    cells = collect(RECORDS)
+    assert cells[Cell("single_site", "ours_full", "ct20", 4)] == list(FULL)
+    assert cells[Cell("federated", "direct_fl", "ct34lc", 12)] == [90.0]
+    assert len(cells) == 7
+    assert collect(RECORDS, score="hd95_mm")[Cell("federated", "direct_fl", "ct20", 8)] == [9.0]
+
+
+def test_records_that_lack_something_or_disagree_are_refused():
+    with pytest.raises(InputError, match="metrics number 1: found no 'facts'"):
+        collect([RECORDS[0], {}])
+    with pytest.raises(InputError, match=r"two runs with different scores of Cell\(.*ours_full"):
+        collect([RECORDS[0], record("single_site", 4, ours_full=(1.0,))])
+    assert collect([RECORDS[0], RECORDS[0]]) == collect(RECORDS[:1])
+
+
+def test_paired_test_is_scipys():
+    found = paired_test(FULL, LOWER)
+    assert found.p == pytest.approx(stats.ttest_rel(FULL, LOWER).pvalue)
+    assert found.difference == pytest.approx(np.mean(FULL) - np.mean(LOWER))
+    assert found.effect == pytest.approx(stats.ttest_rel(FULL, LOWER).statistic / math.sqrt(3))
+    assert found.folds == 3
+
+
+def test_paired_test_of_one_fold_or_of_equal_scores():
+    one = paired_test([90.0], [85.0])
+    assert (one.folds, one.difference) == (1, 5.0)
+    assert math.isnan(one.p)
+    assert paired_test(LOWER, LOWER) == (3, 0.0, 1.0, 0.0)
+    assert paired_test([2.0, 3.0], [1.0, 2.0])[:3] == (2, 1.0, 0.0)
+
+
+def test_published_numbers_belong_to_arms_and_columns():
+    """Some of them looked up again, and the bold ones are the largest of their columns' single-site rows."""
+    assert set(paper.TABLE_2) == set(ABLATION)
+    assert all(arm in ARMS for _, arm in paper.TABLE_3)
+    assert all(tuple(row) == paper.COLUMNS for row in paper.TABLE_3.values())
+    assert paper.TABLE_3["single_site", "ours_full"]["ct20", 8] == (91.39, 1.27)
+    assert paper.TABLE_3["federated", "direct_fl"]["ct34mc", 12] == (87.29, 1.84)
+    ours = [paper.TABLE_3["single_site", arm]["ct20", 4][0] for arm in ("lower_bound", "ours_fix_mat", "ours_pre")]
+    assert max(ours) < paper.TABLE_3["single_site", "ours_full"]["ct20", 4][0]
+
+
+def test_table_3_has_ours_above_the_papers_and_dashes_where_nothing_ran():
+    table = table_3(collect(RECORDS))
+    assert len(table.rows) == 2 * 7
+    pairs = zip(table.rows[::2], table.rows[1::2], strict=True)
+    by_row = {(row[0], row[1]): (row[3:], below[3:]) for row, below in pairs}
+    ours, theirs = by_row["single site", "Ours-Full"]
+    assert ours == [f"{np.mean(FULL):.2f} ± {np.std(FULL, ddof=1):.2f}", "-", "-", "-", "-", "-"]
+    assert theirs[0] == "88.95 ± 2.97"
+    assert by_row["federated", "Direct-FL"][0] == ["-", "90.00", "-", "90.00", "-", "-"]
+    assert by_row["single site", "Ours-Pre"][0] == ["-"] * 6
+
+
+def test_table_2_shows_the_difference_from_the_paper():
+    rows = {row[0]: row[1:] for row in table_2(collect(RECORDS)).rows}
+    assert rows["Random shape + GAN + Poisson blend"] == ["76.00 ± 1.41", "76.44", "-0.44", "2"]
+    assert rows["Random shape + GAN"] == ["-", "67.07", "-", "0"]
+
+
+def test_arms_are_tested_against_the_lower_bound_of_their_own_experiment():
+    rows = [row for row in differences(collect(RECORDS)).rows if row[0] == "federated"]
+    assert [row[1:] for row in rows] == [
+        ["ct20 8", "Direct-FL", "+5.00", "-", "-", "1"],
+        ["ct34lc 12", "Direct-FL", "+5.00", "-", "-", "1"],
+    ]
+    (row,) = differences(collect(RECORDS[:1])).rows
+    assert row[3] == f"{np.mean(FULL) - np.mean(LOWER):+.2f}"
+    assert row[4] == f"{stats.ttest_rel(FULL, LOWER).pvalue:.3f}"
+
+
+def test_tables_as_text():
+    table = table_2(collect(RECORDS))
+    rows = list(csv.reader(io.StringIO(as_text(table, "csv"))))
+    assert rows == [list(table.headings), *[list(row) for row in table.rows]]
+    lines = as_text(table, "md").splitlines()
+    assert len(lines) == 2 + len(rows) - 1
+    assert [cell.strip() for cell in lines[2].strip("|").split("|")] == list(table.rows[0])
+    latex = as_text(table, "tex")
+    assert latex.count(r"\\") == len(rows)
+    assert r"\toprule" in latex
