@@ -42,7 +42,7 @@ def open_segmenter(fold_dir: str | os.PathLike, arm: str) -> tuple[Config, Segme
         raise InputError(fold_dir, found="no config.json", expected="a run's fold folder, such as runs/demo/fold_0")
     config = from_dict(read_json(file))
     run = RunFolder(fold_dir, config)
-    finished = _last_stages(run)
+    finished = finished_arms(run)
     if arm not in finished:
         raise InputError("arm", found=repr(arm), expected=f"one that {fold_dir} has finished: {', '.join(finished)}")
     network = built.unet(config.model)
@@ -50,7 +50,7 @@ def open_segmenter(fold_dir: str | os.PathLike, arm: str) -> tuple[Config, Segme
     return config, segmenter(network)
 
 
-def _last_stages(run: RunFolder) -> dict[str, str]:
+def finished_arms(run: RunFolder) -> dict[str, str]:
     """The last stage of each arm that a run has finished."""
     stages = {}
     for stage in run.records():

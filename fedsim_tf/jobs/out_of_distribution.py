@@ -1,0 +1,118 @@
+"""A patient of hospital A at hospital B: A's hearts and bodies as B's scanner shows them (section 3).
+
+B's enhancement network renders the true masks and downsampled CTs of A's test patients; B's segmentation networks, of
+each arm, are scored on what comes out.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from fedsim_tf.config import Config, from_dict
+from fedsim_tf.errors import InputError
+from fedsim_tf.evaluation.galleries import segmentation_gallery
+from fedsim_tf.evaluation.report import print_table
+from fedsim_tf.evaluation.scores import over_folds, score
+from fedsim_tf.files import read_json, write_json
+from fedsim_tf.jobs.apply import finished_arms, open_segmenter
+from fedsim_tf.jobs.inputs import labels_of, open_cohort, open_fold, open_shape_model, open_vgg, source
+from fedsim_tf.synthesis import downsampled, render_volume, slice_renderer
+from fedsim_tf.training.batch_norm import settled_statistics, training_slices
+from fedsim_tf.training.learner import SiteLearner
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.stage import restore
+from fedsim_tf.training.volumes import SiteVolumes, Volumes
+
+STAGE = "semi_supervised"  # after which the enhancement network is taken
+
+
+class _Fold(NamedTuple):
+    """A finished fold of a single-site run."""
+
+    run: RunFolder
+    number: int
+
+    @property
+    def config(self) -> Config:
+        return self.run.config
+
+    @property
+    def data(self) -> str:
+        return source(self.config, self.config.dataset)
+
+
+def run_out_of_distribution(
+    patients: str | os.PathLike, hospital: str | os.PathLike, output: str | os.PathLike, *, cache_dir: pathlib.Path
+) -> dict[str, Any]:
+    """Renders A's test patients as B's and scores B's networks on them, and on the patients as A scanned them.
+
+    Args:
+      patients: a fold of A's single-site run; hospital: one of B's, which has finished "ours_full".
+      output: a folder for metrics.json and a picture.
+      cache_dir: where the phantom cohort and prepared volumes are kept.
+
+    Returns:
+      The contents of metrics.json.
+
+    Raises:
+      InputError: no such folds, volumes of different sizes, or a fold without its last simulation stage.
+    """
+    theirs, ours = _open(patients), _open(hospital)
+    if theirs.config.model.size != ours.config.model.size:
+        raise InputError(patients, found=f"{theirs.config.model.size} voxels", expected=f"{ours.config.model.size}")
+    visitors = _volumes(theirs, cache_dir)
+    rendered = _rendered(ours, _volumes(ours, cache_dir), visitors.test)
+    segmenters = {arm: open_segmenter(hospital, arm)[1] for arm in finished_arms(ours.run)}
+    extents_mm = visitors.test_extents_mm
+    scores = {
+        "rendered": {arm: score(segment, rendered, extents_mm) for arm, segment in segmenters.items()},
+        "as scanned": {arm: score(segment, visitors.test, extents_mm) for arm, segment in segmenters.items()},
+    }
+    title = f"Patients of {theirs.data} at {ours.data}"
+    folder = pathlib.Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    segmentation_gallery(folder / "segmentations.png", segmenters, rendered, title=f"{title}: truth green, found red")
+    summary = {images: over_folds([by_arm]) for images, by_arm in scores.items()}
+    facts = {"patients": theirs.data, "hospital": ours.data, "fold": theirs.number, "preset": ours.config.preset}
+    metrics = {"facts": facts, "summary": summary, "scores": scores}
+    write_json(folder / "metrics.json", metrics)
+    print_table(title, summary)
+    return metrics
+
+
+def _open(fold_dir: str | os.PathLike) -> _Fold:
+    path = pathlib.Path(fold_dir)
+    number = re.fullmatch(r"fold_(\d+)", path.resolve().name)
+    if number is None or not (path / "config.json").is_file():
+        raise InputError(fold_dir, found="no fold of a run", expected="a folder such as runs/demo/fold_0")
+    return _Fold(RunFolder(path, from_dict(read_json(path / "config.json"))), int(number[1]))
+
+
+def _volumes(fold: _Fold, cache_dir: pathlib.Path) -> SiteVolumes:
+    cohort = open_cohort(fold.config, fold.config.dataset, cache_dir=cache_dir)
+    labels = labels_of(fold.config, fold.config.dataset)
+    return open_fold(fold.config, cohort, fold=fold.number, n_labelled=labels, cache_dir=cache_dir)
+
+
+def _rendered(hospital: _Fold, site: SiteVolumes, patients: Volumes) -> Volumes:
+    """Patients' true masks and downsampled CTs through a hospital's enhancement network."""
+    learner = SiteLearner(hospital.config, open_shape_model(hospital.config), site, open_vgg(hospital.config))
+    restore(hospital.run, STAGE, **_learnt(learner))
+    model = learner.model
+    coarse = downsampled(patients.images, model.coarse_size)
+    render = slice_renderer(model)
+    with settled_statistics(model.enhancer, training_slices(learner, with_unlabelled=True)):
+        pairs = zip(coarse, patients.labels, strict=True)
+        images = [render_volume(render, tf.constant(one[None]), label) for one, label in pairs]
+    return Volumes(patients.identities, np.stack(images), patients.labels)
+
+
+def _learnt(learner: SiteLearner) -> Mapping[str, tf.Module]:
+    return {name: learner.objects[name] for name in ("model", "labelled_latents", "unlabelled_latents")}

@@ -1,0 +1,92 @@
+"""Two toy hospitals whose scanners show blood differently, and the patients of one at the other."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fedsim_tf.data.splits import PAPER_SIZES, SplitSizes
+from fedsim_tf.errors import InputError
+from fedsim_tf.jobs import out_of_distribution as job
+from fedsim_tf.jobs.out_of_distribution import run_out_of_distribution
+from fedsim_tf.jobs.single_site import run_single_site
+from tests.evaluation.pictures_for_tests import is_drawn
+from tests.jobs.toy_cohorts import write_paper_cohort, write_shapes
+from tests.training.toy_site import toy_config
+
+SITES = ("ct20", "ct34lc")
+ARMS = ("lower_bound", "ours_full")
+
+
+@pytest.fixture(scope="module")
+def hospitals(tmp_path_factory):
+    """Finished toy runs at both sites: their only folds, and where things are."""
+    root = tmp_path_factory.mktemp("hospitals")
+    shapes = str(write_shapes(root / "shapes.npz"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("samples.sample_gallery", "single_site.segmentation_gallery", "single_site.draw_losses"):
+            patch.setattr(f"fedsim_tf.jobs.{name}", lambda *_, **__: None)
+        for site in SITES:
+            write_paper_cohort(root / site, site)
+            patch.setitem(PAPER_SIZES, site, SplitSizes(3, 1, 1))
+            run_single_site(_config(root, site, shapes), root / "runs" / site, cache_dir=root / "cache")
+        yield {"root": root, **{site: root / "runs" / site / "fold_0" for site in SITES}}
+
+
+def _config(root, site, shapes, **model):
+    return toy_config(
+        dataset=site,
+        data={"root": str(root / site), "labels": 2},
+        model={"shape_model": shapes, **model},
+        pretraining={"steps": 1},
+        gan={"steps": 1},
+        semi={"steps": 1},
+        synthesis={"volumes": 1},
+        segmentation={"arms": ARMS, "pretraining_steps": 1, "finetuning_steps": 1},
+    )
+
+
+@pytest.fixture(scope="module")
+def metrics(hospitals):
+    return run_out_of_distribution(
+        hospitals["ct20"], hospitals["ct34lc"], hospitals["root"] / "out", cache_dir=hospitals["root"] / "cache"
+    )
+
+
+def test_every_arm_is_scored_on_the_visitors_test_patients(hospitals, metrics):
+    own = json.loads((hospitals["root"] / "runs" / "ct20" / "metrics.json").read_text())["folds"][0]["ct20"]
+    for images in ("rendered", "as scanned"):
+        assert tuple(metrics["scores"][images]) == ARMS
+        for arm in ARMS:
+            assert set(metrics["scores"][images][arm]["cases"]) == set(own[arm]["cases"])
+    assert metrics["facts"]["patients"] == f"ct20 in {hospitals['root'] / 'ct20'}"
+    assert json.loads((hospitals["root"] / "out" / "metrics.json").read_text()) == metrics
+    assert is_drawn(hospitals["root"] / "out" / "segmentations.png")
+
+
+def test_visitors_as_scanned_at_their_own_hospital_score_as_there(hospitals, tmp_path):
+    """A hospital's own patients, as scanned, are its test part: scores are its run's to the digit."""
+    own = json.loads((hospitals["root"] / "runs" / "ct34lc" / "metrics.json").read_text())["folds"][0]["ct34lc"]
+    fold = hospitals["ct34lc"]
+    found = run_out_of_distribution(fold, fold, tmp_path, cache_dir=hospitals["root"] / "cache")
+    for arm in ARMS:
+        assert found["scores"]["as scanned"][arm]["dice"] == pytest.approx(own[arm]["dice"], abs=1e-9)
+        assert found["scores"]["rendered"][arm]["dice"] != found["scores"]["as scanned"][arm]["dice"]
+
+
+def test_masks_stay_the_patients_and_images_are_the_hospitals(hospitals):
+    theirs, ours = (job._open(hospitals[site]) for site in SITES)
+    visitors, site = (job._volumes(fold, hospitals["root"] / "cache") for fold in (theirs, ours))
+    rendered = job._rendered(ours, site, visitors.test)
+    np.testing.assert_array_equal(rendered.labels, visitors.test.labels)
+    assert rendered.images.shape == visitors.test.images.shape
+    assert np.abs(rendered.images).max() <= 1.0
+    assert np.any(rendered.images != visitors.test.images)
+
+
+def test_wrong_folders_are_one_line(hospitals, tmp_path):
+    with pytest.raises(InputError, match="found no fold of a run; expected a folder such as runs/demo/fold_0"):
+        run_out_of_distribution(hospitals["root"] / "runs" / "ct20", hospitals["ct34lc"], tmp_path, cache_dir=tmp_path)
+    (tmp_path / "fold_0").mkdir()
+    with pytest.raises(InputError, match="no fold of a run"):
+        run_out_of_distribution(tmp_path / "fold_0", hospitals["ct34lc"], tmp_path, cache_dir=tmp_path)
