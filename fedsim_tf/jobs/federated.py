@@ -76,7 +76,7 @@ def run_fold(
     scores = {}
     for one in data:
         trained = {DIRECT: direct[one.name]} if direct else {}
-        scores[one.name] = _compare_at(run, one, arms, samples[one.name], trained)
+        scores[one.name] = _compare_at(run, one, arms, samples[one.name], trained, vgg)
     draw_losses(run, data=", ".join(source(run.config, one.name) for one in data))
     return scores
 
@@ -97,11 +97,12 @@ def _compare_at(
     arms: Sequence[str],
     samples: Mapping[str, Samples],
     trained: Mapping[str, Segmenter],
+    vgg: VGG19Features,
 ) -> dict[str, Scores]:
     """What each arm is worth at one site, with pictures."""
     data = source(run.config, site.name)
     likeness = {
-        arm: show_samples(run, site.name, volumes, site.fully_labelled, title=f"Samples at {data}")
+        arm: show_samples(run, site.name, volumes, site.fully_labelled, vgg=vgg, title=f"Samples at {data}")
         for arm, volumes in samples.items()
     }
     segmenters, scores = compare(run, site, arms, samples, trained=trained, prefix=f"{site.name}/")

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +14,9 @@ from fedsim_tf.config import Config
 from fedsim_tf.data import hu_from_unit, write_volume
 from fedsim_tf.evaluation.galleries import sample_gallery
 from fedsim_tf.evaluation.likeness import show_likeness
+from fedsim_tf.evaluation.novelty import feature_distances, novelty
 from fedsim_tf.files import replaced
-from fedsim_tf.models import LatentDistribution
+from fedsim_tf.models import LatentDistribution, VGG19Features
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.shape import Grid
 from fedsim_tf.synthesis import GenerativeModel, SyntheticVolume, sample_volumes
@@ -82,27 +84,41 @@ def as_volumes(samples: Sequence[SyntheticVolume]) -> Volumes:
 
 
 def show_samples(
-    run: RunFolder, name: str, samples: Sequence[SyntheticVolume], real: Volumes, *, title: str
-) -> dict[str, dict[str, float]]:
+    run: RunFolder,
+    name: str,
+    samples: Sequence[SyntheticVolume],
+    real: Volumes,
+    *,
+    vgg: VGG19Features,
+    title: str,
+) -> dict[str, dict[str, Any]]:
     """Draws samples beside their nearest real volumes, and how much they look like the site's.
 
     Args:
       run: whose pictures these are.
       name: of the arm or site, in the pictures' names.
       real: the site's training part.
+      vgg: features for distances between slices.
       title: above the pictures; says which cohort this is.
 
     Returns:
-      CT values by tissue, see `evaluation.tissues.compare_tissues`.
+      "tissues", CT values by tissue, see `evaluation.tissues.compare_tissues`; "novelty" and "features", see
+      `evaluation.novelty`.
     """
     sample_gallery(run.pictures / f"samples_{name}.png", samples, real, title=title)
-    return show_likeness(
+    synthetic, window_hu = as_volumes(samples), run.config.data.window_hu
+    tissues = show_likeness(
         run.pictures / f"likeness_{name}.png",
         real,
-        as_volumes(samples),
-        window_hu=run.config.data.window_hu,
+        synthetic,
+        window_hu=window_hu,
         title=f"{title}: slices and CT values, real and synthetic",
     )
+    return {
+        "tissues": tissues,
+        "novelty": novelty(real.images, synthetic.images, window_hu),
+        "features": feature_distances(vgg, real.images, synthetic.images),
+    }
 
 
 def write_sample(

@@ -77,7 +77,7 @@ def run_fold(
     begin = lambda: SiteLearner(run.config, ssm, site, vgg)  # noqa: E731
     samples = {**simulate(run, begin), **simulate_fixed(run, begin)}
     likeness = {
-        arm: show_samples(run, arm, volumes, site.fully_labelled, title=f"Samples of {arm}, {data}")
+        arm: show_samples(run, arm, volumes, site.fully_labelled, vgg=vgg, title=f"Samples of {arm}, {data}")
         for arm, volumes in samples.items()
     }
     segmenters, scores = compare(run, site, run.config.segmentation.arms, samples)

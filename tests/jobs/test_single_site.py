@@ -94,7 +94,9 @@ def test_synthetic_hearts_are_held_against_the_real_ones_ct_values(finished):
     (fold,) = finished.metrics["folds"]
     for arm in ARMS:
         assert ("likeness" in fold["nifti"][arm]) == (arm in SIMULATED)
-    heart = fold["nifti"]["ours_full"]["likeness"]["heart"]
+    heart = fold["nifti"]["ours_full"]["likeness"]["tissues"]["heart"]
+    novel = fold["nifti"]["ours_full"]["likeness"]["novelty"]
+    assert 0 < novel["closest_sample_hu"] <= novel["sample_to_real_hu"]
     assert heart["real_mean_hu"] == pytest.approx(HEART_HU, abs=5)
     assert heart["distance_hu"] >= abs(heart["real_mean_hu"] - heart["synthetic_mean_hu"]) - 1e-3
 
