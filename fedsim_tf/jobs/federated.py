@@ -24,7 +24,7 @@ from fedsim_tf.jobs.inputs import (
     open_vgg,
     source,
 )
-from fedsim_tf.jobs.results import draw_losses, facts, finish
+from fedsim_tf.jobs.results import draw_losses, facts, finish, scores_of
 from fedsim_tf.jobs.samples import draw_samples_of, show_samples
 from fedsim_tf.jobs.segmentation import Samples, compare
 from fedsim_tf.models import VGG19Features
@@ -53,12 +53,16 @@ def run_federated(config: Config, run_dir: str | os.PathLike, *, cache_dir: path
     labels = {name: labels_of(config, name, larger=config.federated.more_labels) for name in names}
     scores, stages = [], {}
     for fold in range(config.data.folds):
-        data = [
-            open_fold(config, cohort, fold=fold, n_labelled=labels[name], cache_dir=cache_dir)
-            for name, cohort in cohorts.items()
-        ]
         fold_run = RunFolder(run.path / f"fold_{fold}", config)
-        scores.append(run_fold(fold_run, data, ssm, vgg))
+
+        def make(fold: int = fold, fold_run: RunFolder = fold_run) -> dict[str, dict[str, Scores]]:
+            data = [
+                open_fold(config, cohort, fold=fold, n_labelled=labels[name], cache_dir=cache_dir)
+                for name, cohort in cohorts.items()
+            ]
+            return run_fold(fold_run, data, ssm, vgg)
+
+        scores.append(scores_of(fold_run, make))
         stages.update({f"fold_{fold}/{name}": record for name, record in fold_run.records().items()})
     about = facts(run, experiment="federated", data=sources, labelled=labels, folds=len(scores), vgg=vgg.source)
     return finish(run, scores, title=f"Federated: {sources}", about=about, stages=stages)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -14,7 +14,7 @@ import fedsim_tf
 from fedsim_tf.evaluation.figures import loss_curves
 from fedsim_tf.evaluation.report import print_table, write_report
 from fedsim_tf.evaluation.scores import Scores, over_folds
-from fedsim_tf.files import write_json
+from fedsim_tf.files import read_json, write_json
 from fedsim_tf.models.precision import resolved
 from fedsim_tf.training.run import RunFolder
 
@@ -49,6 +49,14 @@ def finish(
     print_table(title, sites)
     print(f"Report: {run.path / 'report.html'}")
     return metrics
+
+
+def scores_of(fold: RunFolder, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A fold's scores: made, or read back where an earlier start of the run finished the fold."""
+    file = fold.path / "scores.json"
+    if not file.exists():
+        write_json(file, make())
+    return read_json(file)
 
 
 def draw_losses(run: RunFolder, *, data: str) -> None:

@@ -25,7 +25,7 @@ from fedsim_tf.jobs.inputs import (
     open_vgg,
     source,
 )
-from fedsim_tf.jobs.results import draw_losses, facts, finish
+from fedsim_tf.jobs.results import draw_losses, facts, finish, scores_of
 from fedsim_tf.jobs.samples import draw_samples_of, show_samples
 from fedsim_tf.jobs.segmentation import Samples, compare
 from fedsim_tf.models import VGG19Features
@@ -62,9 +62,13 @@ def run_single_site(config: Config, run_dir: str | os.PathLike, *, cache_dir: pa
     run = RunFolder(run_dir, config)
     scores, stages = [], {}
     for fold in range(config.data.folds):
-        site = open_fold(config, cohort, fold=fold, n_labelled=n_labelled, cache_dir=cache_dir)
         fold_run = RunFolder(run.path / f"fold_{fold}", config)
-        scores.append({config.dataset: run_fold(fold_run, site, ssm, vgg, data=f"{data}, fold {fold}")})
+
+        def make(fold: int = fold, fold_run: RunFolder = fold_run) -> dict[str, Scores]:
+            site = open_fold(config, cohort, fold=fold, n_labelled=n_labelled, cache_dir=cache_dir)
+            return run_fold(fold_run, site, ssm, vgg, data=f"{data}, fold {fold}")
+
+        scores.append({config.dataset: scores_of(fold_run, make)})
         stages.update({f"fold_{fold}/{name}": record for name, record in fold_run.records().items()})
     about = facts(run, experiment="single_site", data=data, labelled=n_labelled, folds=len(scores), vgg=vgg.source)
     return finish(run, scores, title=f"Single site: {data}", about=about, stages=stages)

@@ -171,7 +171,10 @@ def test_samples_are_nifti_in_hu_centred_and_as_large_as_the_training_volumes(fi
 
 
 @pytest.mark.usefixtures("_undrawn")
-def test_the_same_call_again_repeats_nothing(finished, monkeypatch):
+def test_the_same_call_again_repeats_no_stage(finished, monkeypatch):
+    """As if it had been stopped between the fold's last stage and its scores."""
+    (finished.fold / "scores.json").unlink()
+
     def files():
         kept = [
             path
@@ -195,6 +198,16 @@ def test_the_same_call_again_repeats_nothing(finished, monkeypatch):
     assert len(before) > 30
     assert without_times(again(finished)) == without_times(finished.metrics)
     assert files() == before
+
+
+def test_a_finished_fold_is_not_even_opened(finished, monkeypatch):
+    """Its scores are read back, so that a run of many folds goes on at once where it stopped."""
+
+    def refused(*_, **__):
+        raise AssertionError("a finished fold was opened again")
+
+    monkeypatch.setattr("fedsim_tf.jobs.single_site.open_fold", refused)
+    assert without_times(again(finished)) == without_times(finished.metrics)
 
 
 @pytest.mark.usefixtures("_undrawn")
