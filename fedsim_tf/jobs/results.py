@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ import fedsim_tf
 from fedsim_tf.evaluation.figures import loss_curves
 from fedsim_tf.evaluation.report import print_table, write_report
 from fedsim_tf.evaluation.scores import Scores, over_folds
-from fedsim_tf.files import read_json, write_json
+from fedsim_tf.files import read_json, write_json, write_text
 from fedsim_tf.models.precision import resolved
 from fedsim_tf.training.run import RunFolder
 
@@ -55,7 +56,7 @@ def scores_of(fold: RunFolder, make: Callable[[], dict[str, Any]]) -> dict[str, 
     """A fold's scores: made, or read back where an earlier start of the run finished the fold."""
     file = fold.path / "scores.json"
     if not file.exists():
-        write_json(file, make())
+        write_text(file, json.dumps(make(), indent=2) + "\n")  # arms stay in their order
     return read_json(file)
 
 
