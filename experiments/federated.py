@@ -4,8 +4,6 @@ python -m experiments.federated
 python -m experiments.federated --method=direct_fl
 """
 
-import pathlib
-
 from absl import flags
 
 from experiments import flags as command
@@ -21,14 +19,10 @@ PAPER = {"segmentation": {"batch": 3, "arms": ("lower_bound", "direct_fl", "ours
 
 def run() -> None:
     from fedsim_tf.jobs.federated import run_federated
-    from fedsim_tf.jobs.plan import describe
 
     config = command.config_from_flags(**merge(PAPER, command.method()))
-    name = "-".join(filter(None, ("federated", *config.federated.sites, FLAGS.method, config.preset)))
-    run_dir = FLAGS.run_dir or f"runs/{name}"
-    print(describe(config, sites=config.federated.sites, run_dir=run_dir, federated=True))
-    if not FLAGS.dry_run:
-        run_federated(config, run_dir, cache_dir=pathlib.Path(FLAGS.cache_dir))
+    sites = config.federated.sites
+    command.plan_and_run(run_federated, config, name=("federated", *sites, FLAGS.method), sites=sites, federated=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import errno
 import logging as standard_logging
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import app, flags, logging
@@ -31,12 +31,17 @@ def define_common() -> None:
         "Sizes and lengths. Default: paper on real data, demo on the phantom cohort.",
     )
     flags.DEFINE_string("run_dir", None, "Folder of the run; the same command again resumes it. Default: below runs/.")
-    flags.DEFINE_string(
-        "cache_dir", str(pathlib.Path.home() / ".cache" / "fedsim_tf"), "Where phantoms and prepared volumes are kept."
-    )
+    define_cache_dir()
     flags.DEFINE_bool("dry_run", False, "Only say what would run, on what, and about how long.")
     for path, field in _fields():
         _define(_flag_name(path), field)
+
+
+def define_cache_dir() -> None:
+    """--cache_dir; part of the common flags."""
+    flags.DEFINE_string(
+        "cache_dir", str(pathlib.Path.home() / ".cache" / "fedsim_tf"), "Where phantoms and prepared volumes are kept."
+    )
 
 
 def define_method() -> None:
@@ -66,6 +71,30 @@ def config_from_flags(**defaults: Any) -> Config:
         if flag.present:
             values = merge(values, _nested(path, tuple(flag.value) if isinstance(flag.value, list) else flag.value))
     return make_config(preset, **merge(defaults, values))
+
+
+def plan_and_run(
+    job: Callable[..., Any],
+    config: Config,
+    *,
+    name: Sequence[str | None],
+    sites: Sequence[str],
+    federated: bool = False,
+) -> None:
+    """Says what a job will do, then does it unless --dry_run is given.
+
+    Args:
+      job: takes the configuration, the run's folder and `cache_dir`.
+      config: what to run.
+      name: parts of the run folder's default name, before the preset's.
+      sites, federated: see `jobs.plan.describe`.
+    """
+    from fedsim_tf.jobs.plan import describe
+
+    run_dir = FLAGS.run_dir or f"runs/{'-'.join(filter(None, (*name, config.preset)))}"
+    print(describe(config, sites=sites, run_dir=run_dir, federated=federated))
+    if not FLAGS.dry_run:
+        job(config, run_dir, cache_dir=pathlib.Path(FLAGS.cache_dir))
 
 
 def whole_numbers(flag: str, values: list[str]) -> tuple[int, ...]:

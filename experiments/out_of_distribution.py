@@ -9,12 +9,11 @@ from absl import flags
 
 from experiments import flags as command
 
+command.define_cache_dir()
+flags.adopt_module_key_flags(command)
 flags.DEFINE_string("patients", None, "A finished fold of the patients' own hospital's single-site run.", required=True)
 flags.DEFINE_string("hospital", None, "A finished fold of the other hospital's, with ours_full.", required=True)
 flags.DEFINE_string("output", "runs/out_of_distribution", "Folder for metrics.json and a picture.")
-flags.DEFINE_string(
-    "cache_dir", str(pathlib.Path.home() / ".cache" / "fedsim_tf"), "Where phantoms and prepared volumes are kept."
-)
 FLAGS = flags.FLAGS
 
 

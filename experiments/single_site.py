@@ -4,8 +4,6 @@ python -m experiments.single_site --dataset=ct34lc
 python -m experiments.single_site --dataset=ct20 --method=ours_fix_mat
 """
 
-import pathlib
-
 from absl import flags
 
 from experiments import flags as command
@@ -17,15 +15,11 @@ FLAGS = flags.FLAGS
 
 
 def run() -> None:
-    from fedsim_tf.jobs.plan import describe
     from fedsim_tf.jobs.single_site import run_single_site
 
     config = command.config_from_flags(**command.method())
-    name = "-".join(filter(None, ("single_site", config.dataset, FLAGS.method, config.preset)))
-    run_dir = FLAGS.run_dir or f"runs/{name}"
-    print(describe(config, sites=(config.dataset,), run_dir=run_dir))
-    if not FLAGS.dry_run:
-        run_single_site(config, run_dir, cache_dir=pathlib.Path(FLAGS.cache_dir))
+    name = ("single_site", config.dataset, FLAGS.method)
+    command.plan_and_run(run_single_site, config, name=name, sites=(config.dataset,))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from fedsim_tf.data import hu_from_unit
 from fedsim_tf.losses import iou_loss
 from fedsim_tf.models import LatentDistribution
 from fedsim_tf.shape import Grid
+from fedsim_tf.shape.pose import N_POSE
 from fedsim_tf.synthesis import SyntheticVolume, ct_simulator, render_volume, scanned, slice_renderer, take_slices
-from fedsim_tf.training.batch_norm import BATCHES, SLICES
+from fedsim_tf.training.batch_norm import random_slices
 from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.pretraining import GeneratorPretraining, TensorLosses
@@ -117,9 +118,7 @@ class FixedMaterialSite:
         """Semantics (8, y, x, 3) of random annotated slices, for batch norm's statistics; see `batch_norm`."""
         learner = self._learner
         rng, labels = learner.rng("fixed_material/statistics"), learner.data.labelled.labels
-        for _ in range(BATCHES):
-            volume = rng.integers(len(labels), size=SLICES)
-            index = tf.constant(rng.integers(learner.model.size, size=SLICES), tf.int32)
+        for volume, index in random_slices(rng, volumes=len(labels), size=learner.model.size):
             label = take_slices(tf.constant(labels[volume]), index)
             yield learner.model.semantics(tf.gather(self._own, volume), label, index)
 
@@ -136,7 +135,7 @@ class FixedMaterialSite:
         def centre_mm(occupancy: np.ndarray) -> np.ndarray:
             return origin + spacing * np.array(ndimage.center_of_mass(occupancy))[::-1]
 
-        tau = np.concatenate([weights, np.zeros(7)])
+        tau = np.concatenate([weights, np.zeros(N_POSE)])
         upright = decoder(tf.constant(tau[None], tf.float32))[0].numpy()
         tau[-1] = np.log(place.sum() / upright.sum()) / 3.0
         scaled = decoder(tf.constant(tau[None], tf.float32))[0].numpy()

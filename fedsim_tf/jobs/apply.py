@@ -45,9 +45,14 @@ def open_segmenter(fold_dir: str | os.PathLike, arm: str) -> tuple[Config, Segme
     finished = finished_arms(run)
     if arm not in finished:
         raise InputError("arm", found=repr(arm), expected=f"one that {fold_dir} has finished: {', '.join(finished)}")
-    network = built.unet(config.model)
-    restore(run, finished[arm], best=network)
-    return config, segmenter(network)
+    return config, segmenter_after(run, finished[arm])
+
+
+def segmenter_after(run: RunFolder, stage: str) -> Segmenter:
+    """The best network of a finished stage of segmentation."""
+    network = built.unet(run.config.model)
+    restore(run, stage, best=network)
+    return segmenter(network)
 
 
 def finished_arms(run: RunFolder) -> dict[str, str]:

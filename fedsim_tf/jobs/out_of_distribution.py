@@ -21,7 +21,7 @@ from fedsim_tf.evaluation.galleries import segmentation_gallery
 from fedsim_tf.evaluation.report import print_table
 from fedsim_tf.evaluation.scores import over_folds, score
 from fedsim_tf.files import read_json, write_json
-from fedsim_tf.jobs.apply import finished_arms, open_segmenter
+from fedsim_tf.jobs.apply import finished_arms, segmenter_after
 from fedsim_tf.jobs.inputs import labels_of, open_cohort, open_fold, open_shape_model, open_vgg, source
 from fedsim_tf.synthesis import downsampled, render_volume, slice_renderer
 from fedsim_tf.training.batch_norm import settled_statistics, training_slices
@@ -69,7 +69,7 @@ def run_out_of_distribution(
         raise InputError(patients, found=f"{theirs.config.model.size} voxels", expected=f"{ours.config.model.size}")
     visitors = _volumes(theirs, cache_dir)
     rendered = _rendered(ours, _volumes(ours, cache_dir), visitors.test)
-    segmenters = {arm: open_segmenter(hospital, arm)[1] for arm in finished_arms(ours.run)}
+    segmenters = {arm: segmenter_after(ours.run, stage) for arm, stage in finished_arms(ours.run).items()}
     extents_mm = visitors.test_extents_mm
     scores = {
         "rendered": {arm: score(segment, rendered, extents_mm) for arm, segment in segmenters.items()},

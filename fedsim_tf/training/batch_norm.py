@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.models import GauGANGenerator
@@ -52,8 +53,13 @@ def training_slices(learner: SiteLearner, *, with_unlabelled: bool) -> Iterator[
     rng, model = learner.rng("statistics"), learner.model
     tables = [learner.labelled_latents.table] + ([learner.unlabelled_latents.table] if with_unlabelled else [])
     latents = tf.concat(tables, axis=0)
-    for _ in range(BATCHES):
-        z = tf.gather(latents, rng.integers(latents.shape[0], size=SLICES))
-        index = tf.constant(rng.integers(model.size, size=SLICES), tf.int32)
+    for volume, index in random_slices(rng, volumes=latents.shape[0], size=model.size):
+        z = tf.gather(latents, volume)
         label = tf.cast(take_slices(model.labels(z), index) > 0.5, tf.float32)
         yield model.semantics(model.coarse_ct(z), label, index)
+
+
+def random_slices(rng: np.random.Generator, *, volumes: int, size: int) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
+    """32 times the numbers of eight volumes (8,), and of a slice of each (8,)."""
+    for _ in range(BATCHES):
+        yield rng.integers(volumes, size=SLICES), tf.constant(rng.integers(size, size=SLICES), tf.int32)
