@@ -87,6 +87,7 @@ setup(
             "pytest-timeout>=2.3",
             "ruff>=0.6",
         ],
+        "cluster": ["submitit==1.5.4"],
         "benchmark": ["itk-rtk==2.7.*", "pycpd>=2", "vtk>=9.3", "torch==2.13.0"],
         "federated": ["nvflare==2.9.0"],
     },

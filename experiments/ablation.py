@@ -9,6 +9,7 @@ from experiments import flags as command
 from fedsim_tf.arms import ABLATION
 
 command.define_common()
+command.define_only_fold()
 flags.adopt_module_key_flags(command)
 
 

@@ -11,6 +11,7 @@ from fedsim_tf.config import merge
 
 command.define_common()
 command.define_method()
+command.define_only_fold()
 flags.adopt_module_key_flags(command)
 FLAGS = flags.FLAGS
 # Section 3: every 3D U-Net of the federated comparison uses three volumes a step.

@@ -23,22 +23,27 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def define_common() -> None:
-    """Flags that every command has, and one for each field of the configuration."""
+    """Flags of every command that makes a run: those of its configuration, and about its folder."""
+    define_config()
+    flags.DEFINE_string("run_dir", None, "Folder of the run; the same command again resumes it. Default: below runs/.")
+    flags.DEFINE_bool("dry_run", False, "Only say what would run, on what, and about how long.")
+
+
+def define_config() -> None:
+    """The preset, one flag for each field of the configuration, and --cache_dir."""
     flags.DEFINE_enum(
         "preset",
         None,
         sorted(PRESETS),
         "Sizes and lengths. Default: paper on real data, demo on the phantom cohort.",
     )
-    flags.DEFINE_string("run_dir", None, "Folder of the run; the same command again resumes it. Default: below runs/.")
     define_cache_dir()
-    flags.DEFINE_bool("dry_run", False, "Only say what would run, on what, and about how long.")
     for path, field in _fields():
         _define(_flag_name(path), field)
 
 
 def define_cache_dir() -> None:
-    """--cache_dir; part of the common flags."""
+    """--cache_dir; part of the configuration's flags."""
     flags.DEFINE_string(
         "cache_dir", str(pathlib.Path.home() / ".cache" / "fedsim_tf"), "Where phantoms and prepared volumes are kept."
     )
@@ -47,6 +52,13 @@ def define_cache_dir() -> None:
 def define_method() -> None:
     """--method, for commands that compare arms."""
     flags.DEFINE_enum("method", None, list(ARMS), "One arm alone, instead of --segmentation_arms.")
+
+
+def define_only_fold() -> None:
+    """--only_fold, for commands whose folds may run at different times or places."""
+    flags.DEFINE_integer(
+        "only_fold", None, "Run this fold alone, from 0; the same command without it then finishes the run."
+    )
 
 
 def method() -> dict[str, Any]:
@@ -73,6 +85,18 @@ def config_from_flags(**defaults: Any) -> Config:
     return make_config(preset, **merge(defaults, values))
 
 
+def given() -> dict[str, str]:
+    """The flags of the configuration, and --cache_dir, that the command line has, as text: for other commands."""
+    names = [_flag_name(path) for path, _ in _fields()] + ["preset", "cache_dir"]
+    return {name: _text(FLAGS[name].value) for name in names if FLAGS[name].present}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def plan_and_run(
     job: Callable[..., Any],
     config: Config,
@@ -84,7 +108,7 @@ def plan_and_run(
     """Says what a job will do, then does it unless --dry_run is given.
 
     Args:
-      job: takes the configuration, the run's folder and `cache_dir`.
+      job: takes the configuration, the run's folder, `cache_dir` and `only_fold`.
       config: what to run.
       name: parts of the run folder's default name, before the preset's.
       sites, federated: see `jobs.plan.describe`.
@@ -92,9 +116,9 @@ def plan_and_run(
     from fedsim_tf.jobs.plan import describe
 
     run_dir = FLAGS.run_dir or f"runs/{'-'.join(filter(None, (*name, config.preset)))}"
-    print(describe(config, sites=sites, run_dir=run_dir, federated=federated))
+    print(describe(config, sites=sites, run_dir=run_dir, federated=federated, only_fold=FLAGS.only_fold))
     if not FLAGS.dry_run:
-        job(config, run_dir, cache_dir=pathlib.Path(FLAGS.cache_dir))
+        job(config, run_dir, cache_dir=pathlib.Path(FLAGS.cache_dir), only_fold=FLAGS.only_fold)
 
 
 def whole_numbers(flag: str, values: list[str]) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Patients of one hospital at another: its enhancement network renders them, its segmentation networks are scored.
 
-python -m experiments.out_of_distribution --patients=runs/a/fold_0 --hospital=runs/b/fold_0
+python -m experiments.out_of_distribution --patients=runs/a --hospital=runs/b
 """
 
 import pathlib
@@ -11,9 +11,9 @@ from experiments import flags as command
 
 command.define_cache_dir()
 flags.adopt_module_key_flags(command)
-flags.DEFINE_string("patients", None, "A finished fold of the patients' own hospital's single-site run.", required=True)
-flags.DEFINE_string("hospital", None, "A finished fold of the other hospital's, with ours_full.", required=True)
-flags.DEFINE_string("output", "runs/out_of_distribution", "Folder for metrics.json and a picture.")
+flags.DEFINE_string("patients", None, "Single-site run of the patients' own hospital, or a fold of it.", required=True)
+flags.DEFINE_string("hospital", None, "The other hospital's, with ours_full.", required=True)
+flags.DEFINE_string("output", "runs/out_of_distribution", "Folder for metrics.json and pictures.")
 FLAGS = flags.FLAGS
 
 

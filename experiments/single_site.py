@@ -10,6 +10,7 @@ from experiments import flags as command
 
 command.define_common()
 command.define_method()
+command.define_only_fold()
 flags.adopt_module_key_flags(command)
 FLAGS = flags.FLAGS
 

@@ -34,6 +34,7 @@ SINGLE_SITE = {
     "poisson_blend": Arm("Random shape + GAN + Poisson blend", "fixed", finetuned=False),
     "fix_mat_alone": Arm("Ours-Fix-Mat, synthetic alone", "fixed", finetuned=False),
 }
+PARTS = ("single_site", "ablation", "federated", "out_of_distribution")  # of the paper's experiments
 ABLATION = ("random_shape", "alpha_blend", "poisson_blend", "fix_mat_alone")  # Table 2
 FEDERATED_SIMULATION = "ours_sim_fl"
 DIRECT = "direct_fl"

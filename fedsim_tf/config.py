@@ -15,6 +15,7 @@ from fedsim_tf.errors import InputError
 DATASETS = ("ct20", "ct34lc", "ct34mc", "totalsegmentator", "nifti")
 # Fewer and more labels, of which the paper's Table 3 reports both; None where the paper says nothing.
 PAPER_LABELS = {"ct20": (4, 8), "ct34lc": (6, 12), "ct34mc": (6, 12)}
+LABEL_SIZES = ("fewer", "more")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -230,14 +231,14 @@ _DEMO = {
         "vgg_weights": "random",
     },
     "pretraining": {"steps": 130, "batch": 2, "rate": 2e-3, "latent_rate": 5e-2},
-    "gan": {"steps": 100, "batch": 4, "generator_rate": 4e-4, "discriminator_rate": 8e-4},
-    "semi": {"steps": 30, "batch": 2, "gan_rate": 1e-4},
+    "gan": {"steps": 200, "batch": 4, "generator_rate": 4e-4, "discriminator_rate": 8e-4},
+    "semi": {"steps": 30, "batch": 2, "gan_rate": 2e-5},
     "segmentation": {
-        "pretraining_steps": 60,
-        "finetuning_steps": 60,
+        "pretraining_steps": 100,
+        "finetuning_steps": 100,
         "rate": 3e-3,
         "finetuning_rate": 1e-3,
-        "validation_every": 30,
+        "validation_every": 25,
     },
 }
 PRESETS: dict[str, dict[str, Any]] = {"paper": {}, "small": _SMALL, "demo": _DEMO}

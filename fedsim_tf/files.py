@@ -9,13 +9,20 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+_PARTIAL = ".partial-"
+
+
+def is_partial(path: pathlib.Path) -> bool:
+    """Whether this is a file that some process is writing, or was when it was killed."""
+    return path.name.startswith(_PARTIAL)
+
 
 @contextlib.contextmanager
 def replaced(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """Gives a temporary path with the same suffixes; on success it takes the place of `path`."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
     try:
         yield temporary
         os.replace(temporary, path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 
@@ -16,6 +16,7 @@ from fedsim_tf.files import replaced
 from fedsim_tf.training.stage import read_losses
 
 CELL_INCHES = 1.9
+_DPI = 110
 
 
 def panel(
@@ -76,6 +77,27 @@ def loss_curves(path: pathlib.Path, tables: dict[str, pathlib.Path], *, title: s
     save(figure, path)
 
 
+def stacked(path: pathlib.Path, pictures: Mapping[str, pathlib.Path]) -> None:
+    """Pictures (PNG) one above the other, each under its name."""
+    images = {name: plt.imread(file) for name, file in pictures.items()}
+    width = max(image.shape[1] for image in images.values())
+    heights = [image.shape[0] / image.shape[1] for image in images.values()]
+    inches = width / _DPI
+    figure, axes = plt.subplots(
+        len(images),
+        1,
+        figsize=(inches, inches * sum(heights) + 0.3 * len(images)),
+        height_ratios=heights,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis, (name, image) in zip(axes.flat, images.items(), strict=True):
+        axis.imshow(image)
+        axis.set_title(name, fontsize=9)
+        axis.set_axis_off()
+    save(figure, path)
+
+
 def _smoothed(values: np.ndarray) -> np.ndarray:
     """A running mean over a twentieth of the values, shorter at the ends."""
     half = max(1, len(values) // 40)
@@ -88,5 +110,5 @@ def _smoothed(values: np.ndarray) -> np.ndarray:
 def save(figure: plt.Figure, path: pathlib.Path) -> None:
     """Writes a figure whole, and closes it."""
     with replaced(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+        figure.savefig(temporary, dpi=_DPI, format="png")
     plt.close(figure)

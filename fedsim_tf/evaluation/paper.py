@@ -4,6 +4,9 @@ from __future__ import annotations
 
 Published = tuple[float, float | None]  # mean, standard deviation where there is one
 
+# Volumes for training, validation and test.
+TABLE_1 = {"ct20": (12, 4, 4), "ct34lc": (20, 7, 7), "ct34mc": (20, 7, 7)}
+
 # Trained on synthetic volumes alone, CT20 with 4 labels.
 TABLE_2: dict[str, Published] = {
     "random_shape": (67.07, None),

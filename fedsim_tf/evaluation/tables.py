@@ -1,11 +1,11 @@
-"""Tables 2 and 3 of the paper beside our own numbers, as Markdown, CSV and LaTeX."""
+"""Tables 1 to 3 of the paper beside our own numbers, and paired tests between arms; as Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from tabulate import tabulate
@@ -17,8 +17,9 @@ from fedsim_tf.evaluation.paper import Published
 
 MISSING = "-"
 _FORMATS = {"md": "github", "tex": "latex_booktabs"}
+_CAPTIONS = {"md": "{}\n\n", "tex": "% {}\n", "csv": "# {}\n"}
 ABLATION_SITE, ABLATION_LABELS = "ct20", 4
-REFERENCE = "lower_bound"  # what arms of the same experiment are tested against
+_PARTS = ("train", "validation", "test")
 
 
 class Table(NamedTuple):
@@ -26,6 +27,18 @@ class Table(NamedTuple):
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+
+def table_1(metrics: Iterable[Mapping[str, Any]]) -> Table:
+    """Volumes of each data set's parts, and the paper's."""
+    found: dict[str, Mapping[str, int]] = {}
+    for one in metrics:
+        found |= one["facts"].get("split", {})
+    rows = []
+    for site, published in paper.TABLE_1.items():
+        mine = [str(found[site][part]) for part in _PARTS] if site in found else [MISSING] * len(_PARTS)
+        rows.append([site, *mine, " / ".join(map(str, published))])
+    return Table(("data set", "train", "validation", "test", "paper"), rows)
 
 
 def table_2(cells: Mapping[Cell, Sequence[float]]) -> Table:
@@ -42,25 +55,45 @@ def table_3(cells: Mapping[Cell, Sequence[float]]) -> Table:
     headings = ["", "arm", "", *(f"{site} {labels}" for site, labels in paper.COLUMNS)]
     rows = []
     for (experiment, arm), published in paper.TABLE_3.items():
-        found = [cells.get(Cell(experiment, arm, *column), ()) for column in paper.COLUMNS]
+        found = [_of(cells, Cell(experiment, arm, *column)) for column in paper.COLUMNS]
         first = [experiment.replace("_", " "), arms.title(arm)]
         rows.append([*first, "ours", *(ours(values) for values in found)])
         rows.append(["", "", "paper", *(theirs(published[column]) for column in paper.COLUMNS)])
     return Table(headings, rows)
 
 
-def differences(cells: Mapping[Cell, Sequence[float]]) -> Table:
-    """Each arm against the lower bound of its own experiment, with a paired t-test over folds."""
+def table_3_differences(cells: Mapping[Cell, Sequence[float]]) -> Table:
+    """Ours less the paper's, and the number of folds, in every cell of Table 3."""
+    rows = []
+    for (experiment, arm), published in paper.TABLE_3.items():
+        found = [(_of(cells, Cell(experiment, arm, *column)), published[column]) for column in paper.COLUMNS]
+        words = [f"{difference(values, one)} ({len(values)})" if len(values) else MISSING for values, one in found]
+        rows.append([experiment.replace("_", " "), arms.title(arm), *words])
+    headings = [f"{site} {labels} (folds)" for site, labels in paper.COLUMNS]
+    return Table(("", "arm", *headings), rows)
+
+
+def differences(cells: Mapping[Cell, Sequence[float]], reference_arm: str = "lower_bound") -> Table:
+    """Each arm against another one of its own experiment, with a paired t-test over folds."""
     rows = []
     for cell, values in cells.items():
-        reference = cells.get(cell._replace(arm=REFERENCE))
-        if reference is None or cell.arm == REFERENCE:
+        reference = cells.get(cell._replace(arm=reference_arm))
+        if reference is None or cell.arm == reference_arm:
             continue
         test = paired_test(values, reference)
         numbers = [f"{test.difference:+.2f}", _or_missing(test.p, ".3f"), _or_missing(test.effect, "+.2f")]
         name = [cell.experiment.replace("_", " "), f"{cell.site} {cell.labels}", arms.title(cell.arm)]
         rows.append([*name, *numbers, str(test.folds)])
-    return Table(("", "data", "arm", "Dice less the lower bound's", "p, paired t", "Cohen's d", "folds"), rows)
+    less = f"Dice less that of {arms.title(reference_arm)}"
+    return Table(("", "data", "arm", less, "p, paired t", "Cohen's d", "folds"), rows)
+
+
+def _of(cells: Mapping[Cell, Sequence[float]], cell: Cell) -> Sequence[float]:
+    """A cell's scores; the upper bound's, which uses every label, may have run beside another number of labels."""
+    if cell in cells or cell.arm != "upper_bound":
+        return cells.get(cell, ())
+    others = (values for other, values in cells.items() if other._replace(labels=cell.labels) == cell)
+    return next(others, ())
 
 
 def ours(values: Sequence[float]) -> str:
@@ -81,14 +114,16 @@ def difference(values: Sequence[float], published: Published) -> str:
     return f"{np.mean(values) - published[0]:+.2f}" if len(values) else MISSING
 
 
-def as_text(table: Table, kind: str) -> str:
-    """The table as "md", "tex" or "csv"."""
+def as_text(table: Table, kind: str, caption: str = "") -> str:
+    """The table as "md", "tex" or "csv", after its caption where it has one."""
+    above = _CAPTIONS[kind].format(caption) if caption else ""
     if kind == "csv":
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows([table.headings, *table.rows])
-        return text.getvalue()
+        return above + text.getvalue()
     rows = [list(row) for row in table.rows]
-    return tabulate(rows, headers=list(table.headings), tablefmt=_FORMATS[kind], disable_numparse=True) + "\n"
+    body = tabulate(rows, headers=list(table.headings), tablefmt=_FORMATS[kind], disable_numparse=True)
+    return above + body + "\n"
 
 
 def _or_missing(value: float, form: str) -> str:

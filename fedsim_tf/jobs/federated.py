@@ -16,6 +16,7 @@ from fedsim_tf.evaluation.scores import Scores, with_likeness
 from fedsim_tf.federated.engine import InProcessEngine
 from fedsim_tf.federated.site import Site
 from fedsim_tf.jobs.direct_fl import train_direct
+from fedsim_tf.jobs.folds import run_folds
 from fedsim_tf.jobs.inputs import (
     labels_of,
     open_cohort,
@@ -24,7 +25,7 @@ from fedsim_tf.jobs.inputs import (
     open_vgg,
     source,
 )
-from fedsim_tf.jobs.results import draw_losses, facts, finish, scores_of
+from fedsim_tf.jobs.results import draw_losses, facts, finish
 from fedsim_tf.jobs.samples import draw_samples_of, show_samples
 from fedsim_tf.jobs.segmentation import Samples, compare
 from fedsim_tf.models import VGG19Features
@@ -36,11 +37,13 @@ from fedsim_tf.training.segmentation import Segmenter
 from fedsim_tf.training.volumes import SiteVolumes
 
 
-def run_federated(config: Config, run_dir: str | os.PathLike, *, cache_dir: pathlib.Path) -> dict[str, Any]:
+def run_federated(
+    config: Config, run_dir: str | os.PathLike, *, cache_dir: pathlib.Path, only_fold: int | None = None
+) -> dict[str, Any] | None:
     """Runs every fold over all sites, from data to Dice at each site; the same call again resumes.
 
     Returns:
-      The contents of metrics.json.
+      The contents of metrics.json; None where `only_fold` was asked for: a call for all finishes the run.
     """
     config = with_resolved_precision(config)
     names = config.federated.sites
@@ -51,21 +54,19 @@ def run_federated(config: Config, run_dir: str | os.PathLike, *, cache_dir: path
     ssm, vgg = open_shape_model(config), open_vgg(config)
     run = RunFolder(run_dir, config)
     labels = {name: labels_of(config, name, larger=config.federated.more_labels) for name in names}
-    scores, stages = [], {}
-    for fold in range(config.data.folds):
-        fold_run = RunFolder(run.path / f"fold_{fold}", config)
 
-        def make(fold: int = fold, fold_run: RunFolder = fold_run) -> dict[str, dict[str, Scores]]:
-            data = [
-                open_fold(config, cohort, fold=fold, n_labelled=labels[name], cache_dir=cache_dir)
-                for name, cohort in cohorts.items()
-            ]
-            return run_fold(fold_run, data, ssm, vgg)
+    def make(fold_run: RunFolder, fold: int) -> dict[str, dict[str, Scores]]:
+        data = [
+            open_fold(config, cohort, fold=fold, n_labelled=labels[name], cache_dir=cache_dir)
+            for name, cohort in cohorts.items()
+        ]
+        return run_fold(fold_run, data, ssm, vgg)
 
-        scores.append(scores_of(fold_run, make))
-        stages.update({f"fold_{fold}/{name}": record for name, record in fold_run.records().items()})
-    about = facts(run, experiment="federated", data=sources, labelled=labels, folds=len(scores), vgg=vgg.source)
-    return finish(run, scores, title=f"Federated: {sources}", about=about, stages=stages)
+    folds = run_folds(run, make, only=only_fold)
+    if not folds.complete:
+        return None
+    about = facts(run, cohorts, experiment="federated", data=sources, labelled=labels) | {"vgg": vgg.source}
+    return finish(run, folds.scores, title=f"Federated: {sources}", about=about, stages=folds.stages)
 
 
 def run_fold(
@@ -106,7 +107,9 @@ def _compare_at(
     """What each arm is worth at one site, with pictures."""
     data = source(run.config, site.name)
     likeness = {
-        arm: show_samples(run, site.name, volumes, site.fully_labelled, vgg=vgg, title=f"Samples at {data}")
+        arm: show_samples(
+            run, site.name, run.samples / site.name, volumes, site.fully_labelled, vgg=vgg, title=f"Samples at {data}"
+        )
         for arm, volumes in samples.items()
     }
     segmenters, scores = compare(run, site, arms, samples, trained=trained, prefix=f"{site.name}/")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
 from fedsim_tf.arms import SINGLE_SITE
 from fedsim_tf.baselines.blending import alpha_blend, poisson_blend
 from fedsim_tf.baselines.fixed_material import Blend, FixedMaterialSite
-from fedsim_tf.jobs.samples import draw_samples
+from fedsim_tf.jobs.samples import draw_samples, note_shape_modes
 from fedsim_tf.jobs.segmentation import Samples
 from fedsim_tf.training.batch_norm import settled_statistics
 from fedsim_tf.training.learner import SiteLearner
@@ -23,11 +24,16 @@ class _Recipe(NamedTuple):
 
 _RECIPES = {
     "ours_fix_mat": _Recipe(learnt_shapes=True),
-    "fix_mat_alone": _Recipe(learnt_shapes=True),
     "random_shape": _Recipe(learnt_shapes=False),
     "alpha_blend": _Recipe(learnt_shapes=False, blend=alpha_blend),
     "poisson_blend": _Recipe(learnt_shapes=False, blend=functools.partial(poisson_blend, rim_voxels=2)),
 }
+_DRAWN_AS = {"fix_mat_alone": "ours_fix_mat"}  # the same volumes, used in another way
+
+
+def samples_folder(run: RunFolder, arm: str) -> pathlib.Path:
+    """Where a single site's arm keeps its synthetic volumes; two arms that use the same ones share it."""
+    return run.samples / _DRAWN_AS.get(arm, arm)
 
 
 def simulate_fixed(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str, Samples]:
@@ -47,14 +53,17 @@ def simulate_fixed(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str
     site = FixedMaterialSite(learner)
     distribution = site.learn(run)
     samples: dict[str, Samples] = {}
-    for arm in arms:
-        recipe = _RECIPES[arm]
+    for drawn in dict.fromkeys(_DRAWN_AS.get(arm, arm) for arm in arms):
+        recipe = _RECIPES[drawn]
         hearts = functools.partial(site.learnt_hearts, distribution) if recipe.learnt_shapes else site.random_hearts
-        samples[arm] = draw_samples(
-            run.samples / arm,
+        folder = samples_folder(run, drawn)
+        samples[drawn] = draw_samples(
+            folder,
             learner.model,
             run.config,
             volumes=lambda hearts=hearts, recipe=recipe: site.volumes(hearts(), blend=recipe.blend),  # type: ignore[misc]
             while_drawing=functools.partial(settled_statistics, learner.model.enhancer, site.training_slices()),
         )
-    return samples
+        if recipe.learnt_shapes:
+            note_shape_modes(folder, learner, samples[drawn])
+    return {arm: samples[_DRAWN_AS.get(arm, arm)] for arm in arms}

@@ -23,6 +23,7 @@ from fedsim_tf.evaluation.scores import over_folds, score
 from fedsim_tf.files import read_json, write_json
 from fedsim_tf.jobs.apply import finished_arms, segmenter_after
 from fedsim_tf.jobs.inputs import labels_of, open_cohort, open_fold, open_shape_model, open_vgg, source
+from fedsim_tf.jobs.results import commit
 from fedsim_tf.synthesis import downsampled, render_volume, slice_renderer
 from fedsim_tf.training.batch_norm import settled_statistics, training_slices
 from fedsim_tf.training.learner import SiteLearner
@@ -54,45 +55,66 @@ def run_out_of_distribution(
     """Renders A's test patients as B's and scores B's networks on them, and on the patients as A scanned them.
 
     Args:
-      patients: a fold of A's single-site run; hospital: one of B's, which has finished "ours_full".
-      output: a folder for metrics.json and a picture.
+      patients: A's single-site run, or one fold of it; hospital: B's, which has finished "ours_full". Of whole runs,
+        the patients of each fold meet the hospital's networks of the same fold.
+      output: a folder for metrics.json and a picture of each fold.
       cache_dir: where the phantom cohort and prepared volumes are kept.
 
     Returns:
       The contents of metrics.json.
 
     Raises:
-      InputError: no such folds, volumes of different sizes, or a fold without its last simulation stage.
+      InputError: no such runs, volumes of different sizes, or a fold without its last simulation stage.
     """
-    theirs, ours = _open(patients), _open(hospital)
+    pairs = list(zip(_folds(patients), _folds(hospital), strict=False))
+    theirs, ours = pairs[0]
     if theirs.config.model.size != ours.config.model.size:
         raise InputError(patients, found=f"{theirs.config.model.size} voxels", expected=f"{ours.config.model.size}")
-    visitors = _volumes(theirs, cache_dir)
-    rendered = _rendered(ours, _volumes(ours, cache_dir), visitors.test)
-    segmenters = {arm: segmenter_after(ours.run, stage) for arm, stage in finished_arms(ours.run).items()}
-    extents_mm = visitors.test_extents_mm
-    scores = {
-        "rendered": {arm: score(segment, rendered, extents_mm) for arm, segment in segmenters.items()},
-        "as scanned": {arm: score(segment, visitors.test, extents_mm) for arm, segment in segmenters.items()},
-    }
-    title = f"Patients of {theirs.data} at {ours.data}"
     folder = pathlib.Path(output)
     folder.mkdir(parents=True, exist_ok=True)
-    segmentation_gallery(folder / "segmentations.png", segmenters, rendered, title=f"{title}: truth green, found red")
-    summary = {images: over_folds([by_arm]) for images, by_arm in scores.items()}
-    facts = {"patients": theirs.data, "hospital": ours.data, "fold": theirs.number, "preset": ours.config.preset}
-    metrics = {"facts": facts, "summary": summary, "scores": scores}
+    title = f"Patients of {theirs.data} at {ours.data}"
+    folds = [_visit(theirs, ours, folder, title, cache_dir) for theirs, ours in pairs]
+    summary = {images: over_folds([fold[images] for fold in folds]) for images in folds[0]}
+    facts = {
+        "experiment": "out_of_distribution",
+        "patients": theirs.config.dataset,
+        "hospital": ours.config.dataset,
+        "data": f"{theirs.data}, {ours.data}",
+        "labelled": labels_of(ours.config, ours.config.dataset),
+        "folds": len(folds),
+        "preset": ours.config.preset,
+        "commit": commit(),
+    }
+    metrics = {"facts": facts, "summary": summary, "folds": folds}
     write_json(folder / "metrics.json", metrics)
     print_table(title, summary)
     return metrics
 
 
-def _open(fold_dir: str | os.PathLike) -> _Fold:
-    path = pathlib.Path(fold_dir)
-    number = re.fullmatch(r"fold_(\d+)", path.resolve().name)
-    if number is None or not (path / "config.json").is_file():
-        raise InputError(fold_dir, found="no fold of a run", expected="a folder such as runs/demo/fold_0")
-    return _Fold(RunFolder(path, from_dict(read_json(path / "config.json"))), int(number[1]))
+def _visit(theirs: _Fold, ours: _Fold, folder: pathlib.Path, title: str, cache_dir: pathlib.Path) -> dict[str, Any]:
+    """Scores by kind of image and arm: one fold's patients at another hospital."""
+    visitors = _volumes(theirs, cache_dir)
+    rendered = _rendered(ours, _volumes(ours, cache_dir), visitors.test)
+    segmenters = {arm: segmenter_after(ours.run, stage) for arm, stage in finished_arms(ours.run).items()}
+    picture = folder / f"segmentations_{theirs.number}.png"
+    segmentation_gallery(picture, segmenters, rendered, title=f"{title}: truth green, found red")
+    images = {"rendered": rendered, "as scanned": visitors.test}
+    extents_mm = visitors.test_extents_mm
+    return {
+        kind: {arm: score(segment, volumes, extents_mm) for arm, segment in segmenters.items()}
+        for kind, volumes in images.items()
+    }
+
+
+def _folds(run_dir: str | os.PathLike) -> list[_Fold]:
+    """A run's folds in order, or the one fold whose folder this is."""
+    path = pathlib.Path(run_dir).resolve()
+    folders = [path] if path.name.startswith("fold_") else sorted(path.glob("fold_*"))
+    found = [(folder, re.fullmatch(r"fold_(\d)", folder.name)) for folder in folders]
+    folds = [(folder, int(number[1])) for folder, number in found if number and (folder / "config.json").is_file()]
+    if not folds:
+        raise InputError(run_dir, found="no run", expected="a run's folder, or that of a fold such as runs/demo/fold_0")
+    return [_Fold(RunFolder(folder, from_dict(read_json(folder / "config.json"))), number) for folder, number in folds]
 
 
 def _volumes(fold: _Fold, cache_dir: pathlib.Path) -> SiteVolumes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedsim_tf.arms import ARMS, at_federated_sites, simulators
+from fedsim_tf.arms import ARMS, DIRECT, at_federated_sites, simulators
 from fedsim_tf.config import Config
 from fedsim_tf.jobs.inputs import labels_of, source
 from fedsim_tf.models.precision import resolved
@@ -32,17 +32,21 @@ PHANTOM_SITE_SECONDS = 20.0
 START_SECONDS = 15.0
 
 
-def describe(config: Config, *, sites: Sequence[str], run_dir: str, federated: bool = False) -> str:
+def describe(
+    config: Config, *, sites: Sequence[str], run_dir: str, federated: bool = False, only_fold: int | None = None
+) -> str:
     """Several lines: data, preset, what is compared, steps of each stage and the estimated time."""
-    arms = at_federated_sites(config.segmentation.arms) if federated else config.segmentation.arms
+    arms = _arms(config, federated)
     larger = federated and config.federated.more_labels
     labels = [f"{site} {labels_of(config, site, larger=larger)}" for site in sites]
-    rows = _stages(config, sites, arms)
-    seconds = START_SECONDS + sum(steps * each for _, steps, each in rows)
+    folds = config.data.folds if only_fold is None else 1
+    rows = _stages(config, sites, arms, folds)
+    seconds = estimated_seconds(config, sites=sites, federated=federated, folds=folds)
+    which = f"{config.data.folds} of 5 folds" + ("" if only_fold is None else f", now fold {only_fold} alone")
     lines = [
         "; ".join(source(config, site) for site in sites) + f" -- preset {config.preset}",
         f"run folder: {run_dir} (the same command again resumes)",
-        f"labelled training volumes: {', '.join(labels)}; {config.data.folds} of 5 folds; {config.model.size}^3 voxels",
+        f"labelled training volumes: {', '.join(labels)}; {which}; {config.model.size}^3 voxels",
         f"arms: {', '.join(arms)}; VGG-19 weights: {config.model.vgg_weights}",
         *(f"  {name:<24}{steps:>8} steps  ~{duration(steps * each)}" for name, steps, each in rows),
         f"estimated time on two cores: {duration(seconds)}",
@@ -50,13 +54,24 @@ def describe(config: Config, *, sites: Sequence[str], run_dir: str, federated: b
     return "\n".join(lines)
 
 
-def _stages(config: Config, sites: Sequence[str], arms: Sequence[str]) -> list[tuple[str, int, float]]:
+def estimated_seconds(config: Config, *, sites: Sequence[str], federated: bool, folds: int) -> float:
+    """About how long a run takes on two cores."""
+    rows = _stages(config, sites, _arms(config, federated), folds)
+    return START_SECONDS + sum(steps * each for _, steps, each in rows)
+
+
+def _arms(config: Config, federated: bool) -> tuple[str, ...]:
+    return at_federated_sites(config.segmentation.arms) if federated else config.segmentation.arms
+
+
+def _stages(config: Config, sites: Sequence[str], arms: Sequence[str], folds: int) -> list[tuple[str, int, float]]:
     """(name, steps, seconds a step) over all folds, sites and arms."""
-    times = config.data.folds * len(sites)
+    times = folds * len(sites)
     costs = _SECONDS[resolved(config.model.precision)]
     cost = {name: by_size[config.model.size] for name, by_size in costs.items()}
     segmentation = config.segmentation
-    unet = sum(segmentation.pretraining_steps + ARMS[arm].finetuned * segmentation.finetuning_steps for arm in arms)
+    first, second = segmentation.pretraining_steps, segmentation.finetuning_steps
+    unet = sum(first * (arm != DIRECT) + ARMS[arm].finetuned * second for arm in arms)
     sources, drawn = simulators(arms), sum(bool(ARMS[arm].simulator) for arm in arms)
     rows = [("phantom sites, first use", len(sites), PHANTOM_SITE_SECONDS)] if config.is_phantom else []
     if sources - {"fixed"}:
@@ -73,5 +88,7 @@ def _stages(config: Config, sites: Sequence[str], arms: Sequence[str]) -> list[t
         ]
     if drawn:
         rows.append(("synthetic volumes", drawn * config.synthesis.volumes * times, cost["sample"]))
+    if DIRECT in arms:  # a site's step is of one volume
+        rows.append(("Direct-FL, steps of sites", first * times, cost["unet"]))
     rows.append(("3D U-Nets, all arms", unet * times, cost["unet"] * segmentation.batch))
     return rows

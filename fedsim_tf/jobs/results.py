@@ -5,13 +5,16 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import pathlib
 import platform
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 import fedsim_tf
+from fedsim_tf.data import Cohort, split_sizes
 from fedsim_tf.evaluation.figures import loss_curves
 from fedsim_tf.evaluation.report import print_table, write_report
 from fedsim_tf.evaluation.scores import Scores, over_folds
@@ -22,20 +25,33 @@ from fedsim_tf.training.run import RunFolder
 FoldScores = Mapping[str, Mapping[str, Scores]]  # site to arm to scores
 
 
-def facts(run: RunFolder, *, data: str, **more: Any) -> dict[str, Any]:
+def facts(run: RunFolder, cohorts: Mapping[str, Cohort], *, data: str, **more: Any) -> dict[str, Any]:
     """What ran, on what and with which software: part of metrics.json and of the report."""
     return {
         "data": data,
+        "split": {name: split_sizes(name, len(cohort.annotated))._asdict() for name, cohort in cohorts.items()},
+        "folds": run.config.data.folds,
         "preset": run.config.preset,
         "seed": run.config.seed,
         "volumes": f"{run.config.model.size}^3 voxels",
         "precision": resolved(run.config.model.precision),
         **more,
         "fedsim_tf": fedsim_tf.__version__,
+        "commit": commit(),
         "tensorflow": tf.__version__,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "finished": datetime.datetime.now().isoformat(timespec="seconds"),
     }
+
+
+def commit() -> str:
+    """The commit of the code that runs, with a plus where files differ from it; "unknown" outside a checkout."""
+    folder = pathlib.Path(fedsim_tf.__file__).parent
+    asked = ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=10"]
+    try:
+        return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def finish(

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from fedsim_tf.config import Config
 from fedsim_tf.data import hu_from_unit, write_volume
 from fedsim_tf.evaluation.galleries import sample_gallery
 from fedsim_tf.evaluation.likeness import show_likeness
 from fedsim_tf.evaluation.novelty import feature_distances, novelty
-from fedsim_tf.files import replaced
+from fedsim_tf.files import read_json, replaced, write_json
 from fedsim_tf.models import LatentDistribution, VGG19Features
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.shape import Grid
@@ -25,6 +26,8 @@ from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.volumes import Volumes
 from fedsim_tf.volume import Geometry, Volume
+
+_SHAPE_MODES = "shape_modes.json"
 
 
 def draw_samples_of(
@@ -36,13 +39,29 @@ def draw_samples_of(
     """
     count, seed = learner.config.synthesis.volumes, learner.config.seed
     slices = training_slices(learner, with_unlabelled=with_unlabelled)
-    return draw_samples(
+    samples = draw_samples(
         folder,
         learner.model,
         learner.config,
         volumes=lambda: sample_volumes(learner.model, distribution, count, seed=seed),
         while_drawing=functools.partial(settled_statistics, learner.model.enhancer, slices),
     )
+    note_shape_modes(folder, learner, samples)
+    return samples
+
+
+def note_shape_modes(folder: pathlib.Path, learner: SiteLearner, samples: Sequence[SyntheticVolume]) -> None:
+    """Keeps, beside samples, the weights of the shape model's modes: the annotated volumes' as learnt, and theirs."""
+    file, model = folder / _SHAPE_MODES, learner.model
+    if not file.exists():
+        latents = {
+            "learnt": learner.labelled_latents.table,
+            "sampled": tf.stack([sample.latent for sample in samples]),
+        }
+        modes = model.decoder.ssm.n_modes
+        weights = {kind: model.shape_generator(z).numpy()[:, :modes] for kind, z in latents.items()}
+        values = {kind: {"mean": w.mean(axis=0).tolist(), "sd": w.std(axis=0).tolist()} for kind, w in weights.items()}
+        write_json(file, values)
 
 
 def draw_samples(
@@ -86,6 +105,7 @@ def as_volumes(samples: Sequence[SyntheticVolume]) -> Volumes:
 def show_samples(
     run: RunFolder,
     name: str,
+    folder: pathlib.Path,
     samples: Sequence[SyntheticVolume],
     real: Volumes,
     *,
@@ -97,13 +117,14 @@ def show_samples(
     Args:
       run: whose pictures these are.
       name: of the arm or site, in the pictures' names.
+      folder: where the samples are kept.
       real: the site's training part.
       vgg: features for distances between slices.
       title: above the pictures; says which cohort this is.
 
     Returns:
       "tissues", CT values by tissue, see `evaluation.tissues.compare_tissues`; "novelty" and "features", see
-      `evaluation.novelty`.
+      `evaluation.novelty`; "shape_modes", where shapes were learnt.
     """
     sample_gallery(run.pictures / f"samples_{name}.png", samples, real, title=title)
     synthetic, window_hu = as_volumes(samples), run.config.data.window_hu
@@ -114,11 +135,13 @@ def show_samples(
         window_hu=window_hu,
         title=f"{title}: slices and CT values, real and synthetic",
     )
-    return {
+    found: dict[str, dict[str, Any]] = {
         "tissues": tissues,
         "novelty": novelty(real.images, synthetic.images, window_hu),
         "features": feature_distances(vgg, real.images, synthetic.images),
     }
+    modes = folder / _SHAPE_MODES
+    return {**found, "shape_modes": read_json(modes)} if modes.exists() else found
 
 
 def write_sample(

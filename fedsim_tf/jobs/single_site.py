@@ -13,7 +13,8 @@ from fedsim_tf.arms import simulators
 from fedsim_tf.config import Config
 from fedsim_tf.evaluation.galleries import segmentation_gallery
 from fedsim_tf.evaluation.scores import Scores, with_likeness
-from fedsim_tf.jobs.fixed_material import simulate_fixed
+from fedsim_tf.jobs.fixed_material import samples_folder, simulate_fixed
+from fedsim_tf.jobs.folds import run_folds
 from fedsim_tf.jobs.inputs import (
     check_latents,
     check_single_site,
@@ -25,7 +26,7 @@ from fedsim_tf.jobs.inputs import (
     open_vgg,
     source,
 )
-from fedsim_tf.jobs.results import draw_losses, facts, finish, scores_of
+from fedsim_tf.jobs.results import draw_losses, facts, finish
 from fedsim_tf.jobs.samples import draw_samples_of, show_samples
 from fedsim_tf.jobs.segmentation import Samples, compare
 from fedsim_tf.models import VGG19Features
@@ -37,16 +38,19 @@ from fedsim_tf.training.simulation import pretrain, semi_supervise
 from fedsim_tf.training.volumes import SiteVolumes
 
 
-def run_single_site(config: Config, run_dir: str | os.PathLike, *, cache_dir: pathlib.Path) -> dict[str, Any]:
+def run_single_site(
+    config: Config, run_dir: str | os.PathLike, *, cache_dir: pathlib.Path, only_fold: int | None = None
+) -> dict[str, Any] | None:
     """Runs every fold, from data to Dice; the same call again resumes.
 
     Args:
       config: what to run; `config.dataset` names the site.
       run_dir: the run's folder.
       cache_dir: where the phantom cohort and prepared volumes are kept.
+      only_fold: the number of the only fold to run; None: all.
 
     Returns:
-      The contents of metrics.json.
+      The contents of metrics.json; None where a single fold was asked for: a call for all finishes the run.
     """
     check_single_site(config)
     config = with_resolved_precision(config)
@@ -60,18 +64,17 @@ def run_single_site(config: Config, run_dir: str | os.PathLike, *, cache_dir: pa
         check_latents(n_labelled)
     ssm, vgg = open_shape_model(config), open_vgg(config)
     run = RunFolder(run_dir, config)
-    scores, stages = [], {}
-    for fold in range(config.data.folds):
-        fold_run = RunFolder(run.path / f"fold_{fold}", config)
 
-        def make(fold: int = fold, fold_run: RunFolder = fold_run) -> dict[str, Scores]:
-            site = open_fold(config, cohort, fold=fold, n_labelled=n_labelled, cache_dir=cache_dir)
-            return run_fold(fold_run, site, ssm, vgg, data=f"{data}, fold {fold}")
+    def make(fold_run: RunFolder, fold: int) -> dict[str, Scores]:
+        site = open_fold(config, cohort, fold=fold, n_labelled=n_labelled, cache_dir=cache_dir)
+        return run_fold(fold_run, site, ssm, vgg, data=f"{data}, fold {fold}")
 
-        scores.append({config.dataset: scores_of(fold_run, make)})
-        stages.update({f"fold_{fold}/{name}": record for name, record in fold_run.records().items()})
-    about = facts(run, experiment="single_site", data=data, labelled=n_labelled, folds=len(scores), vgg=vgg.source)
-    return finish(run, scores, title=f"Single site: {data}", about=about, stages=stages)
+    folds = run_folds(run, make, only=only_fold)
+    if not folds.complete:
+        return None
+    about = facts(run, {config.dataset: cohort}, experiment="single_site", data=data, labelled=n_labelled)
+    scores = [{config.dataset: fold} for fold in folds.scores]
+    return finish(run, scores, title=f"Single site: {data}", about=about | {"vgg": vgg.source}, stages=folds.stages)
 
 
 def run_fold(
@@ -81,7 +84,9 @@ def run_fold(
     begin = lambda: SiteLearner(run.config, ssm, site, vgg)  # noqa: E731
     samples = {**simulate(run, begin), **simulate_fixed(run, begin)}
     likeness = {
-        arm: show_samples(run, arm, volumes, site.fully_labelled, vgg=vgg, title=f"Samples of {arm}, {data}")
+        arm: show_samples(
+            run, arm, samples_folder(run, arm), volumes, site.fully_labelled, vgg=vgg, title=f"Samples of {arm}, {data}"
+        )
         for arm, volumes in samples.items()
     }
     segmenters, scores = compare(run, site, run.config.segmentation.arms, samples)
@@ -104,10 +109,10 @@ def simulate(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str, Samp
     learner = begin()
     distribution = pretrain(run, learner)
     if "ours_pre" in arms:
-        folder = run.samples / "ours_pre"
+        folder = samples_folder(run, "ours_pre")
         samples["ours_pre"] = draw_samples_of(folder, learner, distribution, with_unlabelled=False)
     if "ours_full" in arms:
         distribution = semi_supervise(run, learner, distribution)
-        folder = run.samples / "ours_full"
+        folder = samples_folder(run, "ours_full")
         samples["ours_full"] = draw_samples_of(folder, learner, distribution, with_unlabelled=True)
     return samples

@@ -20,19 +20,19 @@ from fedsim_tf.phantom.subjects import SiteSpec, make_subject
 from fedsim_tf.shape import CorrespondingShapes
 
 Progress = Callable[[int, int, str], None]
-VERSION = 3  # of the phantom: another number makes cached cohorts again
+VERSION = 4  # of the phantom: another number makes cached cohorts again
 FINISHED = "complete.json"
 _THREADS = 2
 _MODEL_SEED = 7_000_000  # hearts of the shape model: far from every site's
 _MMWHS_VALUES = np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16)
 
-_ARTERIAL = Scanner(370.0, 190.0, 60.0, 105.0, 0.75, 0.9, 6e4, 0.9, 120.0, 0.0, 255.0, 205.0)
-_BIPHASIC = Scanner(300.0, 290.0, 35.0, 112.0, 0.65, 0.7, 5e4, 0.7, 100.0, 12.0, 285.0, 205.0)
-_LATE = Scanner(215.0, 205.0, 25.0, 98.0, 1.0, 1.4, 2.5e4, 1.2, 110.0, -15.0, 315.0, 205.0, flipped=True)
+_ARTERIAL = Scanner(330.0, 0.35, 150.0, 80.0, 105.0, 0.75, 0.9, 3e4, 0.9, 120.0, 0.0, 265.0, 205.0)
+_BIPHASIC = Scanner(280.0, 0.35, 280.0, 100.0, 110.0, 0.65, 0.7, 2.5e4, 0.7, 80.0, 20.0, 285.0, 205.0)
+_LATE = Scanner(210.0, 0.3, 190.0, 50.0, 98.0, 1.0, 1.4, 1.5e4, 1.2, 120.0, -20.0, 325.0, 210.0, flipped=True)
 SITES = {
-    "ct20": SiteSpec(20, ADULTS, _ARTERIAL, seed=20),
-    "ct34lc": SiteSpec(34, CHILDREN, _BIPHASIC, seed=341),
-    "ct34mc": SiteSpec(34, YOUNG_ADULTS, _LATE, seed=342),
+    "ct20": SiteSpec(20, ADULTS, _ARTERIAL, seed=20, deformation_mm=2.5),
+    "ct34lc": SiteSpec(34, CHILDREN, _BIPHASIC, seed=341, deformation_mm=2.0),
+    "ct34mc": SiteSpec(34, YOUNG_ADULTS, _LATE, seed=342, deformation_mm=2.5),
 }
 _FIRST_NUMBER = {"ct20": 1001, "ct34lc": 1001, "ct34mc": 1035}
 

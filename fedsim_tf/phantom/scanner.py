@@ -20,7 +20,8 @@ class Scanner:
     """What all of a site's scans have in common; lengths in mm of an adult, CT values in HU.
 
     Attributes:
-      left_hu, right_hu: blood of the left and the right heart; right_sd_hu: spread of the right one.
+      left_hu, right_hu: blood of the left and the right heart; left_sd: relative spread of the left one over patients;
+        right_sd_hu: spread of the right one.
       muscle_hu: myocardium.
       kernel_mm: standard deviation of the blur in the slices; kernel_z_mm: across.
       photons: per detector pixel without a patient, the dose; focal_spot_mm: width of the X-ray source.
@@ -31,6 +32,7 @@ class Scanner:
     """
 
     left_hu: float
+    left_sd: float
     right_hu: float
     right_sd_hu: float
     muscle_hu: float
@@ -46,8 +48,8 @@ class Scanner:
 
     def contrast(self, rng: np.random.Generator) -> dict:
         """CT values of one scan, by region number and by content of tubes."""
-        left = self.left_hu * np.exp(0.12 * rng.standard_normal())
-        right = max(self.muscle_hu + 20.0, self.right_hu + self.right_sd_hu * rng.standard_normal())
+        left = self.left_hu * np.exp(self.left_sd * rng.standard_normal())
+        right = max(self.muscle_hu, self.right_hu + self.right_sd_hu * rng.standard_normal())
         lungs = 0.5 * (left + right)
         by_region = {LV: left, LA: 1.02 * left, AORTA: 1.04 * left, RV: right, RA: 0.95 * right}
         by_region |= {PULMONARY_ARTERY: lungs, MYOCARDIUM: self.muscle_hu * np.exp(0.06 * rng.standard_normal())}

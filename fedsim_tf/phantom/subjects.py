@@ -8,7 +8,7 @@ import numpy as np
 
 from fedsim_tf.phantom.canvas import Canvas
 from fedsim_tf.phantom.cardiac import VoxelHeart, paint_heart
-from fedsim_tf.phantom.hearts import Population, draw_hearts
+from fedsim_tf.phantom.hearts import Population, deform, draw_hearts
 from fedsim_tf.phantom.landmarks import find_landmarks
 from fedsim_tf.phantom.scanner import Scanner
 from fedsim_tf.phantom.torso import AIR, draw_torso, paint_torso
@@ -16,8 +16,8 @@ from fedsim_tf.phantom.vessels import hilum_positions, mediastinal_tubes
 from fedsim_tf.shape import CorrespondingShapes, Grid
 from fedsim_tf.volume import Case, Geometry, Volume
 
-_TILT_RAD = 0.09  # standard deviation of each rotation of the heart in the chest
-_OFFSET_MM = 9.0  # of the field of view's centre from the heart's
+_TILT_RAD = 0.18  # standard deviation of each rotation of the heart in the chest
+_OFFSET_MM = 14.0  # of the field of view's centre from the heart's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +28,7 @@ class SiteSpec:
       n_subjects: as many as the data set that it stands in for.
       population: whose hearts; scanner: what they were scanned with.
       seed: of all its subjects.
+      deformation_mm: root mean square of each subject's own smooth deformation, of whatever heart it has.
       shape: voxels (z, y, x) of a scan.
     """
 
@@ -35,6 +36,7 @@ class SiteSpec:
     population: Population
     scanner: Scanner
     seed: int
+    deformation_mm: float = 0.0
     shape: tuple[int, int, int] = (96, 128, 128)
 
 
@@ -67,7 +69,8 @@ def heart_of(
     """Points (V, 3) in mm around their centre, faces and regions of a subject's heart, in its pose.
 
     Given shapes are used one after the other, at the size they have; beyond their number a subject gets a blend of
-    two of them, so that no heart comes twice.
+    two of them, so that no heart comes twice. All carry a deformation of their own, so that no shape model of other
+    hearts, or of the given ones, spans them.
     """
     if shapes is None:
         shapes = draw_hearts(spec.population, 1, seed=spec.seed * 1000 + number)
@@ -78,7 +81,7 @@ def heart_of(
         first, second = rng.choice(len(shapes.points), size=2, replace=False)
         share = rng.uniform(0.3, 0.7)
         points = share * shapes.points[first] + (1.0 - share) * shapes.points[second]
-    points = points.astype(np.float64)
+    points = deform(points.astype(np.float64), rng, rms_mm=spec.deformation_mm)
     points = (points - points.mean(axis=0)) @ _rotation(_TILT_RAD * rng.standard_normal(3)).T
     return points, shapes.faces, shapes.region_id
 

@@ -27,12 +27,14 @@ class Torso:
       cage: centre (x, y) and half-axes of the inner surface of the ribs at the level of the heart.
       body: the same of the skin.
       fat_mm: thickness under the skin.
+      mediastinum: mean thickness in mm and CT value in HU of what lies between heart and lungs: fat, thymus, fluid.
     """
 
     marks: Landmarks
     cage: tuple[np.ndarray, np.ndarray]
     body: tuple[np.ndarray, np.ndarray]
     fat_mm: float
+    mediastinum: tuple[float, float]
 
     @property
     def size(self) -> float:
@@ -52,7 +54,8 @@ def draw_torso(marks: Landmarks, rng: np.random.Generator) -> Torso:
         np.array([marks.midline_x, 0.5 * (skin_front + skin_back)]),
         np.array([half_width + 26.0 * size + fat, 0.5 * (skin_back - skin_front)]),
     )
-    return Torso(marks, cage, body, fat)
+    mediastinum = (size * rng.uniform(3.0, 18.0), rng.uniform(FAT, MUSCLE))
+    return Torso(marks, cage, body, fat, mediastinum)
 
 
 def paint_torso(canvas: Canvas, torso: Torso, tubes: list[Tube], heart: np.ndarray, rng: np.random.Generator) -> None:
@@ -175,7 +178,7 @@ def _mediastinum(
     variation: np.ndarray,
     rng: np.random.Generator,
 ) -> None:
-    """Fat instead of lung close to the heart, the great vessels, the spine and the sternum."""
+    """The patient's own tissue instead of lung close to the heart, the great vessels, the spine and the sternum."""
     size, marks = torso.size, torso.marks
     half = tuple(2.0 * step for step in canvas.grid.spacing_mm)
     near = Canvas(Grid(tuple(-(-n // 2) for n in heart.shape), half, canvas.grid.origin_mm), 0.0)  # type: ignore
@@ -187,8 +190,9 @@ def _mediastinum(
     near.paint(spine | (behind_sternum & (np.abs(near.x - marks.midline_x) < 9.0 * size)), 1.0)
     distance = ndimage.distance_transform_edt(near.values < 0.5, sampling=half[::-1]).astype(np.float32)
     distance = np.repeat(np.repeat(np.repeat(distance, 2, 0), 2, 1), 2, 2)[tuple(slice(0, n) for n in heart.shape)]
-    reach = size * np.maximum(5.0 + 3.0 * texture(heart.shape, canvas.grid.spacing_mm, 28.0, rng), 2.0)
-    canvas.paint(inside & (distance < reach) & (canvas.values < -500.0), FAT + 4.0 * variation)
+    thickness, value = torso.mediastinum
+    reach = thickness * np.maximum(1.0 + 0.6 * texture(heart.shape, canvas.grid.spacing_mm, 28.0, rng), 0.4)
+    canvas.paint(inside & (distance < reach) & (canvas.values < -500.0), value + 4.0 * variation)
 
 
 def _spine(canvas: Canvas, torso: Torso, variation: np.ndarray) -> None:

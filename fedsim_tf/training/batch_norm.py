@@ -28,11 +28,17 @@ def settled_statistics(enhancer: GauGANGenerator, batches: Iterable[tf.Tensor]) 
     """
     norms = [layer for layer in enhancer.submodules if isinstance(layer, tf.keras.layers.BatchNormalization)]
     weights, momenta = enhancer.get_weights(), [norm.momentum for norm in norms]
+    moving = [statistic for norm in norms for statistic in (norm.moving_mean, norm.moving_variance)]
     try:
-        for number, semantics in enumerate(batches):
-            for norm in norms:
-                norm.momentum = number / (number + 1.0)  # makes a moving average the mean of all so far
-            enhancer(semantics, training=True)
+        for norm in norms:
+            norm.momentum = 0.0  # makes a moving average that of the last batch
+        forward = tf.function(lambda semantics: enhancer(semantics, training=True), autograph=False)
+        seen = []
+        for semantics in batches:
+            forward(semantics)
+            seen.append([statistic.numpy() for statistic in moving])
+        for statistic, values in zip(moving, zip(*seen, strict=True), strict=True):
+            statistic.assign(np.mean(values, axis=0))
         yield
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):

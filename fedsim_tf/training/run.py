@@ -11,7 +11,7 @@ from absl import logging
 
 from fedsim_tf.config import Config
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import read_json, write_json
+from fedsim_tf.files import is_partial, read_json, write_json
 
 
 class RunFolder:
@@ -41,7 +41,7 @@ class RunFolder:
                 raise InputError(
                     file, found=f"a run with {difference}", expected="the same configuration, or another --run_dir"
                 )
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        elif self.path.is_dir() and any(not is_partial(file) for file in self.path.iterdir()):
             raise InputError(self.path, found="a folder that is no run", expected="an empty or new folder")
         else:
             write_json(file, wanted)

@@ -56,12 +56,14 @@ def metrics(hospitals):
 def test_every_arm_is_scored_on_the_visitors_test_patients(hospitals, metrics):
     own = json.loads((hospitals["root"] / "runs" / "ct20" / "metrics.json").read_text())["folds"][0]["ct20"]
     for images in ("rendered", "as scanned"):
-        assert tuple(metrics["scores"][images]) == ARMS
+        (fold,) = metrics["folds"]
+        assert tuple(fold[images]) == ARMS
         for arm in ARMS:
-            assert set(metrics["scores"][images][arm]["cases"]) == set(own[arm]["cases"])
-    assert metrics["facts"]["patients"] == f"ct20 in {hospitals['root'] / 'ct20'}"
+            assert set(fold[images][arm]["cases"]) == set(own[arm]["cases"])
+    assert (metrics["facts"]["patients"], metrics["facts"]["hospital"]) == SITES
+    assert f"ct20 in {hospitals['root'] / 'ct20'}" in metrics["facts"]["data"]
     assert json.loads((hospitals["root"] / "out" / "metrics.json").read_text()) == metrics
-    assert is_drawn(hospitals["root"] / "out" / "segmentations.png")
+    assert is_drawn(hospitals["root"] / "out" / "segmentations_0.png")
 
 
 def test_visitors_as_scanned_at_their_own_hospital_score_as_there(hospitals, tmp_path):
@@ -70,12 +72,13 @@ def test_visitors_as_scanned_at_their_own_hospital_score_as_there(hospitals, tmp
     fold = hospitals["ct34lc"]
     found = run_out_of_distribution(fold, fold, tmp_path, cache_dir=hospitals["root"] / "cache")
     for arm in ARMS:
-        assert found["scores"]["as scanned"][arm]["dice"] == pytest.approx(own[arm]["dice"], abs=1e-9)
-        assert found["scores"]["rendered"][arm]["dice"] != found["scores"]["as scanned"][arm]["dice"]
+        rendered, scanned = (found["folds"][0][images][arm]["dice"] for images in ("rendered", "as scanned"))
+        assert scanned == pytest.approx(own[arm]["dice"], abs=1e-9)
+        assert rendered != scanned
 
 
 def test_masks_stay_the_patients_and_images_are_the_hospitals(hospitals):
-    theirs, ours = (job._open(hospitals[site]) for site in SITES)
+    theirs, ours = (job._folds(hospitals[site])[0] for site in SITES)
     visitors, site = (job._volumes(fold, hospitals["root"] / "cache") for fold in (theirs, ours))
     rendered = job._rendered(ours, site, visitors.test)
     np.testing.assert_array_equal(rendered.labels, visitors.test.labels)
@@ -84,9 +87,15 @@ def test_masks_stay_the_patients_and_images_are_the_hospitals(hospitals):
     assert np.any(rendered.images != visitors.test.images)
 
 
+def test_whole_runs_meet_fold_by_fold(hospitals, metrics, tmp_path):
+    runs = [hospitals[site].parent for site in SITES]
+    found = run_out_of_distribution(*runs, tmp_path, cache_dir=hospitals["root"] / "cache")
+    assert found["folds"] == metrics["folds"]
+
+
 def test_wrong_folders_are_one_line(hospitals, tmp_path):
-    with pytest.raises(InputError, match="found no fold of a run; expected a folder such as runs/demo/fold_0"):
-        run_out_of_distribution(hospitals["root"] / "runs" / "ct20", hospitals["ct34lc"], tmp_path, cache_dir=tmp_path)
+    with pytest.raises(InputError, match="found no run; expected a run's folder, or that of a fold such as"):
+        run_out_of_distribution(hospitals["root"], hospitals["ct34lc"], tmp_path, cache_dir=tmp_path)
     (tmp_path / "fold_0").mkdir()
-    with pytest.raises(InputError, match="no fold of a run"):
+    with pytest.raises(InputError, match="found no run"):
         run_out_of_distribution(tmp_path / "fold_0", hospitals["ct34lc"], tmp_path, cache_dir=tmp_path)

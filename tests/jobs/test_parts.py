@@ -139,7 +139,7 @@ def test_results_over_folds_and_sites_are_on_disk_and_on_the_terminal(tmp_path, 
     run = RunFolder(tmp_path / "run", toy_config())
     dices = {"ct20": (80.0, 85.0, 96.0), "ct34lc": (60.0, 66.0, 75.0)}
     folds = [{site: {"ours_full": row(values[i])} for site, values in dices.items()} for i in range(3)]
-    about = facts(run, data="phantom cohort (ct20)", labelled=4)
+    about = facts(run, {}, data="phantom cohort (ct20)", labelled=4)
     metrics = finish(run, folds, title="Federated: <phantom> cohort", about=about, stages={})
     stored = json.loads((run.path / "metrics.json").read_text())
     assert stored == metrics

@@ -102,7 +102,7 @@ def test_labels_hold_the_volume_of_the_surfaces():
 
 def test_given_shapes_come_first_and_then_blends(rng):
     shapes = draw_hearts(ADULTS, 3, seed=5)
-    spec = SITES["ct20"]
+    spec = dataclasses.replace(SITES["ct20"], deformation_mm=0.0)
     for number in range(3):
         points, *_ = heart_of(spec, number, shapes, np.random.default_rng(number))
         assert spread(points) == pytest.approx(spread(shapes.points[number]), rel=1e-5)
@@ -111,6 +111,34 @@ def test_given_shapes_come_first_and_then_blends(rng):
     apart = [fitted_distance(a, b) for i, a in enumerate(shapes.points) for b in shapes.points[:i]]
     assert min(gaps) > 0.1 * min(apart)
     assert max(gaps) < 1.5 * max(apart)
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_no_shape_model_of_the_same_hearts_spans_a_subject(name):
+    """Each subject's own deformation: what is left of it beside all hearts' span, in mm."""
+    shapes = draw_hearts(ADULTS, 12, seed=5)
+    spec = SITES[name]
+    span = (shapes.points - shapes.points.mean(axis=0)).reshape(12, -1).T
+    turned = [
+        lstsq_rest(span, heart_of(dataclasses.replace(spec, deformation_mm=d), 1, shapes, seeded())[0], shapes)
+        for d in (0.0, spec.deformation_mm)
+    ]
+    assert turned[0] < 0.05
+    assert turned[1] > 0.5 * spec.deformation_mm
+
+
+def seeded():
+    return np.random.default_rng(3)
+
+
+def lstsq_rest(span, points, shapes):
+    """Root mean square distance in mm of a heart, aligned to its given one, from the span of all given hearts."""
+    given = shapes.points[1] - shapes.points[1].mean(axis=0)
+    centred = points - points.mean(axis=0)
+    left, _, right = np.linalg.svd(centred.T @ given)
+    aligned = (centred @ left @ right - (shapes.points.mean(axis=0) - shapes.points[1].mean(axis=0))).ravel()
+    rest = aligned - span @ np.linalg.lstsq(span, aligned, rcond=None)[0]
+    return np.linalg.norm(rest) / np.sqrt(len(points))
 
 
 def spread(points):

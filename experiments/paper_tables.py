@@ -1,0 +1,101 @@
+"""Makes the paper's tables: plans every run behind them, runs what is not done yet, and writes the tables.
+
+python -m experiments.paper_tables
+python -m experiments.paper_tables --sites=ct20 --parts=single_site --label_sizes=fewer --preset=small --data_folds=3
+"""
+
+import pathlib
+import signal
+
+from absl import flags
+
+from experiments import flags as command
+from fedsim_tf.arms import PARTS
+from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS
+from fedsim_tf.errors import InputError, RunStopped
+
+SITES = tuple(PAPER_LABELS)
+LAUNCHERS = ("local", "slurm", "submitit_local")
+# What the plan itself sets in each run.
+PLANNED = ("dataset", "data_labels", "segmentation_arms", "federated_more_labels", "segmentation_batch")
+
+command.define_config()
+flags.adopt_module_key_flags(command)
+flags.DEFINE_string("grid_dir", None, "Folder of all runs; the same command again goes on. Default: below runs/.")
+flags.DEFINE_bool("dry_run", False, "Only say what would run and about how long.")
+flags.DEFINE_bool("tables_only", False, "Only make the tables of the runs that have finished.")
+flags.DEFINE_list("sites", list(SITES), "Data sets of the single-site rows.")
+flags.DEFINE_list("label_sizes", list(LABEL_SIZES), "Of the paper's two numbers of annotated volumes: fewer, more.")
+flags.DEFINE_list("parts", list(PARTS), f"What to make, of: {', '.join(PARTS)}.")
+flags.DEFINE_integer("processes", 1, "Jobs at a time.", lower_bound=1)
+flags.DEFINE_enum("launcher", "local", LAUNCHERS, "Where jobs run: here, or through submitit (pip extra [cluster]).")
+flags.DEFINE_list("cluster", [], "submitit's parameters, such as slurm_partition=gpu,timeout_min=1440,cpus_per_task=8.")
+FLAGS = flags.FLAGS
+
+
+def run() -> None:
+    from fedsim_tf.grid import Grid, Plan, paper_jobs
+    from fedsim_tf.grid.results import draw_figure_3, write_tables
+
+    grid = _grid(Grid)
+    plan = Plan(paper_jobs(grid), grid.root / "plan")
+    print(plan.describe(processes=FLAGS.processes))
+    if FLAGS.dry_run:
+        return
+    outcome = None if FLAGS.tables_only else _run(plan)
+    files = plan.metrics(grid.root)
+    write_tables(grid.root / "tables", files)
+    draw_figure_3(grid.root / "tables" / "figure_3.png", grid.root, files)
+    print(f"Tables: {grid.root / 'tables' / 'tables.md'}")
+    if outcome is not None and outcome.failed:
+        raise RunStopped(
+            f"{len(outcome.failed)} jobs failed: {', '.join(outcome.failed)}; {len(outcome.waiting)} wait for them; "
+            f"logs are in {plan.folder / 'logs'}; the same command again tries them once more"
+        )
+
+
+def _grid(kind):
+    given = [name for name in PLANNED if FLAGS[name].present]
+    chosen = {name: tuple(FLAGS[name].value or ()) for name in ("sites", "label_sizes", "parts")}
+    if given:
+        raise InputError(f"--{given[0]}", found="given", expected="not given: the plan sets it in each run")
+    for name, choices in (("sites", SITES), ("label_sizes", LABEL_SIZES), ("parts", PARTS)):
+        wrong = [value for value in chosen[name] if value not in choices]
+        if wrong or not chosen[name]:
+            raise InputError(f"--{name}", found=",".join(wrong) or "nothing", expected=f"of {', '.join(choices)}")
+    config = command.config_from_flags(data={"folds": 5})
+    root = pathlib.Path(FLAGS.grid_dir or f"runs/paper_tables-{config.preset}")
+    flags_of_runs = command.given() | {"preset": config.preset, "data_folds": config.data.folds}
+    return kind(
+        config=config,
+        flags=tuple(f"--{name}={value}" for name, value in flags_of_runs.items()),
+        root=root,
+        **chosen,
+    )
+
+
+def _run(plan):
+    from fedsim_tf.grid import run_plan
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # being ended is being interrupted: jobs end too
+    return run_plan(plan, _launcher(plan.folder), processes=FLAGS.processes)
+
+
+def _launcher(folder):
+    from fedsim_tf.grid import LocalProcesses, Submitit
+
+    if FLAGS.launcher == "local":
+        return LocalProcesses(folder)
+    return Submitit(folder, cluster="local" if FLAGS.launcher == "submitit_local" else "slurm", **_parameters())
+
+
+def _parameters():
+    pairs = [text.partition("=") for text in FLAGS.cluster]
+    wrong = [name for name, sign, _ in pairs if not sign]
+    if wrong:
+        raise InputError("--cluster", found=wrong[0], expected="name=value")
+    return {name: int(value) if value.isdigit() else value for name, _, value in pairs}
+
+
+if __name__ == "__main__":
+    command.main(run)

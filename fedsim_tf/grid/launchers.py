@@ -1,0 +1,139 @@
+"""What runs a job: processes here, or a cluster's queue through submitit."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any, Protocol
+
+from fedsim_tf.errors import InputError, RunStopped
+from fedsim_tf.grid.plan import Job
+
+
+class Running(Protocol):
+    """A job that was started."""
+
+    def poll(self) -> int | None:
+        """The exit status; None while it runs."""
+
+    def stop(self) -> None:
+        """Ends it; what it has saved stays."""
+
+
+class Launcher(Protocol):
+    """Starts jobs."""
+
+    def start(self, job: Job, log: pathlib.Path) -> Running:
+        """Starts a job whose output goes to a file."""
+
+
+class LocalProcesses:
+    """Each job a process of this machine, in the current folder.
+
+    Args:
+      folder: the plan's. It is locked, by the processes that run too: they outlive a launcher that was killed.
+
+    Raises:
+      RunStopped: the folder is locked.
+    """
+
+    def __init__(self, folder: pathlib.Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = open(folder / "lock", "w", encoding="utf-8")  # noqa: SIM115 (held as long as the launcher lives)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunStopped(
+                f"{folder}: another process works on this plan, or a job that it started still runs"
+            ) from None
+
+    def start(self, job: Job, log: pathlib.Path) -> Running:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "a", encoding="utf-8") as output:
+            output.write(f"$ {job.line}\n")
+            output.flush()
+            command = [sys.executable, "-m", *job.command]
+            started = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, pass_fds=(self._lock.fileno(),)
+            )
+        return _Process(started)
+
+
+class _Process:
+    def __init__(self, process: subprocess.Popen):
+        self._process = process
+
+    def poll(self) -> int | None:
+        return self._process.poll()
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Submitit:
+    """Each job a job of a cluster's queue (SLURM), or a process as submitit starts one on this machine.
+
+    Args:
+      folder: the plan's; submitit's own files go to `submitit/` in it, which all machines have to see.
+      cluster: "slurm" or "local".
+      **parameters: of `submitit.AutoExecutor.update_parameters`, such as `slurm_partition` or `timeout_min`.
+
+    Raises:
+      InputError: submitit is not installed, or does not know a parameter.
+    """
+
+    def __init__(self, folder: pathlib.Path, *, cluster: str, **parameters: Any):
+        try:
+            self._submitit = importlib.import_module("submitit")
+        except ImportError:
+            raise InputError("--launcher", found="no submitit", expected="pip install 'fedsim-tf[cluster]'") from None
+        self._executor = self._submitit.AutoExecutor(folder=folder / "submitit" / "%j", cluster=cluster)
+        try:
+            self._executor.update_parameters(**parameters)
+        except NameError as error:
+            raise InputError("--cluster", found=str(error), expected="parameters of submitit's AutoExecutor") from None
+
+    def start(self, job: Job, log: pathlib.Path) -> Running:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        call = _LoggedCommand(job.line, (sys.executable, "-m", *job.command), os.getcwd(), str(log))
+        return _Submitted(self._executor.submit(call))
+
+
+class _LoggedCommand:
+    """Runs a command in a folder with its output in a file; returns the exit status."""
+
+    def __init__(self, line: str, command: tuple[str, ...], folder: str, log: str):
+        self._line, self._command, self._folder, self._log = line, command, folder, log
+
+    def __call__(self) -> int:
+        with open(self._log, "a", encoding="utf-8") as output:
+            output.write(f"$ {self._line}\n")
+            output.flush()
+            return subprocess.run(
+                self._command, cwd=self._folder, stdout=output, stderr=subprocess.STDOUT, check=False
+            ).returncode
+
+
+class _Submitted:
+    def __init__(self, job: Any):
+        self._job = job
+
+    def poll(self) -> int | None:
+        if not self._job.done():
+            return None
+        error = self._job.exception()  # of the queue: killed, out of time or memory
+        return 1 if error is not None else int(self._job.result())
+
+    def stop(self) -> None:
+        with contextlib.suppress(OSError):
+            self._job.cancel()

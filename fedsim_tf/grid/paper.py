@@ -1,0 +1,145 @@
+"""The jobs behind the paper's tables: every cell's run, fold by fold, and what is made of finished runs."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from fedsim_tf.arms import ABLATION, DIRECT, FEDERATED_SIMULATION, PARTS
+from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS, Config, from_dict, merge
+from fedsim_tf.errors import InputError
+from fedsim_tf.evaluation.tables import ABLATION_LABELS, ABLATION_SITE
+from fedsim_tf.grid.plan import Job
+from fedsim_tf.jobs.plan import PHANTOM_SITE_SECONDS, START_SECONDS, estimated_seconds
+
+# The paper's "all other 3D-Unet training also uses a batch size of three"; its own lower bound makes the arms' budgets
+# in a comparison equal.
+FEDERATED_BATCH = 3
+FEDERATED_ARMS = ("lower_bound", DIRECT, FEDERATED_SIMULATION)
+_SINGLE_SITE_ARMS = ("lower_bound", "ours_fix_mat", "ours_pre", "ours_full")
+_VISITOR_SECONDS = 20.0  # of a fold of patients at another hospital
+
+
+class Grid(NamedTuple):
+    """What to make tables of.
+
+    Attributes:
+      config: what all runs have in common.
+      flags: the command-line flags that make this configuration from the defaults of the runs' own commands.
+      root: folder of all runs.
+      sites: the data sets whose cells are wanted.
+      label_sizes: of "fewer" and "more"; parts: of `PARTS`.
+    """
+
+    config: Config
+    flags: tuple[str, ...]
+    root: pathlib.Path
+    sites: tuple[str, ...]
+    label_sizes: tuple[str, ...] = LABEL_SIZES
+    parts: tuple[str, ...] = PARTS
+
+
+def paper_jobs(grid: Grid) -> list[Job]:
+    """The grid's jobs. Folds wait for the site's prepared volumes, records for folds, visitors for both hospitals.
+
+    Stages that runs share are done once: a site's fold is one run of all its arms, so that they share pre-training, and
+    the upper bound, which does not depend on the number of labels, belongs to the first one.
+
+    Raises:
+      InputError: a data set that the paper does not have, or parts that need others.
+    """
+    _check(grid)
+    jobs = [_preparation(grid, site) for site in _all_sites(grid)]
+    if "single_site" in grid.parts:
+        for site in grid.sites:
+            for size in grid.label_sizes:
+                jobs += _run(grid, _single_site(grid, site, size))
+    if "federated" in grid.parts:
+        for size in grid.label_sizes:
+            jobs += _run(grid, _federated(grid, size))
+    if "out_of_distribution" in grid.parts:
+        jobs += _visits(grid)
+    return jobs
+
+
+class _Run(NamedTuple):
+    """A run of several folds."""
+
+    name: str
+    module: str
+    flags: tuple[str, ...]
+    config: Config
+    sites: tuple[str, ...]
+    federated: bool = False
+
+
+def _check(grid: Grid) -> None:
+    unknown = [site for site in _all_sites(grid) if site not in PAPER_LABELS]
+    if unknown:
+        raise InputError("sites", found=unknown[0], expected=f"of {', '.join(PAPER_LABELS)}, the paper's")
+    needing = [part for part in ("ablation", "out_of_distribution") if part in grid.parts]
+    if needing and "single_site" not in grid.parts:
+        raise InputError("parts", found=f"{needing[0]} alone", expected="single_site too, whose networks it uses")
+
+
+def _all_sites(grid: Grid) -> tuple[str, ...]:
+    federated = grid.config.federated.sites if "federated" in grid.parts else ()
+    return tuple(dict.fromkeys((*grid.sites, *federated)))
+
+
+def _single_site(grid: Grid, site: str, size: str) -> _Run:
+    labels = PAPER_LABELS[site][LABEL_SIZES.index(size)]
+    arms: tuple[str, ...] = _SINGLE_SITE_ARMS
+    if size == grid.label_sizes[0]:
+        arms += ("upper_bound",)
+    if "ablation" in grid.parts and (site, labels) == (ABLATION_SITE, ABLATION_LABELS):
+        arms += ABLATION
+    values = {"dataset": site, "data": {"labels": labels}, "segmentation": {"arms": arms}}
+    flags = (f"--dataset={site}", f"--data_labels={labels}", f"--segmentation_arms={','.join(arms)}")
+    return _Run(f"single_site/{site}-{labels}", "experiments.single_site", flags, _with(grid, values), (site,))
+
+
+def _federated(grid: Grid, size: str) -> _Run:
+    more = size == "more"
+    segmentation: dict[str, Any] = {"batch": FEDERATED_BATCH, "arms": FEDERATED_ARMS}
+    config = _with(grid, {"federated": {"more_labels": more}, "segmentation": segmentation})
+    flags = (f"--federated_more_labels={str(more).lower()}", f"--segmentation_arms={','.join(FEDERATED_ARMS)}")
+    return _Run(f"federated/{size}", "experiments.federated", flags, config, config.federated.sites, federated=True)
+
+
+def _preparation(grid: Grid, site: str) -> Job:
+    seconds = START_SECONDS + (PHANTOM_SITE_SECONDS if grid.config.is_phantom else 0.0)
+    return Job(f"prepare/{site}", ("experiments.prepare", *grid.flags, f"--dataset={site}"), seconds)
+
+
+def _run(grid: Grid, run: _Run) -> Iterator[Job]:
+    """Each fold of a run, and the record of all of them."""
+    command = (run.module, *grid.flags, *run.flags, f"--run_dir={grid.root / run.name}")
+    prepared = tuple(f"prepare/{site}" for site in run.sites)
+    seconds = estimated_seconds(run.config, sites=run.sites, federated=run.federated, folds=1)
+    folds = range(run.config.data.folds)
+    for fold in folds:
+        yield Job(_fold(run.name, fold), (*command, f"--only_fold={fold}"), seconds, prepared)
+    yield Job(run.name, command, START_SECONDS, tuple(_fold(run.name, fold) for fold in folds))
+
+
+def _visits(grid: Grid) -> Iterator[Job]:
+    """Patients of each site at each other one, with the networks of the first label size."""
+    runs = {site: _single_site(grid, site, grid.label_sizes[0]).name for site in grid.sites}
+    cache = tuple(flag for flag in grid.flags if flag.startswith("--cache_dir="))
+    for patients, hospital in ((a, b) for a in grid.sites for b in grid.sites if a != b):
+        name = f"out_of_distribution/{patients}-at-{hospital}"
+        flags = {"patients": runs[patients], "hospital": runs[hospital], "output": name}
+        command = [f"--{flag}={grid.root / value}" for flag, value in flags.items()]
+        seconds = START_SECONDS + _VISITOR_SECONDS * grid.config.data.folds
+        after = (runs[patients], runs[hospital])
+        yield Job(name, ("experiments.out_of_distribution", *command, *cache), seconds, after)
+
+
+def _fold(run: str, fold: int) -> str:
+    return f"{run}/fold_{fold}"
+
+
+def _with(grid: Grid, values: dict[str, Any]) -> Config:
+    return from_dict(merge(grid.config.to_dict(), values))

@@ -1,0 +1,116 @@
+"""Jobs, what each waits for, and which are done."""
+
+from __future__ import annotations
+
+import datetime
+import graphlib
+import pathlib
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from fedsim_tf.errors import InputError
+from fedsim_tf.files import read_json, write_json
+from fedsim_tf.progress import duration
+
+
+class Job(NamedTuple):
+    """One command of this project.
+
+    Attributes:
+      name: such as "single_site/ct20-4/fold_0".
+      command: the module and its flags, such as ("experiments.single_site", "--dataset=ct20").
+      seconds: about how long it takes on two cores.
+      after: names of the jobs that have to be done before.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    seconds: float
+    after: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """The command as typed."""
+        return shlex.join(("python", "-m", *self.command))
+
+
+class Plan:
+    """Jobs and the records of those that are done.
+
+    Args:
+      jobs: in the order in which they are started, as far as what they wait for allows.
+      folder: the plan's; records are kept in `jobs/` and logs in `logs/`.
+
+    Raises:
+      InputError: two jobs of one name, a job that waits for none that there is, or that in the end waits for itself.
+    """
+
+    def __init__(self, jobs: Sequence[Job], folder: pathlib.Path):
+        self.jobs = {job.name: job for job in jobs}
+        self.folder = folder
+        if len(self.jobs) < len(jobs):
+            raise InputError("plan", found="two jobs of one name", expected="a name for each")
+        unknown = sorted({name for job in jobs for name in job.after} - set(self.jobs))
+        if unknown:
+            raise InputError("plan", found=f"jobs that wait for {unknown[0]}", expected="a job of that name")
+        try:
+            graphlib.TopologicalSorter({job.name: job.after for job in jobs}).prepare()
+        except graphlib.CycleError as error:
+            raise InputError("plan", found=f"a circle, {' -> '.join(error.args[1])}", expected="none") from None
+
+    def is_done(self, job: Job) -> bool:
+        """Whether this very command has ended well before; a damaged record counts for nothing."""
+        file = self._record(job)
+        try:
+            return file.exists() and tuple(read_json(file)["command"]) == job.command
+        except (ValueError, KeyError, TypeError):
+            return False
+
+    def record(self, job: Job, seconds: float) -> None:
+        """Notes that a job has ended well, and how long it took."""
+        finished = datetime.datetime.now().isoformat(timespec="seconds")
+        write_json(self._record(job), {"command": job.command, "seconds": round(seconds, 1), "finished": finished})
+
+    def log(self, job: Job) -> pathlib.Path:
+        """Where a job's output goes."""
+        return self.folder / "logs" / f"{job.name}.log"
+
+    def ready(self, done: set[str], started: set[str]) -> Iterator[Job]:
+        """Jobs that can be started: not started yet, and all that they wait for is done."""
+        for job in self.jobs.values():
+            if job.name not in started and job.name not in done and done.issuperset(job.after):
+                yield job
+
+    def describe(self, *, processes: int) -> str:
+        """How many jobs there are, how many are done, and about how long the rest takes; one line for each run."""
+        left = [job for job in self.jobs.values() if not self.is_done(job)]
+        seconds = sum(job.seconds for job in left) / processes
+        return "\n".join(
+            [
+                *(f"  {name:<40}{done:>3} of {count} jobs done" for name, (done, count) in self._runs().items()),
+                f"{len(self.jobs)} jobs, {len(self.jobs) - len(left)} done; records and logs in {self.folder}",
+                f"estimated time for the rest: {duration(seconds)}, {processes} at a time",
+            ]
+        )
+
+    def metrics(self, root: pathlib.Path) -> dict[str, pathlib.Path]:
+        """The metrics.json of each job that is done and has one below `root`, by the job's name."""
+        files = {job.name: root / job.name / "metrics.json" for job in self.jobs.values() if self.is_done(job)}
+        return {name: file for name, file in files.items() if file.exists()}
+
+    def _runs(self) -> dict[str, tuple[int, int]]:
+        """Jobs done and in all, by run: folds and records of one run go together."""
+        found: dict[str, tuple[int, int]] = {}
+        for job in self.jobs.values():
+            run = job.name.partition("/fold_")[0]
+            done, count = found.get(run, (0, 0))
+            found[run] = (done + self.is_done(job), count + 1)
+        return found
+
+    def seconds_recorded(self) -> float:
+        """Time that all finished jobs took together."""
+        return sum(read_json(self._record(job))["seconds"] for job in self.jobs.values() if self.is_done(job))
+
+    def _record(self, job: Job) -> pathlib.Path:
+        return self.folder / "jobs" / f"{job.name}.json"

@@ -1,0 +1,46 @@
+"""A run's folds one after the other, or one of them alone, as a cluster's jobs do them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from fedsim_tf.errors import InputError
+from fedsim_tf.jobs.results import scores_of
+from fedsim_tf.training.run import RunFolder
+
+
+class Folds(NamedTuple):
+    """What the folds of a run have come to.
+
+    Attributes:
+      scores: of each fold.
+      stages: the record of each finished stage, by fold and stage.
+      complete: whether these are all folds of the run.
+    """
+
+    scores: list[Any]
+    stages: dict[str, Mapping[str, Any]]
+    complete: bool
+
+
+def run_folds(run: RunFolder, make: Callable[[RunFolder, int], dict[str, Any]], *, only: int | None = None) -> Folds:
+    """Makes each fold's scores, or reads them back where an earlier start finished the fold.
+
+    Args:
+      run: the run's folder; each fold has one within.
+      make: all of a fold's work, given its folder and number.
+      only: the number of the only fold to run; None: all.
+
+    Raises:
+      InputError: no such fold.
+    """
+    count = run.config.data.folds
+    if only is not None and not 0 <= only < count:
+        raise InputError("--only_fold", found=only, expected=f"0 to {count - 1}")
+    scores, stages = [], {}
+    for number in range(count) if only is None else [only]:
+        fold = RunFolder(run.path / f"fold_{number}", run.config)
+        scores.append(scores_of(fold, lambda fold=fold, number=number: make(fold, number)))  # type: ignore[misc]
+        stages.update({f"fold_{number}/{name}": record for name, record in fold.records().items()})
+    return Folds(scores, stages, complete=only is None)
