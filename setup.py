@@ -86,6 +86,7 @@ setup(
             "pytest>=8",
             "pytest-timeout>=2.3",
             "ruff>=0.6",
+            "submitit==1.5.4",
         ],
         "cluster": ["submitit==1.5.4"],
         "benchmark": ["itk-rtk==2.7.*", "pycpd>=2", "vtk>=9.3", "torch==2.13.0"],

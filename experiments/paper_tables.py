@@ -36,6 +36,7 @@ FLAGS = flags.FLAGS
 def run() -> None:
     from fedsim_tf.grid import Grid, Plan, paper_jobs
     from fedsim_tf.grid.results import draw_figure_3, write_tables
+    from fedsim_tf.progress import duration
 
     grid = _grid(Grid)
     plan = Plan(paper_jobs(grid), grid.root / "plan")
@@ -43,10 +44,10 @@ def run() -> None:
     if FLAGS.dry_run:
         return
     outcome = None if FLAGS.tables_only else _run(plan)
-    files = plan.metrics(grid.root)
+    files = plan.metrics()
     write_tables(grid.root / "tables", files)
     draw_figure_3(grid.root / "tables" / "figure_3.png", grid.root, files)
-    print(f"Tables: {grid.root / 'tables' / 'tables.md'}")
+    print(f"Tables: {grid.root / 'tables' / 'tables.md'}; all jobs together took {duration(plan.seconds_recorded())}")
     if outcome is not None and outcome.failed:
         raise RunStopped(
             f"{len(outcome.failed)} jobs failed: {', '.join(outcome.failed)}; {len(outcome.waiting)} wait for them; "

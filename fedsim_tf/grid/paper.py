@@ -10,7 +10,7 @@ from fedsim_tf.arms import ABLATION, DIRECT, FEDERATED_SIMULATION, PARTS
 from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS, Config, from_dict, merge
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.tables import ABLATION_LABELS, ABLATION_SITE
-from fedsim_tf.grid.plan import Job
+from fedsim_tf.grid.plan import METRICS, Job
 from fedsim_tf.jobs.plan import PHANTOM_SITE_SECONDS, START_SECONDS, estimated_seconds
 
 # The paper's "all other 3D-Unet training also uses a batch size of three"; its own lower bound makes the arms' budgets
@@ -118,10 +118,11 @@ def _run(grid: Grid, run: _Run) -> Iterator[Job]:
     command = (run.module, *grid.flags, *run.flags, f"--run_dir={grid.root / run.name}")
     prepared = tuple(f"prepare/{site}" for site in run.sites)
     seconds = estimated_seconds(run.config, sites=run.sites, federated=run.federated, folds=1)
-    folds = range(run.config.data.folds)
-    for fold in folds:
-        yield Job(_fold(run.name, fold), (*command, f"--only_fold={fold}"), seconds, prepared)
-    yield Job(run.name, command, START_SECONDS, tuple(_fold(run.name, fold) for fold in folds))
+    folds = tuple(_fold(run.name, number) for number in range(run.config.data.folds))
+    for number, fold in enumerate(folds):
+        makes = grid.root / fold / "scores.json"
+        yield Job(fold, (*command, f"--only_fold={number}"), seconds, prepared, makes)
+    yield Job(run.name, command, START_SECONDS, folds, grid.root / run.name / METRICS)
 
 
 def _visits(grid: Grid) -> Iterator[Job]:
@@ -134,7 +135,8 @@ def _visits(grid: Grid) -> Iterator[Job]:
         command = [f"--{flag}={grid.root / value}" for flag, value in flags.items()]
         seconds = START_SECONDS + _VISITOR_SECONDS * grid.config.data.folds
         after = (runs[patients], runs[hospital])
-        yield Job(name, ("experiments.out_of_distribution", *command, *cache), seconds, after)
+        full = ("experiments.out_of_distribution", *command, *cache)
+        yield Job(name, full, seconds, after, grid.root / name / METRICS)
 
 
 def _fold(run: str, fold: int) -> str:

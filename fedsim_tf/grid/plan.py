@@ -13,6 +13,8 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.files import read_json, write_json
 from fedsim_tf.progress import duration
 
+METRICS = "metrics.json"
+
 
 class Job(NamedTuple):
     """One command of this project.
@@ -22,12 +24,14 @@ class Job(NamedTuple):
       command: the module and its flags, such as ("experiments.single_site", "--dataset=ct20").
       seconds: about how long it takes on two cores.
       after: names of the jobs that have to be done before.
+      makes: the file that shows that it is done; None where only its record does.
     """
 
     name: str
     command: tuple[str, ...]
     seconds: float
     after: tuple[str, ...] = ()
+    makes: pathlib.Path | None = None
 
     @property
     def line(self) -> str:
@@ -60,8 +64,10 @@ class Plan:
             raise InputError("plan", found=f"a circle, {' -> '.join(error.args[1])}", expected="none") from None
 
     def is_done(self, job: Job) -> bool:
-        """Whether this very command has ended well before; a damaged record counts for nothing."""
+        """Whether this very command has ended well before, and what it made is there; damaged records do not count."""
         file = self._record(job)
+        if job.makes is not None and not job.makes.exists():
+            return False
         try:
             return file.exists() and tuple(read_json(file)["command"]) == job.command
         except (ValueError, KeyError, TypeError):
@@ -94,10 +100,10 @@ class Plan:
             ]
         )
 
-    def metrics(self, root: pathlib.Path) -> dict[str, pathlib.Path]:
-        """The metrics.json of each job that is done and has one below `root`, by the job's name."""
-        files = {job.name: root / job.name / "metrics.json" for job in self.jobs.values() if self.is_done(job)}
-        return {name: file for name, file in files.items() if file.exists()}
+    def metrics(self) -> dict[str, pathlib.Path]:
+        """The metrics.json of each job that is done and makes one, by the job's name."""
+        done = [job for job in self.jobs.values() if self.is_done(job)]
+        return {job.name: job.makes for job in done if job.makes is not None and job.makes.name == METRICS}
 
     def _runs(self) -> dict[str, tuple[int, int]]:
         """Jobs done and in all, by run: folds and records of one run go together."""
