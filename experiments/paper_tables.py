@@ -46,7 +46,7 @@ def run() -> None:
     outcome = None if FLAGS.tables_only else _run(plan)
     files = plan.metrics()
     write_tables(grid.root / "tables", files)
-    draw_figure_3(grid.root / "tables" / "figure_3.png", grid.root, files)
+    draw_figure_3(grid.root / "tables" / "figure_3.png", files)
     print(f"Tables: {grid.root / 'tables' / 'tables.md'}; all jobs together took {duration(plan.seconds_recorded())}")
     if outcome is not None and outcome.failed:
         raise RunStopped(

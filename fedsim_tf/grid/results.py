@@ -41,7 +41,7 @@ def write_tables(folder: pathlib.Path, files: Mapping[str, pathlib.Path]) -> dic
     return made
 
 
-def draw_figure_3(path: pathlib.Path, root: pathlib.Path, files: Mapping[str, pathlib.Path]) -> None:
+def draw_figure_3(path: pathlib.Path, files: Mapping[str, pathlib.Path]) -> None:
     """Samples beside the nearest real volume (over the whole CT), of every single-site run with samples."""
     pictures = {}
     for name, file in files.items():

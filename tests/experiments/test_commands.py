@@ -13,13 +13,14 @@ from absl import flags
 
 from experiments import flags as command
 from experiments import single_site
-from fedsim_tf.config import PRESETS, SECTIONS, Config, make_config
+from fedsim_tf.config import PAPER_LABELS, PRESETS, SECTIONS, Config, make_config
 from fedsim_tf.errors import RunStopped
+from fedsim_tf.grid import Grid, paper_jobs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLAGS = flags.FLAGS
 with pytest.MonkeyPatch.context() as _patch:
-    for _name in ("define_common", "define_method"):
+    for _name in ("define_common", "define_method", "define_only_fold"):
         _patch.setattr(command, _name, lambda: None)  # a process has these flags once
     federated, ablation = (importlib.import_module(f"experiments.{name}") for name in ("federated", "ablation"))
 
@@ -246,6 +247,66 @@ def test_method_is_one_arm_with_a_run_folder_of_its_own(monkeypatch):
     assert used == [(("ours_fix_mat",), "runs/single_site-ct34lc-ours_fix_mat-demo")]
 
 
+def test_one_fold_alone_is_planned_and_run(monkeypatch, capfd):
+    used = []
+    monkeypatch.setattr(
+        "fedsim_tf.jobs.single_site.run_single_site", lambda config, *_, only_fold, **__: used.append(only_fold)
+    )
+    assert outcome(single_site.run, "--data_folds=5", "--only_fold=3") == 0
+    assert "5 of 5 folds, now fold 3 alone" in capfd.readouterr().out
+    assert outcome(single_site.run) == 0
+    assert used == [3, None]
+
+
+def test_flags_given_are_written_as_they_are_read():
+    parsed("--gan_flip=false", "--semi_rate=0.5", "--federated_sites=ct20,ct34lc", "--preset=small", "--cache_dir=/c")
+    config, given = command.config_from_flags(), command.given()
+    assert set(given) == {"gan_flip", "semi_rate", "federated_sites", "preset", "cache_dir"}
+    parsed(*(f"--{name}={value}" for name, value in given.items()))
+    assert command.config_from_flags() == config
+
+
+@pytest.mark.parametrize("site", ["ct20", "ct34mc"])
+def test_jobs_of_the_papers_tables_are_runs_of_the_single_site_command(site):
+    """The command that the plan writes down says what the plan means, and what its own caller asked for."""
+    parsed("--gan_steps=77", "--preset=demo")
+    config = command.config_from_flags(data={"folds": 2})
+    given = {**command.given(), "data_folds": 2}
+    grid = Grid(config, tuple(f"--{name}={value}" for name, value in given.items()), pathlib.Path("g"), (site,))
+    jobs = {job.name: job for job in paper_jobs(grid)}
+    for labels in PAPER_LABELS[site]:
+        module, *arguments = jobs[f"single_site/{site}-{labels}/fold_1"].command
+        assert module == "experiments.single_site"
+        parsed(*arguments)
+        planned = command.config_from_flags()
+        assert (planned.dataset, planned.data.labels, planned.data.folds) == (site, labels, 2)
+        assert (planned.gan.steps, planned.preset, FLAGS.only_fold) == (77, "demo", 1)
+
+
+def test_the_papers_tables_say_what_will_run_and_write_nothing(tmp_path):
+    found = process("paper_tables", "--dry_run", "--data_folds=2", folder=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert "33 jobs, 0 done" in found.stdout
+    assert "estimated time for the rest" in found.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["--sites=ct99"], ["--sites: found ct99", "ct20, ct34lc, ct34mc"]),
+        (["--parts=ablation"], ["parts: found ablation alone"]),
+        (["--data_labels=3"], ["--data_labels", "the plan sets it"]),
+        (["--launcher=slurm", "--cluster=fast"], ["--cluster: found fast; expected name=value"]),
+    ],
+)
+def test_wrong_input_of_the_papers_tables_is_one_line(arguments, fragments, tmp_path):
+    found = process("paper_tables", *arguments, folder=tmp_path)
+    assert found.returncode == 2
+    one_error_line(found.stderr, *fragments)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_federated_command_compares_the_lower_rows_of_table_3_or_one_of_them(monkeypatch):
     used = []
     monkeypatch.setattr(
@@ -271,7 +332,7 @@ def test_ablation_compares_the_rows_of_table_2_at_ct20(capfd, tmp_path):
 def test_run_folder_names_data_and_preset_unless_given(monkeypatch):
     used = []
     monkeypatch.setattr(
-        "fedsim_tf.jobs.single_site.run_single_site", lambda config, run_dir, *, cache_dir: used.append(str(run_dir))
+        "fedsim_tf.jobs.single_site.run_single_site", lambda config, run_dir, **_: used.append(str(run_dir))
     )
     assert outcome(single_site.run, "--dataset=ct20", "--preset=small") == 0
     assert outcome(single_site.run, "--run_dir=elsewhere") == 0
