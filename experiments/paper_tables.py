@@ -86,7 +86,7 @@ def _launcher(folder):
     from fedsim_tf.grid import LocalProcesses, Submitit
 
     if FLAGS.launcher == "local":
-        return LocalProcesses(folder)
+        return LocalProcesses(folder, processes=FLAGS.processes)
     return Submitit(folder, cluster="local" if FLAGS.launcher == "submitit_local" else "slurm", **_parameters())
 
 

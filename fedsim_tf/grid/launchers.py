@@ -15,6 +15,9 @@ from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.grid.plan import Job
 
 
+_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+
+
 class Running(Protocol):
     """A job that was started."""
 
@@ -37,12 +40,16 @@ class LocalProcesses:
 
     Args:
       folder: the plan's. It is locked, by the processes that run too: they outlive a launcher that was killed.
+      processes: how many will run at a time; they share the machine's cores, as threads that wait for one another would
+        cost more than they do.
 
     Raises:
       RunStopped: the folder is locked.
     """
 
-    def __init__(self, folder: pathlib.Path):
+    def __init__(self, folder: pathlib.Path, *, processes: int = 1):
+        threads = str(max(1, (os.cpu_count() or 1) // processes))
+        self._environment = {**os.environ, **({name: threads for name in _THREADS} if processes > 1 else {})}
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = open(folder / "lock", "w", encoding="utf-8")  # noqa: SIM115 (held as long as the launcher lives)
         try:
@@ -59,7 +66,11 @@ class LocalProcesses:
             output.flush()
             command = [sys.executable, "-m", *job.command]
             started = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, pass_fds=(self._lock.fileno(),)
+                command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                pass_fds=(self._lock.fileno(),),
             )
         return _Process(started)
 

@@ -1,5 +1,6 @@
 """Real processes: what they write, how they end, and who may work on a plan at a time."""
 
+import os
 import subprocess
 import sys
 import time
@@ -43,6 +44,19 @@ def test_local_processes_run_here_and_log_command_and_output(tmp_path):
     assert (tmp_path / "two.made").read_text() == "two"
     lines = plan.log(plan.jobs["bad"]).read_text().splitlines()
     assert lines == [f"$ python -m {MODULE} bad 7 0", "this is bad", "and this an error"]
+
+
+@pytest.mark.parametrize(("processes", "threads"), [(1, "unset"), (2, str(max(1, os.cpu_count() // 2))), (999, "1")])
+def test_processes_share_the_cores(tmp_path, monkeypatch, processes, threads):
+    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    code = "import os; print(*(os.environ.get(k, 'unset') for k in ('TF_NUM_INTRAOP_THREADS', 'OMP_NUM_THREADS')))"
+    (tmp_path / f"{MODULE}.py").write_text(code)
+    launcher = LocalProcesses(tmp_path / "plan", processes=processes)
+    running = launcher.start(job("one"), tmp_path / "log")
+    while running.poll() is None:
+        time.sleep(0.02)
+    assert (tmp_path / "log").read_text().splitlines()[1] == f"{threads} {threads}"
 
 
 def test_stopped_jobs_end_at_once(tmp_path):
