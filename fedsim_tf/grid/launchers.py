@@ -14,7 +14,6 @@ from typing import Any, Protocol
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.grid.plan import Job
 
-
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
 
@@ -49,7 +48,7 @@ class LocalProcesses:
 
     def __init__(self, folder: pathlib.Path, *, processes: int = 1):
         threads = str(max(1, (os.cpu_count() or 1) // processes))
-        self._environment = {**os.environ, **({name: threads for name in _THREADS} if processes > 1 else {})}
+        self._environment = {**os.environ, **(dict.fromkeys(_THREADS, threads) if processes > 1 else {})}
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = open(folder / "lock", "w", encoding="utf-8")  # noqa: SIM115 (held as long as the launcher lives)
         try:

@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from fedsim_tf.federated.engine import InProcessEngine
 from fedsim_tf.federated.site import Site
+from fedsim_tf.jobs.direct_fl import train_direct
 from fedsim_tf.models import built
 from fedsim_tf.training import checkpoints
 from fedsim_tf.training import stage as loop
@@ -62,7 +63,22 @@ def federated(folder: pathlib.Path) -> dict[str, np.ndarray]:
 
 def segmentation(folder: pathlib.Path) -> dict[str, np.ndarray]:
     """Both stages of an arm's U-Net."""
-    networks = []
+    networks = remembered_networks()
+    hearts = toy_site.toy_volumes(2, seed=0)
+    train_segmenter(RunFolder(folder, CONFIG), "arm", pretrain=hearts, finetune=hearts, validation=hearts)
+    return state_of("unet", networks[0].objects)
+
+
+def direct(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """Direct-FL over two sites, then each site's fine-tuning."""
+    networks = remembered_networks()
+    train_direct(RunFolder(folder, CONFIG), [toy_site.toy_site(name, seed) for name, seed in (("a", 0), ("b", 7))])
+    return {**state_of("a", networks[0].objects), **state_of("b", networks[1].objects)}
+
+
+def remembered_networks() -> list[UNetTraining]:
+    """A list to which this process adds every U-Net in training from now on."""
+    networks: list[UNetTraining] = []
     original = UNetTraining.__init__
 
     def remembered(self, *args, **kwargs):
@@ -70,15 +86,14 @@ def segmentation(folder: pathlib.Path) -> dict[str, np.ndarray]:
         networks.append(self)
 
     UNetTraining.__init__ = remembered
-    hearts = toy_site.toy_volumes(2, seed=0)
-    train_segmenter(RunFolder(folder, CONFIG), "arm", pretrain=hearts, finetune=hearts, validation=hearts)
-    return state_of("unet", networks[0].objects)
+    return networks
 
 
 JOBS = {
     single: ("pretraining", "gan", "semi_supervised"),
     federated: ("semi_supervised",),
     segmentation: ("segmentation/arm/pretrain", "segmentation/arm/finetune"),
+    direct: ("segmentation/direct_fl/pretrain", "segmentation/a/direct_fl/finetune"),
 }
 
 

