@@ -231,14 +231,14 @@ _DEMO = {
         "vgg_weights": "random",
     },
     "pretraining": {"steps": 130, "batch": 2, "rate": 2e-3, "latent_rate": 5e-2},
-    "gan": {"steps": 300, "batch": 4, "generator_rate": 4e-4, "discriminator_rate": 8e-4},
+    "gan": {"steps": 250, "batch": 4, "generator_rate": 4e-4, "discriminator_rate": 8e-4},
     "semi": {"steps": 30, "batch": 2, "gan_rate": 2e-5},
     "segmentation": {
-        "pretraining_steps": 200,
-        "finetuning_steps": 200,
+        "pretraining_steps": 180,
+        "finetuning_steps": 180,
         "rate": 3e-3,
         "finetuning_rate": 1e-3,
-        "validation_every": 50,
+        "validation_every": 60,
     },
 }
 PRESETS: dict[str, dict[str, Any]] = {"paper": {}, "small": _SMALL, "demo": _DEMO}

@@ -74,10 +74,15 @@ def table_3_differences(cells: Mapping[Cell, Sequence[float]]) -> Table:
 
 
 def differences(cells: Mapping[Cell, Sequence[float]], reference_arm: str = "lower_bound") -> Table:
-    """Each arm against another one of its own experiment, with a paired t-test over folds."""
+    """Each arm against another one on the same data, with a paired t-test over folds.
+
+    The other arm is that of the same experiment, or where this has none the single site's: the paper's comparison, in
+    which a federated run's U-Nets take three volumes a step and the single site's one.
+    """
     rows = []
     for cell, values in cells.items():
-        reference = cells.get(cell._replace(arm=reference_arm))
+        other = cell._replace(arm=reference_arm)
+        reference = cells.get(other, cells.get(other._replace(experiment="single_site")))
         if reference is None or cell.arm == reference_arm:
             continue
         test = paired_test(values, reference)

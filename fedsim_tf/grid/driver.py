@@ -56,9 +56,8 @@ class _Driver:
         self._failed: list[str] = []
         self._running: dict[str, tuple[Running, float]] = {}  # and when it was started
         self._spent = self._expected = 0.0  # seconds of the jobs that have ended: measured and estimated
-        self._trusted = 1.0 + 0.05 * sum(
-            job.seconds for job in plan.jobs.values()
-        )  # as if these had taken as estimated
+        # As if so much had taken as long as was estimated.
+        self._trusted = 1.0 + 0.05 * sum(job.seconds for job in plan.jobs.values())
 
     def run(self, sleep: Callable[[float], None]) -> Outcome:
         try:

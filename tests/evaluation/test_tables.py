@@ -12,7 +12,7 @@ from fedsim_tf.arms import ABLATION, ARMS
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation import paper
 from fedsim_tf.evaluation.comparison import Cell, collect, paired_test
-from fedsim_tf.evaluation.tables import as_text, differences, table_2, table_3
+from fedsim_tf.evaluation.tables import as_text, differences, table_1, table_2, table_3, table_3_differences
 
 LOWER, FULL = (80.0, 84.0, 85.0), (83.0, 84.5, 89.0)
 
@@ -104,6 +104,36 @@ def test_arms_are_tested_against_the_lower_bound_of_their_own_experiment():
     (row,) = differences(collect(RECORDS[:1])).rows
     assert row[3] == f"{np.mean(FULL) - np.mean(LOWER):+.2f}"
     assert row[4] == f"{stats.ttest_rel(FULL, LOWER).pvalue:.3f}"
+
+
+def test_federated_arms_without_a_lower_bound_of_their_own_are_tested_against_the_single_sites():
+    federated = record("federated", {"ct20": 4}, direct_fl=(85.0, 86.0, 90.0))
+    rows = [row for row in differences(collect([RECORDS[0], federated])).rows if row[0] == "federated"]
+    assert [row[2] for row in rows] == ["Direct-FL"]
+    assert rows[0][3] == f"{87.0 - np.mean(LOWER):+.2f}"
+
+
+def test_the_upper_bound_stands_in_both_columns_of_its_data_set():
+    upper = record("single_site", 4, upper_bound=(90.0, 92.0))
+    table = table_3(collect([upper, record("single_site", 8, lower_bound=(80.0, 81.0))]))
+    (row,) = [row for row in table.rows if row[1].startswith("Upper bound")]
+    assert row[3:6] == ["91.00 ± 1.41", "91.00 ± 1.41", "-"]
+
+
+def test_differences_from_the_paper_say_how_many_folds_they_are_of():
+    (row,) = [row for row in table_3_differences(collect(RECORDS)).rows if row[1] == "Ours-Full"]
+    assert row[2:4] == [f"{np.mean(FULL) - 88.95:+.2f} (3)", "-"]
+
+
+def test_captions_come_first_in_every_form():
+    for kind, first in (("md", "About."), ("tex", "% About."), ("csv", "# About.")):
+        assert as_text(table_2(collect(RECORDS)), kind, "About.").splitlines()[0] == first
+
+
+def test_table_1_is_the_splits_of_the_records():
+    table = table_1([{"facts": {"split": {"ct20": {"train": 12, "validation": 4, "test": 4}}}}])
+    assert table.rows[0] == ["ct20", "12", "4", "4", "12 / 4 / 4"]
+    assert table.rows[1][1:4] == ["-", "-", "-"]
 
 
 def test_tables_as_text():
