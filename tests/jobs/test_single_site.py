@@ -25,6 +25,7 @@ from tests.evaluation.pictures_for_tests import is_drawn, recorded_titles
 from tests.jobs.toy_cohorts import CUBE, HEART_HU, ball, without_times, write, write_own_cohort, write_shapes
 from tests.training.toy_site import toy_config
 
+LEARNT_SHAPES = ("ours_fix_mat", "ours_pre", "ours_full")
 ARMS = ("lower_bound", "ours_fix_mat", "ours_pre", "ours_full", "poisson_blend", "upper_bound")
 SIMULATED = [arm for arm in ARMS if ALL_ARMS[arm].simulator]
 STEPS = {
@@ -94,6 +95,9 @@ def test_synthetic_hearts_are_held_against_the_real_ones_ct_values(finished):
     (fold,) = finished.metrics["folds"]
     for arm in ARMS:
         assert ("likeness" in fold["nifti"][arm]) == (arm in SIMULATED)
+        modes = fold["nifti"][arm].get("likeness", {}).get("shape_modes", {})
+        assert set(modes) == ({"learnt", "sampled"} if arm in LEARNT_SHAPES else set())
+        assert all(len(weights["mean"]) == len(weights["sd"]) == 4 for weights in modes.values())
     heart = fold["nifti"]["ours_full"]["likeness"]["tissues"]["heart"]
     novel = fold["nifti"]["ours_full"]["likeness"]["novelty"]
     assert 0 < novel["closest_sample_hu"] <= novel["sample_to_real_hu"]
@@ -113,6 +117,8 @@ def test_metrics_say_what_ran_on_what(finished):
     assert facts["data"] == f"nifti in {finished.root / 'data'}"
     assert facts["labelled"] == 2
     assert facts["folds"] == 1
+    assert facts["split"] == {"nifti": {"train": 3, "validation": 1, "test": 2}}
+    assert facts["commit"]
     assert facts["preset"] == "demo"
     assert facts["vgg"] == "small, random"
     assert facts["volumes"] == "32^3 voxels"

@@ -1,0 +1,45 @@
+"""Arms with fixed materials: what is learnt once, and which volumes two arms share."""
+
+import types
+
+import pytest
+
+from fedsim_tf.jobs import fixed_material as job
+from fedsim_tf.training.run import RunFolder
+from tests.training.toy_site import toy_config
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The folders that volumes were drawn into, with everything that takes time left out."""
+    folders, learnt = [], []
+    site = types.SimpleNamespace(learn=lambda _: learnt.append("site"), random_hearts=None, training_slices=None)
+    learner = types.SimpleNamespace(model=types.SimpleNamespace(enhancer=None))
+    monkeypatch.setattr(job, "FixedMaterialSite", lambda _: site)
+    monkeypatch.setattr(job, "draw_samples", lambda folder, *_, **__: folders.append(folder.name) or [folder.name])
+    monkeypatch.setattr(job, "note_shape_modes", lambda folder, *_: None)
+    monkeypatch.setattr(job, "settled_statistics", lambda *_: None)
+    site.training_slices, site.learnt_hearts = (lambda: None), (lambda _: None)
+    return types.SimpleNamespace(folders=folders, learnt=learnt, begin=lambda: learner)
+
+
+def simulated(tmp_path, drawn, *arms):
+    run = RunFolder(tmp_path / "run", toy_config(segmentation={"arms": arms}))
+    return job.simulate_fixed(run, drawn.begin)
+
+
+def test_ours_fix_mat_with_and_without_fine_tuning_use_the_same_volumes(tmp_path, drawn):
+    samples = simulated(tmp_path, drawn, "fix_mat_alone", "random_shape", "ours_fix_mat")
+    assert drawn.folders == ["ours_fix_mat", "random_shape"]
+    assert samples["fix_mat_alone"] is samples["ours_fix_mat"]
+    assert list(samples) == ["fix_mat_alone", "random_shape", "ours_fix_mat"]
+    assert drawn.learnt == ["site"]
+
+
+def test_each_blend_has_volumes_of_its_own(tmp_path, drawn):
+    assert list(simulated(tmp_path, drawn, "alpha_blend", "poisson_blend")) == drawn.folders
+
+
+def test_nothing_is_learnt_for_other_arms(tmp_path, drawn):
+    assert simulated(tmp_path, drawn, "lower_bound", "ours_full") == {}
+    assert drawn.learnt == []
