@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+from fedsim_tf.arms import ARMS
 from fedsim_tf.errors import InputError
 
 
@@ -43,7 +44,7 @@ class Paired(NamedTuple):
 
 
 def collect(metrics: Iterable[Mapping[str, Any]], *, score: str = "dice") -> dict[Cell, list[float]]:
-    """Every arm's score of every fold, fold by fold.
+    """Every arm's score of every fold, fold by fold; by experiment, site and labels, arms in the order of the tables.
 
     Args:
       metrics: contents of runs' metrics.json.
@@ -57,7 +58,7 @@ def collect(metrics: Iterable[Mapping[str, Any]], *, score: str = "dice") -> dic
         for cell, value in _cells(one, number, score):
             if cells.setdefault(cell, value) != value:
                 raise InputError("metrics", found=f"two runs with different scores of {cell}", expected="one of each")
-    return cells
+    return dict(sorted(cells.items(), key=lambda item: _place(item[0])))
 
 
 def paired_test(first: Sequence[float], second: Sequence[float]) -> Paired:
@@ -70,6 +71,12 @@ def paired_test(first: Sequence[float], second: Sequence[float]) -> Paired:
         return Paired(folds, mean, 1.0 if mean == 0.0 else 0.0, 0.0 if mean == 0.0 else float("inf") * np.sign(mean))
     p = float(stats.ttest_1samp(differences, 0.0).pvalue) if folds > 1 else float("nan")
     return Paired(folds, mean, p, mean / spread)
+
+
+def _place(cell: Cell) -> tuple:
+    arms = list(ARMS)
+    row = arms.index(cell.arm) if cell.arm in arms else len(arms)
+    return (cell.experiment != "single_site", cell.site, cell.labels, row)
 
 
 def _cells(metrics: Mapping[str, Any], number: int, score: str) -> list[tuple[Cell, list[float]]]:

@@ -66,9 +66,13 @@ class LatentStatistics:
         return LatentStatistics(self.count + other.count, self.sum + other.sum, self.sum_outer + other.sum_outer)
 
     def distribution(self) -> LatentDistribution:
-        """The normal with these moments, its covariance shrunk, as a few points do not span all dimensions."""
+        """The normal of which these are a sample; its covariance shrunk, as a few points do not span all dimensions.
+
+        The covariance is the unbiased one: that of four latents, divided by four, would be a quarter too small, and
+        samples too alike.
+        """
         if self.count < 2:
             raise InputError("latents", found=self.count, expected="at least 2")
         mean = self.sum / self.count
-        covariance = self.sum_outer / self.count - np.outer(mean, mean)
+        covariance = (self.sum_outer - self.count * np.outer(mean, mean)) / (self.count - 1)
         return LatentDistribution(mean, shrunk_covariance(covariance, shrinkage=SHRINKAGE))

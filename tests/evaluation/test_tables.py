@@ -42,6 +42,13 @@ def test_scores_are_collected_by_experiment_arm_site_and_labels():
     assert collect(RECORDS, score="hd95_mm")[Cell("federated", "direct_fl", "ct20", 8)] == [9.0]
 
 
+def test_cells_come_in_the_order_of_the_tables():
+    records = [record("federated", {"ct20": 8}, direct_fl=(1.0,)), record("single_site", 8, lower_bound=(1.0,))]
+    records.append(record("single_site", 4, upper_bound=(1.0,), ours_full=(1.0,), lower_bound=(1.0,)))
+    order = [(cell.labels, cell.arm) for cell in collect(records)]
+    assert order == [(4, "lower_bound"), (4, "ours_full"), (4, "upper_bound"), (8, "lower_bound"), (8, "direct_fl")]
+
+
 def test_records_that_lack_something_or_disagree_are_refused():
     with pytest.raises(InputError, match="metrics number 1: found no 'facts'"):
         collect([RECORDS[0], {}])
