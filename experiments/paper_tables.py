@@ -34,11 +34,11 @@ FLAGS = flags.FLAGS
 
 
 def run() -> None:
-    from fedsim_tf.grid import Grid, Plan, paper_jobs
+    from fedsim_tf.grid import Plan, paper_jobs
     from fedsim_tf.grid.results import draw_figure_3, write_tables
     from fedsim_tf.progress import duration
 
-    grid = _grid(Grid)
+    grid = _grid()
     plan = Plan(paper_jobs(grid), grid.root / "plan")
     print(plan.describe(processes=FLAGS.processes))
     if FLAGS.dry_run:
@@ -55,7 +55,9 @@ def run() -> None:
         )
 
 
-def _grid(kind):
+def _grid():
+    from fedsim_tf.grid import Grid
+
     given = [name for name in PLANNED if FLAGS[name].present]
     chosen = {name: tuple(FLAGS[name].value or ()) for name in ("sites", "label_sizes", "parts")}
     if given:
@@ -67,7 +69,7 @@ def _grid(kind):
     config = command.config_from_flags(data={"folds": 5})
     root = pathlib.Path(FLAGS.grid_dir or f"runs/paper_tables-{config.preset}")
     flags_of_runs = command.given() | {"preset": config.preset, "data_folds": config.data.folds}
-    return kind(
+    return Grid(
         config=config,
         flags=tuple(f"--{name}={value}" for name, value in flags_of_runs.items()),
         root=root,

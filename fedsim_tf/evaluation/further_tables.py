@@ -9,7 +9,7 @@ import numpy as np
 
 from fedsim_tf import arms
 from fedsim_tf.evaluation.comparison import Cell, collect
-from fedsim_tf.evaluation.tables import MISSING, Table, ours
+from fedsim_tf.evaluation.tables import MISSING, Table, ours, row_name
 from fedsim_tf.evaluation.tissues import TISSUES
 
 Metrics = Mapping[str, Any]  # contents of a run's metrics.json
@@ -25,7 +25,7 @@ _MEASURES = {
 def measures(metrics: Sequence[Metrics]) -> Table:
     """Every measure of `metrics.Agreement`, mean and standard deviation over folds."""
     found = {name: collect(metrics, score=name) for name in _MEASURES}
-    rows = [[*_name(cell), *(ours(found[name][cell]) for name in found)] for cell in found["dice"]]
+    rows = [[*row_name(cell), *(ours(found[name][cell]) for name in found)] for cell in found["dice"]]
     return Table(("", "data", "arm", *_MEASURES.values()), rows)
 
 
@@ -42,7 +42,7 @@ def novelty(metrics: Iterable[Metrics]) -> Table:
     rows = []
     for cell, folds in _likeness(metrics):
         values = [_mean(folds, path) for path in paths.values()]
-        rows.append([*_name(cell), *(_number(value, ".3g") for value in values)])
+        rows.append([*row_name(cell), *(_number(value, ".3g") for value in values)])
     return Table(("", "data", "arm", *paths), rows)
 
 
@@ -56,7 +56,7 @@ def tissue_values(metrics: Iterable[Metrics]) -> Table:
             for tissue in TISSUES
             for kind in ("real", "synthetic")
         ]
-        rows.append([*_name(cell), *(_pair(pair, ".0f") for pair in pairs)])
+        rows.append([*row_name(cell), *(_pair(pair, ".0f") for pair in pairs)])
     return Table(("", "data", "arm", *headings), rows)
 
 
@@ -70,7 +70,7 @@ def shape_modes(metrics: Iterable[Metrics], *, first: int = 5) -> Table:
         for kind in ("learnt", "sampled"):
             pairs = [[_mean(folds, ("shape_modes", kind, what, k)) for what in ("mean", "sd")] for k in range(first)]
             if pairs[0][0] is not None:
-                rows.append([*_name(cell), kind, *(_pair(pair, ".2f") for pair in pairs)])
+                rows.append([*row_name(cell), kind, *(_pair(pair, ".2f") for pair in pairs)])
     return Table(("", "data", "arm", "hearts", *(f"mode {k + 1}" for k in range(first))), rows)
 
 
@@ -98,10 +98,6 @@ def across_sites(runs: Sequence[Metrics], visits: Iterable[Metrics], arm: str = 
     sites = list(dict.fromkeys(site for pair in found for site in pair))
     rows = [[site, *(ours(found.get((site, other), ())) for other in sites)] for site in sites]
     return Table((f"{arms.title(arm)}, trained at", *(f"tested at {site}" for site in sites)), rows)
-
-
-def _name(cell: Cell) -> list[str]:
-    return [cell.experiment.replace("_", " "), f"{cell.site} {cell.labels}", arms.title(cell.arm)]
 
 
 def _likeness(metrics: Iterable[Metrics]) -> Iterator[tuple[Cell, list[Metrics]]]:

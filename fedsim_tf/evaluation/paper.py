@@ -1,11 +1,11 @@
-"""Numbers of Li et al., MICCAI 2020, as printed: test Dice in percent, mean and standard deviation over five folds."""
+"""Numbers of Li et al., MICCAI 2020, as printed: test Dice in percent, mean and standard deviation over five folds.
+
+Table 1, the sizes of the splits, is `data.splits.PAPER_SIZES`.
+"""
 
 from __future__ import annotations
 
 Published = tuple[float, float | None]  # mean, standard deviation where there is one
-
-# Volumes for training, validation and test.
-TABLE_1 = {"ct20": (12, 4, 4), "ct34lc": (20, 7, 7), "ct34mc": (20, 7, 7)}
 
 # Trained on synthetic volumes alone, CT20 with 4 labels.
 TABLE_2: dict[str, Published] = {

@@ -11,6 +11,7 @@ import numpy as np
 from tabulate import tabulate
 
 from fedsim_tf import arms
+from fedsim_tf.data.splits import PAPER_SIZES, SplitSizes
 from fedsim_tf.evaluation import paper
 from fedsim_tf.evaluation.comparison import Cell, paired_test
 from fedsim_tf.evaluation.paper import Published
@@ -19,7 +20,6 @@ MISSING = "-"
 _FORMATS = {"md": "github", "tex": "latex_booktabs"}
 _CAPTIONS = {"md": "{}\n\n", "tex": "% {}\n", "csv": "# {}\n"}
 ABLATION_SITE, ABLATION_LABELS = "ct20", 4
-_PARTS = ("train", "validation", "test")
 
 
 class Table(NamedTuple):
@@ -35,10 +35,11 @@ def table_1(metrics: Iterable[Mapping[str, Any]]) -> Table:
     for one in metrics:
         found |= one["facts"].get("split", {})
     rows = []
-    for site, published in paper.TABLE_1.items():
-        mine = [str(found[site][part]) for part in _PARTS] if site in found else [MISSING] * len(_PARTS)
+    parts = SplitSizes._fields
+    for site, published in PAPER_SIZES.items():
+        mine = [str(found[site][part]) if site in found else MISSING for part in parts]
         rows.append([site, *mine, " / ".join(map(str, published))])
-    return Table(("data set", "train", "validation", "test", "paper"), rows)
+    return Table(("data set", *parts, "paper"), rows)
 
 
 def table_2(cells: Mapping[Cell, Sequence[float]]) -> Table:
@@ -87,8 +88,7 @@ def differences(cells: Mapping[Cell, Sequence[float]], reference_arm: str = "low
             continue
         test = paired_test(values, reference)
         numbers = [f"{test.difference:+.2f}", _or_missing(test.p, ".3f"), _or_missing(test.effect, "+.2f")]
-        name = [cell.experiment.replace("_", " "), f"{cell.site} {cell.labels}", arms.title(cell.arm)]
-        rows.append([*name, *numbers, str(test.folds)])
+        rows.append([*row_name(cell), *numbers, str(test.folds)])
     less = f"Dice less that of {arms.title(reference_arm)}"
     return Table(("", "data", "arm", less, "p, paired t", "Cohen's d", "folds"), rows)
 
@@ -99,6 +99,11 @@ def _of(cells: Mapping[Cell, Sequence[float]], cell: Cell) -> Sequence[float]:
         return cells.get(cell, ())
     others = (values for other, values in cells.items() if other._replace(labels=cell.labels) == cell)
     return next(others, ())
+
+
+def row_name(cell: Cell) -> list[str]:
+    """Experiment, data set with its number of labels, and arm, in words."""
+    return [cell.experiment.replace("_", " "), f"{cell.site} {cell.labels}", arms.title(cell.arm)]
 
 
 def ours(values: Sequence[float]) -> str:

@@ -78,7 +78,12 @@ def check_latents(n_labelled: int) -> None:
 
 def open_fold(config: Config, cohort: Cohort, *, fold: int, n_labelled: int, cache_dir: pathlib.Path) -> SiteVolumes:
     """One fold of a cohort, prepared and stacked."""
-    return load_site(cohort, config, fold=fold, n_labelled=n_labelled, cache_dir=str(cache_dir / "prepared"))
+    return load_site(cohort, config, fold=fold, n_labelled=n_labelled, cache_dir=str(prepared_folder(cache_dir)))
+
+
+def prepared_folder(cache_dir: pathlib.Path) -> pathlib.Path:
+    """Where prepared volumes are kept."""
+    return cache_dir / "prepared"
 
 
 def open_shape_model(config: Config) -> StatisticalShapeModel:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pathlib
 
 from fedsim_tf.config import Config
-from fedsim_tf.data import prepare_cohort
-from fedsim_tf.jobs.inputs import open_cohort
-from fedsim_tf.progress import progress_bar
+from fedsim_tf.jobs.inputs import open_cohort, prepared_folder
+from fedsim_tf.training.volumes import prepare_cases
 
 
 def prepare_dataset(config: Config, *, cache_dir: pathlib.Path) -> int:
@@ -24,13 +23,4 @@ def prepare_dataset(config: Config, *, cache_dir: pathlib.Path) -> int:
       InputError: names the first file that cannot be used.
     """
     cohort = open_cohort(config, config.dataset, cache_dir=cache_dir)
-    with progress_bar(len(cohort.identities), f"volumes of {cohort.name}") as bar:
-        prepare_cohort(
-            cohort,
-            cohort.identities,
-            config.model.size,
-            window_hu=config.data.window_hu,
-            cache_dir=cache_dir / "prepared",
-            progress=lambda *_: bar.update(),
-        )
-    return len(cohort.identities)
+    return len(prepare_cases(cohort, cohort.identities, config, cache_dir=prepared_folder(cache_dir)))

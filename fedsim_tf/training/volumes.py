@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -58,16 +59,7 @@ def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cac
     parts = split(cohort.identities, sizes, fold=fold, seed=config.seed, annotated=annotated)
     chosen = parts.with_labels(n_labelled)
     wanted = [*chosen.labelled, *chosen.unlabelled, *parts.validation, *parts.test]
-    with progress_bar(len(wanted), f"volumes of {cohort.name}") as bar:
-        cases = prepare_cohort(
-            cohort,
-            wanted,
-            config.model.size,
-            window_hu=config.data.window_hu,
-            cache_dir=cache_dir,
-            progress=lambda *_: bar.update(),
-        )
-    prepared = {case.identity: case for case in cases}
+    prepared = {case.identity: case for case in prepare_cases(cohort, wanted, config, cache_dir=cache_dir)}
     take = lambda names: [prepared[name] for name in names]  # noqa: E731
     extents_mm = lambda names: np.array([case.field_of_view_mm for case in take(names)])  # noqa: E731
     typical_mm, test_mm = np.median(extents_mm(parts.train), axis=0), extents_mm(parts.test)
@@ -84,6 +76,21 @@ def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cac
         test=stack(take(parts.test)),
         test_extents_mm=test_mm,
     )
+
+
+def prepare_cases(
+    cohort: Cohort, identities: Sequence[str], config: Config, *, cache_dir: str | os.PathLike | None
+) -> list[PreparedCase]:
+    """These cases as a run's configuration wants them, with progress; see `data.prepare_cohort`."""
+    with progress_bar(len(identities), f"volumes of {cohort.name}") as bar:
+        return prepare_cohort(
+            cohort,
+            identities,
+            config.model.size,
+            window_hu=config.data.window_hu,
+            cache_dir=cache_dir,
+            progress=lambda *_: bar.update(),
+        )
 
 
 def stack(cases: Sequence[PreparedCase]) -> Volumes:
