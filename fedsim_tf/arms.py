@@ -15,12 +15,14 @@ class Arm(NamedTuple):
         latter's "federated" ones, or a "fixed" atlas of materials; empty where it has none.
       finetuned: whether it goes on with real annotated volumes after its first stage.
       federated: whether its first stage needs several sites.
+      volumes_of: the arm whose synthetic volumes it uses, where they are not its own.
     """
 
     title: str
     simulator: str = ""
     finetuned: bool = True
     federated: bool = False
+    volumes_of: str = ""
 
 
 SINGLE_SITE = {
@@ -32,7 +34,7 @@ SINGLE_SITE = {
     "random_shape": Arm("Random shape + GAN", "fixed", finetuned=False),
     "alpha_blend": Arm("Random shape + GAN + alpha blend", "fixed", finetuned=False),
     "poisson_blend": Arm("Random shape + GAN + Poisson blend", "fixed", finetuned=False),
-    "fix_mat_alone": Arm("Ours-Fix-Mat, synthetic alone", "fixed", finetuned=False),
+    "fix_mat_alone": Arm("Ours-Fix-Mat, synthetic alone", "fixed", finetuned=False, volumes_of="ours_fix_mat"),
 }
 PARTS = ("single_site", "ablation", "federated", "out_of_distribution")  # of the paper's experiments
 ABLATION = ("random_shape", "alpha_blend", "poisson_blend", "fix_mat_alone")  # Table 2
@@ -58,6 +60,16 @@ def title(arm: str) -> str:
 def simulators(arms: Iterable[str]) -> set[str]:
     """What has to be simulated for these arms."""
     return {ARMS[arm].simulator for arm in arms} - {""}
+
+
+def drawn_as(arm: str) -> str:
+    """The arm under whose name a simulating arm's synthetic volumes are drawn and kept."""
+    return ARMS[arm].volumes_of or arm
+
+
+def drawn(arms: Iterable[str]) -> tuple[str, ...]:
+    """The arms for which synthetic volumes are drawn, each once."""
+    return tuple(dict.fromkeys(drawn_as(arm) for arm in arms if ARMS[arm].simulator))
 
 
 def at_federated_sites(arms: Iterable[str]) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def run_federated(
         return run_fold(fold_run, data, ssm, vgg)
 
     folds = run_folds(run, make, only=only_fold)
-    if not folds.complete:
+    if only_fold is not None:
         return None
     about = facts(run, cohorts, experiment="federated", data=sources, labelled=labels) | {"vgg": vgg.source}
     return finish(run, folds.scores, title=f"Federated: {sources}", about=about, stages=folds.stages)

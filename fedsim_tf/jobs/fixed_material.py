@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fedsim_tf.arms import SINGLE_SITE
+from fedsim_tf.arms import SINGLE_SITE, drawn, drawn_as
 from fedsim_tf.baselines.blending import alpha_blend, poisson_blend
 from fedsim_tf.baselines.fixed_material import Blend, FixedMaterialSite
 from fedsim_tf.jobs.samples import draw_samples, note_shape_modes
@@ -28,12 +28,11 @@ _RECIPES = {
     "alpha_blend": _Recipe(learnt_shapes=False, blend=alpha_blend),
     "poisson_blend": _Recipe(learnt_shapes=False, blend=functools.partial(poisson_blend, rim_voxels=2)),
 }
-_DRAWN_AS = {"fix_mat_alone": "ours_fix_mat"}  # the same volumes, used in another way
 
 
 def samples_folder(run: RunFolder, arm: str) -> pathlib.Path:
     """Where a single site's arm keeps its synthetic volumes; two arms that use the same ones share it."""
-    return run.samples / _DRAWN_AS.get(arm, arm)
+    return run.samples / drawn_as(arm)
 
 
 def simulate_fixed(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str, Samples]:
@@ -53,11 +52,11 @@ def simulate_fixed(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str
     site = FixedMaterialSite(learner)
     distribution = site.learn(run)
     samples: dict[str, Samples] = {}
-    for drawn in dict.fromkeys(_DRAWN_AS.get(arm, arm) for arm in arms):
-        recipe = _RECIPES[drawn]
+    for one in drawn(arms):
+        recipe = _RECIPES[one]
         hearts = functools.partial(site.learnt_hearts, distribution) if recipe.learnt_shapes else site.random_hearts
-        folder = samples_folder(run, drawn)
-        samples[drawn] = draw_samples(
+        folder = samples_folder(run, one)
+        samples[one] = draw_samples(
             folder,
             learner.model,
             run.config,
@@ -65,5 +64,5 @@ def simulate_fixed(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str
             while_drawing=functools.partial(settled_statistics, learner.model.enhancer, site.training_slices()),
         )
         if recipe.learnt_shapes:
-            note_shape_modes(folder, learner, samples[drawn])
-    return {arm: samples[_DRAWN_AS.get(arm, arm)] for arm in arms}
+            note_shape_modes(folder, learner, samples[one])
+    return {arm: samples[drawn_as(arm)] for arm in arms}

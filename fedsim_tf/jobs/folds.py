@@ -16,12 +16,10 @@ class Folds(NamedTuple):
     Attributes:
       scores: of each fold.
       stages: the record of each finished stage, by fold and stage.
-      complete: whether these are all folds of the run.
     """
 
     scores: list[Any]
     stages: dict[str, Mapping[str, Any]]
-    complete: bool
 
 
 def run_folds(run: RunFolder, make: Callable[[RunFolder, int], dict[str, Any]], *, only: int | None = None) -> Folds:
@@ -43,4 +41,4 @@ def run_folds(run: RunFolder, make: Callable[[RunFolder, int], dict[str, Any]], 
         fold = RunFolder(run.path / f"fold_{number}", run.config)
         scores.append(scores_of(fold, lambda fold=fold, number=number: make(fold, number)))  # type: ignore[misc]
         stages.update({f"fold_{number}/{name}": record for name, record in fold.records().items()})
-    return Folds(scores, stages, complete=only is None)
+    return Folds(scores, stages)

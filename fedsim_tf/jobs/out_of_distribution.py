@@ -56,7 +56,7 @@ def run_out_of_distribution(
 
     Args:
       patients: A's single-site run, or one fold of it; hospital: B's, which has finished "ours_full". Of whole runs,
-        the patients of each fold meet the hospital's networks of the same fold.
+        the patients of each fold meet the hospital's networks of the fold with the same number.
       output: a folder for metrics.json and a picture of each fold.
       cache_dir: where the phantom cohort and prepared volumes are kept.
 
@@ -64,9 +64,10 @@ def run_out_of_distribution(
       The contents of metrics.json.
 
     Raises:
-      InputError: no such runs, volumes of different sizes, or a fold without its last simulation stage.
+      InputError: no such runs, no fold that both have, volumes of different sizes, or a fold without its last
+        simulation stage.
     """
-    pairs = list(zip(_folds(patients), _folds(hospital), strict=False))
+    pairs = _pairs(patients, hospital)
     theirs, ours = pairs[0]
     if theirs.config.model.size != ours.config.model.size:
         raise InputError(patients, found=f"{theirs.config.model.size} voxels", expected=f"{ours.config.model.size}")
@@ -104,6 +105,17 @@ def _visit(theirs: _Fold, ours: _Fold, folder: pathlib.Path, title: str, cache_d
         kind: {arm: score(segment, volumes, extents_mm) for arm, segment in segmenters.items()}
         for kind, volumes in images.items()
     }
+
+
+def _pairs(patients: str | os.PathLike, hospital: str | os.PathLike) -> list[tuple[_Fold, _Fold]]:
+    """Folds of both runs with the same number; two that are named as they are may differ in it."""
+    theirs, ours = ({fold.number: fold for fold in _folds(run_dir)} for run_dir in (patients, hospital))
+    if len(theirs) == len(ours) == 1:
+        return [(*theirs.values(), *ours.values())]  # type: ignore[list-item]
+    both = sorted(theirs.keys() & ours.keys())
+    if not both:
+        raise InputError(hospital, found=f"folds {sorted(ours)}", expected=f"one of folds {sorted(theirs)}")
+    return [(theirs[number], ours[number]) for number in both]
 
 
 def _folds(run_dir: str | os.PathLike) -> list[_Fold]:

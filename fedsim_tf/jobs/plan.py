@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedsim_tf.arms import ARMS, DIRECT, at_federated_sites, simulators
+from fedsim_tf.arms import ARMS, DIRECT, at_federated_sites, drawn, simulators
 from fedsim_tf.config import Config
 from fedsim_tf.jobs.inputs import labels_of, source
 from fedsim_tf.models.precision import resolved
@@ -72,7 +72,7 @@ def _stages(config: Config, sites: Sequence[str], arms: Sequence[str], folds: in
     segmentation = config.segmentation
     first, second = segmentation.pretraining_steps, segmentation.finetuning_steps
     unet = sum(first * (arm != DIRECT) + ARMS[arm].finetuned * second for arm in arms)
-    sources, drawn = simulators(arms), sum(bool(ARMS[arm].simulator) for arm in arms)
+    sources, series = simulators(arms), len(drawn(arms))
     rows = [("phantom sites, first use", len(sites), PHANTOM_SITE_SECONDS)] if config.is_phantom else []
     if sources - {"fixed"}:
         rows += [
@@ -86,8 +86,8 @@ def _stages(config: Config, sites: Sequence[str], arms: Sequence[str], folds: in
             ("fixed materials, shape", config.pretraining.steps * times, cost["pretraining"]),
             ("fixed materials, GAN", config.gan.steps * times, cost["gan"]),
         ]
-    if drawn:
-        rows.append(("synthetic volumes", drawn * config.synthesis.volumes * times, cost["sample"]))
+    if series:
+        rows.append(("synthetic volumes", series * config.synthesis.volumes * times, cost["sample"]))
     if DIRECT in arms:  # a site's step is of one volume
         rows.append(("Direct-FL, steps of sites", first * times, cost["unet"]))
     rows.append(("3D U-Nets, all arms", unet * times, cost["unet"] * segmentation.batch))

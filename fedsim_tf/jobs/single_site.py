@@ -70,7 +70,7 @@ def run_single_site(
         return run_fold(fold_run, site, ssm, vgg, data=f"{data}, fold {fold}")
 
     folds = run_folds(run, make, only=only_fold)
-    if not folds.complete:
+    if only_fold is not None:
         return None
     about = facts(run, {config.dataset: cohort}, experiment="single_site", data=data, labelled=n_labelled)
     scores = [{config.dataset: fold} for fold in folds.scores]

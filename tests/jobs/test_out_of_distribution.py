@@ -10,6 +10,7 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.jobs import out_of_distribution as job
 from fedsim_tf.jobs.out_of_distribution import run_out_of_distribution
 from fedsim_tf.jobs.single_site import run_single_site
+from fedsim_tf.training.run import RunFolder
 from tests.evaluation.pictures_for_tests import is_drawn
 from tests.jobs.toy_cohorts import write_paper_cohort, write_shapes
 from tests.training.toy_site import toy_config
@@ -91,6 +92,21 @@ def test_whole_runs_meet_fold_by_fold(hospitals, metrics, tmp_path):
     runs = [hospitals[site].parent for site in SITES]
     found = run_out_of_distribution(*runs, tmp_path, cache_dir=hospitals["root"] / "cache")
     assert found["folds"] == metrics["folds"]
+
+
+def test_patients_meet_the_networks_of_the_fold_with_the_same_number(tmp_path):
+    """Whichever folds of the two runs there are; a network must not have learnt from the patients that it meets."""
+    theirs, ours, other = (tmp_path / name for name in ("theirs", "ours", "other"))
+    for run, numbers in ((theirs, (0, 2, 3)), (ours, (1, 2, 3)), (other, (1, 4))):
+        for number in numbers:
+            RunFolder(run / f"fold_{number}", toy_config())
+    pairs = job._pairs(theirs, ours)
+    assert [(a.number, b.number) for a, b in pairs] == [(2, 2), (3, 3)]
+    assert {a.run.path.parent for a, _ in pairs} == {theirs.resolve()}
+    [(a, b)] = job._pairs(theirs / "fold_0", ours / "fold_1")
+    assert (a.number, b.number) == (0, 1)
+    with pytest.raises(InputError, match=r"found folds \[1, 4\]; expected one of folds \[0, 2, 3\]"):
+        job._pairs(theirs, other)
 
 
 def test_wrong_folders_are_one_line(hospitals, tmp_path):

@@ -99,16 +99,21 @@ def seconds_of(text):
 
 
 def test_plan_counts_fixed_materials_and_arms_without_fine_tuning():
+    """Fix-Mat with and without fine-tuning use the same volumes."""
     text = plan(
         pretraining={"steps": 10},
         gan={"steps": 20},
         synthesis={"volumes": 5},
-        segmentation={"arms": ("alpha_blend", "ours_fix_mat"), "pretraining_steps": 30, "finetuning_steps": 40},
+        segmentation={
+            "arms": ("alpha_blend", "ours_fix_mat", "fix_mat_alone"),
+            "pretraining_steps": 30,
+            "finetuning_steps": 40,
+        },
     )
     assert steps_of(text) == {
         "phantom sites, first use": 1,
         "fixed materials, shape": 10,
         "fixed materials, GAN": 20,
         "synthetic volumes": 10,
-        "3D U-Nets, all arms": 30 + 30 + 40,
+        "3D U-Nets, all arms": 30 + 30 + 40 + 30,
     }
