@@ -7,8 +7,13 @@ from absl import flags
 
 from experiments import flags as command
 
-flags.DEFINE_string("fold_dir", None, "A finished fold of a run, such as runs/demo/fold_0.", required=True)
-flags.DEFINE_string("arm", "ours_full", "Whose network: lower_bound, ours_full, ... (federated: ct20/ours_sim_fl).")
+flags.DEFINE_string(
+    "fold_dir",
+    None,
+    "A finished fold of a run, such as runs/demo/fold_0; of a federated one, a site of it: .../fold_0/sites/ct20.",
+    required=True,
+)
+flags.DEFINE_string("arm", "ours_full", "Whose network: lower_bound, ours_full, ours_sim_fl, ...")
 flags.DEFINE_string("image", None, "The CT, NIfTI in HU.", required=True)
 flags.DEFINE_string("output", None, "Where the mask is written (.nii.gz).", required=True)
 flags.DEFINE_string("label", None, "A true label on the same grid, heart where not zero: prints the Dice.")

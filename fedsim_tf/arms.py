@@ -47,11 +47,6 @@ ARMS = {
 }
 
 
-def is_finetuned(arm: str) -> bool:
-    """Whether an arm, whose name may follow that of a site and a slash, has a second stage."""
-    return ARMS[arm.rsplit("/", 1)[-1]].finetuned
-
-
 def title(arm: str) -> str:
     """The arm's title; names that are no arm's stay as they are."""
     return ARMS[arm].title if arm in ARMS else arm

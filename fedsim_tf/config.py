@@ -180,6 +180,15 @@ class FederatedConfig(_Checked):
     sites: tuple[str, ...] = option(("ct20", "ct34lc", "ct34mc"), "The sites' data sets.", choices=DATASETS)
     accumulate: str = option("sum", "How site gradients are accumulated at the server.", choices=("sum", "mean"))
     more_labels: bool = option(False, "The paper's larger numbers of labels (8, 12, 12) instead of (4, 6, 6).")
+    quorum: int = option(0, "Sites whose answers a round needs; 0: all. The paper has all.", low=0)
+    largest_norm: float = option(
+        100.0,
+        "How many times the median of the other sites' a gradient's norm may be before it is refused; 0: any.",
+        low=0,
+    )
+    latents_of: int = option(
+        3, "The least number of volumes whose latents' moments a site hands out; those of two give both away.", low=1
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,21 +40,10 @@ class GenerativeModel(tf.Module):
         self.size, self.coarse_size = sizes.size, sizes.coarse_size
         self.field_of_view_mm = field_of_view_mm
         self._config = config
-        water = attenuation.water_mu_per_mm(sizes.simulated_energy_kev)
-        self.shape_generator = ShapeGenerator(n_modes=ssm.n_modes, latent_dim=sizes.latent)
-        self.material_generator = MaterialGenerator(
-            size=sizes.coarse_size, latent_dim=sizes.latent, mu_initial_per_mm=water
-        )
+        self.shape_generator, self.material_generator = shared_networks(sizes, n_modes=ssm.n_modes)
         self.enhancer = built.enhancement_generator(sizes)
         self.decoder = _decoder(sizes, ssm, field_of_view_mm)
         self.simulator = ct_simulator(sizes, sizes.coarse_size, field_of_view_mm)
-        self._build()
-
-    def _build(self) -> None:
-        """Creates the shared variables, so that checkpoints and optimizers know them before the first step."""
-        z = tf.zeros((1, self.shape_generator.latent_dim))
-        self.shape_generator(z)
-        self.material_generator(z)
 
     @property
     def shared_variables(self) -> list[tf.Variable]:
@@ -84,6 +73,17 @@ class GenerativeModel(tf.Module):
         upsampled = resized_slices(coarse, index, self.size)
         position = tf.cast(index, tf.float32)[:, None, None] / self.size
         return tf.stack([upsampled, label_slices, tf.ones_like(upsampled) * position], axis=-1)
+
+
+def shared_networks(sizes: ModelConfig, *, n_modes: int) -> tuple[ShapeGenerator, MaterialGenerator]:
+    """G_S and G_M with their variables made, so that checkpoints and optimizers know them before the first step."""
+    water = attenuation.water_mu_per_mm(sizes.simulated_energy_kev)
+    shape = ShapeGenerator(n_modes=n_modes, latent_dim=sizes.latent)
+    material = MaterialGenerator(size=sizes.coarse_size, latent_dim=sizes.latent, mu_initial_per_mm=water)
+    z = tf.zeros((1, sizes.latent))
+    shape(z)
+    material(z)
+    return shape, material
 
 
 def scanned(

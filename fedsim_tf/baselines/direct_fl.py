@@ -6,10 +6,12 @@ arms of the comparison use. Batch norm's moving averages stay at each site.
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.arms import DIRECT
 from fedsim_tf.config import Config
+from fedsim_tf.models import UNet3D, built
 from fedsim_tf.training.pretraining import SharedGradients, TensorLosses
 from fedsim_tf.training.segmentation import UNetTraining
 from fedsim_tf.training.volumes import SiteVolumes
@@ -42,7 +44,7 @@ class SharedUNet:
     @property
     def shared_names(self) -> list[str]:
         """A name for each shared variable, the same at every site."""
-        return [f"unet/{number}" for number in range(len(self.shared_variables))]
+        return list(_named(self.training.network))
 
     @property
     def count(self) -> int:
@@ -57,6 +59,7 @@ class DirectFederated:
 
     def __init__(self, learner: SharedUNet):
         settings = learner.config.segmentation
+        self.learner = learner
         self._training = learner.training
         self._training.begin(
             learner.data.labelled,
@@ -81,3 +84,13 @@ class DirectFederated:
     def shared_gradients(self, step: int) -> tuple[TensorLosses, SharedGradients]:
         """One volume's loss, and its gradients in the order of `SharedUNet.shared_variables`."""
         return self._training.shared_gradients(step)
+
+
+def initial_weights(config: Config) -> dict[str, np.ndarray]:
+    """The U-Net's weights as every `SharedUNet` has them at first, by name: what a server without data begins with."""
+    tf.keras.utils.set_random_seed(config.seed)
+    return {name: variable.numpy() for name, variable in _named(built.unet(config.model)).items()}
+
+
+def _named(network: UNet3D) -> dict[str, tf.Variable]:
+    return {f"unet/{number}": variable for number, variable in enumerate(network.trainable_variables)}

@@ -46,8 +46,8 @@ class ShapePretraining(GeneratorPretraining):
     name = "fixed_material/pretraining"
 
     def losses(self, batch: tf.Tensor) -> TensorLosses:
-        z = self._learner.labelled_latents.lookup(batch)
-        return {"iou": iou_loss(self._learner.model.labels(z), tf.gather(self._labels, batch))}
+        z = self.learner.labelled_latents.lookup(batch)
+        return {"iou": iou_loss(self.learner.model.labels(z), tf.gather(self._labels, batch))}
 
 
 class FixedMaterialSite:

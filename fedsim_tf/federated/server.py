@@ -1,4 +1,4 @@
-"""The server: holds the shared networks, accumulates gradients, takes one optimizer step a round."""
+"""The server's state in one stage: the shared weights and their optimizer."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.update import Arrays, SiteUpdate, check_against
+from fedsim_tf.federated.update import Arrays, SiteUpdate
 from fedsim_tf.models import LatentDistribution, LatentStatistics
 from fedsim_tf.training.optimizers import adam
 
 
 class Server(tf.Module):
-    """theta_S and theta_M, and their optimizer.
+    """Shared weights, and the optimizer that moves them.
 
     Args:
       weights: the initial shared weights, by name.
@@ -38,21 +38,14 @@ class Server(tf.Module):
         """What is broadcast to the sites."""
         return {name: variable.numpy() for name, variable in zip(self._names, self.variables_list, strict=True)}
 
-    def step(self, updates: Sequence[SiteUpdate], *, round_number: int) -> None:
-        """One optimizer step on the accumulated gradients of a round (section 2.3).
-
-        Raises:
-          InputError: an update that does not belong to this round or to these weights.
-        """
-        current = self.weights
-        for update in updates:
-            check_against(update, current, round_number=round_number)
+    def step(self, updates: Sequence[SiteUpdate]) -> None:
+        """One optimizer step on the accumulated gradients of a round, which are of these weights (section 2.3)."""
         scale = 1.0 if self._accumulate == "sum" else 1.0 / len(updates)
         totals = [scale * np.sum([update.gradients[name] for update in updates], axis=0) for name in self._names]
         pairs = zip([tf.constant(total, tf.float32) for total in totals], self.variables_list, strict=True)
         self.optimizer.apply_gradients(pairs)
 
 
-def pooled_distribution(updates: Sequence[LatentStatistics]) -> LatentDistribution:
+def pooled_distribution(statistics: Sequence[LatentStatistics]) -> LatentDistribution:
     """The normal fitted to the latents of all sites, from their moments alone."""
-    return functools.reduce(operator.add, updates).distribution()
+    return functools.reduce(operator.add, statistics).distribution()

@@ -1,15 +1,19 @@
-"""A site: keeps its data, latents, enhancement network and discriminator; lets out `SiteUpdate`s."""
+"""A site: keeps its data, latents, enhancement network and discriminator; answers the server's tasks."""
 
 from __future__ import annotations
 
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS, Answer, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate
+from fedsim_tf.models import LatentDistribution, LatentStatistics
 from fedsim_tf.training.pretraining import SharedGradients, TensorLosses
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.stage import OpenStage
 from fedsim_tf.training.watch import Watched
 
 
@@ -23,9 +27,6 @@ class SharedLearner(Protocol):
     def shared_names(self) -> list[str]: ...
 
     @property
-    def objects(self) -> dict[str, tf.Module]: ...
-
-    @property
     def count(self) -> int: ...
 
 
@@ -36,59 +37,139 @@ class SharedStage(Watched, Protocol):
     def name(self) -> str: ...
 
     @property
+    def learner(self) -> SharedLearner: ...
+
+    @property
     def objects(self) -> dict[str, tf.Module]: ...
 
     def shared_gradients(self, step: int) -> tuple[TensorLosses, SharedGradients]: ...
 
 
-LearnerT = TypeVar("LearnerT", bound=SharedLearner)
+class Work(Protocol):
+    """What a site does with its own data; all of it stays at the site."""
+
+    def begin(self, stage: str, distribution: LatentDistribution | None) -> SharedStage:
+        """A stage before its first step; the distribution is that from which new latents are drawn."""
+
+    def alone(self, name: str, distribution: LatentDistribution | None) -> None:
+        """Work in which no other site has a part; what an earlier start finished is not done again."""
+
+    def latent_statistics(self, *, with_unlabelled: bool) -> LatentStatistics:
+        """The latents' moments."""
 
 
-class Site(Generic[LearnerT]):
+class Site:
     """One hospital in a federated run.
 
-    Attributes:
+    Args:
       name: the site's name.
-      learner: its state; stays here.
-      last_losses: of its last step, for the site's own log; not part of an update.
+      run: its own folder, which keeps checkpoints, losses and all that it learns.
+      work: what it does with its data.
     """
 
-    def __init__(self, name: str, learner: LearnerT):
-        self.name, self.learner = name, learner
-        self.last_losses: dict[str, float] = {}
-        self._names = learner.shared_names
+    def __init__(self, name: str, run: RunFolder, work: Work):
+        self.name, self._run, self._work = name, run, work
+        self._minimum = run.config.federated.latents_of
+        self._stage: SharedStage | None = None
+        self._open: OpenStage | None = None
 
-    @property
-    def objects(self) -> dict[str, tf.Module]:
-        """What a checkpoint holds of this site, under names of its own."""
-        return self._named(self.learner.objects)
-
-    def stage_objects(self, stage: SharedStage) -> dict[str, tf.Module]:
-        """The same together with a stage's optimizers."""
-        return self._named(stage.objects)
-
-    def _named(self, objects: dict[str, tf.Module]) -> dict[str, tf.Module]:
-        return {f"{self.name}_{key}": value for key, value in objects.items()}
-
-    @property
-    def weights(self) -> dict[str, np.ndarray]:
-        """The site's copy of the shared weights."""
-        return {name: v.numpy() for name, v in zip(self._names, self.learner.shared_variables, strict=True)}
-
-    def receive(self, weights: Arrays) -> None:
-        """Takes over the broadcast weights.
+    def answer(self, task: Task) -> Answer:
+        """Does what a task asks for.
 
         Raises:
-          InputError: names that are not those of the shared networks.
+          InputError: a task that does not fit what the site is doing.
+          FloatingPointError: a loss or gradient that is not finite.
         """
-        if list(weights) != self._names:
-            raise InputError(f"weights for {self.name}", found=sorted(weights), expected=sorted(self._names))
-        for name, variable in zip(self._names, self.learner.shared_variables, strict=True):
-            variable.assign(weights[name])
+        return _ANSWERS[task.kind](self, task)
 
-    def update(self, stage: SharedStage, round_number: int) -> SiteUpdate:
-        """One step on this site's data: moves what is local and returns the gradients of what is shared."""
-        losses, gradients = stage.shared_gradients(round_number)
-        self.last_losses = {key: float(value) for key, value in losses.items()}
-        named = {name: gradient.numpy() for name, gradient in zip(self._names, gradients, strict=True)}
-        return SiteUpdate(self.name, round_number, self.learner.count, named)
+    def _begin(self, task: Task) -> Answer:
+        stage = self._work.begin(task.stage, task.distribution)
+        self._open = OpenStage(self._run, task.stage, objects=stage.objects, watched=stage, at=task.round)
+        self._stage = stage
+        self._receive(task)
+        return self._done(task)
+
+    def _gradients(self, task: Task) -> Answer:
+        stage, opened = self._receive(task)
+        losses, gradients = stage.shared_gradients(task.round)
+        named = zip(stage.learner.shared_names, gradients, strict=True)
+        update = SiteUpdate(
+            self.name,
+            task.stage,
+            task.round,
+            stage.learner.count,
+            {name: gradient.numpy() for name, gradient in named},
+        )
+        return Answer(update, opened.add(task.round, losses))
+
+    def _keep(self, task: Task) -> Answer:
+        _, opened = self._receive(task)
+        opened.save()
+        return self._done(task)
+
+    def _end(self, task: Task) -> Answer:
+        under_way = self._open is not None and self._open.name == task.stage
+        if not under_way:
+            self._begin(task)  # an earlier start ended it; what comes after needs its state
+        _, opened = self._receive(task)
+        if under_way or self._run.finished(task.stage) is None:
+            opened.save()
+            opened.finish()
+        self._stage = self._open = None
+        return self._done(task)
+
+    def _alone(self, task: Task) -> Answer:
+        self._work.alone(task.stage, task.distribution)
+        return self._done(task)
+
+    def _latents(self, task: Task) -> Answer:
+        statistics = self._work.latent_statistics(with_unlabelled=task.with_unlabelled)
+        if statistics.count < self._minimum:
+            raise InputError(
+                f"latent statistics of {self.name}",
+                found=f"{statistics.count} volumes",
+                expected=f"at least {self._minimum}: moments of fewer would give single latents away",
+            )
+        return Answer(SiteUpdate(self.name, task.stage, task.round, statistics.count, latents=statistics), {})
+
+    def _done(self, task: Task) -> Answer:
+        return Answer(SiteUpdate(self.name, task.stage, task.round, 0), {})
+
+    def _receive(self, task: Task) -> tuple[SharedStage, OpenStage]:
+        """Takes over the shared weights that came with a task of the stage under way."""
+        if self._stage is None or self._open is None or self._stage.name != task.stage:
+            found = f"{task.kind!r} of {task.stage}"
+            raise InputError(f"task for {self.name}", found=found, expected=f"{BEGIN!r} of this stage before it")
+        assign(self._stage.learner, task.weights, site=self.name)
+        return self._stage, self._open
+
+
+_ANSWERS = {
+    BEGIN: Site._begin,
+    GRADIENTS: Site._gradients,
+    KEEP: Site._keep,
+    END: Site._end,
+    ALONE: Site._alone,
+    LATENTS: Site._latents,
+}
+
+
+def assign(learner: SharedLearner, weights: Arrays, *, site: str) -> None:
+    """Takes over broadcast weights.
+
+    Raises:
+      InputError: names that are not those of the shared networks, or a value that is no finite array of their shape.
+    """
+    names, variables = learner.shared_names, learner.shared_variables
+    if sorted(weights) != sorted(names):
+        raise InputError(f"weights for {site}", found=sorted(weights), expected=sorted(names))
+    for name, variable in zip(names, variables, strict=True):
+        value = weights[name]
+        if value.shape != tuple(variable.shape) or not np.all(np.isfinite(value)):
+            raise InputError(
+                f"weights {name} for {site}",
+                found=f"shape {value.shape} with values from {value.min()} to {value.max()}",
+                expected=f"finite values of shape {tuple(variable.shape)}",
+            )
+    for name, variable in zip(names, variables, strict=True):
+        variable.assign(weights[name])

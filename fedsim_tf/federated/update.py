@@ -1,4 +1,4 @@
-"""What travels between a site and the server, and nothing else."""
+"""What travels from a site to the server, and nothing else."""
 
 from __future__ import annotations
 
@@ -19,41 +19,60 @@ class SiteUpdate:
 
     Attributes:
       site: the site's name.
-      round: the round that it belongs to.
-      count: how many volumes the gradients come from.
-      gradients: by name, of the shared shape and material networks.
+      stage: the stage, and round: the round within it that it belongs to.
+      count: how many volumes it comes from.
+      gradients: by name, of the shared networks; empty in the answer to a task that asks for none.
       latents: pooled moments of the site's latents, when the server asked for them.
 
     Raises:
-      InputError: anything that is not a finite float32 array.
+      InputError: anything that is not a finite float32 array, or moments that are not finite or of different lengths.
     """
 
     site: str
+    stage: str
     round: int
     count: int
-    gradients: Arrays
+    gradients: Arrays = dataclasses.field(default_factory=dict)
     latents: LatentStatistics | None = None
 
     def __post_init__(self):
         for name, value in self.gradients.items():
             if not isinstance(value, np.ndarray) or value.dtype != np.float32:
                 raise InputError(f"gradient {name} of {self.site}", found=type(value).__name__, expected="float32")
-            if not np.all(np.isfinite(value)):
-                raise InputError(f"gradient {name} of {self.site}", found="NaN or infinity", expected="finite values")
-        if self.latents is not None and not isinstance(self.latents, LatentStatistics):
+            _check_finite(f"gradient {name} of {self.site}", value)
+        if self.latents is not None:
+            self._check_latents(self.latents)
+
+    def _check_latents(self, latents: LatentStatistics) -> None:
+        subject = f"latents of {self.site}"
+        if not isinstance(latents, LatentStatistics):
+            raise InputError(subject, found=type(latents).__name__, expected="LatentStatistics or None")
+        length = latents.sum.shape
+        if latents.sum.ndim != 1 or latents.sum_outer.shape != length * 2:
             raise InputError(
-                f"latents of {self.site}", found=type(self.latents).__name__, expected="LatentStatistics or None"
+                subject, found=f"moments of shapes {length}, {latents.sum_outer.shape}", expected="d, d x d"
             )
+        _check_finite(subject, latents.sum)
+        _check_finite(subject, latents.sum_outer)
+
+    @property
+    def norm(self) -> float:
+        """The Euclidean norm of all gradients together."""
+        return float(np.sqrt(sum(float(np.vdot(value, value)) for value in self.gradients.values())))
 
 
-def check_against(update: SiteUpdate, weights: Arrays, *, round_number: int) -> None:
+def check_against(update: SiteUpdate, weights: Arrays, *, stage: str, round_number: int) -> None:
     """Refuses an update of another round, or whose gradients are not those of the shared weights.
 
     Raises:
       InputError: says which site, what was found and what was expected.
     """
-    if update.round != round_number:
-        raise InputError(f"update of {update.site}", found=f"round {update.round}", expected=f"round {round_number}")
+    if (update.stage, update.round) != (stage, round_number):
+        raise InputError(
+            f"update of {update.site}",
+            found=f"round {update.round} of {update.stage}",
+            expected=f"round {round_number} of {stage}",
+        )
     names = set(update.gradients) ^ set(weights)
     if names:
         raise InputError(
@@ -66,3 +85,8 @@ def check_against(update: SiteUpdate, weights: Arrays, *, round_number: int) -> 
                 found=f"shape {value.shape}",
                 expected=f"shape {weights[name].shape}",
             )
+
+
+def _check_finite(subject: str, values: np.ndarray) -> None:
+    if not np.all(np.isfinite(values)):
+        raise InputError(subject, found="NaN or infinity", expected="finite values")

@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 
 from fedsim_tf import data
-from fedsim_tf.arms import is_finetuned
+from fedsim_tf.arms import ARMS
 from fedsim_tf.config import Config, from_dict
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.figures import panel
@@ -60,8 +60,8 @@ def finished_arms(run: RunFolder) -> dict[str, str]:
     stages = {}
     for stage in run.records():
         section, _, rest = stage.partition("/")
-        arm, _, part = rest.rpartition("/")
-        if section == "segmentation" and part == ("finetune" if is_finetuned(arm) else "pretrain"):
+        arm, _, part = rest.partition("/")
+        if section == "segmentation" and part == ("finetune" if ARMS[arm].finetuned else "pretrain"):
             stages[arm] = stage
     return stages
 

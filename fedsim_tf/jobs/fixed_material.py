@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
 from fedsim_tf.arms import SINGLE_SITE, drawn, drawn_as
 from fedsim_tf.baselines.blending import alpha_blend, poisson_blend
 from fedsim_tf.baselines.fixed_material import Blend, FixedMaterialSite
-from fedsim_tf.jobs.samples import draw_samples, note_shape_modes
+from fedsim_tf.jobs.samples import draw_samples, note_shape_modes, samples_folder
 from fedsim_tf.jobs.segmentation import Samples
 from fedsim_tf.training.batch_norm import settled_statistics
 from fedsim_tf.training.learner import SiteLearner
@@ -28,11 +27,6 @@ _RECIPES = {
     "alpha_blend": _Recipe(learnt_shapes=False, blend=alpha_blend),
     "poisson_blend": _Recipe(learnt_shapes=False, blend=functools.partial(poisson_blend, rim_voxels=2)),
 }
-
-
-def samples_folder(run: RunFolder, arm: str) -> pathlib.Path:
-    """Where a single site's arm keeps its synthetic volumes; two arms that use the same ones share it."""
-    return run.samples / drawn_as(arm)
 
 
 def simulate_fixed(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str, Samples]:

@@ -20,8 +20,9 @@ from fedsim_tf.evaluation.report import print_table, write_report
 from fedsim_tf.evaluation.scores import Scores, over_folds
 from fedsim_tf.files import read_json, write_json, write_text
 from fedsim_tf.models.precision import resolved
-from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.run import SITES, RunFolder
 
+SCORES = "scores.json"
 FoldScores = Mapping[str, Mapping[str, Scores]]  # site to arm to scores
 
 
@@ -61,7 +62,8 @@ def finish(
     sites = {site: over_folds([fold[site] for fold in folds]) for site in folds[0]}
     metrics = {"facts": dict(about), "summary": sites, "folds": [dict(fold) for fold in folds], "stages": dict(stages)}
     write_json(run.path / "metrics.json", metrics)
-    pictures = [(str(file.relative_to(run.path)), _caption(file.stem)) for file in sorted(run.path.rglob("*.png"))]
+    files = [file.relative_to(run.path) for file in sorted(run.path.rglob("*.png"))]
+    pictures = [(str(file), _caption(file)) for file in files]
     write_report(run.path / "report.html", title=title, facts=about, summary=sites, stages=stages, pictures=pictures)
     print_table(title, sites)
     print(f"Report: {run.path / 'report.html'}")
@@ -70,7 +72,7 @@ def finish(
 
 def scores_of(fold: RunFolder, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """A fold's scores: made, or read back where an earlier start of the run finished the fold."""
-    file = fold.path / "scores.json"
+    file = fold.path / SCORES
     if not file.exists():
         write_text(file, json.dumps(make(), indent=2) + "\n")  # arms stay in their order
     return read_json(file)
@@ -83,5 +85,8 @@ def draw_losses(run: RunFolder, *, data: str) -> None:
     loss_curves(run.pictures / "losses.png", tables, title=f"Losses, {data}")
 
 
-def _caption(stem: str) -> str:
-    return stem.replace("_", " ").capitalize()
+def _caption(picture: pathlib.Path) -> str:
+    """Of what it shows and, in a federated run, at which site."""
+    words = picture.stem.replace("_", " ").capitalize()
+    _, _, within = str(picture).partition(f"/{SITES}/")
+    return f"{words}, {within.partition('/')[0]}" if within else words

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from fedsim_tf.arms import drawn_as
 from fedsim_tf.config import Config
 from fedsim_tf.data import hu_from_unit, write_volume
 from fedsim_tf.evaluation.galleries import sample_gallery
@@ -28,6 +29,11 @@ from fedsim_tf.training.volumes import Volumes
 from fedsim_tf.volume import Geometry, Volume
 
 _SHAPE_MODES = "shape_modes.json"
+
+
+def samples_folder(run: RunFolder, arm: str) -> pathlib.Path:
+    """Where an arm keeps its synthetic volumes; two arms that use the same ones share it."""
+    return run.samples / drawn_as(arm)
 
 
 def draw_samples_of(

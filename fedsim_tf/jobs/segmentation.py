@@ -22,7 +22,6 @@ def compare(
     samples: Mapping[str, Samples],
     *,
     trained: Mapping[str, Segmenter] | None = None,
-    prefix: str = "",
 ) -> tuple[dict[str, Segmenter], dict[str, Scores]]:
     """Trains every arm with the same budget and scores it on the test part.
 
@@ -32,7 +31,6 @@ def compare(
       arms: "lower_bound", "upper_bound", or a key of `samples` or of `trained`.
       samples: synthetic volumes of each arm that has some.
       trained: networks of arms that are only scored here.
-      prefix: goes before the arm in stage names, to tell sites apart.
 
     Returns:
       The trained networks and their scores, by arm.
@@ -42,7 +40,7 @@ def compare(
         if arm not in segmenters:
             pretrain, finetune = _training_parts(site, arm, samples)
             segmenters[arm] = train_segmenter(
-                run, f"{prefix}{arm}", pretrain=pretrain, finetune=finetune, validation=site.validation
+                run, arm, pretrain=pretrain, finetune=finetune, validation=site.validation
             )
         scores[arm] = score(segmenters[arm], site.test, site.test_extents_mm)
     return {arm: segmenters[arm] for arm in arms}, scores

@@ -11,8 +11,8 @@ from absl import logging
 
 from fedsim_tf.arms import simulators
 from fedsim_tf.config import Config
-from fedsim_tf.evaluation.galleries import segmentation_gallery
-from fedsim_tf.evaluation.scores import Scores, with_likeness
+from fedsim_tf.evaluation.scores import Scores
+from fedsim_tf.jobs.comparison import compare_with_pictures
 from fedsim_tf.jobs.fixed_material import samples_folder, simulate_fixed
 from fedsim_tf.jobs.folds import run_folds
 from fedsim_tf.jobs.inputs import (
@@ -26,9 +26,9 @@ from fedsim_tf.jobs.inputs import (
     open_vgg,
     source,
 )
-from fedsim_tf.jobs.results import draw_losses, facts, finish
-from fedsim_tf.jobs.samples import draw_samples_of, show_samples
-from fedsim_tf.jobs.segmentation import Samples, compare
+from fedsim_tf.jobs.results import facts, finish
+from fedsim_tf.jobs.samples import draw_samples_of
+from fedsim_tf.jobs.segmentation import Samples
 from fedsim_tf.models import VGG19Features
 from fedsim_tf.models.precision import with_resolved_precision
 from fedsim_tf.shape import StatisticalShapeModel
@@ -83,21 +83,7 @@ def run_fold(
     """All stages and arms of one fold; pictures on the way."""
     begin = lambda: SiteLearner(run.config, ssm, site, vgg)  # noqa: E731
     samples = {**simulate(run, begin), **simulate_fixed(run, begin)}
-    likeness = {
-        arm: show_samples(
-            run, arm, samples_folder(run, arm), volumes, site.fully_labelled, vgg=vgg, title=f"Samples of {arm}, {data}"
-        )
-        for arm, volumes in samples.items()
-    }
-    segmenters, scores = compare(run, site, run.config.segmentation.arms, samples)
-    segmentation_gallery(
-        run.pictures / "segmentations.png",
-        segmenters,
-        site.test,
-        title=f"Segmentations, {data}: truth green, found red",
-    )
-    draw_losses(run, data=data)
-    return {arm: with_likeness(found, likeness.get(arm)) for arm, found in scores.items()}
+    return compare_with_pictures(run, site, run.config.segmentation.arms, samples, vgg=vgg, data=data)
 
 
 def simulate(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str, Samples]:

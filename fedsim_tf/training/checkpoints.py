@@ -62,15 +62,16 @@ class Checkpoints:
         for old in _found(self._folder)[KEPT:]:
             shutil.rmtree(old)
 
-    def restore(self) -> int:
+    def restore(self, *, at: int | None = None) -> int:
         """Restores the last whole checkpoint; returns its step, 0 where there is none yet.
 
-        A damaged checkpoint is passed over with a warning that names its file.
+        A damaged checkpoint is passed over with a warning that names its file; so are those after step `at`, without
+        one.
 
         Raises:
           InputError: all are damaged, or the checkpoint is of other networks.
         """
-        found = _found(self._folder)
+        found = [one for one in _found(self._folder) if at is None or _step(one) <= at]
         for checkpoint in found:
             damage = _damage(checkpoint)
             if not damage:

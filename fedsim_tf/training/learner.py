@@ -10,7 +10,7 @@ import tensorflow as tf
 from fedsim_tf.config import Config
 from fedsim_tf.models import LatentStatistics, LatentTable, VGG19Features, built
 from fedsim_tf.shape import StatisticalShapeModel
-from fedsim_tf.synthesis import GenerativeModel
+from fedsim_tf.synthesis import GenerativeModel, shared_networks
 from fedsim_tf.training.stage import step_rng
 from fedsim_tf.training.volumes import SiteVolumes
 from fedsim_tf.training.watch import norms
@@ -57,9 +57,7 @@ class SiteLearner:
     @property
     def shared_names(self) -> list[str]:
         """A name for each shared variable, the same at every site."""
-        shape = len(self.model.shape_generator.trainable_variables)
-        material = len(self.shared_variables) - shape
-        return [f"shape/{i}" for i in range(shape)] + [f"material/{i}" for i in range(material)]
+        return list(_named(self.model.shape_generator, self.model.material_generator))
 
     @property
     def count(self) -> int:
@@ -77,3 +75,15 @@ class SiteLearner:
         if with_unlabelled and len(self.data.unlabelled):
             statistics = statistics + LatentStatistics.of(self.unlabelled_latents.table.numpy())
         return statistics
+
+
+def initial_shared_weights(config: Config, *, n_modes: int) -> dict[str, np.ndarray]:
+    """theta_S and theta_M as every `SiteLearner` has them at first, by name: what a server without data begins with."""
+    tf.keras.utils.set_random_seed(config.seed)
+    networks = shared_networks(config.model, n_modes=n_modes)
+    return {name: variable.numpy() for name, variable in _named(*networks).items()}
+
+
+def _named(shape: tf.keras.Model, material: tf.keras.Model) -> dict[str, tf.Variable]:
+    networks = {"shape": shape, "material": material}
+    return {f"{key}/{i}": v for key, network in networks.items() for i, v in enumerate(network.trainable_variables)}

@@ -26,7 +26,7 @@ class GeneratorPretraining:
 
     def __init__(self, learner: SiteLearner):
         data, config = learner.data, learner.config
-        self._learner = learner
+        self.learner = learner
         self._images, self._labels = tf.constant(data.labelled.images), tf.constant(data.labelled.labels)
         self._coarse = tf.constant(downsampled(data.labelled.images, config.model.coarse_size))
         self._coarse_features = slice_features(learner.vgg, self._coarse)
@@ -37,26 +37,26 @@ class GeneratorPretraining:
     @property
     def objects(self) -> dict[str, tf.Module]:
         """What a checkpoint holds of this stage at this site."""
-        return {**self._learner.objects, "latent_optimizer": self.optimizer}
+        return {**self.learner.objects, "latent_optimizer": self.optimizer}
 
     def look(self) -> Look:
         """Latents, their rate, and some annotated slices as the networks have them."""
-        z = self._learner.labelled_latents.table
+        z = self.learner.labelled_latents.table
         return Look(
-            rates(latents=self.optimizer), {"annotated": generated_slices(self._learner, self._images, z)}, {"z": z}
+            rates(latents=self.optimizer), {"annotated": generated_slices(self.learner, self._images, z)}, {"z": z}
         )
 
     def shared_gradients(self, step: int) -> tuple[TensorLosses, SharedGradients]:
         """One step: losses, and gradients in the order of `learner.shared_variables`."""
-        config = self._learner.config
-        rng = self._learner.rng(self.name, step)
-        count = len(self._learner.data.labelled)
+        config = self.learner.config
+        rng = self.learner.rng(self.name, step)
+        count = len(self.learner.data.labelled)
         batch = rng.choice(count, size=min(config.pretraining.batch, count), replace=False)
         losses, self.gradient_norms, gradients = self._traced(tf.constant(batch, tf.int32))
         return losses, gradients
 
     def _gradients(self, batch: tf.Tensor) -> tuple[TensorLosses, TensorLosses, SharedGradients]:
-        learner = self._learner
+        learner = self.learner
         latents = learner.labelled_latents.trainable_variables
         with tf.GradientTape() as tape:
             losses = self.losses(batch)
@@ -69,7 +69,7 @@ class GeneratorPretraining:
 
     def losses(self, batch: tf.Tensor) -> TensorLosses:
         """L_IoU and the two parts of L_M for the annotated volumes `batch` (B,)."""
-        learner = self._learner
+        learner = self.learner
         z = learner.labelled_latents.lookup(batch)
         coarse = tf.gather(self._coarse, batch)
         features = [tf.gather(level, batch) for level in self._coarse_features]

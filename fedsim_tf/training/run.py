@@ -13,6 +13,8 @@ from fedsim_tf.config import Config
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import is_partial, read_json, write_json
 
+SITES = "sites"
+
 
 class RunFolder:
     """Opens a new run or an earlier one of the same configuration.
@@ -51,6 +53,10 @@ class RunFolder:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def site(self, name: str) -> RunFolder:
+        """The folder of one site of a federated run, in a process that has both."""
+        return RunFolder(self.path / SITES / name, self.config)
+
     def checkpoints(self, stage: str) -> pathlib.Path:
         """Where a stage keeps its checkpoints."""
         return self.path / "checkpoints" / stage
@@ -78,9 +84,13 @@ class RunFolder:
         logging.info("%s: done", stage)
 
     def records(self) -> dict[str, Any]:
-        """The records of all finished stages."""
+        """The records of all finished stages; a site's are called `sites/<site>/<stage>`."""
         root = self.path / "stages"
-        return {str(file.relative_to(root).with_suffix("")): read_json(file) for file in sorted(root.rglob("*.json"))}
+        found = {str(file.relative_to(root).with_suffix("")): read_json(file) for file in sorted(root.rglob("*.json"))}
+        for folder in sorted(self.path.glob(f"{SITES}/*")):
+            site = RunFolder(folder, self.config).records()
+            found |= {f"{SITES}/{folder.name}/{stage}": record for stage, record in site.items()}
+        return found
 
     def _record_file(self, stage: str) -> pathlib.Path:
         return self.path / "stages" / f"{stage}.json"

@@ -30,7 +30,7 @@ class SemiSupervised:
     def __init__(self, learner: SiteLearner):
         semi = learner.config.semi
         data = learner.data
-        self._learner = learner
+        self.learner = learner
         self._supervised = GeneratorPretraining(learner)
         self._labels = tf.constant(data.labelled.labels)
         self._labelled_images = tf.constant(data.labelled.images)
@@ -48,7 +48,7 @@ class SemiSupervised:
     def objects(self) -> dict[str, tf.Module]:
         """What a checkpoint holds of this stage at this site."""
         return {
-            **self._learner.objects,
+            **self.learner.objects,
             "labelled_optimizer": self.labelled_optimizer,
             "unlabelled_optimizer": self.unlabelled_optimizer,
             "generator_optimizer": self.generator_optimizer,
@@ -56,7 +56,7 @@ class SemiSupervised:
 
     def look(self) -> Look:
         """Latents, rates, spectral norms, and some annotated and unannotated slices as the networks have them."""
-        learner = self._learner
+        learner = self.learner
         labelled, unlabelled = learner.labelled_latents.table, learner.unlabelled_latents.table
         scalars = {
             **rates(latents=self.labelled_optimizer, enhancer=self.generator_optimizer),
@@ -70,15 +70,15 @@ class SemiSupervised:
 
     def draw_latents(self, distribution: LatentDistribution) -> None:
         """Gives every unannotated volume a latent from the fitted normal; done once, before the first step."""
-        table = self._learner.unlabelled_latents.table
-        table.assign(distribution.sample(table.shape[0], seed=self._learner.rng("latents/drawn")))
+        table = self.learner.unlabelled_latents.table
+        table.assign(distribution.sample(table.shape[0], seed=self.learner.rng("latents/drawn")))
 
     def shared_gradients(self, step: int) -> tuple[TensorLosses, SharedGradients]:
         """One step: losses, and gradients in the order of `learner.shared_variables`."""
-        config = self._learner.config
-        rng = self._learner.rng(self.name, step)
-        supervised = step % (1 + config.semi.unsupervised_steps) == 0 or len(self._learner.data.unlabelled) == 0
-        count = len(self._learner.data.labelled if supervised else self._learner.data.unlabelled)
+        config = self.learner.config
+        rng = self.learner.rng(self.name, step)
+        supervised = step % (1 + config.semi.unsupervised_steps) == 0 or len(self.learner.data.unlabelled) == 0
+        count = len(self.learner.data.labelled if supervised else self.learner.data.unlabelled)
         size = config.pretraining.batch if supervised else config.semi.batch
         batch = tf.constant(rng.choice(count, size=min(size, count), replace=False), tf.int32)
         slices = tf.constant(rng.integers(config.model.size, size=len(batch)), tf.int32)
@@ -87,7 +87,7 @@ class SemiSupervised:
         return losses, gradients
 
     def _supervised_gradients(self, batch: tf.Tensor, slices: tf.Tensor) -> Traced:
-        learner = self._learner
+        learner = self.learner
         with tf.GradientTape() as tape:
             losses = self._supervised.losses(batch)
             real = take_slices(tf.gather(self._labelled_images, batch), slices)
@@ -100,27 +100,27 @@ class SemiSupervised:
         return losses, *self._apply_own(tape, total, learner.labelled_latents, self.labelled_optimizer)
 
     def _unsupervised_gradients(self, batch: tf.Tensor, slices: tf.Tensor) -> Traced:
-        model = self._learner.model
+        model = self.learner.model
         with tf.GradientTape() as tape:
-            z = self._learner.unlabelled_latents.lookup(batch)
+            z = self.learner.unlabelled_latents.lookup(batch)
             real = take_slices(tf.gather(self._unlabelled_images, batch), slices)
             labels = take_slices(model.labels(z), slices)
             enhanced = self._enhancement_losses(model.coarse_ct(z), labels, slices, real)
             losses = {f"unlabelled_{key}": value for key, value in enhanced.items()}
             total = tf.add_n(list(losses.values()))
-        latents = self._learner.unlabelled_latents
+        latents = self.learner.unlabelled_latents
         found, shared = self._apply_own(tape, total, latents, self.unlabelled_optimizer)
         # The GAN's losses are a hundred times as large as L_IoU and L_M: unweighted, the shared networks forget these.
-        weight = self._learner.config.semi.unsupervised_weight
+        weight = self.learner.config.semi.unsupervised_weight
         return losses, found, [weight * gradient for gradient in shared]
 
     def _enhancement_losses(
         self, coarse: tf.Tensor, labels: tf.Tensor, slices: tf.Tensor, real: tf.Tensor
     ) -> TensorLosses:
-        model = self._learner.model
+        model = self.learner.model
         semantics = model.semantics(coarse, labels, slices)
         fake = model.enhancer(semantics, training=True)[..., 0]
-        learner = self._learner
+        learner = self.learner
         return generator_losses(learner.discriminator, learner.vgg, learner.config.gan, semantics, real, fake)
 
     def _apply_own(
@@ -128,8 +128,8 @@ class SemiSupervised:
     ) -> tuple[TensorLosses, SharedGradients]:
         """Moves these latents and the enhancement network; all gradients' norms, and those of the shared networks."""
         tables = latents.trainable_variables
-        shared, own, generator = tape.gradient(total, [self._learner.shared_variables, tables, self._generator])
+        shared, own, generator = tape.gradient(total, [self.learner.shared_variables, tables, self._generator])
         optimizer.apply_gradients(zip(own, tables, strict=True))
-        latents.project(self._learner.config.pretraining.latent_ball)
+        latents.project(self.learner.config.pretraining.latent_ball)
         self.generator_optimizer.apply_gradients(zip(generator, self._generator, strict=True))
-        return {**self._learner.shared_norms(shared), **norms(latents=own, enhancer=generator)}, shared
+        return {**self.learner.shared_norms(shared), **norms(latents=own, enhancer=generator)}, shared

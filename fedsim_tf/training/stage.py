@@ -30,6 +30,72 @@ def step_rng(seed: int, stage: str, step: int) -> np.random.Generator:
     return np.random.default_rng([seed, word, step])
 
 
+class OpenStage:
+    """A stage under way: what it keeps of its steps in a run's folder, whoever calls for the steps.
+
+    Args:
+      run: the run's folder.
+      name: the stage's name, unique within the run.
+      objects: everything that the stage changes; saved in each checkpoint.
+      watched: what TensorBoard shows beside the losses; its gradient norms are checked as the losses are.
+      at: restores the checkpoint of this step, or the last one before it; None: the last one.
+
+    Attributes:
+      done: how many steps of the stage are done.
+
+    Raises:
+      InputError: every checkpoint of the stage is damaged.
+    """
+
+    def __init__(
+        self, run: RunFolder, name: str, *, objects: Trackables, watched: Watched | None = None, at: int | None = None
+    ):
+        self._run, self.name, self._watched = run, name, watched
+        self._seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+        self._checkpoints = Checkpoints(run.checkpoints(name), {"seconds": self._seconds, **objects})
+        self.done = self._checkpoints.restore(at=at)
+        self._table = LossTable(run.losses(name), resume_at=self.done)
+        self._board = Board(run.tensorboard(name))
+        self._mark = time.monotonic()
+
+    def add(self, step: int, values: Losses) -> dict[str, float]:
+        """One more step and its losses, as numbers.
+
+        Raises:
+          FloatingPointError: a loss or gradient that is not finite.
+        """
+        losses = {key: float(value) for key, value in values.items()}
+        norms = {key: float(value) for key, value in self._watched.gradient_norms.items()} if self._watched else {}
+        check_finite(losses, self.name, step)
+        check_finite(norms, self.name, step, what="gradient of")
+        self._table.add(step, losses)
+        self._board.add(step, {**losses, **{f"gradient_norm/{key}": value for key, value in norms.items()}})
+        self.done = step + 1
+        return losses
+
+    def save(self) -> None:
+        """Writes a checkpoint, and what belongs to the steps before it.
+
+        Raises:
+          RunStopped: the state could not be written, such as to a full disk.
+        """
+        look = self._watched.look() if self._watched else Look()
+        now = time.monotonic()
+        self._seconds.assign_add(now - self._mark)
+        self._mark = now
+        with kept_on_failure(self.name, self.done):
+            self._table.write()
+            self._board.write(self.done, look)
+            self._checkpoints.save(self.done)
+
+    def finish(self) -> dict[str, Any]:
+        """Marks the stage as done for good; returns its record, see `run_stage`."""
+        record = {"steps": self.done, "seconds": round(float(self._seconds), 1), "losses": self._table.summary()}
+        with kept_on_failure(self.name, self.done):
+            self._run.finish(self.name, record)
+        return record
+
+
 def run_stage(
     run: RunFolder,
     name: str,
@@ -43,13 +109,10 @@ def run_stage(
     """Runs a stage to its end, from its last checkpoint if there is one; a finished stage is only restored.
 
     Args:
-      run: the run's folder.
-      name: the stage's name, unique within the run.
+      run, name, objects, watched: see `OpenStage`.
       steps: how many.
       step: does step i and returns its losses.
-      objects: everything that the stage changes; saved in each checkpoint.
       is_done: whether to stop before the last step; a function of `objects`, so that a resumed run stops there too.
-      watched: what TensorBoard shows beside the losses; its gradient norms are checked as the losses are.
 
     Returns:
       The stage's record: steps done, seconds, and for each loss its mean over the first and last tenth.
@@ -59,44 +122,24 @@ def run_stage(
       FloatingPointError: a loss or gradient that is not finite.
       RunStopped: the state could not be written, such as to a full disk.
     """
-    seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
-    checkpoints = Checkpoints(run.checkpoints(name), {"seconds": seconds, **objects})
-    start = checkpoints.restore()
+    stage = OpenStage(run, name, objects=objects, watched=watched)
     record = run.finished(name)
     # Else the last checkpoint of a finished stage is damaged or gone: its end is done again.
-    if record is not None and start == record["steps"] and (start >= steps or is_done()):
+    if record is not None and stage.done == record["steps"] and (stage.done >= steps or is_done()):
         logging.info("%s: finished before, restored", name)
         return record
-    table, board = LossTable(run.losses(name), resume_at=start), Board(run.tensorboard(name))
-    if start:
-        logging.info("%s: resumed at step %d of %d", name, start, steps)
-    with progress_bar(steps, name, done=start, unit="step") as bar:
-        mark, done = time.monotonic(), start
-        while done < steps and not is_done():
-            losses = {key: float(value) for key, value in step(done).items()}
-            norms = {key: float(value) for key, value in watched.gradient_norms.items()} if watched else {}
-            check_finite(losses, name, done)
-            check_finite(norms, name, done, what="gradient of")
-            table.add(done, losses)
-            board.add(done, {**losses, **{f"gradient_norm/{key}": value for key, value in norms.items()}})
+    if stage.done:
+        logging.info("%s: resumed at step %d of %d", name, stage.done, steps)
+    with progress_bar(steps, name, done=stage.done, unit="step") as bar:
+        while stage.done < steps and not is_done():
+            losses = stage.add(stage.done, step(stage.done))
             bar.set_postfix({key: f"{value:.3g}" for key, value in losses.items()}, refresh=False)
             bar.update()
-            done += 1
-            if done % run.config.checkpoint_every == 0 or done == steps or is_done():
-                look = watched.look() if watched else Look()
-                now = time.monotonic()
-                seconds.assign_add(now - mark)
-                mark = now
-                with kept_on_failure(name, done):
-                    table.write()
-                    board.write(done, look)
-                    checkpoints.save(done)
-    if done < steps:
-        logging.info("%s: stopped at step %d of %d", name, done, steps)
-    record = {"steps": done, "seconds": round(float(seconds), 1), "losses": table.summary()}
-    with kept_on_failure(name, done):
-        run.finish(name, record)
-    return record
+            if stage.done % run.config.checkpoint_every == 0 or stage.done == steps or is_done():
+                stage.save()
+    if stage.done < steps:
+        logging.info("%s: stopped at step %d of %d", name, stage.done, steps)
+    return stage.finish()
 
 
 def check_finite(values: Mapping[str, float], stage: str, step: int, *, what: str = "loss") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -18,11 +19,6 @@ class Look(NamedTuple):
     scalars: Mapping[str, float] = {}
     pictures: Mapping[str, np.ndarray] = {}  # (y, x), 0 to 1
     histograms: Mapping[str, np.ndarray] = {}
-
-    def named(self, prefix: str) -> Look:
-        """The same with a prefix before every name."""
-        scalars, pictures, histograms = ({f"{prefix}{key}": part[key] for key in part} for part in self)
-        return Look(scalars, pictures, histograms)  # type: ignore[arg-type]
 
     def __or__(self, other: Look) -> Look:
         return Look(
@@ -43,24 +39,6 @@ class Watched(Protocol):
         """The present state; changes nothing and draws no random numbers."""
 
 
-class WatchedSites:
-    """The stages of several sites as one."""
-
-    def __init__(self, stages: Mapping[str, Watched]):
-        self._stages = stages
-
-    @property
-    def gradient_norms(self) -> dict[str, Any]:
-        norms_of = {site: stage.gradient_norms for site, stage in self._stages.items()}
-        return {f"{site}/{key}": norm for site, norms in norms_of.items() for key, norm in norms.items()}
-
-    def look(self) -> Look:
-        look = Look()
-        for site, stage in self._stages.items():
-            look |= stage.look().named(f"{site}/")
-        return look
-
-
 class WithRates:
     """A stage, and the learning rates of optimizers that are not its own."""
 
@@ -79,8 +57,12 @@ class Board:
     """A stage's events for TensorBoard, kept back until a checkpoint makes the steps they belong to last."""
 
     def __init__(self, folder: pathlib.Path):
-        self._writer = tf.summary.create_file_writer(str(folder))
+        self._folder = folder
         self._scalars: list[tuple[int, str, float]] = []
+
+    @functools.cached_property
+    def _writer(self) -> tf.summary.SummaryWriter:
+        return tf.summary.create_file_writer(str(self._folder))  # which makes a file at once
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         self._scalars += [(step, key, value) for key, value in values.items()]

@@ -34,14 +34,17 @@ def share_of(image: np.ndarray, red: int, green: int, blue: int) -> float:
 
 @contextlib.contextmanager
 def recorded_titles() -> Iterator[dict[str, list[str]]]:
-    """Collects file name to title and headings of every figure saved; no letter can be read back from pixels."""
+    """Collects file name, and whole path, to title and headings of every figure saved.
+
+    No letter can be read back from pixels.
+    """
     found = {}
     save = Figure.savefig
 
     def recorded(figure, path, **settings):
         texts = [figure.get_suptitle(), *(axis.get_title() for axis in figure.axes)]
         name = pathlib.Path(path).name.removeprefix(f".partial-{os.getpid()}-")
-        found[name] = [text for text in texts if text]
+        found[name] = found[str(pathlib.Path(path).parent / name)] = [text for text in texts if text]
         save(figure, path, **settings)
 
     with pytest.MonkeyPatch.context() as patch:

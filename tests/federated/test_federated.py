@@ -1,76 +1,130 @@
+"""Sites and server over the in-process engine, and what either refuses."""
+
+import csv
 import dataclasses
 
 import numpy as np
 import pytest
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.engine import InProcessEngine
+from fedsim_tf.federated.coordinator import Coordinator, QuorumLost, beyond
 from fedsim_tf.federated.server import Server, pooled_distribution
-from fedsim_tf.federated.site import Site
+from fedsim_tf.federated.site import Site, assign
+from fedsim_tf.federated.task import Answer, Answers, Task
 from fedsim_tf.federated.update import SiteUpdate
 from fedsim_tf.models import LatentStatistics
-from fedsim_tf.training.pretraining import GeneratorPretraining
+from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.simulation import pretrain, semi_supervise
+from tests.federated.toy_federation import ToyFederation
 from tests.training.toy_site import toy_config, toy_learner
 
 WEIGHTS = {"shape/0": np.ones((2, 3), np.float32), "material/0": np.zeros(4, np.float32)}
+SITES = ("a", "b", "c")
 
 
-def update(site="a", round_number=0, value=1.0, **changes):
+def update(site="a", round_number=0, value=1.0, stage="pretraining", **changes):
     gradients = {name: np.full_like(array, value) for name, array in WEIGHTS.items()}
-    return SiteUpdate(site, round_number, 3, {**gradients, **changes})
+    return SiteUpdate(site, stage, round_number, 3, {**gradients, **changes})
 
 
 def test_server_takes_one_adam_step_on_the_sum():
     """Adam's first step moves by its rate against the sign of the summed gradient, whatever its size."""
     server = Server(WEIGHTS, rate=0.1, steps=1000, accumulate="sum")
-    server.step([update(value=3.0), update("b", value=-1.0)], round_number=0)
+    server.step([update(value=3.0), update("b", value=-1.0)])
     np.testing.assert_allclose(server.weights["shape/0"], 0.9, atol=1e-5)
     server = Server(WEIGHTS, rate=0.1, steps=1000, accumulate="sum")
-    server.step([update(value=1.0), update("b", value=-1.0)], round_number=0)
+    server.step([update(value=1.0), update("b", value=-1.0)])
     np.testing.assert_array_equal(server.weights["shape/0"], WEIGHTS["shape/0"])
 
 
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        (lambda: update(round_number=4), "update of a: found round 4; expected round 0"),
-        (lambda: update(extra=np.zeros(1, np.float32)), "differ in .'extra'."),
-        (lambda: update(**{"shape/0": np.zeros((3, 2), np.float32)}), r"found shape \(3, 2\); expected shape \(2, 3\)"),
-        (lambda: update(value=np.nan), "found NaN or infinity; expected finite values"),
-    ],
-)
-def test_bad_updates_are_refused_with_the_sites_name(bad, message):
-    server = Server(WEIGHTS, rate=0.1, steps=10, accumulate="mean")
-    with pytest.raises(InputError, match=message):
-        server.step([bad()], round_number=0)
+class Scripted:
+    """An exchange whose sites answer every round alike, but for one."""
+
+    def __init__(self, odd):
+        self._odd = odd
+
+    def __call__(self, task):
+        if task.kind != "gradients":
+            return Answers([Answer(SiteUpdate(name, task.stage, task.round, 0), {}) for name in SITES], {})
+        usual = {name: Answer(update(name, task.round), {"iou": 0.5}) for name in SITES}
+        missing = {}
+        odd = self._odd(task)
+        if isinstance(odd, SiteUpdate):
+            usual["b"] = Answer(odd, {})
+        elif odd:
+            del usual["b"]
+            missing["b"] = odd
+        return Answers(list(usual.values()), missing)
+
+
+ODD = {
+    "another round": (lambda task: update("b", task.round + 4), "update of b: found round 4 of pretraining"),
+    "another stage": (lambda task: update("b", stage="gan"), "update of b: found round 0 of gan"),
+    "another name": (lambda task: update("b", extra=np.zeros(1, np.float32)), "differ in .'extra'."),
+    "another shape": (
+        lambda task: update("b", **{"shape/0": np.zeros((3, 2), np.float32)}),
+        r"found shape \(3, 2\); expected shape \(2, 3\)",
+    ),
+    "a huge norm": (lambda task: update("b", value=1e3), "gradients of b: found norm 3.16e.03; expected at most 100"),
+    "nothing": (lambda task: "b: loss iou is nan", "b: loss iou is nan"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_bad_updates_are_refused_with_the_sites_name_and_end_the_round_without_a_quorum(tmp_path, odd):
+    make, message = ODD[odd]
+    coordinator = Coordinator(RunFolder(tmp_path / "run", toy_config()), Scripted(make), SITES)
+    with pytest.raises(QuorumLost, match=f"pretraining, round 0: .* 2 of 3 sites, 3 are needed .*{message}"):
+        coordinator.rounds("pretraining", WEIGHTS, rate=0.1, steps=2, accumulate="sum")
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_the_round_goes_on_without_a_bad_update_where_enough_are_left(tmp_path, odd):
+    """As if there were only the others; what was refused and why is recorded."""
+    make, _ = ODD[odd]
+    config = toy_config(federated={"quorum": 2})
+    run = RunFolder(tmp_path / "run", config)
+    bad_once = lambda task: make(task) if task.round == 0 else update("b", task.round)  # noqa: E731
+    weights = Coordinator(run, Scripted(bad_once), SITES).rounds(
+        "pretraining", WEIGHTS, rate=0.1, steps=2, accumulate="mean"
+    )
+    np.testing.assert_allclose(weights["material/0"], -0.2, atol=1e-4)
+    with open(run.path / "refused.csv", newline="") as file:
+        heading, row = csv.reader(file)
+    assert heading == ["task", "stage", "round", "site", "reason"]
+    assert row[:4] == ["gradients", "pretraining", "0", "b"]
+
+
+def test_norms_are_compared_with_those_of_the_others():
+    """A site's own norm has no part in what is usual; two sites judge each other."""
+    assert list(beyond([update("a"), update("b", value=201.0), update("c", value=3.0)], 100.0)) == ["b"]
+    assert beyond([update("a"), update("b", value=199.0), update("c", value=3.0)], 100.0) == {}
+    assert list(beyond([update("a"), update("b", value=101.0)], 100.0)) == ["b"]
+    assert beyond([update("a"), update("b", value=1e9)], 0.0) == {}
+    assert beyond([update("a")], 100.0) == {}
+    assert beyond([update("a", value=0.0), update("b")], 100.0) == {}
+
+
+def test_updates_that_are_not_finite_cannot_be_made():
+    with pytest.raises(InputError, match=r"gradient shape/0 of a: found NaN or infinity; expected finite values"):
+        update(value=np.nan)
+    with pytest.raises(InputError, match="latents of a: found NaN or infinity"):
+        SiteUpdate("a", "", 0, 4, latents=LatentStatistics(4, np.full(2, np.inf), np.eye(2)))
+    with pytest.raises(InputError, match=r"latents of a: found moments of shapes \(2,\), \(4, 2\)"):
+        SiteUpdate("a", "", 0, 4, latents=LatentStatistics(4, np.zeros(2), np.zeros((4, 2))))
 
 
 def test_an_update_can_hold_nothing_but_gradients_and_moments():
-    assert {field.name for field in dataclasses.fields(SiteUpdate)} == {
-        "site",
-        "round",
-        "count",
-        "gradients",
-        "latents",
-    }
+    names = {"site", "stage", "round", "count", "gradients", "latents"}
+    assert {field.name for field in dataclasses.fields(SiteUpdate)} == names
     latents = np.zeros((4, 64), np.float32)
     with pytest.raises(InputError, match="latents of a"):
-        SiteUpdate("a", 0, 4, {}, latents)
+        SiteUpdate("a", "", 0, 4, {}, latents)
     with pytest.raises(InputError, match="gradient picture of a"):
-        SiteUpdate("a", 0, 4, {"picture": [[1.0]]})
+        SiteUpdate("a", "", 0, 4, {"picture": [[1.0]]})
     with pytest.raises(dataclasses.FrozenInstanceError):
         update().images = latents
-
-
-@pytest.mark.usefixtures("eagerly")
-def test_a_sites_update_has_the_shared_networks_shapes_only():
-    site = Site("a", toy_learner())
-    sent = site.update(GeneratorPretraining(site.learner), 0)
-    assert {name: g.shape for name, g in sent.gradients.items()} == {n: w.shape for n, w in site.weights.items()}
-    assert sent.latents is None
-    assert sent.count == 3
 
 
 def test_pooled_moments_are_those_of_all_latents_together(rng):
@@ -82,28 +136,110 @@ def test_pooled_moments_are_those_of_all_latents_together(rng):
 
 
 @pytest.mark.usefixtures("eagerly")
+def test_a_sites_answers_have_the_shared_networks_shapes_only(tmp_path):
+    """And the server, which has no data, begins with the very weights that sites begin with."""
+    federation = ToyFederation(tmp_path / "run", toy_config(), {"a": 0})
+    site, learner = federation.sites["a"], federation.works["a"].learner
+    before = dict(zip(learner.shared_names, (v.numpy() for v in learner.shared_variables), strict=True))
+    assert list(before) == list(federation.start)
+    for name, value in before.items():
+        np.testing.assert_array_equal(value, federation.start[name])
+    site.answer(Task("begin", "pretraining", 0, before))
+    sent, losses = site.answer(Task("gradients", "pretraining", 0, before))
+    assert {name: g.shape for name, g in sent.gradients.items()} == {n: w.shape for n, w in before.items()}
+    assert (sent.site, sent.stage, sent.round, sent.count, sent.latents) == ("a", "pretraining", 0, 3, None)
+    assert set(losses) == {"iou", "material_mse", "material_perceptual"}
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_moments_of_too_few_latents_stay_at_the_site(tmp_path):
+    """Two latents follow from their sum and the sum of their outer products."""
+    site = ToyFederation(tmp_path / "a", toy_config(federated={"latents_of": 4}), {"a": 0}).sites["a"]
+    with pytest.raises(InputError, match="latent statistics of a: found 3 volumes; expected at least 4"):
+        site.answer(Task("latents", with_unlabelled=False))
+    moments = site.answer(Task("latents", with_unlabelled=True)).update.latents
+    assert moments.count == 5
+
+
+def test_tasks_that_do_not_fit_are_refused(tmp_path):
+    with pytest.raises(InputError, match="task: found 'give me all'; expected one of begin, gradients"):
+        Task("give me all")
+    site = Site("a", RunFolder(tmp_path / "run", toy_config()), work=None)
+    with pytest.raises(InputError, match="task for a: found 'gradients' of pretraining; expected 'begin'"):
+        site.answer(Task("gradients", "pretraining", 0, WEIGHTS))
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"shape/0": None}, "weights for a: found"),
+        ({"shape/0": np.zeros((2, 2), np.float32)}, r"weights shape/0 for a: found shape \(2, 2\)"),
+        ({"shape/0": np.full((2, 3), np.nan, np.float32)}, "weights shape/0 for a: found .* nan"),
+    ],
+)
+def test_bad_weights_move_nothing_at_a_site(bad, message):
+    class Learner:
+        shared_names = list(WEIGHTS)  # noqa: RUF012
+        shared_variables = [np.zeros((2, 3)), np.zeros(4)]  # noqa: RUF012
+
+    changed = {name: value for name, value in {**WEIGHTS, **bad}.items() if value is not None}
+    with pytest.raises(InputError, match=message):
+        assign(Learner(), changed, site="a")
+
+
+@pytest.mark.usefixtures("eagerly")
 def test_one_site_in_a_federation_learns_what_a_single_site_does(tmp_path):
     config = toy_config()
     alone = toy_learner(config)
     run = RunFolder(tmp_path / "alone", config)
     semi_supervise(run, alone, pretrain(run, alone))
-    site = Site("toy", toy_learner(config))
-    engine = InProcessEngine(RunFolder(tmp_path / "federated", config), [site])
-    engine.pretrain()
-    engine.semi_supervise()
-    for a, b in zip(alone.shared_variables, site.learner.shared_variables, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    federation = ToyFederation(tmp_path / "federated", config, {"toy": 0})
+    weights = federation.semi_supervise(federation.pretrain())
+    learner = federation.works["toy"].learner
+    for mine, other, sent in zip(alone.shared_variables, learner.shared_variables, weights.values(), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(other, sent)
+    for mine, other in zip(*(each.model.enhancer.get_weights() for each in (alone, learner)), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.usefixtures("eagerly")
 def test_sites_share_weights_and_keep_the_rest(tmp_path):
-    config = toy_config()
-    sites = [Site(name, toy_learner(config, name=name, seed=seed)) for name, seed in (("a", 0), ("b", 7))]
-    engine = InProcessEngine(RunFolder(tmp_path / "run", config), sites)
-    engine.pretrain()
-    engine.semi_supervise()
-    for a, b in zip(*(site.learner.shared_variables for site in sites), strict=True):
+    federation = ToyFederation(tmp_path / "run", toy_config())
+    federation.semi_supervise(federation.pretrain())
+    first, second = (work.learner for work in federation.works.values())
+    assert isinstance(first, SiteLearner)
+    for a, b in zip(first.shared_variables, second.shared_variables, strict=True):
         np.testing.assert_array_equal(a, b)
-    first, second = (site.learner for site in sites)
     assert np.any(first.model.enhancer.get_weights()[0] != second.model.enhancer.get_weights()[0])
     assert np.any(first.labelled_latents.table != second.labelled_latents.table)
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_what_is_lost_between_a_sites_state_and_the_servers_is_done_again(tmp_path):
+    """The server stops after the sites have kept round 2 and before it has: all begin again from round 0."""
+
+    class Stopping:
+        def __init__(self, sites):
+            self._sites = sites
+
+        def __call__(self, task):
+            answers = [site.answer(task) for site in self._sites]
+            if task.kind == "keep":
+                raise KeyboardInterrupt
+            return Answers(answers, {})
+
+    config = toy_config()
+    undisturbed = ToyFederation(tmp_path / "whole", config)
+    wanted = undisturbed.semi_supervise(undisturbed.start)
+    stopped = ToyFederation(tmp_path / "stopped", config, exchange=Stopping)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.semi_supervise(stopped.start)
+    resumed = ToyFederation(tmp_path / "stopped", config)
+    found = resumed.semi_supervise(resumed.start)
+    for name, value in wanted.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-6, atol=1e-7)
+    for name, work in undisturbed.works.items():
+        mine, other = work.learner, resumed.works[name].learner
+        np.testing.assert_allclose(other.labelled_latents.table, mine.labelled_latents.table, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(other.unlabelled_latents.table, mine.unlabelled_latents.table, rtol=1e-6, atol=1e-6)

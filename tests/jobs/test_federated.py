@@ -29,7 +29,7 @@ def finished(tmp_path_factory):
         semi={"steps": 1},
         synthesis={"volumes": 1},
         segmentation={"arms": _CONFIGURED, "pretraining_steps": 1, "finetuning_steps": 1},
-        federated={"sites": SITES},
+        federated={"sites": SITES, "latents_of": 2},
     )
     with pytest.MonkeyPatch.context() as patch, recorded_titles() as titles:
         for site in SITES:
@@ -54,37 +54,39 @@ def test_every_site_has_its_own_scores_for_each_arm(finished):
 
 def test_shared_stages_run_once_and_the_rest_at_each_site(finished):
     stages = {name.removeprefix("fold_0/") for name in finished.metrics["stages"]}
-    assert stages == {
-        "pretraining",
-        "semi_supervised",
-        *(f"gan/{site}" for site in SITES),
-        "segmentation/direct_fl/pretrain",
-        *(f"segmentation/{site}/{arm}/finetune" for site in SITES for arm in ARMS),
-        *(f"segmentation/{site}/{arm}/pretrain" for site in SITES for arm in ARMS if arm != "direct_fl"),
-    }
+    shared = {"pretraining", "semi_supervised", "segmentation/direct_fl/pretrain"}
+    alone = {"gan", *(f"segmentation/{arm}/{part}" for arm in ARMS for part in ("pretrain", "finetune"))}
+    assert stages == shared | {f"sites/{site}/{stage}" for site in SITES for stage in shared | alone}
     losses = finished.metrics["stages"]["fold_0/pretraining"]["losses"]
     assert {name.split("/")[0] for name in losses} == set(SITES)
 
 
 def test_each_site_keeps_its_own_samples(finished):
     for site in SITES:
-        names = {path.name for path in (finished.fold / "samples" / site).iterdir()}
+        names = {path.name for path in (finished.fold / "sites" / site / "samples" / "ours_sim_fl").iterdir()}
         synthetic = {"synthetic_000_image.nii.gz", "synthetic_000_label.nii.gz"}
         assert names == synthetic | {"samples.npz", "shape_modes.json"}
-    first, second = ((finished.fold / "samples" / s / "synthetic_000_image.nii.gz").read_bytes() for s in SITES)
+    first, second = (
+        (finished.fold / "sites" / s / "samples" / "ours_sim_fl" / "synthetic_000_image.nii.gz").read_bytes()
+        for s in SITES
+    )
     assert first != second
 
 
+def test_what_was_learnt_together_is_left_at_the_server(finished):
+    with np.load(finished.fold / "shared_model.npz") as model:
+        names = {name.split("/")[0] for name in model.files}
+        assert names == {"shape", "material", "latents"}
+        assert model["latents/covariance"].shape == (64, 64)
+
+
 def test_every_picture_report_and_record_says_phantom(finished):
-    wanted = {f"{kind}_{site}.png" for kind in ("samples", "likeness", "segmentations") for site in SITES} | {
-        "losses.png"
-    }
-    assert wanted <= {path.name for path in finished.fold.joinpath("pictures").glob("*.png")}
-    for name in wanted:
-        assert is_drawn(finished.fold / "pictures" / name), name
-        assert "phantom cohort" in finished.titles[name][0], name
-    for site in SITES:
-        assert f"phantom cohort ({site})" in finished.titles[f"samples_{site}.png"][0]
+    names = ("samples_ours_sim_fl", "likeness_ours_sim_fl", "segmentations", "losses")
+    wanted = {f"sites/{site}/pictures/{name}.png": f"phantom cohort ({site})" for site in SITES for name in names}
+    wanted["pictures/losses.png"] = "phantom cohort (ct20), phantom cohort (ct34lc)"
+    for name, data in wanted.items():
+        assert is_drawn(finished.fold / name), name
+        assert data in finished.titles[str(finished.fold / name)][0], name
     assert finished.metrics["facts"]["data"] == "phantom cohort (ct20), phantom cohort (ct34lc)"
     page = (finished.run / "report.html").read_text(encoding="utf-8")
     assert "<h1>Federated: phantom cohort (ct20), phantom cohort (ct34lc)</h1>" in page
@@ -93,7 +95,7 @@ def test_every_picture_report_and_record_says_phantom(finished):
 
 def test_every_sites_network_can_be_used_afterwards(finished):
     for site in SITES:
-        config, segment = open_segmenter(finished.fold, f"{site}/direct_fl")
+        config, segment = open_segmenter(finished.fold / "sites" / site, "direct_fl")
         assert segment(np.zeros((config.model.size,) * 3, np.float32)).shape == (config.model.size,) * 3
 
 

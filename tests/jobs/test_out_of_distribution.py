@@ -25,7 +25,7 @@ def hospitals(tmp_path_factory):
     root = tmp_path_factory.mktemp("hospitals")
     shapes = str(write_shapes(root / "shapes.npz"))
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("samples.sample_gallery", "single_site.segmentation_gallery", "single_site.draw_losses"):
+        for name in ("samples.sample_gallery", "comparison.segmentation_gallery", "comparison.draw_losses"):
             patch.setattr(f"fedsim_tf.jobs.{name}", lambda *_, **__: None)
         for site in SITES:
             write_paper_cohort(root / site, site)

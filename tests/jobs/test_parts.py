@@ -99,14 +99,14 @@ def trained(monkeypatch):
 def test_each_arm_trains_on_its_own_volumes_and_all_are_judged_alike(trained, drawn):
     site = toy_site()
     arms = ("lower_bound", "ours_full", "upper_bound")
-    segmenters, scores = segmentation.compare(None, site, arms, {"ours_full": drawn.volumes}, prefix="ct20/")
+    segmenters, scores = segmentation.compare(None, site, arms, {"ours_full": drawn.volumes})
     assert tuple(segmenters) == tuple(scores) == arms
-    assert tuple(trained) == ("ct20/lower_bound", "ct20/ours_full", "ct20/upper_bound")
+    assert tuple(trained) == arms
     names = {arm: [part.identities for part in parts] for arm, parts in trained.items()}
     labelled, everyone = ("toy_0_0", "toy_0_1", "toy_0_2"), 5
-    assert names["ct20/lower_bound"] == [labelled, labelled, ("toy_200_0",)]
-    assert names["ct20/ours_full"] == [("synthetic_000", "synthetic_001"), labelled, ("toy_200_0",)]
-    pretrain, finetune, _ = names["ct20/upper_bound"]
+    assert names["lower_bound"] == [labelled, labelled, ("toy_200_0",)]
+    assert names["ours_full"] == [("synthetic_000", "synthetic_001"), labelled, ("toy_200_0",)]
+    pretrain, finetune, _ = names["upper_bound"]
     assert pretrain == finetune
     assert len(finetune) == everyone
     assert set(labelled) < set(finetune)

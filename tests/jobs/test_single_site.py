@@ -65,7 +65,7 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def _undrawn(monkeypatch):
     """Leaves out the pictures of further runs."""
-    for name in ("samples.sample_gallery", "single_site.segmentation_gallery", "single_site.draw_losses"):
+    for name in ("samples.sample_gallery", "comparison.segmentation_gallery", "comparison.draw_losses"):
         monkeypatch.setattr(f"fedsim_tf.jobs.{name}", lambda *_, **__: None)
 
 

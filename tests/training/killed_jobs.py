@@ -13,21 +13,21 @@ import pathlib
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from fedsim_tf.federated.engine import InProcessEngine
-from fedsim_tf.federated.site import Site
-from fedsim_tf.jobs.direct_fl import train_direct
+from fedsim_tf.arms import DIRECT
+from fedsim_tf.baselines.direct_fl import DirectFederated, initial_weights
 from fedsim_tf.models import built
 from fedsim_tf.training import checkpoints
 from fedsim_tf.training import stage as loop
 from fedsim_tf.training.run import RunFolder
-from fedsim_tf.training.segmentation import UNetTraining, train_segmenter
+from fedsim_tf.training.segmentation import UNetTraining, finetuned, train_segmenter
 from fedsim_tf.training.simulation import pretrain, semi_supervise
+from tests.federated.toy_federation import ToyFederation
 from tests.jobs.toy_networks import SmallUNet, SmallVGG
 from tests.training import toy_site
 
@@ -55,10 +55,9 @@ def single(folder: pathlib.Path) -> dict[str, np.ndarray]:
 
 def federated(folder: pathlib.Path) -> dict[str, np.ndarray]:
     """Rounds of two sites and the server."""
-    run = RunFolder(folder, CONFIG)
-    sites = [Site(name, toy_site.toy_learner(CONFIG, name=name, seed=seed)) for name, seed in (("a", 0), ("b", 7))]
-    InProcessEngine(run, sites).semi_supervise()
-    return {**state_of("a", sites[0].learner.objects), **state_of("b", sites[1].learner.objects)}
+    federation = ToyFederation(folder, CONFIG)
+    federation.semi_supervise(federation.start)
+    return sum_of(state_of(name, work.learner.objects) for name, work in federation.works.items())
 
 
 def segmentation(folder: pathlib.Path) -> dict[str, np.ndarray]:
@@ -71,9 +70,19 @@ def segmentation(folder: pathlib.Path) -> dict[str, np.ndarray]:
 
 def direct(folder: pathlib.Path) -> dict[str, np.ndarray]:
     """Direct-FL over two sites, then each site's fine-tuning."""
-    networks = remembered_networks()
-    train_direct(RunFolder(folder, CONFIG), [toy_site.toy_site(name, seed) for name, seed in (("a", 0), ("b", 7))])
-    return {**state_of("a", networks[0].objects), **state_of("b", networks[1].objects)}
+    federation = ToyFederation(folder, CONFIG)
+    rate, steps = CONFIG.segmentation.rate, CONFIG.segmentation.pretraining_steps
+    start = initial_weights(CONFIG)
+    federation.coordinator.rounds(DirectFederated.name, start, rate=rate, steps=steps, accumulate="mean")
+    unets = {name: work.unet for name, work in federation.works.items()}
+    for name, unet in unets.items():
+        finetuned(federation.run.site(name), unet.training, DIRECT, unet.data.labelled)
+    return sum_of(state_of(name, unet.objects) for name, unet in unets.items())
+
+
+def sum_of(states: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """All of them in one."""
+    return {key: value for state in states for key, value in state.items()}
 
 
 def remembered_networks() -> list[UNetTraining]:
@@ -89,19 +98,20 @@ def remembered_networks() -> list[UNetTraining]:
     return networks
 
 
+# The folders in which the stages that are killed keep their checkpoints, in the order in which they come.
 JOBS = {
-    single: ("pretraining", "gan", "semi_supervised"),
-    federated: ("semi_supervised",),
-    segmentation: ("segmentation/arm/pretrain", "segmentation/arm/finetune"),
-    direct: ("segmentation/direct_fl/pretrain", "segmentation/a/direct_fl/finetune"),
+    single: ("checkpoints/pretraining", "checkpoints/gan", "checkpoints/semi_supervised"),
+    federated: tuple(f"{part}checkpoints/semi_supervised" for part in ("sites/b/", "federated_killed/")),
+    segmentation: ("checkpoints/segmentation/arm/pretrain", "checkpoints/segmentation/arm/finetune"),
+    direct: ("checkpoints/segmentation/direct_fl/pretrain", "sites/a/checkpoints/segmentation/direct_fl/finetune"),
 }
 
 
-def moments(stages: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """(stage, when) of each kill, in the order in which they come: in a step, and in the checkpoint after it."""
-    for number, stage in enumerate(stages):
-        yield stage, "step"
-        yield stage, WRITING[number % len(WRITING)]
+def moments(folders: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(folder, when) of each kill, in the order in which they come: in a step, and in the checkpoint after it."""
+    for number, folder in enumerate(folders):
+        yield folder, "step"
+        yield folder, WRITING[number % len(WRITING)]
 
 
 def state_of(name: str, objects: dict[str, tf.Module]) -> dict[str, np.ndarray]:
@@ -113,9 +123,9 @@ def state_of(name: str, objects: dict[str, tf.Module]) -> dict[str, np.ndarray]:
     return found
 
 
-def kill_at(stage: str, when: str) -> None:
+def kill_at(checkpoints_of: str, when: str) -> None:
     """Has this process killed at the end of a stage's second step, or while the checkpoint of that step is written."""
-    folder = f"checkpoints/{stage}/"
+    folder, stage = f"{checkpoints_of}/", checkpoints_of.split("checkpoints/")[1]
     if when == "step":
         kill_before(loop, "check_finite", lambda values, name, index, **_: name == stage and index == 1)
     elif when == "within":

@@ -26,7 +26,7 @@ def learner():
 
 @pytest.fixture(scope="module")
 def generator(learner):
-    return overfitting.fit_generator(learner, steps=700)
+    return overfitting.fit_generator(learner, steps=800)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from fedsim_tf.models.spectral_norm import SpectralConv2D
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.semi_supervised import SemiSupervised
 from fedsim_tf.training.simulation import pretrain, semi_supervise
-from fedsim_tf.training.watch import Board, Look, WatchedSites, montage, norms, spectral_norms
+from fedsim_tf.training.watch import Board, montage, norms, spectral_norms
 from tests.training.toy_site import toy_config, toy_learner
 
 
@@ -97,19 +97,6 @@ def test_montage_has_a_row_for_each_volume():
     assert picture.shape == (6, 15)
     np.testing.assert_array_equal(picture[0, ::5], [0.0, 0.5, 1.0])
     np.testing.assert_array_equal(picture[3, ::5], [1.0, 0.5, 1.0])
-
-
-def test_sites_keep_their_names():
-    class Stage:
-        gradient_norms = {"shape": 2.0}  # noqa: RUF012
-
-        def look(self):
-            return Look({"rate/latents": 0.1}, histograms={"z": np.zeros(3)})
-
-    both = WatchedSites({"a": Stage(), "b": Stage()})
-    assert both.gradient_norms == {"a/shape": 2.0, "b/shape": 2.0}
-    assert set(both.look().scalars) == {"a/rate/latents", "b/rate/latents"}
-    assert set(both.look().histograms) == {"a/z", "b/z"}
 
 
 @pytest.mark.usefixtures("eagerly")

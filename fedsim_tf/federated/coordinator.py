@@ -1,0 +1,159 @@
+"""The server's part of a federated run: which task comes when, and what is done with the answers (section 2.3)."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Mapping, Sequence
+
+from absl import logging
+
+from fedsim_tf.errors import InputError, RunStopped
+from fedsim_tf.federated.server import Server, pooled_distribution
+from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS, Answer, Exchange, Task
+from fedsim_tf.federated.update import Arrays, SiteUpdate, check_against
+from fedsim_tf.models import LatentDistribution
+from fedsim_tf.progress import progress_bar
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.stage import OpenStage
+from fedsim_tf.training.watch import Look, rates
+
+
+class QuorumLost(RunStopped):
+    """Too few sites gave an update that can be used."""
+
+
+class Coordinator:
+    """Runs stages over sites, whatever engine carries tasks and answers.
+
+    A stage's state is kept by the server after every site has kept its own: whatever is killed between the two, the
+    sites still have what the server begins with the next time.
+
+    Args:
+      run: the server's folder; its configuration says how many answers a round needs and when they are refused.
+      exchange: asks all sites; see `Exchange`.
+      sites: their names. Gradients are added up in this order, so that engines agree to the last digit.
+    """
+
+    def __init__(self, run: RunFolder, exchange: Exchange, sites: Sequence[str]):
+        self._run, self._exchange, self._sites = run, exchange, list(sites)
+        settings = run.config.federated
+        self._quorum = settings.quorum or len(self._sites)
+        self._largest_norm = settings.largest_norm
+
+    def rounds(
+        self,
+        stage: str,
+        weights: Arrays,
+        *,
+        rate: float,
+        steps: int,
+        accumulate: str,
+        distribution: LatentDistribution | None = None,
+    ) -> Arrays:
+        """Rounds of one stage: every site's gradients, one step at the server, the new weights to every site.
+
+        Args:
+          stage: its name.
+          weights: the shared weights before it.
+          rate, steps, accumulate: see `Server`.
+          distribution: from which sites draw new latents before the first round.
+
+        Returns:
+          The shared weights after it.
+
+        Raises:
+          QuorumLost: too few sites gave an update that can be used.
+        """
+        server = Server(weights, rate=rate, steps=steps, accumulate=accumulate)
+        watched = _Watched(server)
+        opened = OpenStage(self._run, stage, objects={"server": server}, watched=watched)
+        ended = opened.done == steps and self._run.finished(stage) is not None
+        if opened.done < steps:
+            self._ask(Task(BEGIN, stage, opened.done, server.weights, distribution))
+        with progress_bar(steps, stage, done=opened.done, unit="round") as bar:
+            while opened.done < steps:
+                answers = self._ask(Task(GRADIENTS, stage, opened.done, server.weights), of=server.weights)
+                updates = [answer.update for answer in answers]
+                watched.gradient_norms = {update.site: update.norm for update in updates}
+                server.step(updates)
+                bar.set_postfix(opened.add(opened.done, _losses(answers)), refresh=False)
+                bar.update()
+                if opened.done % self._run.config.checkpoint_every == 0 and opened.done < steps:
+                    self._ask(Task(KEEP, stage, opened.done, server.weights))
+                    opened.save()
+        self._ask(Task(END, stage, steps, server.weights))
+        if not ended:
+            opened.save()
+            opened.finish()
+        return server.weights
+
+    def alone(self, work: str, distribution: LatentDistribution | None = None) -> None:
+        """Work that each site does without the others."""
+        self._ask(Task(ALONE, work, distribution=distribution))
+
+    def latent_distribution(self, *, with_unlabelled: bool) -> LatentDistribution:
+        """The normal over all sites' latents; sites give their moments only."""
+        answers = self._ask(Task(LATENTS, with_unlabelled=with_unlabelled))
+        return pooled_distribution([answer.update.latents for answer in answers if answer.update.latents is not None])
+
+    def _ask(self, task: Task, *, of: Arrays | None = None) -> list[Answer]:
+        """The answers that can be used, in the order of the sites; `of`: the weights whose gradients were asked for."""
+        received, missing = self._exchange(task)
+        refused = dict(missing)
+        for update, _ in received:
+            try:
+                check_against(update, of or {}, stage=task.stage, round_number=task.round)
+            except InputError as error:
+                refused[update.site] = str(error)
+        usable = [answer for answer in received if answer.update.site not in refused]
+        refused |= beyond([answer.update for answer in usable], self._largest_norm)
+        usable = [answer for answer in usable if answer.update.site not in refused]
+        self._note(task, refused)
+        if len(usable) < self._quorum:
+            raise QuorumLost(
+                f"{task.stage or task.kind}, round {task.round}: answers that can be used from {len(usable)} of "
+                f"{len(self._sites)} sites, {self._quorum} are needed ({'; '.join(refused.values())}); "
+                "the last state is kept, the same command again resumes from it"
+            )
+        return sorted(usable, key=lambda answer: self._sites.index(answer.update.site))
+
+    def _note(self, task: Task, refused: Mapping[str, str]) -> None:
+        if refused:
+            file = self._run.path / "refused.csv"
+            rows = [(task.kind, task.stage, str(task.round), site, reason) for site, reason in refused.items()]
+            if not file.exists():
+                rows.insert(0, ("task", "stage", "round", "site", "reason"))
+            with open(file, "a", newline="", encoding="utf-8") as stream:
+                csv.writer(stream).writerows(rows)
+            for site, reason in refused.items():
+                logging.warning("%s, round %d: without %s: %s", task.stage or task.kind, task.round, site, reason)
+
+
+def beyond(updates: Sequence[SiteUpdate], largest: float) -> dict[str, str]:
+    """Sites whose gradient's norm is more than `largest` times the median of the others'; 0: none are."""
+    found = {}
+    for update in updates:
+        others = [other.norm for other in updates if other is not update]
+        usual = statistics.median(others) if others else 0.0
+        if largest and usual and update.norm > largest * usual:
+            found[update.site] = (
+                f"gradients of {update.site}: found norm {update.norm:.3g}; expected at most {largest:g} times the "
+                f"median of the other sites', {usual:.3g}"
+            )
+    return found
+
+
+def _losses(answers: Sequence[Answer]) -> dict[str, float]:
+    return {f"{answer.update.site}/{key}": value for answer in answers for key, value in answer.losses.items()}
+
+
+class _Watched:
+    """What the server shows of a stage beside the sites' losses."""
+
+    def __init__(self, server: Server):
+        self._server = server
+        self.gradient_norms: dict[str, float] = {}
+
+    def look(self) -> Look:
+        return Look(rates(shared=self._server.optimizer))

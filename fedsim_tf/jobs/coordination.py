@@ -1,0 +1,68 @@
+"""The server's side of a fold: the stages of section 2.3 and of Direct-FL in their order, whatever the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from fedsim_tf.arms import DIRECT, FEDERATED_SIMULATION, at_federated_sites
+from fedsim_tf.baselines.direct_fl import DirectFederated, initial_weights
+from fedsim_tf.federated.coordinator import Coordinator
+from fedsim_tf.files import replaced
+from fedsim_tf.jobs.federated_site import COMPARISON, GAN, SAMPLES
+from fedsim_tf.models import LatentDistribution
+from fedsim_tf.training.learner import initial_shared_weights
+from fedsim_tf.training.pretraining import GeneratorPretraining
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.semi_supervised import SemiSupervised
+
+MODEL = "shared_model.npz"
+
+
+def coordinate(coordinator: Coordinator, run: RunFolder, *, n_modes: int) -> None:
+    """Runs a fold of the configured arms over all sites.
+
+    Args:
+      coordinator: asks the sites.
+      run: the server's folder; the shared model is left there.
+      n_modes: of the shape model that all sites use.
+    """
+    arms = at_federated_sites(run.config.segmentation.arms)
+    if FEDERATED_SIMULATION in arms:
+        _simulate(coordinator, run, n_modes)
+    if DIRECT in arms:
+        settings = run.config.segmentation
+        steps = settings.pretraining_steps
+        start = initial_weights(run.config)
+        coordinator.rounds(DirectFederated.name, start, rate=settings.rate, steps=steps, accumulate="mean")
+    coordinator.alone(COMPARISON)
+
+
+def _simulate(coordinator: Coordinator, run: RunFolder, n_modes: int) -> None:
+    """All stages; then every site draws samples of the global distribution with its own enhancement network."""
+    config = run.config
+    first, last, accumulate = config.pretraining, config.semi, config.federated.accumulate
+    start = initial_shared_weights(config, n_modes=n_modes)
+    pretrained = coordinator.rounds(
+        GeneratorPretraining.name, start, rate=first.rate, steps=first.steps, accumulate=accumulate
+    )
+    coordinator.alone(GAN)
+    weights = coordinator.rounds(
+        SemiSupervised.name,
+        pretrained,
+        rate=last.rate,
+        steps=last.steps,
+        accumulate=accumulate,
+        distribution=coordinator.latent_distribution(with_unlabelled=False),
+    )
+    distribution = coordinator.latent_distribution(with_unlabelled=True)
+    _save(run, weights, distribution)
+    coordinator.alone(SAMPLES, distribution)
+
+
+def _save(run: RunFolder, weights: Mapping[str, np.ndarray], distribution: LatentDistribution) -> None:
+    """What the sites have learnt together: theta_S, theta_M and the normal of the latents."""
+    moments = {"latents/mean": distribution.mean, "latents/covariance": distribution.covariance}
+    with replaced(run.path / MODEL) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **weights, **moments)
