@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from fedsim_tf.arms import DIRECT
 from fedsim_tf.config import Config
-from fedsim_tf.models import UNet3D, built
+from fedsim_tf.models import built
+from fedsim_tf.training.learner import named_variables
 from fedsim_tf.training.pretraining import SharedGradients, TensorLosses
 from fedsim_tf.training.segmentation import UNetTraining
 from fedsim_tf.training.volumes import SiteVolumes
@@ -44,7 +45,7 @@ class SharedUNet:
     @property
     def shared_names(self) -> list[str]:
         """A name for each shared variable, the same at every site."""
-        return list(_named(self.training.network))
+        return list(named_variables(unet=self.training.network))
 
     @property
     def count(self) -> int:
@@ -89,8 +90,4 @@ class DirectFederated:
 def initial_weights(config: Config) -> dict[str, np.ndarray]:
     """The U-Net's weights as every `SharedUNet` has them at first, by name: what a server without data begins with."""
     tf.keras.utils.set_random_seed(config.seed)
-    return {name: variable.numpy() for name, variable in _named(built.unet(config.model)).items()}
-
-
-def _named(network: UNet3D) -> dict[str, tf.Variable]:
-    return {f"unet/{number}": variable for number, variable in enumerate(network.trainable_variables)}
+    return {name: variable.numpy() for name, variable in named_variables(unet=built.unet(config.model)).items()}

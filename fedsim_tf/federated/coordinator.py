@@ -133,12 +133,13 @@ class Coordinator:
 def beyond(updates: Sequence[SiteUpdate], largest: float) -> dict[str, str]:
     """Sites whose gradient's norm is more than `largest` times the median of the others'; 0: none are."""
     found = {}
-    for update in updates:
-        others = [other.norm for other in updates if other is not update]
+    norms = {update.site: update.norm for update in updates}  # once each: there may be many sites
+    for site, norm in norms.items():
+        others = [other for name, other in norms.items() if name != site]
         usual = statistics.median(others) if others else 0.0
-        if largest and usual and update.norm > largest * usual:
-            found[update.site] = (
-                f"gradients of {update.site}: found norm {update.norm:.3g}; expected at most {largest:g} times the "
+        if largest and usual and norm > largest * usual:
+            found[site] = (
+                f"gradients of {site}: found norm {norm:.3g}; expected at most {largest:g} times the "
                 f"median of the other sites', {usual:.3g}"
             )
     return found

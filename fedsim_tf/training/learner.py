@@ -57,7 +57,7 @@ class SiteLearner:
     @property
     def shared_names(self) -> list[str]:
         """A name for each shared variable, the same at every site."""
-        return list(_named(self.model.shape_generator, self.model.material_generator))
+        return list(named_variables(shape=self.model.shape_generator, material=self.model.material_generator))
 
     @property
     def count(self) -> int:
@@ -80,10 +80,10 @@ class SiteLearner:
 def initial_shared_weights(config: Config, *, n_modes: int) -> dict[str, np.ndarray]:
     """theta_S and theta_M as every `SiteLearner` has them at first, by name: what a server without data begins with."""
     tf.keras.utils.set_random_seed(config.seed)
-    networks = shared_networks(config.model, n_modes=n_modes)
-    return {name: variable.numpy() for name, variable in _named(*networks).items()}
+    shape, material = shared_networks(config.model, n_modes=n_modes)
+    return {name: v.numpy() for name, v in named_variables(shape=shape, material=material).items()}
 
 
-def _named(shape: tf.keras.Model, material: tf.keras.Model) -> dict[str, tf.Variable]:
-    networks = {"shape": shape, "material": material}
+def named_variables(**networks: tf.keras.Model) -> dict[str, tf.Variable]:
+    """Networks' trainable variables by names that are the same in every process, such as "shape/0"."""
     return {f"{key}/{i}": v for key, network in networks.items() for i, v in enumerate(network.trainable_variables)}
