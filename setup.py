@@ -81,16 +81,20 @@ setup(
     ],
     extras_require={
         "test": [
+            "dp-accounting>=0.6",
             "import-linter>=2",
             "mypy>=1.8",
+            "nvflare==2.9.0",
+            "psutil>=5.9",
             "pytest>=8",
             "pytest-timeout>=2.3",
+            "PyYAML>=6",
             "ruff>=0.6",
             "submitit==1.5.4",
         ],
         "cluster": ["submitit==1.5.4"],
         "benchmark": ["itk-rtk==2.7.*", "pycpd>=2", "vtk>=9.3", "torch==2.13.0"],
-        "federated": ["nvflare==2.9.0"],
+        "federated": ["nvflare==2.9.0", "dp-accounting>=0.6"],
     },
     classifiers=[
         "Programming Language :: Python :: 3.11",

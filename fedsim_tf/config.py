@@ -7,6 +7,7 @@ Fields whose value the paper fixes say so; the others are this project's choice 
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 from fedsim_tf.arms import ARMS
@@ -177,7 +178,9 @@ class SegmentationConfig(_Checked):
 class FederatedConfig(_Checked):
     """How sites learn together."""
 
-    sites: tuple[str, ...] = option(("ct20", "ct34lc", "ct34mc"), "The sites' data sets.", choices=DATASETS)
+    sites: tuple[str, ...] = option(
+        ("ct20", "ct34lc", "ct34mc"), "The sites: data sets or, with --engine=nvflare, their names in its project."
+    )
     accumulate: str = option("sum", "How site gradients are accumulated at the server.", choices=("sum", "mean"))
     more_labels: bool = option(False, "The paper's larger numbers of labels (8, 12, 12) instead of (4, 6, 6).")
     quorum: int = option(0, "Sites whose answers a round needs; 0: all. The paper has all.", low=0)
@@ -189,6 +192,27 @@ class FederatedConfig(_Checked):
     latents_of: int = option(
         3, "The least number of volumes whose latents' moments a site hands out; those of two give both away.", low=1
     )
+    timeout: float = option(
+        600.0, "Seconds to wait for a site's answer to a round before the run goes on without it, or ends.", low=1
+    )
+    clip_norm: float = option(
+        0.0, "Largest norm of a gradient that leaves a site; others are scaled down; 0: any.", low=0
+    )
+    noise_multiplier: float = option(
+        0.0, "Normal noise on gradients that leave a site, in units of the largest norm; 0: none (paper).", low=0
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        names = self.sites
+        if (
+            not names
+            or len(set(names)) < len(names)
+            or not all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in names)
+        ):
+            raise InputError("sites", found=repr(names), expected="names that differ, of letters, digits, _ and -")
+        if self.quorum > len(names):
+            raise InputError("quorum", found=self.quorum, expected=f"at most {len(names)}, the number of sites")
 
 
 @dataclasses.dataclass(frozen=True)

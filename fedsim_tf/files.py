@@ -1,12 +1,13 @@
-"""Files that are either whole or not there: written beside and renamed."""
+"""Files that are either whole or not there, written beside and renamed; and tables that grow row by row."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 _PARTIAL = ".partial-"
@@ -44,3 +45,18 @@ def write_json(path: str | os.PathLike, values: Any) -> None:
 def read_json(path: str | os.PathLike) -> Any:
     """Reads JSON."""
     return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+
+
+def append_rows(path: pathlib.Path, heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Adds rows to a CSV; a new one begins with the heading."""
+    new = not path.exists()
+    with open(path, "a", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([heading, *rows] if new else rows)
+
+
+def read_rows(path: pathlib.Path) -> list[list[str]]:
+    """The rows of a CSV without its heading; none where there is no file."""
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))[1:]

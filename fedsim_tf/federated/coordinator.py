@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from absl import logging
 
@@ -12,15 +11,22 @@ from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.federated.server import Server, pooled_distribution
 from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS, Answer, Exchange, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate, check_against
+from fedsim_tf.files import append_rows
 from fedsim_tf.models import LatentDistribution
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.stage import OpenStage
 from fedsim_tf.training.watch import Look, rates
 
+REFUSED = "refused.csv"
+
 
 class QuorumLost(RunStopped):
     """Too few sites gave an update that can be used."""
+
+
+class Paused(RunStopped):
+    """A state was kept, and the engine wants to go on from it with a new job."""
 
 
 class Coordinator:
@@ -33,10 +39,13 @@ class Coordinator:
       run: the server's folder; its configuration says how many answers a round needs and when they are refused.
       exchange: asks all sites; see `Exchange`.
       sites: their names. Gradients are added up in this order, so that engines agree to the last digit.
+      pauses: asked whenever a state was kept: whether to stop there.
     """
 
-    def __init__(self, run: RunFolder, exchange: Exchange, sites: Sequence[str]):
-        self._run, self._exchange, self._sites = run, exchange, list(sites)
+    def __init__(
+        self, run: RunFolder, exchange: Exchange, sites: Sequence[str], *, pauses: Callable[[], bool] = lambda: False
+    ):
+        self._run, self._exchange, self._sites, self._pauses = run, exchange, list(sites), pauses
         settings = run.config.federated
         self._quorum = settings.quorum or len(self._sites)
         self._largest_norm = settings.largest_norm
@@ -64,6 +73,7 @@ class Coordinator:
 
         Raises:
           QuorumLost: too few sites gave an update that can be used.
+          Paused: the engine wanted to stop after a state was kept.
         """
         server = Server(weights, rate=rate, steps=steps, accumulate=accumulate)
         watched = _Watched(server)
@@ -82,10 +92,12 @@ class Coordinator:
                 if opened.done % self._run.config.checkpoint_every == 0 and opened.done < steps:
                     self._ask(Task(KEEP, stage, opened.done, server.weights))
                     opened.save()
+                    self._pause(opened)
         self._ask(Task(END, stage, steps, server.weights))
         if not ended:
             opened.save()
             opened.finish()
+            self._pause(opened)
         return server.weights
 
     def alone(self, work: str, distribution: LatentDistribution | None = None) -> None:
@@ -96,6 +108,12 @@ class Coordinator:
         """The normal over all sites' latents; sites give their moments only."""
         answers = self._ask(Task(LATENTS, with_unlabelled=with_unlabelled))
         return pooled_distribution([answer.update.latents for answer in answers if answer.update.latents is not None])
+
+    def _pause(self, opened: OpenStage) -> None:
+        if self._pauses():
+            raise Paused(
+                f"{opened.name}, round {opened.done}: stopped to go on from here with all sites that are there"
+            )
 
     def _ask(self, task: Task, *, of: Arrays | None = None) -> list[Answer]:
         """The answers that can be used, in the order of the sites; `of`: the weights whose gradients were asked for."""
@@ -120,12 +138,8 @@ class Coordinator:
 
     def _note(self, task: Task, refused: Mapping[str, str]) -> None:
         if refused:
-            file = self._run.path / "refused.csv"
-            rows = [(task.kind, task.stage, str(task.round), site, reason) for site, reason in refused.items()]
-            if not file.exists():
-                rows.insert(0, ("task", "stage", "round", "site", "reason"))
-            with open(file, "a", newline="", encoding="utf-8") as stream:
-                csv.writer(stream).writerows(rows)
+            rows = [(task.kind, task.stage, task.round, site, reason) for site, reason in refused.items()]
+            append_rows(self._run.path / REFUSED, ("task", "stage", "round", "site", "reason"), rows)
             for site, reason in refused.items():
                 logging.warning("%s, round %d: without %s: %s", task.stage or task.kind, task.round, site, reason)
 

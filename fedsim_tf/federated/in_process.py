@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fedsim_tf.federated.message import of_answer, to_answer
 from fedsim_tf.federated.site import Site
 from fedsim_tf.federated.task import Answer, Answers, Task
 
@@ -19,7 +20,8 @@ class InProcess:
         missing: dict[str, str] = {}
         for site in self._sites:
             try:
-                received.append(site.answer(task))
+                answer = site.answer(task)
+                received.append(to_answer(site.name, site.outbox.let_pass(of_answer(task, answer))))
             except FloatingPointError as error:
                 missing[site.name] = str(error)
         return Answers(received, missing)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.federated.outbox import Outbox, Shapes
+from fedsim_tf.federated.privacy import DELTA, account, check_privacy, privatized
 from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS, Answer, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate
 from fedsim_tf.models import LatentDistribution, LatentStatistics
@@ -57,6 +61,10 @@ class Work(Protocol):
     def latent_statistics(self, *, with_unlabelled: bool) -> LatentStatistics:
         """The latents' moments."""
 
+    @property
+    def shared_shapes(self) -> Shapes:
+        """Of every variable that is shared in any stage, by name, whatever the server says of them."""
+
 
 class Site:
     """One hospital in a federated run.
@@ -69,9 +77,16 @@ class Site:
 
     def __init__(self, name: str, run: RunFolder, work: Work):
         self.name, self._run, self._work = name, run, work
-        self._minimum = run.config.federated.latents_of
+        self._settings = run.config.federated
+        check_privacy(self._settings)
         self._stage: SharedStage | None = None
         self._open: OpenStage | None = None
+
+    @functools.cached_property
+    def outbox(self) -> Outbox:
+        """What every answer passes on its way out, whatever carries it."""
+        shapes, latent = self._work.shared_shapes, self._run.config.model.latent
+        return Outbox(self.name, self._run.path, shapes=shapes, latent=latent, minimum=self._settings.latents_of)
 
     def answer(self, task: Task) -> Answer:
         """Does what a task asks for.
@@ -92,15 +107,14 @@ class Site:
     def _gradients(self, task: Task) -> Answer:
         stage, opened = self._receive(task)
         losses, gradients = stage.shared_gradients(task.round)
+        added = opened.add(task.round, losses)
         named = zip(stage.learner.shared_names, gradients, strict=True)
-        update = SiteUpdate(
-            self.name,
-            task.stage,
-            task.round,
-            stage.learner.count,
+        sent = privatized(
             {name: gradient.numpy() for name, gradient in named},
+            bound=self._settings.clip_norm,
+            multiplier=self._settings.noise_multiplier,
         )
-        return Answer(update, opened.add(task.round, losses))
+        return Answer(SiteUpdate(self.name, task.stage, task.round, stage.learner.count, sent), added)
 
     def _keep(self, task: Task) -> Answer:
         _, opened = self._receive(task)
@@ -116,6 +130,9 @@ class Site:
             opened.save()
             opened.finish()
         self._stage = self._open = None
+        if self._settings.noise_multiplier:
+            spent = account(self._run.path, self._settings)
+            logging.info("%s, %s: gradients have epsilon %.2f so far, at delta %g", self.name, task.stage, spent, DELTA)
         return self._done(task)
 
     def _alone(self, task: Task) -> Answer:
@@ -124,11 +141,11 @@ class Site:
 
     def _latents(self, task: Task) -> Answer:
         statistics = self._work.latent_statistics(with_unlabelled=task.with_unlabelled)
-        if statistics.count < self._minimum:
+        if statistics.count < self._settings.latents_of:
             raise InputError(
                 f"latent statistics of {self.name}",
                 found=f"{statistics.count} volumes",
-                expected=f"at least {self._minimum}: moments of fewer would give single latents away",
+                expected=f"at least {self._settings.latents_of}: moments of fewer would give single latents away",
             )
         return Answer(SiteUpdate(self.name, task.stage, task.round, statistics.count, latents=statistics), {})
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 
 from fedsim_tf.arms import DIRECT, FEDERATED_SIMULATION, at_federated_sites
-from fedsim_tf.baselines.direct_fl import DirectFederated, SharedUNet
+from fedsim_tf.baselines.direct_fl import DirectFederated, SharedUNet, initial_weights
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.scores import Scores
+from fedsim_tf.federated.outbox import Shapes
 from fedsim_tf.federated.site import SharedStage
 from fedsim_tf.jobs.comparison import compare_with_pictures
 from fedsim_tf.jobs.inputs import source
@@ -17,7 +18,7 @@ from fedsim_tf.jobs.segmentation import Samples
 from fedsim_tf.models import LatentDistribution, LatentStatistics, VGG19Features
 from fedsim_tf.shape import StatisticalShapeModel
 from fedsim_tf.training.enhancement import EnhancementPretraining
-from fedsim_tf.training.learner import SiteLearner
+from fedsim_tf.training.learner import SiteLearner, initial_shared_weights
 from fedsim_tf.training.pretraining import GeneratorPretraining
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.segmentation import finetuned
@@ -77,6 +78,13 @@ class FoldAtSite:
             raise InputError(
                 f"work for {self._data.name}", found=repr(name), expected=f"{GAN}, {SAMPLES}, {COMPARISON}"
             )
+
+    @functools.cached_property
+    def shared_shapes(self) -> Shapes:
+        arms, config = at_federated_sites(self._run.config.segmentation.arms), self._run.config
+        weights = initial_shared_weights(config, n_modes=self._ssm.n_modes) if FEDERATED_SIMULATION in arms else {}
+        weights |= initial_weights(config) if DIRECT in arms else {}
+        return {name: value.shape for name, value in weights.items()}
 
     def latent_statistics(self, *, with_unlabelled: bool) -> LatentStatistics:
         return self.learner.latent_statistics(with_unlabelled=with_unlabelled)

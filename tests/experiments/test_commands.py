@@ -108,7 +108,8 @@ def test_every_flag_reaches_its_field_and_no_other(name, path, field):
     if isinstance(field.default, bool):
         text, expected = str(not field.default).lower(), not field.default
     elif isinstance(field.default, tuple):
-        text, expected = choices[0], (choices[0],)
+        text = choices[0] if choices else "somewhere"
+        expected = (text,)
     elif choices:
         expected = next(choice for choice in choices if choice != value_at(make_config("paper"), path))
         text = str(expected)

@@ -1,0 +1,102 @@
+"""Tasks and answers as what an engine carries: arrays, losses and a few words, each with a name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fedsim_tf.errors import InputError
+from fedsim_tf.federated.task import Answer, Task
+from fedsim_tf.federated.update import Arrays, SiteUpdate
+from fedsim_tf.models import LatentDistribution, LatentStatistics
+
+WEIGHTS, GRADIENTS, LATENTS = "weights/", "gradients/", "latents/"
+MEAN, COVARIANCE = f"{LATENTS}mean", f"{LATENTS}covariance"
+SUM, SUM_OUTER = f"{LATENTS}sum", f"{LATENTS}sum_outer"
+
+
+class Message(NamedTuple):
+    """A task or an answer.
+
+    Attributes:
+      words: "kind", "stage", "round" and, of a task, "with_unlabelled"; of an answer, "count" and perhaps "failure".
+      arrays: by name: those of a task begin with "weights/", those of an answer with "gradients/", both may have some
+        that begin with "latents/".
+      losses: of an answer.
+    """
+
+    words: Mapping[str, Any]
+    arrays: Arrays
+    losses: Mapping[str, float]
+
+    @property
+    def bytes(self) -> int:
+        """Of the arrays."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+
+def of_task(task: Task) -> Message:
+    """What every site receives."""
+    words = {"kind": task.kind, "stage": task.stage, "round": task.round, "with_unlabelled": task.with_unlabelled}
+    arrays = _prefixed(WEIGHTS, task.weights)
+    if task.distribution is not None:
+        arrays |= {MEAN: task.distribution.mean, COVARIANCE: task.distribution.covariance}
+    return Message(words, arrays, {})
+
+
+def to_task(message: Message) -> Task:
+    """The task that was sent.
+
+    Raises:
+      InputError: a message that is no task.
+    """
+    words, arrays = message.words, message.arrays
+    try:
+        distribution = LatentDistribution(arrays[MEAN], arrays[COVARIANCE]) if MEAN in arrays else None
+        return Task(
+            words["kind"], words["stage"], words["round"], _named(WEIGHTS, arrays), distribution,
+            words["with_unlabelled"],
+        )  # fmt: skip
+    except KeyError as error:
+        raise InputError("task", found=f"none of {error}", expected="what the server of this version sends") from None
+
+
+def of_answer(task: Task, answer: Answer) -> Message:
+    """What a site sends; who it is, the engine knows better than it."""
+    update = answer.update
+    words = {"kind": task.kind, "stage": update.stage, "round": update.round, "count": update.count}
+    arrays = _prefixed(GRADIENTS, update.gradients)
+    if update.latents is not None:
+        arrays |= {SUM: update.latents.sum, SUM_OUTER: update.latents.sum_outer}
+    return Message(words, arrays, answer.losses)
+
+
+def of_failure(task: Task, reason: str) -> Message:
+    """What a site sends that has no answer."""
+    return Message({"kind": task.kind, "stage": task.stage, "round": task.round, "failure": reason}, {}, {})
+
+
+def to_answer(site: str, message: Message) -> Answer:
+    """The answer that a site sent.
+
+    Raises:
+      InputError: a message that is no answer, or one that no `SiteUpdate` can hold; it names the site.
+    """
+    words, arrays = message.words, message.arrays
+    try:
+        count = words["count"]
+        latents = LatentStatistics(count, arrays[SUM], arrays[SUM_OUTER]) if SUM in arrays else None
+        update = SiteUpdate(site, words["stage"], words["round"], count, _named(GRADIENTS, arrays), latents)
+    except KeyError as error:
+        raise InputError(f"answer of {site}", found=f"none of {error}", expected="what this version sends") from None
+    return Answer(update, message.losses)
+
+
+def _prefixed(prefix: str, arrays: Arrays) -> dict[str, np.ndarray]:
+    return {prefix + name: array for name, array in arrays.items()}
+
+
+def _named(prefix: str, arrays: Arrays) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,105 @@
+"""The last look at what leaves a site, and the record of what has left."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fedsim_tf.errors import InputError
+from fedsim_tf.federated.message import GRADIENTS, SUM, SUM_OUTER, Message
+from fedsim_tf.federated.task import GRADIENTS as ASKED_FOR_GRADIENTS
+from fedsim_tf.federated.task import KINDS
+from fedsim_tf.federated.task import LATENTS as ASKED_FOR_LATENTS
+from fedsim_tf.files import append_rows, read_rows
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+SENT, ARRAYS = "sent.csv", "sent_arrays.csv"
+MOST_LOSSES = 64  # an image would fit into enough of them
+LONGEST_WORD = 500  # characters
+_WORDS = ("kind", "stage", "round", "count", "failure")
+_SENT_HEADING = ("task", "stage", "round", "arrays", "bytes", "losses")
+_ARRAYS_HEADING = ("task", "name", "shape", "type")
+
+
+class Outbox:
+    """Lets pass what a site may send, and nothing else, whoever made the message and whatever the server asked for.
+
+    Args:
+      site: the site's name.
+      folder: the site's; `sent.csv` there has a row for each message that left, `sent_arrays.csv` one for each array
+        that was ever part of one.
+      shapes: of the shared networks' variables, as this site's own configuration makes them.
+      latent: length of a latent; minimum: how many volumes' latents have to stand behind their moments.
+    """
+
+    def __init__(self, site: str, folder: pathlib.Path, *, shapes: Shapes, latent: int, minimum: int):
+        self._site, self._folder = site, folder
+        self._minimum = minimum
+        self._gradients = {GRADIENTS + name: tuple(shape) for name, shape in shapes.items()}
+        self._moments = {SUM: (latent,), SUM_OUTER: (latent, latent)}
+        self._seen = {tuple(row) for row in read_rows(folder / ARRAYS)}
+
+    def let_pass(self, message: Message) -> Message:
+        """The message, once it is checked and recorded.
+
+        Raises:
+          InputError: says what may not leave, and why.
+        """
+        self._check(message)
+        self._record(message)
+        return message
+
+    def _check(self, message: Message) -> None:
+        allowed = self._allowed(message)
+        for name, array in message.arrays.items():
+            if name not in allowed:
+                raise self._refused(f"an array {name!r} in an answer to {message.words.get('kind')!r}")
+            if not isinstance(array, np.ndarray) or array.shape != allowed[name]:
+                raise self._refused(f"{name} of shape {getattr(array, 'shape', None)}, not {allowed[name]}")
+            if array.dtype not in (np.float32, np.float64) or not np.all(np.isfinite(array)):
+                raise self._refused(f"{name} of {array.dtype} that are not all finite")
+        self._check_words(message.words)
+        if len(message.losses) > MOST_LOSSES:
+            raise self._refused(f"{len(message.losses)} losses")
+        for name, value in message.losses.items():
+            if not isinstance(value, numbers.Real) or not math.isfinite(value) or len(str(name)) > LONGEST_WORD:
+                raise self._refused(f"a loss {str(name)[:50]!r} that is no finite number")
+
+    def _allowed(self, message: Message) -> Shapes:
+        kind = message.words.get("kind")
+        if kind == ASKED_FOR_GRADIENTS:
+            return self._gradients
+        count = message.words.get("count", 0)
+        return self._moments if kind == ASKED_FOR_LATENTS and count >= self._minimum else {}
+
+    def _check_words(self, words: Mapping[str, Any]) -> None:
+        if words.get("kind") not in KINDS:
+            raise self._refused("no kind of task")
+        for name, value in words.items():
+            if name not in _WORDS or not isinstance(value, str | int) or len(str(value)) > LONGEST_WORD:
+                raise self._refused(f"{str(name)[:50]!r} beside the answer")
+
+    def _refused(self, found: str) -> InputError:
+        return InputError(
+            f"what {self._site} sends", found=found, expected="gradients of shared networks, or moments of "
+            f"{self._minimum} latents or more, and losses; it stays here",
+        )  # fmt: skip
+
+    def _record(self, message: Message) -> None:
+        words = message.words
+        row = (words["kind"], words.get("stage", ""), words.get("round", 0), len(message.arrays), message.bytes)
+        append_rows(self._folder / SENT, _SENT_HEADING, [(*row, len(message.losses))])
+        arrays = [
+            (words["kind"], name, "x".join(map(str, array.shape)), str(array.dtype))
+            for name, array in message.arrays.items()
+        ]
+        new = [array for array in arrays if array not in self._seen]
+        if new:
+            append_rows(self._folder / ARRAYS, _ARRAYS_HEADING, new)
+            self._seen |= set(new)

@@ -1,0 +1,122 @@
+"""Tasks and answers as messages, and the last look at what leaves a site."""
+
+import numpy as np
+import pytest
+
+from fedsim_tf.errors import InputError
+from fedsim_tf.federated.message import Message, of_answer, of_failure, of_task, to_answer, to_task
+from fedsim_tf.federated.outbox import MOST_LOSSES, Outbox
+from fedsim_tf.federated.task import Answer, Task
+from fedsim_tf.federated.update import SiteUpdate
+from fedsim_tf.files import read_rows
+from fedsim_tf.models import LatentDistribution, LatentStatistics
+
+WEIGHTS = {"shape/0": np.arange(6, dtype=np.float32).reshape(2, 3), "material/0": np.ones(4, np.float32)}
+SHAPES = {name: value.shape for name, value in WEIGHTS.items()}
+TASK = Task("gradients", "pretraining", 7, WEIGHTS)
+
+
+def answer(**changes):
+    values = {"site": "a", "stage": "pretraining", "round": 7, "count": 3, "gradients": WEIGHTS, **changes}
+    return Answer(SiteUpdate(**values), {"iou": 0.25})
+
+
+def outbox(folder, **changes):
+    return Outbox("a", folder, **{"shapes": SHAPES, "latent": 2, "minimum": 3, **changes})
+
+
+def test_a_task_arrives_as_it_was_sent():
+    distribution = LatentDistribution(np.arange(2.0), np.eye(2))
+    sent = Task("begin", "semi_supervised", 5, WEIGHTS, distribution, True)
+    found = to_task(of_task(sent))
+    assert (found.kind, found.stage, found.round, found.with_unlabelled) == ("begin", "semi_supervised", 5, True)
+    assert list(found.weights) == list(WEIGHTS)
+    for name, value in WEIGHTS.items():
+        np.testing.assert_array_equal(found.weights[name], value)
+    np.testing.assert_array_equal(found.distribution.mean, distribution.mean)
+    np.testing.assert_array_equal(found.distribution.covariance, distribution.covariance)
+    assert to_task(of_task(Task("keep"))).distribution is None
+
+
+def test_an_answer_arrives_as_it_was_sent_from_whom_the_engine_says():
+    latents = LatentStatistics.of(np.random.default_rng(0).standard_normal((4, 2)))
+    update, losses = to_answer("b", of_answer(TASK, answer(latents=latents, count=4)))
+    assert (update.site, update.stage, update.round, update.count, losses) == ("b", "pretraining", 7, 4, {"iou": 0.25})
+    np.testing.assert_array_equal(update.gradients["shape/0"], WEIGHTS["shape/0"])
+    np.testing.assert_array_equal(update.latents.sum_outer, latents.sum_outer)
+    assert update.latents.count == 4
+
+
+def test_messages_of_another_kind_are_refused():
+    with pytest.raises(InputError, match="answer of b: found none of 'count'"):
+        to_answer("b", of_task(TASK))
+    with pytest.raises(InputError, match="task: found none of 'with_unlabelled'"):
+        to_task(of_answer(TASK, answer()))
+
+
+def test_what_may_leave_passes_and_is_recorded(tmp_path):
+    box = outbox(tmp_path)
+    message = of_answer(TASK, answer())
+    assert box.let_pass(message) is message
+    box.let_pass(of_failure(TASK, "loss iou is nan"))
+    moments = LatentStatistics.of(np.eye(3, 2))
+    box.let_pass(of_answer(Task("latents"), answer(stage="", round=0, gradients={}, latents=moments)))
+    outbox(tmp_path).let_pass(message)  # a second start writes on, and no array twice
+    assert read_rows(tmp_path / "sent.csv") == [
+        ["gradients", "pretraining", "7", "2", "40", "1"],
+        ["gradients", "pretraining", "7", "0", "0", "0"],
+        ["latents", "", "0", "2", "48", "1"],
+        ["gradients", "pretraining", "7", "2", "40", "1"],
+    ]
+    assert read_rows(tmp_path / "sent_arrays.csv") == [
+        ["gradients", "gradients/shape/0", "2x3", "float32"],
+        ["gradients", "gradients/material/0", "4", "float32"],
+        ["latents", "latents/sum", "2", "float64"],
+        ["latents", "latents/sum_outer", "2x2", "float64"],
+    ]
+
+
+IMAGE = np.zeros((32, 32, 32), np.float32)
+TOO_MUCH = {
+    "an image": ({"gradients/image": IMAGE}, {}, "an array 'gradients/image'"),
+    "an image under a known name": ({"gradients/shape/0": IMAGE}, {}, r"shape/0 of shape \(32, 32, 32\), not \(2, 3\)"),
+    "the table of latents": ({"latents/table": np.zeros((4, 2), np.float32)}, {}, "an array 'latents/table'"),
+    "whole numbers": ({"gradients/shape/0": np.ones((2, 3), np.int32)}, {}, "shape/0 of int32"),
+    "infinity": ({"gradients/shape/0": np.full((2, 3), np.inf, np.float32)}, {}, "not all finite"),
+    "a list": ({"gradients/shape/0": [[0.0]]}, {}, "shape/0 of shape None"),
+    "a word": ({}, {"patient": "Ada"}, "'patient' beside the answer"),
+    "an image as a word": ({}, {"stage": IMAGE}, "'stage' beside the answer"),
+    "a long word": ({}, {"stage": "x" * 600}, "'stage' beside the answer"),
+}
+
+
+@pytest.mark.parametrize("case", TOO_MUCH)
+def test_nothing_else_passes_and_nothing_of_it_is_recorded_as_sent(tmp_path, case):
+    arrays, words, message = TOO_MUCH[case]
+    sent = of_answer(TASK, answer())
+    sent = sent._replace(arrays={**sent.arrays, **arrays}, words={**sent.words, **words})
+    with pytest.raises(InputError, match=f"what a sends: found .*{message}.*; it stays here"):
+        outbox(tmp_path).let_pass(sent)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_losses_are_numbers_and_few(tmp_path):
+    sent = of_answer(TASK, answer())
+    many = {f"voxel_{i}": 0.5 for i in range(MOST_LOSSES + 1)}
+    for losses, message in ((many, "65 losses"), ({"iou": np.zeros(9)}, "'iou'"), ({"iou": float("nan")}, "'iou'")):
+        with pytest.raises(InputError, match=message):
+            outbox(tmp_path).let_pass(sent._replace(losses=losses))
+
+
+def test_moments_leave_only_when_asked_for_and_of_enough_volumes(tmp_path):
+    moments = LatentStatistics.of(np.eye(2))
+    few = of_answer(Task("latents"), answer(stage="", round=0, gradients={}, latents=moments, count=2))
+    with pytest.raises(InputError, match="an array 'latents/sum' in an answer to 'latents'"):
+        outbox(tmp_path).let_pass(few)
+    beside = of_answer(TASK, answer(latents=moments))
+    with pytest.raises(InputError, match="an array 'latents/sum' in an answer to 'gradients'"):
+        outbox(tmp_path).let_pass(beside)
+    with pytest.raises(InputError, match="an array 'gradients/shape/0' in an answer to 'keep'"):
+        outbox(tmp_path).let_pass(of_answer(Task("keep", "pretraining", 7), answer()))
+    with pytest.raises(InputError, match="no kind of task"):
+        outbox(tmp_path).let_pass(Message({}, {}, {}))
