@@ -104,6 +104,7 @@ def plan_and_run(
     name: Sequence[str | None],
     sites: Sequence[str],
     federated: bool = False,
+    elsewhere: bool = False,
 ) -> None:
     """Says what a job will do, then does it unless --dry_run is given.
 
@@ -111,12 +112,13 @@ def plan_and_run(
       job: takes the configuration, the run's folder, `cache_dir` and `only_fold`.
       config: what to run.
       name: parts of the run folder's default name, before the preset's.
-      sites, federated: see `jobs.plan.describe`.
+      sites, federated, elsewhere: see `jobs.plan.describe`.
     """
     from fedsim_tf.jobs.plan import describe
 
     run_dir = FLAGS.run_dir or f"runs/{'-'.join(filter(None, (*name, config.preset)))}"
-    print(describe(config, sites=sites, run_dir=run_dir, federated=federated, only_fold=FLAGS.only_fold))
+    about: dict[str, Any] = {"sites": sites, "federated": federated, "elsewhere": elsewhere}
+    print(describe(config, run_dir=run_dir, only_fold=FLAGS.only_fold, **about))
     if not FLAGS.dry_run:
         job(config, run_dir, cache_dir=pathlib.Path(FLAGS.cache_dir), only_fold=FLAGS.only_fold)
 

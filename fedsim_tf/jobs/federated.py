@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pathlib
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 from absl import logging
 
 from fedsim_tf.config import Config
+from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.scores import Scores
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.in_process import InProcess
@@ -23,19 +25,35 @@ from fedsim_tf.jobs.results import SCORES, draw_losses, facts, finish
 from fedsim_tf.models import VGG19Features
 from fedsim_tf.models.precision import with_resolved_precision
 from fedsim_tf.shape import StatisticalShapeModel
-from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.run import RunFolder, site_path
 from fedsim_tf.training.volumes import SiteVolumes
+
+ENGINES = IN_PROCESS, NVFLARE = "in_process", "nvflare"
 
 
 def run_federated(
-    config: Config, run_dir: str | os.PathLike, *, cache_dir: pathlib.Path, only_fold: int | None = None
+    config: Config,
+    run_dir: str | os.PathLike,
+    *,
+    cache_dir: pathlib.Path,
+    only_fold: int | None = None,
+    engine: str = IN_PROCESS,
 ) -> dict[str, Any] | None:
     """Runs every fold over all sites, from data to Dice at each site; the same call again resumes.
+
+    Args:
+      config: what to run.
+      run_dir: the run's folder.
+      cache_dir: where phantoms and prepared volumes are kept.
+      only_fold: the only fold to run.
+      engine: of `ENGINES`: all sites in this process, or in FLARE's simulator, where each has its own.
 
     Returns:
       The contents of metrics.json; None where `only_fold` was asked for: a call for all finishes the run.
     """
     config = with_resolved_precision(config)
+    if engine == NVFLARE:
+        check_flare()
     names = config.federated.sites
     sources = ", ".join(source(config, name) for name in names)
     logging.info("Federated over %s, preset %s", sources, config.preset)
@@ -46,11 +64,18 @@ def run_federated(
     labels = {name: labels_of(config, name, larger=config.federated.more_labels) for name in names}
 
     def make(fold_run: RunFolder, fold: int) -> dict[str, dict[str, Scores]]:
-        data = [
-            open_fold(config, cohort, fold=fold, n_labelled=labels[name], cache_dir=cache_dir)
-            for name, cohort in cohorts.items()
-        ]
-        return run_fold(fold_run, data, ssm, vgg)
+        if engine == NVFLARE:
+            from fedsim_tf.jobs.flare import simulate_fold
+
+            simulate_fold(fold_run, fold, cache_dir=cache_dir)
+        else:
+            data = [
+                open_fold(config, cohort, fold=fold, n_labelled=labels[name], cache_dir=cache_dir)
+                for name, cohort in cohorts.items()
+            ]
+            run_fold(fold_run, data, ssm, vgg)
+        draw_losses(fold_run, data=sources)
+        return {name: read_json(site_path(fold_run.path, name) / SCORES) for name in names}
 
     folds = run_folds(run, make, only=only_fold)
     if only_fold is not None:
@@ -59,12 +84,18 @@ def run_federated(
     return finish(run, folds.scores, title=f"Federated: {sources}", about=about, stages=folds.stages)
 
 
-def run_fold(
-    run: RunFolder, data: Sequence[SiteVolumes], ssm: StatisticalShapeModel, vgg: VGG19Features
-) -> dict[str, dict[str, Scores]]:
+def run_fold(run: RunFolder, data: Sequence[SiteVolumes], ssm: StatisticalShapeModel, vgg: VGG19Features) -> None:
     """All stages over all sites in this process, then each site's own comparison."""
     runs = {one.name: run.site(one.name) for one in data}
     sites = [Site(one.name, runs[one.name], FoldAtSite(runs[one.name], one, ssm, vgg)) for one in data]
     coordinate(Coordinator(run, InProcess(sites), list(runs)), run, n_modes=ssm.n_modes)
-    draw_losses(run, data=", ".join(source(run.config, one.name) for one in data))
-    return {name: read_json(site_run.path / SCORES) for name, site_run in runs.items()}
+
+
+def check_flare() -> None:
+    """Refuses what needs NVIDIA FLARE where it is not installed.
+
+    Raises:
+      InputError: says how to install it.
+    """
+    if importlib.util.find_spec("nvflare") is None:
+        raise InputError("--engine", found="no nvflare", expected="pip install 'fedsim-tf[federated]'")

@@ -38,7 +38,7 @@ def run_folds(run: RunFolder, make: Callable[[RunFolder, int], dict[str, Any]], 
         raise InputError("--only_fold", found=only, expected=f"0 to {count - 1}")
     scores, stages = [], {}
     for number in range(count) if only is None else [only]:
-        fold = RunFolder(run.path / f"fold_{number}", run.config)
+        fold = run.fold(number)
         scores.append(scores_of(fold, lambda fold=fold, number=number: make(fold, number)))  # type: ignore[misc]
         stages.update({f"fold_{number}/{name}": record for name, record in fold.records().items()})
     return Folds(scores, stages)

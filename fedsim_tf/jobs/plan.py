@@ -33,9 +33,18 @@ START_SECONDS = 15.0
 
 
 def describe(
-    config: Config, *, sites: Sequence[str], run_dir: str, federated: bool = False, only_fold: int | None = None
+    config: Config,
+    *,
+    sites: Sequence[str],
+    run_dir: str,
+    federated: bool = False,
+    only_fold: int | None = None,
+    elsewhere: bool = False,
 ) -> str:
-    """Several lines: data, preset, what is compared, steps of each stage and the estimated time."""
+    """Several lines: data, preset, what is compared, steps of each stage and the estimated time.
+
+    `elsewhere`: the sites have data of their own, of which this machine knows nothing.
+    """
     arms = _arms(config, federated)
     larger = federated and config.federated.more_labels
     labels = [f"{site} {labels_of(config, site, larger=larger)}" for site in sites]
@@ -43,8 +52,9 @@ def describe(
     rows = _stages(config, sites, arms, folds)
     seconds = estimated_seconds(config, sites=sites, federated=federated, folds=folds)
     which = f"{config.data.folds} of 5 folds" + ("" if only_fold is None else f", now fold {only_fold} alone")
+    data = f"{', '.join(sites)}: each its own data" if elsewhere else "; ".join(source(config, site) for site in sites)
     lines = [
-        "; ".join(source(config, site) for site in sites) + f" -- preset {config.preset}",
+        f"{data} -- preset {config.preset}",
         f"run folder: {run_dir} (the same command again resumes)",
         f"labelled training volumes: {', '.join(labels)}; {which}; {config.model.size}^3 voxels",
         f"arms: {', '.join(arms)}; VGG-19 weights: {config.model.vgg_weights}",

@@ -55,7 +55,11 @@ class RunFolder:
 
     def site(self, name: str) -> RunFolder:
         """The folder of one site of a federated run, in a process that has both."""
-        return RunFolder(self.path / SITES / name, self.config)
+        return RunFolder(site_path(self.path, name), self.config)
+
+    def fold(self, number: int) -> RunFolder:
+        """The folder of one fold."""
+        return RunFolder(fold_path(self.path, number), self.config)
 
     def checkpoints(self, stage: str) -> pathlib.Path:
         """Where a stage keeps its checkpoints."""
@@ -94,6 +98,16 @@ class RunFolder:
 
     def _record_file(self, stage: str) -> pathlib.Path:
         return self.path / "stages" / f"{stage}.json"
+
+
+def fold_path(run: pathlib.Path, number: int) -> pathlib.Path:
+    """Where a run has a fold."""
+    return run / f"fold_{number}"
+
+
+def site_path(fold: pathlib.Path, name: str) -> pathlib.Path:
+    """Where a fold of a federated run has a site's folder."""
+    return fold / SITES / name
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:

@@ -35,10 +35,10 @@ def write(
     return path
 
 
-def write_own_cohort(root: pathlib.Path, *, annotated: int = 6, unannotated: int = 1) -> None:
+def write_own_cohort(root: pathlib.Path, *, annotated: int = 6, unannotated: int = 1, seed: int = 0) -> None:
     """`images/` and `labels/`; every third volume is no cube of 32 voxels."""
     for number in range(annotated + unannotated):
-        image, mask = ball(number, (20, 24, 28) if number % 3 == 2 else CUBE)
+        image, mask = ball(seed + number, (20, 24, 28) if number % 3 == 2 else CUBE)
         write(root / "images" / f"case_{number}.nii.gz", image)
         if number < annotated:
             write(root / "labels" / f"case_{number}.nii.gz", mask)

@@ -1,0 +1,131 @@
+"""What carrying a round costs: FLARE with mutual TLS on this machine, many sites in one process, and a long run.
+
+python -m benchmarks.federated
+python -m benchmarks.federated --soak_rounds=500
+"""
+
+import pathlib
+import resource
+import shutil
+import statistics
+import tempfile
+import threading
+import time
+
+import psutil
+from absl import app, flags
+
+from fedsim_tf.federated.coordinator import Coordinator
+from fedsim_tf.federated.flare.deployment import Deployment
+from fedsim_tf.federated.flare.jobs import make_job
+from fedsim_tf.federated.in_process import InProcess
+from fedsim_tf.federated.site import Site
+from fedsim_tf.files import read_json
+from fedsim_tf.training.run import RunFolder
+from tests.federated.flare.federation import SERVER, Federation
+from tests.federated.flare.toy_job import (
+    SETTINGS,
+    STAGE,
+    ToyController,
+    ToyExecutor,
+    ToyWork,
+    coordinate,
+    toy_config,
+)
+
+SITES = ("leeds", "munich", "turin")
+flags.DEFINE_integer("length", 1_250_000, "Shared float32 values; the default is 5 MB.")
+flags.DEFINE_integer("rounds", 60, "Rounds that are timed.")
+flags.DEFINE_integer("soak_rounds", 0, "Rounds of a long run whose processes' memory is watched; 0: none.")
+FLAGS = flags.FLAGS
+
+
+def main(_):
+    in_one_process()
+    with tempfile.TemporaryDirectory() as folder:
+        root = pathlib.Path(folder)
+        system = Federation(root, SITES, SETTINGS, lambda name: {"runs_dir": str(root / "runs" / name)})
+        deployment = Deployment(system.admin)
+        system.start_all()
+        try:
+            deployed(system, deployment, root)
+            if FLAGS.soak_rounds:
+                soak(system, deployment)
+        finally:
+            deployment.close()
+            system.kill_all()
+
+
+def in_one_process():
+    """Seconds a round and memory, over the number of sites; a site's own work is next to nothing."""
+    print("| sites | s a round | s a round and site | peak memory (MB) |\n|---|---|---|---|")
+    for count in (3, 10, 30):
+        folder = pathlib.Path(tempfile.mkdtemp())
+        config = toy_config([f"site-{i}" for i in range(count)], checkpoint_every=10**6)
+        names = config.federated.sites
+        sites = [Site(name, RunFolder(folder / name, config), ToyWork(name, 0.0, FLAGS.length)) for name in names]
+        coordinator = Coordinator(RunFolder(folder / SERVER, config), InProcess(sites), names)
+        start = time.perf_counter()
+        coordinate(coordinator, FLAGS.rounds, FLAGS.length)
+        seconds = (time.perf_counter() - start) / FLAGS.rounds
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"| {count} | {seconds:.3f} | {seconds / count:.4f} | {memory:.0f} |", flush=True)
+        shutil.rmtree(folder)
+
+
+def deployed(system, deployment, root):
+    """Seconds a round of three sites through FLARE, as the server's stage counts them."""
+    end = deployment.run(_job("rounds", FLAGS.rounds))
+    record = read_json(root / "runs" / SERVER / "rounds" / "stages" / f"{STAGE}.json")
+    megabytes = FLAGS.length * 4 / 1e6
+    print(
+        f"{end.status}; {megabytes:.1f} MB, three sites, mutual TLS: {record['seconds'] / FLAGS.rounds:.2f} s a round"
+    )
+
+
+def soak(system, deployment):
+    """Memory of every process at the beginning and at the end of a long run."""
+    samples, done = [], threading.Event()
+
+    def watch():
+        while not done.wait(5):
+            samples.append(_memory(system))
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    end = deployment.run(_job("soak", FLAGS.soak_rounds))
+    done.set()
+    watching.join()
+    print(f"{end.status}; {FLAGS.soak_rounds} rounds; memory in MB, medians of five looks")
+    print("| process | after a fifth | at the end |\n|---|---|---|")
+    full = [sample for sample in samples if len(sample) == max(map(len, samples))]
+    for name in full[0]:
+        values = [sample[name] for sample in full]
+        fifth = len(values) // 5
+        print(f"| {name} | {statistics.median(values[fifth : fifth + 5]):.0f} | {statistics.median(values[-5:]):.0f} |")
+
+
+def _memory(system):
+    """Resident memory in MB of every member's own process and its job's."""
+    found = {}
+    for name, started in system.processes.items():
+        for process in [psutil.Process(started.pid), *psutil.Process(started.pid).children(recursive=True)]:
+            try:
+                words = " ".join(process.cmdline())
+                what = "job" if "_process" in words else "member"
+                found[f"{name}, {what}"] = process.memory_info().rss / 2**20
+            except psutil.NoSuchProcess:
+                continue
+    return found
+
+
+def _job(run_name, rounds):
+    sites = list(SITES)
+    controller = ToyController(sites, rounds, run_name, 0, FLAGS.length, 10**6)
+    job = make_job(run_name, controller, ToyExecutor(sites, run_name, 0.0, FLAGS.length), quorum=len(SITES))
+    job.set_app_packages(["fedsim_tf", "tests"])
+    return job
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,54 @@
+"""Writes what only this machine knows into the kit of a member of a federation: where its data and its runs are.
+
+python -m experiments.federated_member --kit=leeds --runs_dir=/srv/runs --dataset=nifti --data_root=/srv/hearts
+python -m experiments.federated_member --kit=fedsim.example.org --runs_dir=/srv/runs
+"""
+
+import pathlib
+
+from absl import flags
+
+from experiments import flags as command
+from fedsim_tf.config import DATASETS
+
+flags.DEFINE_string("kit", None, "The folder that nvflare provision made for this member.", required=True)
+flags.DEFINE_string("runs_dir", None, "Folder of all runs on this machine.", required=True)
+flags.DEFINE_enum(
+    "dataset", None, list(DATASETS), "A site's kind of data; default: the site's name. None for a server."
+)
+flags.DEFINE_string("data_root", None, "Folder with a site's data; none: the phantom cohort stands in for it.")
+flags.DEFINE_string("data_division", None, "CSV (id,site) that divides CHD68 into two sites.")
+flags.DEFINE_float("data_field_of_view_mm", None, "Left-right extent, where the files carry no true spacing (CHD68).")
+flags.DEFINE_string("model_shape_model", None, "The shape model that all sites have agreed on; none: the one shipped.")
+flags.DEFINE_string("model_vgg_weights", None, "VGG-19 weights: 'imagenet', a file, or 'random'.")
+command.define_cache_dir()
+flags.adopt_module_key_flags(command)
+FLAGS = flags.FLAGS
+_PATHS = ("data_root", "data_division", "model_shape_model")
+
+
+def run() -> None:
+    from fedsim_tf.jobs.federated import check_flare
+
+    check_flare()
+    from fedsim_tf.jobs.flare import LOCAL_FIELDS, Local, set_up_member
+
+    kit = pathlib.Path(FLAGS.kit)
+    given = {name: FLAGS[name].value for name in LOCAL_FIELDS if name in FLAGS and FLAGS[name].value is not None}
+    fields = {name: _absolute(str(value)) if _is_path(name, value) else value for name, value in given.items()}
+    local = Local(_absolute(FLAGS.runs_dir), _absolute(FLAGS.cache_dir), FLAGS.dataset or "", fields)
+    is_site = (kit / "startup" / "fed_client.json").is_file()
+    found = set_up_member(kit, local, check=kit.resolve().name if is_site else None)
+    print(f"{kit / 'local'}: written; {found}")
+
+
+def _is_path(name, value) -> bool:
+    return name in _PATHS or (name == "model_vgg_weights" and value not in ("imagenet", "random"))
+
+
+def _absolute(path: str) -> str:
+    return str(pathlib.Path(path).resolve())
+
+
+if __name__ == "__main__":
+    command.main(run)

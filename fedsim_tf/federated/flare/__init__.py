@@ -1,0 +1,1 @@
+"""NVIDIA FLARE carries tasks and answers between machines; nothing outside this package imports nvflare."""

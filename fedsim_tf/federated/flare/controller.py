@@ -1,0 +1,114 @@
+"""The server's process under FLARE: asks the sites of a job, and takes their answers."""
+
+from __future__ import annotations
+
+import abc
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from nvflare.app_common.workflows.model_controller import ModelController
+
+from fedsim_tf.errors import InputError, RunStopped
+from fedsim_tf.federated.flare.wire import to_message, to_model
+from fedsim_tf.federated.message import of_task, to_answer
+from fedsim_tf.federated.task import ALONE, Answer, Answers, Task
+from fedsim_tf.files import write_json
+
+OUTCOME = "fedsim_tf_outcome.json"
+CHECK_PERIOD = 0.05  # seconds between looks at whether all have answered
+
+
+class Outcome(NamedTuple):
+    """How the server's process saw a job's end; it is part of the job's result.
+
+    Attributes:
+      kept: how many states were kept from which another job can go on.
+      reason: why the job ended before its work was done.
+      resumable: whether another job may come further.
+    """
+
+    kept: int
+    reason: str = ""
+    resumable: bool = True
+
+
+class StageController(ModelController, abc.ABC):
+    """A FLARE workflow that is this project's own: which task comes when is the `Coordinator`'s affair.
+
+    It is part of what the server has installed: a job brings its settings and no code.
+
+    Attributes:
+      kept: how many states this job has kept so far.
+    """
+
+    def __init__(self):
+        super().__init__(persistor_id="", ignore_result_error=True, task_check_period=CHECK_PERIOD)
+        self.kept = 0
+
+    @abc.abstractmethod
+    def coordinate(self, local: pathlib.Path) -> None:
+        """Does the job; `local` is the folder of the files that only the server has."""
+
+    def exchange(self, sites: Sequence[str], *, timeout: float) -> FlareExchange:
+        """Asks the sites that there should be, of which some may not be connected.
+
+        Args:
+          sites: their names.
+          timeout: seconds to wait for an answer to a round.
+        """
+        present = {client.name for client in self.engine.get_clients()}
+        return FlareExchange(self, sites, timeout, gone=[name for name in sites if name not in present])
+
+    def run(self) -> None:
+        outcome = Outcome(kept=0)
+        try:
+            self.coordinate(pathlib.Path(self.engine.get_workspace().get_site_config_dir()))
+        except Exception as error:
+            outcome = Outcome(0, str(error), resumable=not isinstance(error, InputError))
+            raise
+        finally:
+            write_json(pathlib.Path(self.get_run_dir()) / OUTCOME, outcome._replace(kept=self.kept)._asdict())
+
+
+class FlareExchange:
+    """Asks sites through FLARE; see `Exchange`.
+
+    A site that has not answered in time is not asked again in this job, so that it is waited for once only: FLARE
+    cannot take a site that was gone back into a running job, and the next job does.
+    """
+
+    def __init__(self, controller: StageController, sites: Sequence[str], timeout: float, *, gone: Sequence[str]):
+        self._controller, self._sites, self._timeout = controller, sites, timeout
+        self._gone = {name: f"{name} is not connected" for name in gone}
+
+    def __call__(self, task: Task) -> Answers:
+        targets = [name for name in self._sites if name not in self._gone]
+        # Work alone takes hours: a site that dies meanwhile is noticed by FLARE, which then ends the job.
+        limit = 0 if task.kind == ALONE else round(self._timeout)
+        model = to_model(of_task(task))
+        ask = self._controller.send_model_and_wait
+        answers = ask(task_name=task.kind, data=model, targets=targets, timeout=limit) if targets else []
+        if self._controller.abort_signal.triggered:
+            raise RunStopped(f"{task.stage or task.kind}, round {task.round}: FLARE has ended the job")
+        received: list[Answer] = []
+        missing: dict[str, str] = {}
+        for answer in answers:
+            site = answer.meta["client_name"]  # as FLARE knows it from its certificate
+            try:
+                message = to_message(answer)
+                failure = message.words.get("failure")
+                if failure is None:
+                    received.append(to_answer(site, message))
+                else:
+                    missing[site] = str(failure)
+            except InputError as error:
+                missing[site] = str(error)
+        answered = {answer.update.site for answer in received} | set(missing)
+        self._gone |= {name: f"no answer from {name}" for name in targets if name not in answered}
+        return Answers(received, {**missing, **self._gone})
+
+    @property
+    def lacks_sites(self) -> bool:
+        """Whether some site has no part in the rest of this job."""
+        return bool(self._gone)

@@ -1,0 +1,78 @@
+"""A site's process under FLARE: does what the server's tasks ask for, for as long as a job lasts."""
+
+from __future__ import annotations
+
+import abc
+import pathlib
+
+from absl import logging
+from nvflare.apis.executor import Executor
+from nvflare.apis.filter import Filter
+from nvflare.apis.fl_constant import ReturnCode
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import Shareable, make_reply
+from nvflare.apis.signal import Signal
+from nvflare.app_common.utils.fl_model_utils import FLModelUtils
+
+from fedsim_tf.errors import InputError
+from fedsim_tf.federated.flare.wire import to_message, to_model
+from fedsim_tf.federated.message import Message, of_answer, of_failure, to_task
+from fedsim_tf.federated.outbox import Outbox
+from fedsim_tf.federated.site import Site
+
+_OUTBOX = "fedsim_tf.outbox"
+
+
+class SiteExecutor(Executor, abc.ABC):
+    """One `Site` with its data, latents and networks in memory, from a job's first task to its last.
+
+    It is part of what the hospital has installed: a job brings its settings and no code.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._site: Site | None = None
+
+    @abc.abstractmethod
+    def open_site(self, name: str, local: pathlib.Path) -> Site:
+        """The site; `local` is the folder of the files that only this hospital has."""
+
+    def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
+        task = to_task(to_message(FLModelUtils.from_shareable(shareable)))
+        name = fl_ctx.get_identity_name()
+        try:
+            if self._site is None:
+                self._site = self.open_site(name, _local(fl_ctx))
+            fl_ctx.set_prop(_OUTBOX, self._site.outbox, private=True, sticky=True)
+            message = of_answer(task, self._site.answer(task))
+        except FloatingPointError as error:
+            message = of_failure(task, str(error))
+        except Exception:  # what went wrong may name this hospital's files: it is told here, not there
+            logging.exception("%s cannot answer %r of %s, round %d", name, task.kind, task.stage, task.round)
+            return make_reply(ReturnCode.EXECUTION_EXCEPTION)
+        return FLModelUtils.to_shareable(to_model(message))
+
+
+class OutgoingFilter(Filter):
+    """The last thing that an answer passes at a site; the site's own `local/privacy.json` puts it there, not the job.
+
+    An answer that may not leave is kept back: the server is told that there is none.
+    """
+
+    def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+        if shareable.get_return_code(ReturnCode.OK) != ReturnCode.OK:
+            return make_reply(shareable.get_return_code())  # nothing else of it
+        outbox = fl_ctx.get_prop(_OUTBOX)
+        if not isinstance(outbox, Outbox):
+            raise InputError("answer", found="one that no site of this project gave", expected="its own")
+        message = to_message(FLModelUtils.from_shareable(shareable))
+        try:
+            passed: Message = outbox.let_pass(message)
+        except InputError as error:
+            logging.error("%s", error)
+            raise
+        return FLModelUtils.to_shareable(to_model(passed))  # anew: what else was in it stays behind
+
+
+def _local(fl_ctx: FLContext) -> pathlib.Path:
+    return pathlib.Path(fl_ctx.get_workspace().get_site_config_dir())

@@ -1,0 +1,260 @@
+"""A fold of a federated run as a job for NVIDIA FLARE: what the server's and the sites' processes do."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import pathlib
+from typing import Any
+
+from absl import logging
+
+from fedsim_tf.config import Config, from_dict, make_config, merge
+from fedsim_tf.data import Cohort
+from fedsim_tf.errors import InputError
+from fedsim_tf.federated.coordinator import Coordinator
+from fedsim_tf.federated.flare.controller import StageController
+from fedsim_tf.federated.flare.deployment import Deployment, carry_through
+from fedsim_tf.federated.flare.executor import SiteExecutor
+from fedsim_tf.federated.flare.jobs import FedJob, make_job, simulate, write_local_files
+from fedsim_tf.federated.site import Site
+from fedsim_tf.files import read_json
+from fedsim_tf.jobs.coordination import coordinate
+from fedsim_tf.jobs.federated_site import COMPARISON, FoldAtSite
+from fedsim_tf.jobs.inputs import labels_of, open_cohort, open_fold, open_shape_model, open_vgg, source
+from fedsim_tf.jobs.results import SCORES, draw_losses, facts, finish
+from fedsim_tf.models import LatentDistribution
+from fedsim_tf.models.precision import with_resolved_precision
+from fedsim_tf.shape.ssm import PHANTOM_MODEL
+from fedsim_tf.training.run import RunFolder, fold_path, site_path
+
+LOCAL_FILE = "fedsim_tf.json"
+# Fields of the configuration that are each hospital's own; those of the one who submits a job are not sent with it.
+LOCAL_FIELDS = {
+    "data_root": ("data", "root"),
+    "data_division": ("data", "division"),
+    "data_field_of_view_mm": ("data", "field_of_view_mm"),
+    "data_phantom_shapes": ("data", "phantom_shapes"),
+    "model_shape_model": ("model", "shape_model"),
+    "model_vgg_weights": ("model", "vgg_weights"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Local:
+    """What only this machine knows; its file is written by `experiments.federated_member`.
+
+    Attributes:
+      runs_dir: folder of all runs.
+      cache_dir: where prepared volumes are kept.
+      dataset: which of the data sets a site has, "" where that is the site's name.
+      fields: of `LOCAL_FIELDS`.
+    """
+
+    runs_dir: str
+    cache_dir: str
+    dataset: str = ""
+    fields: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: pathlib.Path) -> Local:
+        """From the folder of a FLARE kit's local files.
+
+        Raises:
+          InputError: no such file, or one with other contents.
+        """
+        file = folder / LOCAL_FILE
+        if not file.exists():
+            raise InputError(file, found="nothing", expected="what python -m experiments.federated_member writes")
+        values = read_json(file)
+        known = ("runs_dir", "cache_dir", "dataset")
+        unknown = sorted(set(values) - {*known, *LOCAL_FIELDS})
+        missing = sorted({"runs_dir", "cache_dir"} - set(values))
+        if unknown or missing:
+            found = f"{unknown[0]!r}" if unknown else f"no {missing[0]!r}"
+            raise InputError(file, found=found, expected=f"of {', '.join((*known, *LOCAL_FIELDS))}")
+        given = {name: values[name] for name in known if name in values}
+        return cls(**given, fields={name: values[name] for name in LOCAL_FIELDS if name in values})
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in the file."""
+        named = {"runs_dir": self.runs_dir, "cache_dir": self.cache_dir, "dataset": self.dataset}
+        return {name: value for name, value in named.items() if value} | self.fields
+
+    def applied(self, values: dict[str, Any]) -> Config:
+        """A job's configuration with this machine's own fields."""
+        for name, value in self.fields.items():
+            section, field = LOCAL_FIELDS[name]
+            values = merge(values, {section: {field: value}})
+        return with_resolved_precision(from_dict(values))
+
+
+def local_fields(config: Config) -> dict[str, Any]:
+    """Those of `LOCAL_FIELDS` that a configuration has."""
+    values = config.to_dict()
+    return {name: values[section][field] for name, (section, field) in LOCAL_FIELDS.items()}
+
+
+def travelling(config: Config) -> dict[str, Any]:
+    """A configuration without any machine's own fields: what a job brings."""
+    values = config.to_dict()
+    for section, field in LOCAL_FIELDS.values():
+        del values[section][field]
+    return values
+
+
+def set_up_member(kit: pathlib.Path, local: Local, *, check: str | None) -> str:
+    """Writes a member's local files into its kit.
+
+    Args:
+      kit: the folder that `nvflare provision` made for the server or a site.
+      local: what only this machine knows.
+      check: the site whose data has to be there; None for the server, which has none.
+
+    Returns:
+      What was found, in a few words.
+
+    Raises:
+      InputError: no such kit, or data that is not there.
+    """
+    startup = kit / "startup"
+    if not any((startup / name).is_file() for name in ("fed_client.json", "fed_server.json")):
+        raise InputError("--kit", found=str(kit), expected="the folder of a server's or a site's kit")
+    found = "no data, as a server has none"
+    if check is not None:
+        config = local.applied(make_config("demo").to_dict())
+        cohort = open_cohort(config, local.dataset or check, cache_dir=pathlib.Path(local.cache_dir))
+        found = f"{source(config, local.dataset or check)}: {len(cohort.annotated)} of {len(cohort.files)} annotated"
+    write_local_files(kit / "local", LOCAL_FILE, local.to_dict())
+    return found
+
+
+class FoldController(StageController):
+    """The server's part of a fold.
+
+    Args:
+      config: what the job brings of the configuration, see `travelling`.
+      run_name: name of the run's folder on every machine.
+      fold: the fold's number.
+    """
+
+    def __init__(self, config: dict, run_name: str, fold: int):
+        super().__init__()
+        self.config, self.run_name, self.fold = config, run_name, fold
+
+    def coordinate(self, local: pathlib.Path) -> None:
+        here = Local.read(local)
+        config = here.applied(self.config)
+        run = RunFolder(fold_path(pathlib.Path(here.runs_dir) / self.run_name, self.fold), config)
+        sites, timeout = config.federated.sites, config.federated.timeout
+        exchange = self.exchange(sites, timeout=timeout)
+
+        def lacks_sites() -> bool:
+            self.kept += 1
+            return exchange.lacks_sites
+
+        coordinator = Coordinator(run, exchange, sites, pauses=lacks_sites)
+        coordinate(coordinator, run, n_modes=open_shape_model(config).n_modes)
+        draw_losses(run, data=", ".join(sites))
+
+
+class FoldExecutor(SiteExecutor):
+    """A site's part of a fold.
+
+    Args:
+      config, run_name, fold: see `FoldController`.
+      shape_model: of the file that all use, see `shape_model_digest`.
+      reports: whether the site makes a report of its own, once it has scores of all folds.
+    """
+
+    def __init__(self, config: dict, run_name: str, fold: int, shape_model: str, reports: bool = False):
+        super().__init__()
+        self.config, self.run_name, self.fold = config, run_name, fold
+        self.shape_model, self.reports = shape_model, reports
+
+    def open_site(self, name: str, local: pathlib.Path) -> Site:
+        here = Local.read(local)
+        config = here.applied(self.config)
+        if shape_model_digest(config) != self.shape_model:
+            found = f"{config.model.shape_model or 'the one shipped'}, another file than the others'"
+            raise InputError("model_shape_model", found=found, expected="the shape model that all sites use")
+        cache_dir, dataset = pathlib.Path(here.cache_dir), here.dataset or name
+        cohort = open_cohort(config, dataset, cache_dir=cache_dir)
+        labels = labels_of(config, dataset, larger=config.federated.more_labels)
+        data = open_fold(config, cohort, fold=self.fold, n_labelled=labels, cache_dir=cache_dir)
+        data = data._replace(name=name)  # two hospitals may have data sets of one kind
+        root = pathlib.Path(here.runs_dir) / self.run_name
+        whole = RunFolder(root, config) if self.reports else None  # claimed before its first fold is
+        run, vgg = RunFolder(site_path(fold_path(root, self.fold), name), config), open_vgg(config)
+        work = FoldAtSite(run, data, open_shape_model(config), vgg)
+        if whole is None:
+            return Site(name, run, work)
+        about = {"experiment": "federated", "data": source(config, name), "labelled": {name: labels}, "vgg": vgg.source}
+        return Site(name, run, ReportingFold(work, whole, name, cohort, about))
+
+
+class ReportingFold:
+    """A `FoldAtSite` that leaves, after the last fold, the site's metrics.json and report in its run's folder."""
+
+    def __init__(self, work: FoldAtSite, run: RunFolder, name: str, cohort: Cohort, about: dict[str, Any]):
+        self._work, self._run, self._name, self._cohort, self._about = work, run, name, cohort, about
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._work, name)
+
+    def alone(self, name: str, distribution: LatentDistribution | None) -> None:
+        self._work.alone(name, distribution)
+        run = self._run
+        folders = [site_path(fold_path(run.path, fold), self._name) for fold in range(run.config.data.folds)]
+        if name == COMPARISON and all((folder / SCORES).exists() for folder in folders):
+            scores = [{self._name: read_json(folder / SCORES)} for folder in folders]
+            stages = {
+                f"fold_{fold}/{stage}": record
+                for fold, folder in enumerate(folders)
+                for stage, record in RunFolder(folder, run.config).records().items()
+            }
+            about = facts(run, {self._name: self._cohort}, **self._about)
+            finish(run, scores, title=f"Federated: {self._about['data']}", about=about, stages=stages)
+
+
+def shape_model_digest(config: Config) -> str:
+    """SHA-256 of the shape model's file: sites whose files differ would learn different things."""
+    return hashlib.sha256(pathlib.Path(config.model.shape_model or PHANTOM_MODEL).read_bytes()).hexdigest()
+
+
+def fold_job(config: Config, run_name: str, fold: int, *, reports: bool) -> FedJob:
+    """A fold as FLARE's job; see `FoldController` and `FoldExecutor`."""
+    values = travelling(config)
+    controller = FoldController(values, run_name, fold)
+    executor = FoldExecutor(values, run_name, fold, shape_model_digest(config), reports)
+    sites = config.federated.sites
+    return make_job(f"{run_name}-fold_{fold}", controller, executor, quorum=config.federated.quorum or len(sites))
+
+
+def simulate_fold(run: RunFolder, fold: int, *, cache_dir: pathlib.Path) -> None:
+    """A fold in FLARE's simulator, a process for each site, all with their folders in the fold's own.
+
+    Raises:
+      RunStopped: it ended before it was done; a second call goes on.
+    """
+    root = run.path.resolve().parent
+    local = Local(str(root.parent), str(cache_dir.resolve()), fields=local_fields(run.config))
+    workspace = run.path.resolve() / "flare"
+    write_local_files(workspace / "local", LOCAL_FILE, local.to_dict())
+    simulate(fold_job(run.config, root.name, fold, reports=False), run.config.federated.sites, workspace)
+
+
+def deploy(config: Config, run_name: str, kit: pathlib.Path, *, only_fold: int | None = None) -> None:
+    """All folds on a deployed system, one job after the other; what sites and server make stays with them.
+
+    Raises:
+      InputError: no such kit, or one of another project.
+      RunStopped: jobs ended again and again without coming further; a second call goes on.
+    """
+    deployment = Deployment(kit)
+    try:
+        for fold in range(config.data.folds) if only_fold is None else [only_fold]:
+            carry_through(deployment.run, fold_job(config, run_name, fold, reports=True))
+            logging.info("Fold %d of %s is done; its shared model lies at the server", fold, run_name)
+    finally:
+        deployment.close()

@@ -1,0 +1,112 @@
+"""A FLARE system on the loopback address, with mutual TLS, as `nvflare provision` makes it."""
+
+import contextlib
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+import yaml
+
+from fedsim_tf.federated.flare.jobs import write_local_files
+from fedsim_tf.files import read_json, write_json
+
+REPOSITORY = pathlib.Path(__file__).parents[3]
+SERVER, ADMIN = "localhost", "admin@coordinator.org"
+
+
+def provision(folder, sites, *, project="toy", ports=None):
+    """Kits of a project's members; the folder that has them all."""
+    fed_learn_port, admin_port = ports or (free_port(), free_port())
+    template = yaml.safe_load((REPOSITORY / "docs" / "federated_project.yml").read_text())
+    server = next(one for one in template["participants"] if one["type"] == "server")
+    admin = next(one for one in template["participants"] if one["type"] == "admin")
+    server |= {"name": SERVER, "fed_learn_port": fed_learn_port, "admin_port": admin_port}
+    clients = [{"name": name, "type": "client", "org": name} for name in sites]
+    participants = [server, *clients, {**admin, "name": ADMIN}]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "project.yml").write_text(yaml.safe_dump({**template, "name": project, "participants": participants}))
+    command = [str(pathlib.Path(sys.executable).parent / "nvflare"), "provision", "-p", "project.yml", "-w", "kits"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    return folder / "kits" / project / "prod_00"
+
+
+def free_port():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
+
+
+class Federation:
+    """Members' processes, started and killed by name.
+
+    Attributes:
+      kits: the folder with each member's kit.
+      admin: the admin's kit.
+      processes: of the members that were started, by name.
+      port: of the server, on the loopback address.
+    """
+
+    def __init__(self, folder, sites, settings_file, settings):
+        self.sites = sites
+        self.port = free_port()
+        self.kits = provision(folder, sites, ports=(self.port, free_port()))
+        self.admin = self.kits / ADMIN
+        self.processes = {}
+        for name in (SERVER, *sites):
+            local = self.kits / name / "local"
+            write_local_files(local, settings_file, settings(name))
+            allow_tests(local)
+
+    def start(self, name):
+        kit = self.kits / name
+        environment = {
+            **os.environ,
+            "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(REPOSITORY),
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+        }
+        with open(kit / "log", "a") as log:
+            self.processes[name] = subprocess.Popen(
+                ["bash", str(kit / "startup" / "sub_start.sh"), "--once"],
+                cwd=kit, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    def start_all(self):
+        for name in (SERVER, *self.sites):
+            self.start(name)
+
+    def worker(self, name, *, within=60.0):
+        """The process of a hospital that does a job's work."""
+        end = time.monotonic() + within
+        while time.monotonic() < end:
+            for child in psutil.Process(self.processes[name].pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):  # one that has just ended
+                    if "worker_process" in " ".join(child.cmdline()):
+                        return child
+            time.sleep(0.1)
+        raise TimeoutError(f"no job's process of {name}")
+
+    def kill(self, name):
+        """All of a member's processes at once, as when its machine loses power."""
+        started = self.processes.pop(name)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for one in psutil.Process(started.pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
+        started.kill()
+        started.wait()
+
+    def kill_all(self):
+        for name in list(self.processes):
+            self.kill(name)
+
+
+def allow_tests(local):
+    """Lets a machine run the tests' own components too."""
+    file = local / "resources.json"
+    resources = read_json(file)
+    write_json(file, {**resources, "class_allow_list": [*resources["class_allow_list"], "tests."]})

@@ -1,0 +1,71 @@
+"""A toy federation as its members' files: three hospitals with tiny cohorts, and what each has in its local file."""
+
+import pathlib
+
+import tensorflow as tf
+
+from fedsim_tf.federated.coordinator import Coordinator
+from fedsim_tf.federated.in_process import InProcess
+from fedsim_tf.files import write_json
+from fedsim_tf.jobs.coordination import coordinate
+from fedsim_tf.jobs.flare import LOCAL_FILE, FoldExecutor, Local, shape_model_digest, travelling
+from fedsim_tf.jobs.inputs import open_shape_model
+from fedsim_tf.training.run import RunFolder, fold_path
+from tests.federated.flare.federation import SERVER
+from tests.jobs.toy_cohorts import write_own_cohort, write_shapes
+from tests.training.toy_site import toy_config
+
+HOSPITALS = ("leeds", "munich", "turin")
+RUN = "toy"
+
+
+def fold_config(root: pathlib.Path, **overrides):
+    """What all hospitals have agreed on."""
+    sections = {
+        "checkpoint_every": 2,
+        "data": {"labels": 2},
+        "model": {"shape_model": str(write_shapes(root / "shapes.npz"))},
+        "pretraining": {"steps": 3},
+        "gan": {"steps": 1},
+        "semi": {"steps": 3},
+        "synthesis": {"volumes": 1},
+        "segmentation": {"arms": ("direct_fl", "ours_full"), "pretraining_steps": 2,
+                         "finetuning_steps": 1},
+        "federated": {"sites": HOSPITALS, "latents_of": 2},
+    }  # fmt: skip
+    for name, values in overrides.items():
+        sections[name] = {**sections.get(name, {}), **values}
+    return toy_config(**sections)
+
+
+def local_of(root: pathlib.Path, member: str, config) -> Local:
+    """What one member's file says; hospitals have data, the server has none."""
+    fields = {"model_shape_model": config.model.shape_model, "model_vgg_weights": "random"}
+    dataset = ""
+    if member in HOSPITALS:
+        data = root / "data" / member
+        if not data.exists():
+            write_own_cohort(data, annotated=5, seed=100 * HOSPITALS.index(member))
+        fields["data_root"], dataset = str(data), "nifti"
+    return Local(str(root / "runs" / member), str(root / "cache"), dataset, fields)
+
+
+def run_in_process(root: pathlib.Path, config) -> RunFolder:
+    """The fold with all members in this process, each with its own folder; the server's."""
+    sites = []
+    for name in HOSPITALS:
+        folder = root / "local" / name
+        executor = FoldExecutor(travelling(config), RUN, 0, shape_model_digest(config))
+        write_json(folder / LOCAL_FILE, local_of(root, name, config).to_dict())
+        sites.append(executor.open_site(name, folder))
+    run = RunFolder(fold_path(root / "runs" / SERVER / RUN, 0), config)
+    coordinate(Coordinator(run, InProcess(sites), HOSPITALS), run, n_modes=open_shape_model(config).n_modes)
+    return run
+
+
+class EagerFoldExecutor(FoldExecutor):
+    """Runs traced functions step by step: for a few steps, tracing takes far longer than running."""
+
+    def open_site(self, name, local):
+        tf.config.run_functions_eagerly(True)
+        return super().open_site(name, local)

@@ -1,0 +1,233 @@
+"""A real FLARE server and three clients with mutual TLS on the loopback address."""
+
+import csv
+import random
+import shutil
+import socket
+import ssl
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from fedsim_tf.federated.coordinator import Coordinator
+from fedsim_tf.federated.flare.deployment import Deployment, carry_through
+from fedsim_tf.federated.flare.jobs import make_job
+from fedsim_tf.federated.in_process import InProcess
+from fedsim_tf.federated.site import Site
+from fedsim_tf.files import read_rows
+from fedsim_tf.training.checkpoints import Checkpoints
+from fedsim_tf.training.run import RunFolder
+from tests.federated.flare.federation import SERVER, Federation, provision
+from tests.federated.flare.toy_job import (
+    SETTINGS,
+    STAGE,
+    LeakyExecutor,
+    Squares,
+    ToyController,
+    ToyExecutor,
+    ToyWork,
+    coordinate,
+    toy_config,
+)
+
+SITES = ("leeds", "munich", "turin")
+ROUNDS = 40
+pytestmark = pytest.mark.timeout(280)
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory):
+    root = tmp_path_factory.mktemp("flare")
+    system = Federation(root, SITES, SETTINGS, lambda name: {"runs_dir": str(root / "runs" / name)})
+    system.root = root
+    system.deployment = Deployment(system.admin)
+    system.start_all()
+    wait_until(lambda: set(system.deployment.connected()) == set(SITES), within=120)
+    yield system
+    system.deployment.close()
+    system.kill_all()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The same in this process: each site's end of the run, and the shared weights."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    config = toy_config(SITES)
+    sites = [Site(name, RunFolder(root / name, config), ToyWork(name)) for name in SITES]
+    weights = coordinate(Coordinator(RunFolder(root / SERVER, config), InProcess(sites), SITES), ROUNDS)
+    return root, weights
+
+
+def job(run_name, executor=ToyExecutor, *, quorum=0, **options):
+    sites = list(SITES)
+    controller = ToyController(sites, ROUNDS, run_name, quorum)
+    made = make_job("toy", controller, executor(sites, run_name, **options), quorum=quorum or len(SITES))
+    made.set_app_packages(["fedsim_tf", "tests"])
+    return made
+
+
+def own_state(run, site):
+    """What a site had learnt for itself when its stage ended."""
+    squares = Squares(site)
+    assert Checkpoints(run / "checkpoints" / STAGE, {"seconds": seconds(), **squares.objects}).restore() == ROUNDS
+    return squares.own.numpy()
+
+
+def seconds():
+    import tensorflow as tf
+
+    return tf.Variable(0.0, dtype=tf.float64)
+
+
+def losses(run):
+    with open(run / "losses" / f"{STAGE}.csv", newline="") as file:
+        return [(int(step), name, float(value)) for step, name, value in list(csv.reader(file))[1:]]
+
+
+def check_like(federation, run_name, undisturbed):
+    """Losses, shared weights and what each site keeps are those of the run in one process."""
+    root, weights = undisturbed
+    with np.load(federation.root / "runs" / SERVER / run_name / "weights.npz") as found:
+        np.testing.assert_allclose(found["shape/0"], weights["shape/0"], rtol=0, atol=1e-6)
+    mine, wanted = losses(federation.root / "runs" / SERVER / run_name), losses(root / SERVER)
+    assert [row[:2] for row in mine] == [row[:2] for row in wanted]
+    np.testing.assert_allclose([row[2] for row in mine], [row[2] for row in wanted], rtol=1e-6)
+    for site in SITES:
+        own = own_state(federation.root / "runs" / site / run_name, site)
+        np.testing.assert_allclose(own, own_state(root / site, site), rtol=0, atol=1e-6)
+
+
+def test_a_deployment_learns_what_one_process_learns(federation, undisturbed):
+    end = federation.deployment.run(job("whole"))
+    assert end.completed
+    assert end.outcome.kept == ROUNDS // 4
+    check_like(federation, "whole", undisturbed)
+
+
+def test_members_that_are_killed_cost_the_rounds_since_the_last_state(federation, undisturbed):
+    """A site's worker, then a whole site, then the server, each at a random moment of its job."""
+    run = federation.root / "runs" / SERVER / "killed"
+    ends = []
+    submitted = job("killed", pause=0.2)
+    thread = threading.Thread(
+        target=lambda: carry_through(lambda one: note(ends, federation, one), submitted), daemon=True
+    )
+    thread.start()
+    rng = random.Random(time.time_ns())
+    for number, kill in enumerate((kill_worker, kill_site, kill_server)):
+        wait_until(lambda number=number: rounds_kept(run) >= 8 * (number + 1), within=120)
+        time.sleep(rng.uniform(0, 1))
+        kill(federation)
+    thread.join(120)
+    assert [end.completed for end in ends] == [False, False, False, True]
+    check_like(federation, "killed", undisturbed)
+    for site in SITES:
+        rounds = [int(row[2]) for row in read_rows(federation.root / "runs" / site / "killed" / "sent.csv")
+                  if row[0] == "gradients"]  # fmt: skip
+        assert set(rounds) == set(range(ROUNDS))
+        assert len(rounds) - ROUNDS <= 3 * 5  # four rounds between states, and the one that was under way
+
+
+def test_a_site_that_sends_more_is_stopped_by_its_own_process(federation):
+    """The others go on; nothing of it has left, and the server knows no more than that there is no answer."""
+    end = federation.deployment.run(job("leak", LeakyExecutor, quorum=2))
+    assert not end.completed  # it ends at the first state, so that the site may come back
+    assert "to go on from here" in end.outcome.reason
+    sent = {site: read_rows(federation.root / "runs" / site / "leak" / "sent.csv") for site in SITES}
+    assert [row for row in sent["turin"] if row[0] == "gradients"] == []
+    assert len([row for row in sent["leeds"] if row[0] == "gradients"]) == 4
+    assert {row[0] for row in read_rows(federation.root / "runs" / "turin" / "leak" / "sent_arrays.csv")} == set()
+    refused = read_rows(federation.root / "runs" / SERVER / "leak" / "refused.csv")
+    assert refused[0][:4] == ["gradients", STAGE, "0", "turin"]
+    assert "what turin sends: found an array 'gradients/shape/1'" in log(federation, "turin")
+
+
+def test_nobody_without_a_certificate_is_let_in(federation):
+    """TLS itself asks for one: the same greeting with a hospital's certificate is answered, and not just hung up on."""
+    settings_frame = 4
+    assert greeting(federation, certificate=True)[3] == settings_frame
+    assert greeting(federation, certificate=False) == b""
+
+
+def greeting(federation, *, certificate):
+    """What the server's port answers to the first bytes of HTTP/2."""
+    startup = federation.kits / "turin" / "startup"
+    context = ssl.create_default_context(cafile=startup / "rootCA.pem")
+    context.set_alpn_protocols(["h2"])
+    if certificate:
+        context.load_cert_chain(startup / "client.crt", startup / "client.key")
+    plain = socket.create_connection(("localhost", federation.port), timeout=20)
+    with plain, context.wrap_socket(plain, server_hostname=SERVER) as secure:
+        secure.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        try:
+            return secure.recv(100)
+        except ssl.SSLError:
+            return b""
+
+
+def test_who_is_not_of_the_project_is_refused(federation, tmp_path):
+    """A client with another project's certificate, and one whose name is not that of its certificate."""
+    foreigner, impostor = (stranger(federation, name) for name in ("foreigner", "impostor"))
+    other = provision(tmp_path, ["turin"], project="other")
+    for name in ("client.crt", "client.key", "rootCA.pem"):
+        shutil.copy(other / "turin" / "startup" / name, foreigner / name)
+    for name in ("sub_start.sh", "fed_client.json"):
+        file = impostor / name
+        file.write_text(file.read_text().replace("turin", "impostor"))
+    wanted = {
+        "foreigner": "CERTIFICATE_VERIFY_FAILED",
+        SERVER: "authenticated as 'turin' but claimed endpoint 'impostor'",
+    }
+    federation.start("foreigner")
+    federation.start("impostor")
+    try:
+        wait_until(lambda: all(text in log(federation, name) for name, text in wanted.items()), within=60)
+        assert set(federation.deployment.connected()) == set(SITES)
+    finally:
+        federation.kill("foreigner")
+        federation.kill("impostor")
+
+
+def stranger(federation, name):
+    """A copy of a hospital's kit; its startup folder."""
+    kit = federation.kits / name
+    for part in ("startup", "local"):
+        shutil.copytree(federation.kits / "turin" / part, kit / part)
+    return kit / "startup"
+
+
+def log(federation, name):
+    return (federation.kits / name / "log").read_text()
+
+
+def note(ends, federation, submitted):
+    ends.append(federation.deployment.run(submitted))
+    return ends[-1]
+
+
+def kill_worker(federation):
+    federation.worker("munich").kill()
+
+
+def kill_site(federation):
+    federation.kill("leeds")
+    federation.start("leeds")
+
+
+def kill_server(federation):
+    federation.kill(SERVER)
+    federation.start(SERVER)
+
+
+def rounds_kept(run):
+    return max((int(path.name.removeprefix("step-")) for path in run.glob(f"checkpoints/{STAGE}/step-*")), default=0)
+
+
+def wait_until(condition, *, within):
+    end = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError
+        time.sleep(0.1)

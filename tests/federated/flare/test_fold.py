@@ -1,0 +1,126 @@
+"""The whole method on a real FLARE system with mutual TLS, against the same in one process."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fedsim_tf.baselines.direct_fl import initial_weights
+from fedsim_tf.errors import InputError
+from fedsim_tf.federated.flare.deployment import Deployment
+from fedsim_tf.federated.flare.jobs import make_job
+from fedsim_tf.files import read_json, read_rows, write_json
+from fedsim_tf.jobs.flare import (
+    LOCAL_FIELDS,
+    LOCAL_FILE,
+    FoldController,
+    Local,
+    local_fields,
+    shape_model_digest,
+    travelling,
+)
+from fedsim_tf.jobs.inputs import open_shape_model
+from fedsim_tf.training.learner import initial_shared_weights
+from tests.federated.flare.federation import SERVER, Federation
+from tests.federated.flare.fold import HOSPITALS, RUN, EagerFoldExecutor, fold_config, local_of, run_in_process
+from tests.training.toy_site import toy_config
+
+
+@pytest.fixture(scope="module")
+def folds(tmp_path_factory):
+    """The folders of both runs, and the configuration."""
+    root = tmp_path_factory.mktemp("one_process")
+    config = fold_config(root)
+    tf.config.run_functions_eagerly(True)  # as the sites do
+    run_in_process(root, config)
+    tf.config.run_functions_eagerly(False)
+    other = tmp_path_factory.mktemp("deployed")
+    system = Federation(other, HOSPITALS, LOCAL_FILE, lambda name: local_of(other, name, config).to_dict())
+    values = travelling(config)
+    executor = EagerFoldExecutor(values, RUN, 0, shape_model_digest(config), True)
+    job = make_job(RUN, FoldController(values, RUN, 0), executor, quorum=len(HOSPITALS))
+    job.set_app_packages(["fedsim_tf", "tests"])
+    deployment = Deployment(system.admin)
+    system.start_all()
+    try:
+        assert deployment.run(job).completed
+    finally:
+        deployment.close()
+        system.kill_all()
+    return root / "runs", other / "runs", config
+
+
+def fold(runs, member):
+    return runs / member / RUN / "fold_0"
+
+
+@pytest.mark.timeout(240)
+def test_a_deployment_learns_what_one_process_learns(folds):
+    """The shared model, every site's losses, and its Dice."""
+    wanted, found, _ = folds
+    with (
+        np.load(fold(wanted, SERVER) / "shared_model.npz") as mine,
+        np.load(fold(found, SERVER) / "shared_model.npz") as other,
+    ):
+        assert mine.files == other.files
+        for name in mine.files:
+            np.testing.assert_allclose(other[name], mine[name], rtol=1e-6, atol=1e-6)
+    for stage in ("pretraining", "semi_supervised", "segmentation/direct_fl/pretrain"):
+        mine, other = (read_rows(fold(runs, SERVER) / "losses" / f"{stage}.csv") for runs in (wanted, found))
+        assert [row[:2] for row in mine] == [row[:2] for row in other]
+        np.testing.assert_allclose([float(row[2]) for row in other], [float(row[2]) for row in mine], rtol=1e-6)
+    for name in HOSPITALS:
+        mine, other = (read_json(fold(runs, name) / "sites" / name / "scores.json") for runs in (wanted, found))
+        assert {arm: scores["dice"] for arm, scores in other.items()} == pytest.approx(
+            {arm: scores["dice"] for arm, scores in mine.items()}, abs=1e-3
+        )
+
+
+def test_nothing_of_an_image_label_or_latent_was_sent(folds):
+    """Of a whole run: every array that left has the shape of a shared network's variable, or is a moment of latents."""
+    _, found, config = folds
+    n_modes = open_shape_model(config).n_modes
+    shared = {**initial_shared_weights(config, n_modes=n_modes), **initial_weights(config)}
+    length = config.model.latent
+    wanted = {(f"gradients/{name}", "x".join(map(str, value.shape))) for name, value in shared.items()}
+    wanted |= {("latents/sum", f"{length}"), ("latents/sum_outer", f"{length}x{length}")}
+    for name in HOSPITALS:
+        site = fold(found, name) / "sites" / name
+        assert {(row[1], row[2]) for row in read_rows(site / "sent_arrays.csv")} == wanted
+        rounds = [row for row in read_rows(site / "sent.csv") if row[0] == "gradients"]
+        assert len(rounds) == 3 + 3 + 2
+        assert all(int(row[5]) < 10 for row in rounds)
+
+
+def test_each_hospital_has_its_own_model_samples_and_report(folds):
+    _, found, _ = folds
+    for name in HOSPITALS:
+        run = found / name / RUN
+        assert list((run / "fold_0" / "sites").iterdir()) == [run / "fold_0" / "sites" / name]
+        assert (run / "fold_0" / "sites" / name / "samples" / "ours_sim_fl" / "synthetic_000_image.nii.gz").is_file()
+        metrics = read_json(run / "metrics.json")
+        assert list(metrics["summary"]) == [name]
+        assert "report.html" in {path.name for path in run.iterdir()}
+    assert not list((found / SERVER).rglob("*.nii.gz"))
+
+
+def test_what_is_a_machines_own_does_not_travel():
+    config = toy_config(data={"root": "/secret/patients"}, model={"shape_model": "/secret/model.npz"})
+    values = travelling(config)
+    assert "secret" not in str(values)
+    assert Local("r", "c", fields=local_fields(config)).applied(values) == config
+    assert set(local_fields(config)) == set(LOCAL_FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (None, "found nothing; expected what python -m experiments.federated_member writes"),
+        ({"runs_dir": "r"}, "found no 'cache_dir'"),
+        ({"runs_dir": "r", "cache_dir": "c", "gan_steps": 3}, "found 'gan_steps'; expected of runs_dir"),
+    ],
+)
+def test_bad_local_files_are_refused(tmp_path, contents, message):
+    if contents is not None:
+        write_json(tmp_path / LOCAL_FILE, contents)
+    with pytest.raises(InputError, match=message):
+        Local.read(tmp_path)

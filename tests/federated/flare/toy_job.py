@@ -1,0 +1,124 @@
+"""A FLARE job of a moment's work: sites whose squares are to be small, each with a state of its own."""
+
+import pathlib
+import time
+
+import numpy as np
+import tensorflow as tf
+from nvflare.app_common.utils.fl_model_utils import FLModelUtils
+
+from fedsim_tf.config import make_config
+from fedsim_tf.federated.coordinator import Coordinator
+from fedsim_tf.federated.flare.controller import StageController
+from fedsim_tf.federated.flare.executor import SiteExecutor
+from fedsim_tf.federated.flare.wire import to_message, to_model
+from fedsim_tf.federated.site import Site
+from fedsim_tf.files import read_json
+from fedsim_tf.models import LatentStatistics
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.watch import Look
+
+STAGE = "squares"
+SETTINGS = "toy.json"
+LENGTH = 6
+
+
+def toy_config(sites, *, checkpoint_every=4, **federated):
+    federated = {"sites": tuple(sites), "timeout": 20.0, **federated}
+    return make_config("demo", checkpoint_every=checkpoint_every, federated=federated)
+
+
+class Squares:
+    """|w - own|^2 of one site; `own` moves a little each round, as latents do, and never leaves."""
+
+    name = STAGE
+    gradient_norms: dict = {}  # noqa: RUF012
+    count = 3
+    shared_names = ("shape/0",)
+
+    def __init__(self, site, pause=0.0, length=LENGTH):
+        self._pause = pause
+        start = float(sum(site.encode()) % 11)
+        self.own = tf.Variable(np.linspace(0, start, length).astype(np.float32))
+        self.shared_variables = [tf.Variable(np.zeros(length, np.float32))]
+        self.learner = self
+
+    @property
+    def objects(self):
+        return {"own": self.own}
+
+    def look(self):
+        return Look()
+
+    def shared_gradients(self, step):
+        time.sleep(self._pause)
+        difference = self.shared_variables[0] - self.own
+        self.own.assign_add(0.01 * np.random.default_rng(step).standard_normal(self.own.shape).astype(np.float32))
+        return {"square": tf.reduce_sum(difference**2)}, [2 * difference]
+
+
+class ToyWork:
+    def __init__(self, site, pause=0.0, length=LENGTH):
+        self.squares = Squares(site, pause, length)
+        self.shared_shapes = {"shape/0": (length,)}
+        self.done = []
+
+    def begin(self, stage, distribution):
+        return self.squares
+
+    def alone(self, name, distribution):
+        self.done.append(name)
+
+    def latent_statistics(self, *, with_unlabelled):
+        return LatentStatistics.of(np.eye(4, 64))
+
+
+def coordinate(coordinator, rounds, length=LENGTH):
+    start = {"shape/0": np.full(length, 5.0, np.float32)}
+    weights = coordinator.rounds(STAGE, start, rate=0.1, steps=rounds, accumulate="sum")
+    coordinator.alone("afterwards")
+    coordinator.latent_distribution(with_unlabelled=True)
+    return weights
+
+
+class ToyController(StageController):
+    def __init__(
+        self, sites: list, rounds: int, run_name: str, quorum: int = 0, length: int = LENGTH, checkpoint_every: int = 4
+    ):
+        super().__init__()
+        self.sites, self.rounds, self.run_name, self.quorum = sites, rounds, run_name, quorum
+        self.length, self.checkpoint_every = length, checkpoint_every
+
+    def coordinate(self, local: pathlib.Path) -> None:
+        config = toy_config(self.sites, checkpoint_every=self.checkpoint_every, quorum=self.quorum)
+        run = RunFolder(pathlib.Path(read_json(local / SETTINGS)["runs_dir"]) / self.run_name, config)
+        exchange = self.exchange(self.sites, timeout=config.federated.timeout)
+
+        def pauses():
+            self.kept += 1
+            return exchange.lacks_sites
+
+        weights = coordinate(Coordinator(run, exchange, self.sites, pauses=pauses), self.rounds, self.length)
+        np.savez(run.path / "weights.npz", **weights)
+
+
+class ToyExecutor(SiteExecutor):
+    def __init__(self, sites: list, run_name: str, pause: float = 0.0, length: int = LENGTH):
+        super().__init__()
+        self.sites, self.run_name, self.pause, self.length = sites, run_name, pause, length
+
+    def open_site(self, name, local):
+        run = RunFolder(pathlib.Path(read_json(local / SETTINGS)["runs_dir"]) / self.run_name, toy_config(self.sites))
+        return Site(name, run, ToyWork(name, self.pause, self.length))
+
+
+class LeakyExecutor(ToyExecutor):
+    """One site of it sends its own state along."""
+
+    def execute(self, task_name, shareable, fl_ctx, abort_signal):
+        answer = super().execute(task_name, shareable, fl_ctx, abort_signal)
+        if task_name == "gradients" and fl_ctx.get_identity_name() == "turin":
+            message = to_message(FLModelUtils.from_shareable(answer))
+            more = {"gradients/shape/1": self._site._stage.own.numpy()}
+            answer = FLModelUtils.to_shareable(to_model(message._replace(arrays={**message.arrays, **more})))
+        return answer
