@@ -43,7 +43,9 @@ def run() -> None:
 
 
 def _is_path(name, value) -> bool:
-    return name in _PATHS or (name == "model_vgg_weights" and value not in ("imagenet", "random"))
+    from fedsim_tf.jobs.flare import VGG_WORDS
+
+    return name in _PATHS or (name == "model_vgg_weights" and value not in VGG_WORDS)
 
 
 def _absolute(path: str) -> str:

@@ -138,7 +138,8 @@ def main(command: Callable[[], None]) -> None:
 
 def _guarded(command: Callable[[], None], argv: list[str]) -> None:
     logging.set_verbosity(logging.INFO)
-    standard_logging.getLogger("matplotlib").setLevel(standard_logging.WARNING)  # greets when its cache is empty
+    standard_logging.getLogger().setLevel(standard_logging.WARNING)  # what libraries greet with
+    logging.get_absl_logger().setLevel(standard_logging.INFO)
     logging.get_absl_handler().setFormatter(_Plain())
     try:
         if len(argv) > 1:

@@ -22,7 +22,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 SENT, ARRAYS = "sent.csv", "sent_arrays.csv"
 MOST_LOSSES = 64  # an image would fit into enough of them
 LONGEST_WORD = 500  # characters
-_WORDS = ("kind", "stage", "round", "count", "failure")
+_WORDS = ("kind", "stage", "round", "count", "failure", "again")
 _SENT_HEADING = ("task", "stage", "round", "arrays", "bytes", "losses")
 _ARRAYS_HEADING = ("task", "name", "shape", "type")
 

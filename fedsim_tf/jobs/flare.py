@@ -28,6 +28,7 @@ from fedsim_tf.models.precision import with_resolved_precision
 from fedsim_tf.shape.ssm import PHANTOM_MODEL
 from fedsim_tf.training.run import RunFolder, fold_path, site_path
 
+VGG_WORDS = ("imagenet", "random")
 LOCAL_FILE = "fedsim_tf.json"
 # Fields of the configuration that are each hospital's own; those of the one who submits a job are not sent with it.
 LOCAL_FIELDS = {
@@ -96,10 +97,11 @@ def local_fields(config: Config) -> dict[str, Any]:
 
 
 def travelling(config: Config) -> dict[str, Any]:
-    """A configuration without any machine's own fields: what a job brings."""
-    values = config.to_dict()
+    """A configuration as a job brings it: fields that are some machine's own are as the preset has them."""
+    values, usual = config.to_dict(), make_config(config.preset).to_dict()
     for section, field in LOCAL_FIELDS.values():
-        del values[section][field]
+        if values[section][field] not in VGG_WORDS:  # those mean the same on every machine
+            values[section][field] = usual[section][field]
     return values
 
 

@@ -58,7 +58,7 @@ def test_what_may_leave_passes_and_is_recorded(tmp_path):
     box = outbox(tmp_path)
     message = of_answer(TASK, answer())
     assert box.let_pass(message) is message
-    box.let_pass(of_failure(TASK, "loss iou is nan"))
+    box.let_pass(of_failure(TASK, "loss iou is nan", again=True))
     moments = LatentStatistics.of(np.eye(3, 2))
     box.let_pass(of_answer(Task("latents"), answer(stage="", round=0, gradients={}, latents=moments)))
     outbox(tmp_path).let_pass(message)  # a second start writes on, and no array twice

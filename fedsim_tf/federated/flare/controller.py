@@ -97,15 +97,17 @@ class FlareExchange:
             site = answer.meta["client_name"]  # as FLARE knows it from its certificate
             try:
                 message = to_message(answer)
-                failure = message.words.get("failure")
-                if failure is None:
+                if "failure" not in message.words:
                     received.append(to_answer(site, message))
                 else:
-                    missing[site] = str(failure)
+                    missing[site] = str(message.words["failure"])
+                    self._gone |= {} if message.words.get("again") else {site: missing[site]}
             except InputError as error:
                 missing[site] = str(error)
         answered = {answer.update.site for answer in received} | set(missing)
-        self._gone |= {name: f"no answer from {name}" for name in targets if name not in answered}
+        self._gone |= {
+            name: f"no answer from {name}, its own log may say why" for name in targets if name not in answered
+        }
         return Answers(received, {**missing, **self._gone})
 
     @property

@@ -46,10 +46,12 @@ class SiteExecutor(Executor, abc.ABC):
             fl_ctx.set_prop(_OUTBOX, self._site.outbox, private=True, sticky=True)
             message = of_answer(task, self._site.answer(task))
         except FloatingPointError as error:
-            message = of_failure(task, str(error))
+            message = of_failure(task, str(error), again=True)
         except Exception:  # what went wrong may name this hospital's files: it is told here, not there
             logging.exception("%s cannot answer %r of %s, round %d", name, task.kind, task.stage, task.round)
-            return make_reply(ReturnCode.EXECUTION_EXCEPTION)
+            if self._site is None:
+                return make_reply(ReturnCode.EXECUTION_EXCEPTION)
+            message = of_failure(task, f"{name} failed, its own log says why", again=False)
         return FLModelUtils.to_shareable(to_model(message))
 
 

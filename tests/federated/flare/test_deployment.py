@@ -99,13 +99,6 @@ def check_like(federation, run_name, undisturbed):
         np.testing.assert_allclose(own, own_state(root / site, site), rtol=0, atol=1e-6)
 
 
-def test_a_deployment_learns_what_one_process_learns(federation, undisturbed):
-    end = federation.deployment.run(job("whole"))
-    assert end.completed
-    assert end.outcome.kept == ROUNDS // 4
-    check_like(federation, "whole", undisturbed)
-
-
 def test_members_that_are_killed_cost_the_rounds_since_the_last_state(federation, undisturbed):
     """A site's worker, then a whole site, then the server, each at a random moment of its job."""
     run = federation.root / "runs" / SERVER / "killed"

@@ -107,6 +107,7 @@ def test_what_is_a_machines_own_does_not_travel():
     config = toy_config(data={"root": "/secret/patients"}, model={"shape_model": "/secret/model.npz"})
     values = travelling(config)
     assert "secret" not in str(values)
+    assert values["model"]["vgg_weights"] == "random"  # the demo's
     assert Local("r", "c", fields=local_fields(config)).applied(values) == config
     assert set(local_fields(config)) == set(LOCAL_FIELDS)
 
