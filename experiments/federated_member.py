@@ -31,7 +31,7 @@ def run() -> None:
     from fedsim_tf.jobs.federated import check_flare
 
     check_flare()
-    from fedsim_tf.jobs.flare import LOCAL_FIELDS, Local, set_up_member
+    from fedsim_tf.jobs.flare_member import LOCAL_FIELDS, Local, set_up_member
 
     kit = pathlib.Path(FLAGS.kit)
     given = {name: FLAGS[name].value for name in LOCAL_FIELDS if name in FLAGS and FLAGS[name].value is not None}
@@ -43,7 +43,7 @@ def run() -> None:
 
 
 def _is_path(name, value) -> bool:
-    from fedsim_tf.jobs.flare import VGG_WORDS
+    from fedsim_tf.jobs.flare_member import VGG_WORDS
 
     return name in _PATHS or (name == "model_vgg_weights" and value not in VGG_WORDS)
 

@@ -193,7 +193,7 @@ class FederatedConfig(_Checked):
         3, "The least number of volumes whose latents' moments a site hands out; those of two give both away.", low=1
     )
     timeout: float = option(
-        600.0, "Seconds to wait for a site's answer to a round before the run goes on without it, or ends.", low=1
+        120.0, "Seconds without a sign of life from a site after which a run goes on without it, or ends.", low=20
     )
     clip_norm: float = option(
         0.0, "Largest norm of a gradient that leaves a site; others are scaled down; 0: any.", low=0

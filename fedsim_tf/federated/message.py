@@ -21,7 +21,8 @@ class Message(NamedTuple):
     """A task or an answer.
 
     Attributes:
-      words: "kind", "stage", "round"; of a task "with_unlabelled"; of an answer "count", or "failure" and "again".
+      words: "kind", "stage", "round"; of a task "with_unlabelled"; of an answer "count", "under_way", or "failure" and
+        "again".
       arrays: by name: those of a task begin with "weights/", those of an answer with "gradients/", both may have some
         that begin with "latents/".
       losses: of an answer.
@@ -77,6 +78,11 @@ def of_failure(task: Task, reason: str, *, again: bool) -> Message:
     """What a site sends that has no answer; `again`: whether it may have one to the next task."""
     words = {"kind": task.kind, "stage": task.stage, "round": task.round, "failure": reason, "again": again}
     return Message(words, {}, {})
+
+
+def of_work_under_way(task: Task) -> Message:
+    """What a site sends that has no answer yet."""
+    return Message({"kind": task.kind, "stage": task.stage, "round": task.round, "under_way": True}, {}, {})
 
 
 def to_answer(site: str, message: Message) -> Answer:

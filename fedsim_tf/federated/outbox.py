@@ -22,9 +22,16 @@ Shapes = Mapping[str, tuple[int, ...]]
 SENT, ARRAYS = "sent.csv", "sent_arrays.csv"
 MOST_LOSSES = 64  # an image would fit into enough of them
 LONGEST_WORD = 500  # characters
-_WORDS = ("kind", "stage", "round", "count", "failure", "again")
+_WORDS = ("kind", "stage", "round", "count", "failure", "again", "under_way")
 _SENT_HEADING = ("task", "stage", "round", "arrays", "bytes", "losses")
 _ARRAYS_HEADING = ("task", "name", "shape", "type")
+
+
+def is_sign_of_life(message: Message) -> bool:
+    """Whether a message says nothing but that a task is under way; a site that is still being opened may say so."""
+    words = message.words
+    plain = all(isinstance(value, str | int) and len(str(value)) <= LONGEST_WORD for value in words.values())
+    return plain and set(words) == {"kind", "stage", "round", "under_way"} and not message.arrays and not message.losses
 
 
 class Outbox:

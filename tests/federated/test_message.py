@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.message import Message, of_answer, of_failure, of_task, to_answer, to_task
-from fedsim_tf.federated.outbox import MOST_LOSSES, Outbox
+from fedsim_tf.federated.message import Message, of_answer, of_failure, of_task, of_work_under_way, to_answer, to_task
+from fedsim_tf.federated.outbox import MOST_LOSSES, Outbox, is_sign_of_life
 from fedsim_tf.federated.task import Answer, Task
 from fedsim_tf.federated.update import SiteUpdate
 from fedsim_tf.files import read_rows
@@ -98,6 +98,14 @@ def test_nothing_else_passes_and_nothing_of_it_is_recorded_as_sent(tmp_path, cas
     with pytest.raises(InputError, match=f"what a sends: found .*{message}.*; it stays here"):
         outbox(tmp_path).let_pass(sent)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_site_that_is_still_being_opened_can_say_nothing_but_that():
+    assert is_sign_of_life(of_work_under_way(TASK))
+    for more in ({"arrays": WEIGHTS}, {"losses": {"iou": 0.5}}, {"words": {"kind": "begin", "patient": "Ada"}}):
+        assert not is_sign_of_life(of_work_under_way(TASK)._replace(**more))
+    assert not is_sign_of_life(of_failure(TASK, "no", again=True))
+    assert not is_sign_of_life(of_work_under_way(Task("begin", "x" * 600)))
 
 
 def test_losses_are_numbers_and_few(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,9 +12,9 @@ from nvflare.app_common.workflows.model_controller import ModelController
 
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.federated.flare.wire import to_message, to_model
-from fedsim_tf.federated.message import of_task, to_answer
-from fedsim_tf.federated.task import ALONE, Answer, Answers, Task
-from fedsim_tf.files import write_json
+from fedsim_tf.federated.message import Message, of_task, to_answer
+from fedsim_tf.federated.task import Answer, Answers, Task
+from fedsim_tf.files import read_json, write_json
 
 OUTCOME = "fedsim_tf_outcome.json"
 CHECK_PERIOD = 0.05  # seconds between looks at whether all have answered
@@ -31,6 +32,12 @@ class Outcome(NamedTuple):
     kept: int
     reason: str = ""
     resumable: bool = True
+
+
+def find_outcome(folder: pathlib.Path) -> Outcome | None:
+    """That of the job whose files are below a folder; None where its process was killed."""
+    found = sorted(folder.rglob(OUTCOME))
+    return Outcome(**read_json(found[0])) if found else None
 
 
 class StageController(ModelController, abc.ABC):
@@ -55,7 +62,7 @@ class StageController(ModelController, abc.ABC):
 
         Args:
           sites: their names.
-          timeout: seconds to wait for an answer to a round.
+          timeout: seconds without a sign of life after which a site is not asked again.
         """
         present = {client.name for client in self.engine.get_clients()}
         return FlareExchange(self, sites, timeout, gone=[name for name in sites if name not in present])
@@ -74,8 +81,9 @@ class StageController(ModelController, abc.ABC):
 class FlareExchange:
     """Asks sites through FLARE; see `Exchange`.
 
-    A site that has not answered in time is not asked again in this job, so that it is waited for once only: FLARE
-    cannot take a site that was gone back into a running job, and the next job does.
+    Every site gives a sign of life within `SIGN_SECONDS`, however long its work takes, and is asked again. One that is
+    silent is not asked any more in this job, so that it is waited for once only: FLARE cannot take a site that was gone
+    back into a running job, and the next job does.
     """
 
     def __init__(self, controller: StageController, sites: Sequence[str], timeout: float, *, gone: Sequence[str]):
@@ -83,32 +91,40 @@ class FlareExchange:
         self._gone = {name: f"{name} is not connected" for name in gone}
 
     def __call__(self, task: Task) -> Answers:
-        targets = [name for name in self._sites if name not in self._gone]
-        # Work alone takes hours: a site that dies meanwhile is noticed by FLARE, which then ends the job.
-        limit = 0 if task.kind == ALONE else round(self._timeout)
-        model = to_model(of_task(task))
-        ask = self._controller.send_model_and_wait
-        answers = ask(task_name=task.kind, data=model, targets=targets, timeout=limit) if targets else []
-        if self._controller.abort_signal.triggered:
-            raise RunStopped(f"{task.stage or task.kind}, round {task.round}: FLARE has ended the job")
         received: list[Answer] = []
         missing: dict[str, str] = {}
-        for answer in answers:
-            site = answer.meta["client_name"]  # as FLARE knows it from its certificate
-            try:
-                message = to_message(answer)
-                if "failure" not in message.words:
-                    received.append(to_answer(site, message))
-                else:
-                    missing[site] = str(message.words["failure"])
-                    self._gone |= {} if message.words.get("again") else {site: missing[site]}
-            except InputError as error:
-                missing[site] = str(error)
-        answered = {answer.update.site for answer in received} | set(missing)
-        self._gone |= {
-            name: f"no answer from {name}, its own log may say why" for name in targets if name not in answered
-        }
+        asked = [name for name in self._sites if name not in self._gone]
+        while asked:
+            heard = self._ask(task, asked)
+            self._gone |= {
+                name: f"no answer from {name}, its own log may say why" for name in asked if name not in heard
+            }
+            asked = [name for name, message in heard.items() if "under_way" in message.words]
+            for name in heard.keys() - set(asked):
+                self._sort(name, heard[name], received, missing)
         return Answers(received, {**missing, **self._gone})
+
+    def _ask(self, task: Task, sites: Sequence[str]) -> dict[str, Message]:
+        """What these sites have to say to a task within the timeout."""
+        ask = self._controller.send_model_and_wait
+        model = to_model(of_task(task))
+        answers = ask(task_name=task.kind, data=model, targets=list(sites), timeout=math.ceil(self._timeout))
+        if self._controller.abort_signal.triggered:
+            raise RunStopped(f"{task.stage or task.kind}, round {task.round}: FLARE has ended the job")
+        # Who it is from, FLARE knows from its certificate.
+        return {answer.meta["client_name"]: to_message(answer) for answer in answers}
+
+    def _sort(self, site: str, message: Message, received: list[Answer], missing: dict[str, str]) -> None:
+        """Puts what a site has sent where it belongs."""
+        if "failure" in message.words:
+            missing[site] = str(message.words["failure"])
+            if not message.words.get("again"):
+                self._gone[site] = missing[site]
+            return
+        try:
+            received.append(to_answer(site, message))
+        except InputError as error:
+            missing[site] = str(error)
 
     @property
     def lacks_sites(self) -> bool:

@@ -20,7 +20,7 @@ from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
 from nvflare.job_config.api import FedJob
 
 from fedsim_tf.errors import InputError, RunStopped
-from fedsim_tf.federated.flare.controller import OUTCOME, Outcome
+from fedsim_tf.federated.flare.controller import Outcome, find_outcome
 from fedsim_tf.files import read_json
 
 _POLL_SECONDS = 2.0
@@ -102,8 +102,7 @@ class Deployment:
     def _outcome(self, identity: str) -> Outcome | None:
         with tempfile.TemporaryDirectory() as folder:
             result = self._asked(lambda session: session.download_job_result(identity, folder))
-            found = sorted(pathlib.Path(result).rglob(OUTCOME))
-            return Outcome(**read_json(found[0])) if found else None
+            return find_outcome(pathlib.Path(result))
 
     def _asked(self, question: Callable[[Session], Any]) -> Any:
         """An answer of the server, which may take a while to be there again."""

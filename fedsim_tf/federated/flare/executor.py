@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import concurrent.futures
 import pathlib
 
 from absl import logging
@@ -16,22 +17,27 @@ from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.flare.wire import to_message, to_model
-from fedsim_tf.federated.message import Message, of_answer, of_failure, to_task
-from fedsim_tf.federated.outbox import Outbox
+from fedsim_tf.federated.message import Message, of_answer, of_failure, of_work_under_way, to_task
+from fedsim_tf.federated.outbox import Outbox, is_sign_of_life
 from fedsim_tf.federated.site import Site
+from fedsim_tf.federated.task import Task
 
+SIGN_SECONDS = 10.0
 _OUTBOX = "fedsim_tf.outbox"
 
 
 class SiteExecutor(Executor, abc.ABC):
     """One `Site` with its data, latents and networks in memory, from a job's first task to its last.
 
-    It is part of what the hospital has installed: a job brings its settings and no code.
+    It is part of what the hospital has installed: a job brings its settings and no code. All work is done in one
+    thread; a task that takes longer than `SIGN_SECONDS` is answered with a sign of life, and asked again.
     """
 
     def __init__(self):
         super().__init__()
         self._site: Site | None = None
+        self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="site")
+        self._under_way: tuple[tuple[str, str, int], concurrent.futures.Future[Message | None]] | None = None
 
     @abc.abstractmethod
     def open_site(self, name: str, local: pathlib.Path) -> Site:
@@ -39,20 +45,32 @@ class SiteExecutor(Executor, abc.ABC):
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         task = to_task(to_message(FLModelUtils.from_shareable(shareable)))
-        name = fl_ctx.get_identity_name()
+        which = (task.kind, task.stage, task.round)
+        if self._under_way is None or self._under_way[0] != which:
+            name, local = fl_ctx.get_identity_name(), _local(fl_ctx)
+            self._under_way = (which, self._thread.submit(self._answer, task, name, local))
+        try:
+            message = self._under_way[1].result(timeout=SIGN_SECONDS)
+            self._under_way = None
+        except concurrent.futures.TimeoutError:
+            message = of_work_under_way(task)
+        if message is None:
+            return make_reply(ReturnCode.EXECUTION_EXCEPTION)
+        if self._site is not None:
+            fl_ctx.set_prop(_OUTBOX, self._site.outbox, private=True, sticky=True)
+        return FLModelUtils.to_shareable(to_model(message))
+
+    def _answer(self, task: Task, name: str, local: pathlib.Path) -> Message | None:
+        """The answer, a failure, or None where there is no site to answer."""
         try:
             if self._site is None:
-                self._site = self.open_site(name, _local(fl_ctx))
-            fl_ctx.set_prop(_OUTBOX, self._site.outbox, private=True, sticky=True)
-            message = of_answer(task, self._site.answer(task))
+                self._site = self.open_site(name, local)
+            return of_answer(task, self._site.answer(task))
         except FloatingPointError as error:
-            message = of_failure(task, str(error), again=True)
+            return of_failure(task, str(error), again=True)
         except Exception:  # what went wrong may name this hospital's files: it is told here, not there
             logging.exception("%s cannot answer %r of %s, round %d", name, task.kind, task.stage, task.round)
-            if self._site is None:
-                return make_reply(ReturnCode.EXECUTION_EXCEPTION)
-            message = of_failure(task, f"{name} failed, its own log says why", again=False)
-        return FLModelUtils.to_shareable(to_model(message))
+            return of_failure(task, f"{name} failed, its own log says why", again=False) if self._site else None
 
 
 class OutgoingFilter(Filter):
@@ -64,16 +82,17 @@ class OutgoingFilter(Filter):
     def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
         if shareable.get_return_code(ReturnCode.OK) != ReturnCode.OK:
             return make_reply(shareable.get_return_code())  # nothing else of it
-        outbox = fl_ctx.get_prop(_OUTBOX)
-        if not isinstance(outbox, Outbox):
-            raise InputError("answer", found="one that no site of this project gave", expected="its own")
         message = to_message(FLModelUtils.from_shareable(shareable))
+        outbox = fl_ctx.get_prop(_OUTBOX)
         try:
-            passed: Message = outbox.let_pass(message)
+            if isinstance(outbox, Outbox):
+                outbox.let_pass(message)
+            elif not is_sign_of_life(message):
+                raise InputError("answer", found="one that no site of this project gave", expected="its own")
         except InputError as error:
             logging.error("%s", error)
             raise
-        return FLModelUtils.to_shareable(to_model(passed))  # anew: what else was in it stays behind
+        return FLModelUtils.to_shareable(to_model(message))  # anew: what else was in it stays behind
 
 
 def _local(fl_ctx: FLContext) -> pathlib.Path:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
+from absl import logging
 from nvflare.app_common.default_component_policy import DEFAULT_CLASS_ALLOW_LIST
 from nvflare.app_common.widgets.component_path_authorizer import CLASS_ALLOW_LIST
 from nvflare.job_config.api import FedJob
 
 from fedsim_tf.errors import RunStopped
-from fedsim_tf.federated.flare.controller import StageController
+from fedsim_tf.federated.flare.controller import StageController, find_outcome
 from fedsim_tf.federated.flare.executor import OutgoingFilter, SiteExecutor
 from fedsim_tf.files import read_json, write_json
 
 POLL_SECONDS = 0.1  # between a site's questions for its next task
 PACKAGE = "fedsim_tf"
 _CLASSES = f"{PACKAGE}."  # all classes below it
+_OWN = " - absl - INFO - "
 _RESOURCES, _SCOPE = "resources.json", "public"
 
 
@@ -75,18 +79,30 @@ def simulate(job: FedJob, sites: Sequence[str], workspace: pathlib.Path) -> None
     Raises:
       RunStopped: it ended badly; FLARE's logs are in the workspace.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    log_file = workspace.with_suffix(".log")  # beside the workspace, which FLARE empties
+    with tempfile.TemporaryDirectory() as folder, open(log_file, "w", encoding="utf-8") as log:
         job.export_job(folder)
         command = [sys.executable, "-m", "nvflare.private.fed.app.simulator.simulator", os.path.join(folder, job.name)]
         command += ["-w", str(workspace), "-c", ",".join(sites), "-t", str(len(sites))]
-        log_file = workspace.with_suffix(".log")  # beside the workspace, which FLARE empties
-        with open(log_file, "w", encoding="utf-8") as log:
-            code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode
+        code = _shown(command, log)
     if code:
-        raise RunStopped(f"FLARE's simulator ended with status {code}; see {log_file}")
+        outcome = find_outcome(workspace)
+        reason = outcome.reason if outcome else f"FLARE's simulator ended with status {code}"
+        raise RunStopped(f"{reason}; see {log_file}")
 
 
-def export(job: FedJob, folder: pathlib.Path) -> pathlib.Path:
-    """Writes a job's folder, for FLARE's own console or another tool that submits jobs."""
-    job.export_job(str(folder))
-    return folder / job.name
+def _shown(command: Sequence[str], log: TextIO) -> int:
+    """Runs a command with all of its output in a log, and this project's own lines here too; its exit status."""
+    started = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        for line in started.stdout or ():
+            log.write(line)
+            log.flush()
+            if _OWN in line:
+                logging.info("%s", line.partition(_OWN)[2].rstrip())
+        return started.wait()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGTERM)  # sites that are still there, when this one is interrupted

@@ -8,7 +8,8 @@ from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.files import write_json
 from fedsim_tf.jobs.coordination import coordinate
-from fedsim_tf.jobs.flare import LOCAL_FILE, FoldExecutor, Local, shape_model_digest, travelling
+from fedsim_tf.jobs.flare import FoldExecutor, shape_model_digest
+from fedsim_tf.jobs.flare_member import LOCAL_FILE, Local, travelling
 from fedsim_tf.jobs.inputs import open_shape_model
 from fedsim_tf.training.run import RunFolder, fold_path
 from tests.federated.flare.federation import SERVER

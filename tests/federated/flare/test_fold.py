@@ -9,15 +9,8 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.federated.flare.deployment import Deployment
 from fedsim_tf.federated.flare.jobs import make_job
 from fedsim_tf.files import read_json, read_rows, write_json
-from fedsim_tf.jobs.flare import (
-    LOCAL_FIELDS,
-    LOCAL_FILE,
-    FoldController,
-    Local,
-    local_fields,
-    shape_model_digest,
-    travelling,
-)
+from fedsim_tf.jobs.flare import FoldController, shape_model_digest
+from fedsim_tf.jobs.flare_member import LOCAL_FIELDS, LOCAL_FILE, Local, local_fields, travelling
 from fedsim_tf.jobs.inputs import open_shape_model
 from fedsim_tf.training.learner import initial_shared_weights
 from tests.federated.flare.federation import SERVER, Federation
