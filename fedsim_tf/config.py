@@ -21,7 +21,10 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def option(default: Any, text: str, **limits: Any) -> Any:
-    """A field with a default, a help text and, for numbers, `low` and `high` limits."""
+    """A field with a default, a help text, limits and whether a run that is resumed may have another value.
+
+    `limits`: `low` and `high` of numbers, `choices`, `may_change`.
+    """
     return dataclasses.field(default=default, metadata={"help": text, **limits})
 
 
@@ -183,17 +186,21 @@ class FederatedConfig(_Checked):
     )
     accumulate: str = option("sum", "How site gradients are accumulated at the server.", choices=("sum", "mean"))
     more_labels: bool = option(False, "The paper's larger numbers of labels (8, 12, 12) instead of (4, 6, 6).")
-    quorum: int = option(0, "Sites whose answers a round needs; 0: all. The paper has all.", low=0)
+    quorum: int = option(0, "Sites whose answers a round needs; 0: all. The paper has all.", low=0, may_change=True)
     largest_norm: float = option(
         100.0,
         "How many times the median of the other sites' a gradient's norm may be before it is refused; 0: any.",
         low=0,
+        may_change=True,
     )
     latents_of: int = option(
         3, "The least number of volumes whose latents' moments a site hands out; those of two give both away.", low=1
     )
     timeout: float = option(
-        120.0, "Seconds without a sign of life from a site after which a run goes on without it, or ends.", low=20
+        120.0,
+        "Seconds without a sign of life from a site after which a run goes on without it, or ends.",
+        low=20,
+        may_change=True,
     )
     clip_norm: float = option(
         0.0, "Largest norm of a gradient that leaves a site; others are scaled down; 0: any.", low=0
@@ -240,6 +247,13 @@ class Config(_Checked):
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dictionaries, as written to config.json."""
         return dataclasses.asdict(self)
+
+
+def fixed(values: dict[str, Any]) -> dict[str, Any]:
+    """A configuration as `Config.to_dict` gives it, without the fields that may change while a run is resumed."""
+    changing = {field.name for field in dataclasses.fields(FederatedConfig) if field.metadata.get("may_change")}
+    federated = {name: value for name, value in values.get("federated", {}).items() if name not in changing}
+    return {**values, "federated": federated}
 
 
 SECTIONS = tuple(field.name for field in dataclasses.fields(Config) if field.default is dataclasses.MISSING)

@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import logging
 
-from fedsim_tf.config import Config
+from fedsim_tf.config import Config, fixed
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import is_partial, read_json, write_json
 
@@ -38,11 +38,14 @@ class RunFolder:
         file = self.path / "config.json"
         wanted = json.loads(json.dumps(self.config.to_dict()))
         if file.exists():
-            difference = _difference(read_json(file), wanted)
+            kept = read_json(file)
+            difference = _difference(fixed(kept), fixed(wanted))
             if difference:
                 raise InputError(
                     file, found=f"a run with {difference}", expected="the same configuration, or another --run_dir"
                 )
+            if kept != wanted:
+                write_json(file, wanted)
         elif self.path.is_dir() and any(not is_partial(file) for file in self.path.iterdir()):
             raise InputError(self.path, found="a folder that is no run", expected="an empty or new folder")
         else:

@@ -1,9 +1,12 @@
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from fedsim_tf.config import make_config
 from fedsim_tf.errors import InputError
+from fedsim_tf.files import read_json
 from fedsim_tf.training.optimizers import ConstantThenLinear, adam
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.stage import read_losses, run_stage, step_rng
@@ -98,6 +101,16 @@ def test_another_configuration_is_refused_with_the_difference(tmp_path):
     RunFolder(tmp_path / "run", CONFIG)
     with pytest.raises(InputError, match=rf"gan.steps={CONFIG.gan.steps} \(now 5\), seed=0 \(now 1\)"):
         RunFolder(tmp_path / "run", make_config("demo", checkpoint_every=3, seed=1, gan={"steps": 5}))
+
+
+def test_how_long_and_for_how_many_sites_to_wait_may_change_on_the_way(tmp_path):
+    """A hospital that has left for good must not end what the others have learnt."""
+    RunFolder(tmp_path / "run", make_config("demo"))
+    later = make_config("demo", federated={"quorum": 2, "timeout": 60.0, "largest_norm": 10.0})
+    RunFolder(tmp_path / "run", later)
+    assert read_json(tmp_path / "run" / "config.json") == json.loads(json.dumps(later.to_dict()))
+    with pytest.raises(InputError, match="federated.accumulate='sum'"):
+        RunFolder(tmp_path / "run", make_config("demo", federated={"accumulate": "mean"}))
 
 
 def test_a_foreign_folder_is_refused(tmp_path):
