@@ -24,6 +24,7 @@ from fedsim_tf.files import read_json
 from fedsim_tf.training.run import RunFolder
 from tests.federated.flare.federation import SERVER, Federation
 from tests.federated.flare.toy_job import (
+    COMPONENTS,
     SETTINGS,
     STAGE,
     ToyController,
@@ -44,7 +45,9 @@ def main(_):
     in_one_process()
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
-        system = Federation(root, SITES, SETTINGS, lambda name: {"runs_dir": str(root / "runs" / name)})
+        system = Federation(
+            root, SITES, SETTINGS, lambda name: {"runs_dir": str(root / "runs" / name)}, classes=COMPONENTS
+        )
         deployment = Deployment(system.admin)
         system.start_all()
         try:
@@ -122,7 +125,7 @@ def _memory(system):
 def _job(run_name, rounds):
     sites = list(SITES)
     controller = ToyController(sites, rounds, run_name, 0, FLAGS.length, 10**6)
-    job = make_job(run_name, controller, ToyExecutor(sites, run_name, 0.0, FLAGS.length), quorum=len(SITES))
+    job = make_job(run_name, controller, ToyExecutor(sites, run_name, 0.0, FLAGS.length), SITES, quorum=0)
     job.set_app_packages(["fedsim_tf", "tests"])
     return job
 

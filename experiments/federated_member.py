@@ -21,6 +21,8 @@ flags.DEFINE_string("data_division", None, "CSV (id,site) that divides CHD68 int
 flags.DEFINE_float("data_field_of_view_mm", None, "Left-right extent, where the files carry no true spacing (CHD68).")
 flags.DEFINE_string("model_shape_model", None, "The shape model that all sites have agreed on; none: the one shipped.")
 flags.DEFINE_string("model_vgg_weights", None, "VGG-19 weights: 'imagenet', a file, or 'random'.")
+flags.DEFINE_integer("least_latents", 3, "Refuses jobs that want moments of fewer latents.", lower_bound=1)
+flags.DEFINE_float("least_noise", 0.0, "Refuses jobs with a smaller --federated_noise_multiplier.", lower_bound=0)
 command.define_cache_dir()
 flags.adopt_module_key_flags(command)
 FLAGS = flags.FLAGS
@@ -31,12 +33,20 @@ def run() -> None:
     from fedsim_tf.jobs.federated import check_flare
 
     check_flare()
-    from fedsim_tf.jobs.flare_member import LOCAL_FIELDS, Local, set_up_member
+    from fedsim_tf.jobs.flare import set_up_member
+    from fedsim_tf.jobs.flare_member import LOCAL_FIELDS, Local
 
     kit = pathlib.Path(FLAGS.kit)
     given = {name: FLAGS[name].value for name in LOCAL_FIELDS if name in FLAGS and FLAGS[name].value is not None}
     fields = {name: _absolute(str(value)) if _is_path(name, value) else value for name, value in given.items()}
-    local = Local(_absolute(FLAGS.runs_dir), _absolute(FLAGS.cache_dir), FLAGS.dataset or "", fields)
+    local = Local(
+        _absolute(FLAGS.runs_dir),
+        _absolute(FLAGS.cache_dir),
+        FLAGS.dataset or "",
+        FLAGS.least_latents,
+        FLAGS.least_noise,
+        fields,
+    )
     is_site = (kit / "startup" / "fed_client.json").is_file()
     found = set_up_member(kit, local, check=kit.resolve().name if is_site else None)
     print(f"{kit / 'local'}: written; {found}")

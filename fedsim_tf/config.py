@@ -220,6 +220,8 @@ class FederatedConfig(_Checked):
             raise InputError("sites", found=repr(names), expected="names that differ, of letters, digits, _ and -")
         if self.quorum > len(names):
             raise InputError("quorum", found=self.quorum, expected=f"at most {len(names)}, the number of sites")
+        if self.noise_multiplier and not self.clip_norm:
+            raise InputError("noise_multiplier", found="no clip_norm", expected="one: noise is in units of it")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
@@ -107,7 +108,10 @@ class Coordinator:
     def latent_distribution(self, *, with_unlabelled: bool) -> LatentDistribution:
         """The normal over all sites' latents; sites give their moments only."""
         answers = self._ask(Task(LATENTS, with_unlabelled=with_unlabelled))
-        return pooled_distribution([answer.update.latents for answer in answers if answer.update.latents is not None])
+        moments = [answer.update.latents for answer in answers if answer.update.latents is not None]
+        if not moments:
+            raise InputError("latents", found="no site that gives moments", expected="at least one: see latents_of")
+        return pooled_distribution(moments)
 
     def _pause(self, opened: OpenStage) -> None:
         if self._pauses():
@@ -119,9 +123,10 @@ class Coordinator:
         """The answers that can be used, in the order of the sites; `of`: the weights whose gradients were asked for."""
         received, missing = self._exchange(task)
         refused = dict(missing)
-        for update, _ in received:
+        for update, losses in received:
             try:
                 check_against(update, of or {}, stage=task.stage, round_number=task.round)
+                _check_losses(update.site, losses)
             except InputError as error:
                 refused[update.site] = str(error)
         usable = [answer for answer in received if answer.update.site not in refused]
@@ -157,6 +162,12 @@ def beyond(updates: Sequence[SiteUpdate], largest: float) -> dict[str, str]:
                 f"median of the other sites', {usual:.3g}"
             )
     return found
+
+
+def _check_losses(site: str, losses: Mapping[str, float]) -> None:
+    bad = [name for name, value in losses.items() if not math.isfinite(value)]
+    if bad:
+        raise InputError(f"loss {bad[0]} of {site}", found=losses[bad[0]], expected="a finite number")
 
 
 def _losses(answers: Sequence[Answer]) -> dict[str, float]:

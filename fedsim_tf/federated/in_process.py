@@ -10,18 +10,23 @@ from fedsim_tf.federated.task import Answer, Answers, Task
 
 
 class InProcess:
-    """Asks sites of this process, one after the other; see `Exchange`."""
+    """Asks sites of this process, one after the other; see `Exchange`.
+
+    One whose numbers are not finite is not asked again: the next start goes on from what it kept before.
+    """
 
     def __init__(self, sites: Sequence[Site]):
         self._sites = sites
+        self._gone: dict[str, str] = {}
 
     def __call__(self, task: Task) -> Answers:
         received: list[Answer] = []
-        missing: dict[str, str] = {}
         for site in self._sites:
+            if site.name in self._gone:
+                continue
             try:
                 answer = site.answer(task)
                 received.append(to_answer(site.name, site.outbox.let_pass(of_answer(task, answer))))
             except FloatingPointError as error:
-                missing[site.name] = str(error)
-        return Answers(received, missing)
+                self._gone[site.name] = str(error)
+        return Answers(received, dict(self._gone))

@@ -21,8 +21,7 @@ class Message(NamedTuple):
     """A task or an answer.
 
     Attributes:
-      words: "kind", "stage", "round"; of a task "with_unlabelled"; of an answer "count", "under_way", or "failure" and
-        "again".
+      words: "kind", "stage", "round"; of a task "with_unlabelled"; of an answer "count", "under_way" or "failure".
       arrays: by name: those of a task begin with "weights/", those of an answer with "gradients/", both may have some
         that begin with "latents/".
       losses: of an answer.
@@ -74,10 +73,9 @@ def of_answer(task: Task, answer: Answer) -> Message:
     return Message(words, arrays, answer.losses)
 
 
-def of_failure(task: Task, reason: str, *, again: bool) -> Message:
-    """What a site sends that has no answer; `again`: whether it may have one to the next task."""
-    words = {"kind": task.kind, "stage": task.stage, "round": task.round, "failure": reason, "again": again}
-    return Message(words, {}, {})
+def of_failure(task: Task, reason: str) -> Message:
+    """What a site sends that has no answer."""
+    return Message({"kind": task.kind, "stage": task.stage, "round": task.round, "failure": reason}, {}, {})
 
 
 def of_work_under_way(task: Task) -> Message:

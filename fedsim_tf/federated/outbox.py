@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,16 +16,14 @@ from fedsim_tf.federated.message import GRADIENTS, SUM, SUM_OUTER, Message
 from fedsim_tf.federated.task import GRADIENTS as ASKED_FOR_GRADIENTS
 from fedsim_tf.federated.task import KINDS
 from fedsim_tf.federated.task import LATENTS as ASKED_FOR_LATENTS
-from fedsim_tf.files import append_rows, read_rows
+from fedsim_tf.federated.wire_record import SENT, WireRecord
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-SENT, ARRAYS = "sent.csv", "sent_arrays.csv"
 MOST_LOSSES = 64  # an image would fit into enough of them
 LONGEST_WORD = 500  # characters
-_WORDS = ("kind", "stage", "round", "count", "failure", "again", "under_way")
-_SENT_HEADING = ("task", "stage", "round", "arrays", "bytes", "losses")
-_ARRAYS_HEADING = ("task", "name", "shape", "type")
+_WORDS = ("kind", "stage", "round", "count", "failure", "under_way")
+_LOSS_NAME = re.compile(r"[A-Za-z0-9_/-]{1,80}")
 
 
 def is_sign_of_life(message: Message) -> bool:
@@ -39,18 +38,16 @@ class Outbox:
 
     Args:
       site: the site's name.
-      folder: the site's; `sent.csv` there has a row for each message that left, `sent_arrays.csv` one for each array
-        that was ever part of one.
+      folder: the site's, where what has left is recorded; see `WireRecord`.
       shapes: of the shared networks' variables, as this site's own configuration makes them.
       latent: length of a latent; minimum: how many volumes' latents have to stand behind their moments.
     """
 
     def __init__(self, site: str, folder: pathlib.Path, *, shapes: Shapes, latent: int, minimum: int):
-        self._site, self._folder = site, folder
-        self._minimum = minimum
+        self._site, self._minimum = site, minimum
+        self._record = WireRecord(folder, SENT)
         self._gradients = {GRADIENTS + name: tuple(shape) for name, shape in shapes.items()}
         self._moments = {SUM: (latent,), SUM_OUTER: (latent, latent)}
-        self._seen = {tuple(row) for row in read_rows(folder / ARRAYS)}
 
     def let_pass(self, message: Message) -> Message:
         """The message, once it is checked and recorded.
@@ -59,7 +56,7 @@ class Outbox:
           InputError: says what may not leave, and why.
         """
         self._check(message)
-        self._record(message)
+        self._record.note(self._site, message)
         return message
 
     def _check(self, message: Message) -> None:
@@ -75,8 +72,9 @@ class Outbox:
         if len(message.losses) > MOST_LOSSES:
             raise self._refused(f"{len(message.losses)} losses")
         for name, value in message.losses.items():
-            if not isinstance(value, numbers.Real) or not math.isfinite(value) or len(str(name)) > LONGEST_WORD:
-                raise self._refused(f"a loss {str(name)[:50]!r} that is no finite number")
+            named = isinstance(name, str) and _LOSS_NAME.fullmatch(name)
+            if not named or not isinstance(value, numbers.Real) or not math.isfinite(value):
+                raise self._refused(f"a loss {str(name)[:50]!r} that is no finite number of a plain name")
 
     def _allowed(self, message: Message) -> Shapes:
         kind = message.words.get("kind")
@@ -97,16 +95,3 @@ class Outbox:
             f"what {self._site} sends", found=found, expected="gradients of shared networks, or moments of "
             f"{self._minimum} latents or more, and losses; it stays here",
         )  # fmt: skip
-
-    def _record(self, message: Message) -> None:
-        words = message.words
-        row = (words["kind"], words.get("stage", ""), words.get("round", 0), len(message.arrays), message.bytes)
-        append_rows(self._folder / SENT, _SENT_HEADING, [(*row, len(message.losses))])
-        arrays = [
-            (words["kind"], name, "x".join(map(str, array.shape)), str(array.dtype))
-            for name, array in message.arrays.items()
-        ]
-        new = [array for array in arrays if array not in self._seen]
-        if new:
-            append_rows(self._folder / ARRAYS, _ARRAYS_HEADING, new)
-            self._seen |= set(new)

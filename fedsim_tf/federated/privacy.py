@@ -13,24 +13,13 @@ import pathlib
 import numpy as np
 
 from fedsim_tf.config import FederatedConfig
-from fedsim_tf.errors import InputError
-from fedsim_tf.federated.outbox import SENT
 from fedsim_tf.federated.task import GRADIENTS
 from fedsim_tf.federated.update import Arrays
-from fedsim_tf.files import read_rows, write_text
+from fedsim_tf.federated.wire_record import SENT, read_record
+from fedsim_tf.files import write_text
 
 DELTA = 1e-5
 RECORD = "privacy.json"
-
-
-def check_privacy(settings: FederatedConfig) -> None:
-    """Refuses noise that has no unit.
-
-    Raises:
-      InputError: a noise multiplier without a largest norm.
-    """
-    if settings.noise_multiplier and not settings.clip_norm:
-        raise InputError("noise_multiplier", found="no clip_norm", expected="one: noise is in units of it")
 
 
 def privatized(gradients: Arrays, *, bound: float, multiplier: float) -> dict[str, np.ndarray]:
@@ -67,8 +56,8 @@ def epsilon(multiplier: float, rounds: int, *, delta: float = DELTA) -> float:
 
 
 def account(folder: pathlib.Path, settings: FederatedConfig) -> float:
-    """Writes privacy.json of a site from the record of what it sent, rounds that were repeated too; returns epsilon."""
-    rounds = sum(row[0] == GRADIENTS for row in read_rows(folder / SENT))
+    """Writes privacy.json of a site's fold from the record of what it sent, repeated rounds too; returns epsilon."""
+    rounds = sum(row.task == GRADIENTS and row.arrays > 0 for row in read_record(folder, SENT))
     found = epsilon(settings.noise_multiplier, rounds)
     record = {
         "epsilon": found if np.isfinite(found) else None,
@@ -76,7 +65,7 @@ def account(folder: pathlib.Path, settings: FederatedConfig) -> float:
         "rounds": rounds,
         "clip_norm": settings.clip_norm,
         "noise_multiplier": settings.noise_multiplier,
-        "protects": "all of the site's data in its gradients; moments of latents are sent without noise",
+        "protects": "all of the site's data in the gradients of this fold; losses and moments of latents have no noise",
     }
     write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")
     return found

@@ -11,7 +11,7 @@ from absl import logging
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.outbox import Outbox, Shapes
-from fedsim_tf.federated.privacy import DELTA, account, check_privacy, privatized
+from fedsim_tf.federated.privacy import DELTA, account, privatized
 from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS, Answer, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate
 from fedsim_tf.models import LatentDistribution, LatentStatistics
@@ -78,7 +78,6 @@ class Site:
     def __init__(self, name: str, run: RunFolder, work: Work):
         self.name, self._run, self._work = name, run, work
         self._settings = run.config.federated
-        check_privacy(self._settings)
         self._stage: SharedStage | None = None
         self._open: OpenStage | None = None
 
@@ -93,7 +92,7 @@ class Site:
 
         Raises:
           InputError: a task that does not fit what the site is doing.
-          FloatingPointError: a loss or gradient that is not finite.
+          FloatingPointError: a loss or gradient that is not finite; what has gone on from it is not kept.
         """
         return _ANSWERS[task.kind](self, task)
 
@@ -106,6 +105,7 @@ class Site:
 
     def _gradients(self, task: Task) -> Answer:
         stage, opened = self._receive(task)
+        self._stage = self._open = None  # until it is known that the step was sound
         losses, gradients = stage.shared_gradients(task.round)
         added = opened.add(task.round, losses)
         named = zip(stage.learner.shared_names, gradients, strict=True)
@@ -114,7 +114,11 @@ class Site:
             bound=self._settings.clip_norm,
             multiplier=self._settings.noise_multiplier,
         )
-        return Answer(SiteUpdate(self.name, task.stage, task.round, stage.learner.count, sent), added)
+        if not all(np.all(np.isfinite(value)) for value in sent.values()):
+            raise FloatingPointError(f"{task.stage}, step {task.round}: a gradient of {self.name} is not finite")
+        update = SiteUpdate(self.name, task.stage, task.round, stage.learner.count, sent)
+        self._stage, self._open = stage, opened
+        return Answer(update, added)
 
     def _keep(self, task: Task) -> Answer:
         _, opened = self._receive(task)
@@ -140,14 +144,15 @@ class Site:
         return self._done(task)
 
     def _latents(self, task: Task) -> Answer:
-        statistics = self._work.latent_statistics(with_unlabelled=task.with_unlabelled)
-        if statistics.count < self._settings.latents_of:
-            raise InputError(
-                f"latent statistics of {self.name}",
-                found=f"{statistics.count} volumes",
-                expected=f"at least {self._settings.latents_of}: moments of fewer would give single latents away",
-            )
-        return Answer(SiteUpdate(self.name, task.stage, task.round, statistics.count, latents=statistics), {})
+        labelled = self._work.latent_statistics(with_unlabelled=False)
+        asked = self._work.latent_statistics(with_unlabelled=True) if task.with_unlabelled else labelled
+        # Whoever has both moments has those of the unannotated volumes too.
+        parts = [labelled.count, asked.count - labelled.count]
+        few = [count for count in parts if 0 < count < self._settings.latents_of]
+        if few or not asked.count:
+            logging.warning("%s: moments of %s latents would give single ones away; none are sent", self.name, few or 0)
+            return self._done(task)
+        return Answer(SiteUpdate(self.name, task.stage, task.round, asked.count, latents=asked), {})
 
     def _done(self, task: Task) -> Answer:
         return Answer(SiteUpdate(self.name, task.stage, task.round, 0), {})

@@ -7,13 +7,12 @@ import pathlib
 import re
 from typing import Any
 
-from fedsim_tf.config import Config, from_dict, make_config, merge
+from fedsim_tf.config import Config, FederatedConfig, from_dict, make_config, merge
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.flare.jobs import write_local_files
 from fedsim_tf.files import read_json
-from fedsim_tf.jobs.inputs import open_cohort, source
 from fedsim_tf.models.precision import with_resolved_precision
 
+LEAST_LATENTS = FederatedConfig().latents_of
 VGG_WORDS = ("imagenet", "random")
 LOCAL_FILE = "fedsim_tf.json"
 # Fields of the configuration that are each hospital's own; those of the one who submits a job are not sent with it.
@@ -35,12 +34,15 @@ class Local:
       runs_dir: folder of all runs.
       cache_dir: where prepared volumes are kept.
       dataset: which of the data sets a site has, "" where that is the site's name.
+      least_latents, least_noise: what a job's `latents_of` and `noise_multiplier` have to be at this site.
       fields: of `LOCAL_FIELDS`.
     """
 
     runs_dir: str
     cache_dir: str
     dataset: str = ""
+    least_latents: int = LEAST_LATENTS
+    least_noise: float = 0.0
     fields: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -54,7 +56,7 @@ class Local:
         if not file.exists():
             raise InputError(file, found="nothing", expected="what python -m experiments.federated_member writes")
         values = read_json(file)
-        known = ("runs_dir", "cache_dir", "dataset")
+        known = ("runs_dir", "cache_dir", "dataset", "least_latents", "least_noise")
         unknown = sorted(set(values) - {*known, *LOCAL_FIELDS})
         missing = sorted({"runs_dir", "cache_dir"} - set(values))
         if unknown or missing:
@@ -65,8 +67,9 @@ class Local:
 
     def to_dict(self) -> dict[str, Any]:
         """As in the file."""
-        named = {"runs_dir": self.runs_dir, "cache_dir": self.cache_dir, "dataset": self.dataset}
-        return {name: value for name, value in named.items() if value} | self.fields
+        values = dataclasses.asdict(self)
+        fields = values.pop("fields")
+        return {name: value for name, value in values.items() if value != ""} | fields
 
     def run_path(self, name: str) -> pathlib.Path:
         """The folder of a run of that name, which comes from outside.
@@ -79,11 +82,24 @@ class Local:
         return pathlib.Path(self.runs_dir) / name
 
     def applied(self, values: dict[str, Any]) -> Config:
-        """A job's configuration with this machine's own fields."""
+        """A job's configuration with this machine's own fields, and none of another's.
+
+        Raises:
+          InputError: the job asks for less privacy than this site grants.
+        """
+        values = _without_local(values)
         for name, value in self.fields.items():
             section, field = LOCAL_FIELDS[name]
             values = merge(values, {section: {field: value}})
-        return with_resolved_precision(from_dict(values))
+        config = with_resolved_precision(from_dict(values))
+        asked = config.federated
+        for name, found, least in (
+            ("latents_of", asked.latents_of, self.least_latents),
+            ("noise_multiplier", asked.noise_multiplier, self.least_noise),
+        ):
+            if found < least:
+                raise InputError(f"the job's {name}", found=found, expected=f"at least {least} at this site")
+        return config
 
 
 def local_fields(config: Config) -> dict[str, Any]:
@@ -94,34 +110,12 @@ def local_fields(config: Config) -> dict[str, Any]:
 
 def travelling(config: Config) -> dict[str, Any]:
     """A configuration as a job brings it: fields that are some machine's own are as the preset has them."""
-    values, usual = config.to_dict(), make_config(config.preset).to_dict()
+    return _without_local(config.to_dict())
+
+
+def _without_local(values: dict[str, Any]) -> dict[str, Any]:
+    usual = make_config(values["preset"]).to_dict()
     for section, field in LOCAL_FIELDS.values():
-        if values[section][field] not in VGG_WORDS:  # those mean the same on every machine
-            values[section][field] = usual[section][field]
+        if values[section].get(field) not in VGG_WORDS:  # those mean the same on every machine
+            values = merge(values, {section: {field: usual[section][field]}})
     return values
-
-
-def set_up_member(kit: pathlib.Path, local: Local, *, check: str | None) -> str:
-    """Writes a member's local files into its kit.
-
-    Args:
-      kit: the folder that `nvflare provision` made for the server or a site.
-      local: what only this machine knows.
-      check: the site whose data has to be there; None for the server, which has none.
-
-    Returns:
-      What was found, in a few words.
-
-    Raises:
-      InputError: no such kit, or data that is not there.
-    """
-    startup = kit / "startup"
-    if not any((startup / name).is_file() for name in ("fed_client.json", "fed_server.json")):
-        raise InputError("--kit", found=str(kit), expected="the folder of a server's or a site's kit")
-    found = "no data, as a server has none"
-    if check is not None:
-        config = local.applied(make_config("demo").to_dict())
-        cohort = open_cohort(config, local.dataset or check, cache_dir=pathlib.Path(local.cache_dir))
-        found = f"{source(config, local.dataset or check)}: {len(cohort.annotated)} of {len(cohort.files)} annotated"
-    write_local_files(kit / "local", LOCAL_FILE, local.to_dict())
-    return found

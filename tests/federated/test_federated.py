@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.coordinator import Coordinator, QuorumLost, beyond
+from fedsim_tf.federated.coordinator import Coordinator, Paused, QuorumLost, beyond
 from fedsim_tf.federated.server import Server, pooled_distribution
 from fedsim_tf.federated.site import Site, assign
 from fedsim_tf.federated.task import Answer, Answers, Task
@@ -16,6 +16,7 @@ from fedsim_tf.models import LatentStatistics
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.simulation import pretrain, semi_supervise
+from fedsim_tf.training.stage import read_losses
 from tests.federated.toy_federation import ToyFederation
 from tests.training.toy_site import toy_config, toy_learner
 
@@ -153,12 +154,16 @@ def test_a_sites_answers_have_the_shared_networks_shapes_only(tmp_path):
 
 @pytest.mark.usefixtures("eagerly")
 def test_moments_of_too_few_latents_stay_at_the_site(tmp_path):
-    """Two latents follow from their sum and the sum of their outer products."""
-    site = ToyFederation(tmp_path / "a", toy_config(federated={"latents_of": 4}), {"a": 0}).sites["a"]
-    with pytest.raises(InputError, match="latent statistics of a: found 3 volumes; expected at least 4"):
-        site.answer(Task("latents", with_unlabelled=False))
-    moments = site.answer(Task("latents", with_unlabelled=True)).update.latents
-    assert moments.count == 5
+    """Two latents follow from their sum and the sum of their outer products; so do two that are the difference."""
+    for minimum, labelled, together in ((3, 3, None), (2, 3, 5), (4, None, None)):
+        config = toy_config(federated={"latents_of": minimum})
+        site = ToyFederation(tmp_path / f"{minimum}", config, {"a": 0}).sites["a"]  # three annotated, two not
+        for with_unlabelled, count in ((False, labelled), (True, together)):
+            update = site.answer(Task("latents", with_unlabelled=with_unlabelled)).update
+            assert (update.latents.count if update.latents else None) == count
+    federation = ToyFederation(tmp_path / "nobody", toy_config(federated={"latents_of": 4}), {"a": 0})
+    with pytest.raises(InputError, match="latents: found no site that gives moments"):
+        federation.coordinator.latent_distribution(with_unlabelled=False)
 
 
 def test_tasks_that_do_not_fit_are_refused(tmp_path):
@@ -243,3 +248,32 @@ def test_what_is_lost_between_a_sites_state_and_the_servers_is_done_again(tmp_pa
         mine, other = work.learner, resumed.works[name].learner
         np.testing.assert_allclose(other.labelled_latents.table, mine.labelled_latents.table, rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(other.unlabelled_latents.table, mine.unlabelled_latents.table, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_site_that_missed_rounds_comes_back_with_its_latents_of_then(tmp_path):
+    """Site b is away from round 2 to the end of the first start; at the next it takes the weights of now."""
+
+    class Without:
+        def __init__(self, sites):
+            self._sites = sites
+
+        def __call__(self, task):
+            lacks_b = task.round >= 2
+            there = [site for site in self._sites if not (lacks_b and site.name == "b")]
+            return Answers([site.answer(task) for site in there], {"b": "b is away"} if lacks_b else {})
+
+    config = toy_config(checkpoint_every=1, pretraining={"steps": 6}, federated={"quorum": 1})
+    first = ToyFederation(tmp_path / "run", config, exchange=Without)
+    with pytest.raises(Paused, match="pretraining, round 4"):
+        first.pretrain(pauses=lambda: (first.run.checkpoints("pretraining") / "step-4").exists())
+    then = first.works["b"].learner.labelled_latents.table.numpy()
+    back = ToyFederation(tmp_path / "run", config)
+    weights = back.pretrain()
+    learner = back.works["b"].learner
+    for name, variable in zip(learner.shared_names, learner.shared_variables, strict=True):
+        np.testing.assert_array_equal(variable, weights[name])
+    steps = {site: {step for step, *_ in read_losses(back.run.site(site).losses("pretraining"))} for site in "ab"}
+    assert steps == {"a": set(range(6)), "b": {0, 4, 5}}  # it had kept round 1
+    assert 0 < np.abs(learner.labelled_latents.table.numpy() - then).max() < 0.5
+    assert (tmp_path / "run" / "refused.csv").read_text().count("b is away") >= 3

@@ -8,7 +8,7 @@ from fedsim_tf.federated.message import Message, of_answer, of_failure, of_task,
 from fedsim_tf.federated.outbox import MOST_LOSSES, Outbox, is_sign_of_life
 from fedsim_tf.federated.task import Answer, Task
 from fedsim_tf.federated.update import SiteUpdate
-from fedsim_tf.files import read_rows
+from fedsim_tf.federated.wire_record import SENT, read_arrays, read_record
 from fedsim_tf.models import LatentDistribution, LatentStatistics
 
 WEIGHTS = {"shape/0": np.arange(6, dtype=np.float32).reshape(2, 3), "material/0": np.ones(4, np.float32)}
@@ -58,21 +58,21 @@ def test_what_may_leave_passes_and_is_recorded(tmp_path):
     box = outbox(tmp_path)
     message = of_answer(TASK, answer())
     assert box.let_pass(message) is message
-    box.let_pass(of_failure(TASK, "loss iou is nan", again=True))
+    box.let_pass(of_failure(TASK, "loss iou is nan"))
     moments = LatentStatistics.of(np.eye(3, 2))
     box.let_pass(of_answer(Task("latents"), answer(stage="", round=0, gradients={}, latents=moments)))
     outbox(tmp_path).let_pass(message)  # a second start writes on, and no array twice
-    assert read_rows(tmp_path / "sent.csv") == [
-        ["gradients", "pretraining", "7", "2", "40", "1"],
-        ["gradients", "pretraining", "7", "0", "0", "0"],
-        ["latents", "", "0", "2", "48", "1"],
-        ["gradients", "pretraining", "7", "2", "40", "1"],
+    assert read_record(tmp_path, SENT) == [
+        ("a", "gradients", "pretraining", 7, 2, 40, 1, ""),
+        ("a", "gradients", "pretraining", 7, 0, 0, 0, "loss iou is nan"),
+        ("a", "latents", "", 0, 2, 48, 1, ""),
+        ("a", "gradients", "pretraining", 7, 2, 40, 1, ""),
     ]
-    assert read_rows(tmp_path / "sent_arrays.csv") == [
-        ["gradients", "gradients/shape/0", "2x3", "float32"],
-        ["gradients", "gradients/material/0", "4", "float32"],
-        ["latents", "latents/sum", "2", "float64"],
-        ["latents", "latents/sum_outer", "2x2", "float64"],
+    assert [row[1:] for row in read_arrays(tmp_path, SENT)] == [
+        ("gradients", "gradients/shape/0", "2x3", "float32"),
+        ("gradients", "gradients/material/0", "4", "float32"),
+        ("latents", "latents/sum", "2", "float64"),
+        ("latents", "latents/sum_outer", "2x2", "float64"),
     ]
 
 
@@ -104,14 +104,16 @@ def test_a_site_that_is_still_being_opened_can_say_nothing_but_that():
     assert is_sign_of_life(of_work_under_way(TASK))
     for more in ({"arrays": WEIGHTS}, {"losses": {"iou": 0.5}}, {"words": {"kind": "begin", "patient": "Ada"}}):
         assert not is_sign_of_life(of_work_under_way(TASK)._replace(**more))
-    assert not is_sign_of_life(of_failure(TASK, "no", again=True))
+    assert not is_sign_of_life(of_failure(TASK, "no"))
     assert not is_sign_of_life(of_work_under_way(Task("begin", "x" * 600)))
 
 
 def test_losses_are_numbers_and_few(tmp_path):
     sent = of_answer(TASK, answer())
     many = {f"voxel_{i}": 0.5 for i in range(MOST_LOSSES + 1)}
-    for losses, message in ((many, "65 losses"), ({"iou": np.zeros(9)}, "'iou'"), ({"iou": float("nan")}, "'iou'")):
+    cases = [(many, "65 losses"), ({"Ada Lovelace, 36 years": 0.5}, "'Ada Lovelace, 36 years'")]
+    cases += [({"iou": np.zeros(9)}, "'iou'"), ({"iou": float("nan")}, "'iou'")]
+    for losses, message in cases:
         with pytest.raises(InputError, match=message):
             outbox(tmp_path).let_pass(sent._replace(losses=losses))
 

@@ -10,10 +10,8 @@ from scipy import optimize, stats
 from fedsim_tf.config import FederatedConfig
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.privacy import account, epsilon, privatized
-from fedsim_tf.federated.site import Site
+from fedsim_tf.federated.wire_record import Row
 from fedsim_tf.files import append_rows, read_json
-from fedsim_tf.training.run import RunFolder
-from tests.training.toy_site import toy_config
 
 GRADIENTS = {"a": np.full((30, 40), 0.1, np.float32), "b": np.full(1200, -0.1, np.float32)}  # norm sqrt(24)
 
@@ -60,8 +58,9 @@ def test_without_noise_or_rounds_nothing_is_promised_or_spent():
 
 
 def test_the_account_counts_what_was_sent_repeated_rounds_too(tmp_path):
-    rows = [("gradients", "pretraining", number) for number in (0, 1, 2, 1, 2)]
-    append_rows(tmp_path / "sent.csv", ("task", "stage", "round"), [*rows, ("latents", "", 0)])
+    rows = [("a", "gradients", "pretraining", number, 14, 100, 3, "") for number in (0, 1, 2, 1, 2)]
+    rows += [("a", "gradients", "pretraining", 2, 0, 0, 0, "under way"), ("a", "latents", "", 0, 2, 48, 0, "")]
+    append_rows(tmp_path / "sent.csv", Row._fields, rows)
     settings = dataclasses.replace(FederatedConfig(), clip_norm=0.5, noise_multiplier=4.0)
     spent = account(tmp_path, settings)
     record = read_json(tmp_path / "privacy.json")
@@ -69,6 +68,6 @@ def test_the_account_counts_what_was_sent_repeated_rounds_too(tmp_path):
     assert record["epsilon"] == spent == epsilon(4.0, 5)
 
 
-def test_noise_without_a_bound_is_refused(tmp_path):
+def test_noise_without_a_bound_is_refused():
     with pytest.raises(InputError, match="noise_multiplier: found no clip_norm"):
-        Site("a", RunFolder(tmp_path / "run", toy_config(federated={"noise_multiplier": 1.0})), work=None)
+        FederatedConfig(noise_multiplier=1.0)

@@ -28,12 +28,14 @@ class ToyFederation:
             for name, seed in seeds.items()
         }
         self.sites = {name: Site(name, self.run.site(name), work) for name, work in self.works.items()}
-        self.coordinator = Coordinator(self.run, exchange(list(self.sites.values())), list(seeds))
+        self._exchange = exchange(list(self.sites.values()))
+        self.coordinator = Coordinator(self.run, self._exchange, list(seeds))
         self.start = initial_shared_weights(config, n_modes=toy_shape_model().n_modes)
 
-    def pretrain(self):
+    def pretrain(self, pauses=lambda: False):
         settings = self.run.config.pretraining
-        weights = self.coordinator.rounds(
+        coordinator = Coordinator(self.run, self._exchange, list(self.sites), pauses=pauses)
+        weights = coordinator.rounds(
             GeneratorPretraining.name, self.start, rate=settings.rate, steps=settings.steps, accumulate="sum"
         )
         self.coordinator.alone("gan")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import math
 import pathlib
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,11 +13,13 @@ from nvflare.app_common.workflows.model_controller import ModelController
 
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.federated.flare.wire import to_message, to_model
-from fedsim_tf.federated.message import Message, of_task, to_answer
+from fedsim_tf.federated.message import Message, of_failure, of_task, to_answer
 from fedsim_tf.federated.task import Answer, Answers, Task
+from fedsim_tf.federated.wire_record import RECEIVED, WireRecord
 from fedsim_tf.files import read_json, write_json
 
 OUTCOME = "fedsim_tf_outcome.json"
+REJOIN_SECONDS = 600.0
 CHECK_PERIOD = 0.05  # seconds between looks at whether all have answered
 
 
@@ -47,25 +50,34 @@ class StageController(ModelController, abc.ABC):
 
     Attributes:
       kept: how many states this job has kept so far.
+      rejoin_seconds: how long a job that lacks a site goes on before it ends, for the next to take the site in again.
     """
 
     def __init__(self):
         super().__init__(persistor_id="", ignore_result_error=True, task_check_period=CHECK_PERIOD)
-        self.kept = 0
+        self.kept, self.rejoin_seconds = 0, REJOIN_SECONDS
+        self._start = time.monotonic()
 
     @abc.abstractmethod
     def coordinate(self, local: pathlib.Path) -> None:
         """Does the job; `local` is the folder of the files that only the server has."""
 
-    def exchange(self, sites: Sequence[str], *, timeout: float) -> FlareExchange:
+    def exchange(self, sites: Sequence[str], folder: pathlib.Path, *, timeout: float) -> FlareExchange:
         """Asks the sites that there should be, of which some may not be connected.
 
         Args:
           sites: their names.
+          folder: where what they send is recorded; see `WireRecord`.
           timeout: seconds without a sign of life after which a site is not asked again.
         """
         present = {client.name for client in self.engine.get_clients()}
-        return FlareExchange(self, sites, timeout, gone=[name for name in sites if name not in present])
+        gone = [name for name in sites if name not in present]
+        return FlareExchange(self, sites, WireRecord(folder, RECEIVED), timeout=timeout, gone=gone)
+
+    def has_kept(self, exchange: FlareExchange) -> bool:
+        """Notes that a state was kept; whether to end the job there, so that the next takes lost sites in again."""
+        self.kept += 1
+        return exchange.lacks_sites and time.monotonic() - self._start >= self.rejoin_seconds
 
     def run(self) -> None:
         outcome = Outcome(kept=0)
@@ -86,8 +98,16 @@ class FlareExchange:
     back into a running job, and the next job does.
     """
 
-    def __init__(self, controller: StageController, sites: Sequence[str], timeout: float, *, gone: Sequence[str]):
-        self._controller, self._sites, self._timeout = controller, sites, timeout
+    def __init__(
+        self,
+        controller: StageController,
+        sites: Sequence[str],
+        record: WireRecord,
+        *,
+        timeout: float,
+        gone: Sequence[str] = (),
+    ):
+        self._controller, self._sites, self._record, self._timeout = controller, sites, record, timeout
         self._gone = {name: f"{name} is not connected" for name in gone}
 
     def __call__(self, task: Task) -> Answers:
@@ -100,7 +120,7 @@ class FlareExchange:
                 name: f"no answer from {name}, its own log may say why" for name in asked if name not in heard
             }
             asked = [name for name, message in heard.items() if "under_way" in message.words]
-            for name in heard.keys() - set(asked):
+            for name in (name for name in heard if name not in asked):
                 self._sort(name, heard[name], received, missing)
         return Answers(received, {**missing, **self._gone})
 
@@ -111,15 +131,20 @@ class FlareExchange:
         answers = ask(task_name=task.kind, data=model, targets=list(sites), timeout=math.ceil(self._timeout))
         if self._controller.abort_signal.triggered:
             raise RunStopped(f"{task.stage or task.kind}, round {task.round}: FLARE has ended the job")
-        # Who it is from, FLARE knows from its certificate.
-        return {answer.meta["client_name"]: to_message(answer) for answer in answers}
+        heard = {}
+        for answer in answers:
+            site = answer.meta["client_name"]  # as FLARE knows it from its certificate
+            try:
+                heard[site] = to_message(answer)
+                self._record.note(site, heard[site])
+            except (InputError, KeyError) as error:
+                heard[site] = of_failure(task, f"{site} has sent no message of this project ({error})")
+        return heard
 
     def _sort(self, site: str, message: Message, received: list[Answer], missing: dict[str, str]) -> None:
         """Puts what a site has sent where it belongs."""
         if "failure" in message.words:
-            missing[site] = str(message.words["failure"])
-            if not message.words.get("again"):
-                self._gone[site] = missing[site]
+            self._gone[site] = str(message.words["failure"])
             return
         try:
             received.append(to_answer(site, message))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import pathlib
 import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,7 +16,9 @@ from nvflare.apis.job_def import RunStatus
 from nvflare.fuel.flare_api.api_spec import (
     AuthenticationError,
     InternalError,
+    JobNotDone,
     NoConnection,
+    NoReply,
     SessionClosed,
 )
 from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
@@ -25,7 +30,9 @@ from fedsim_tf.files import read_json
 
 _POLL_SECONDS = 2.0
 _CONNECT_SECONDS = 10.0
-_LOST = (NoConnection, SessionClosed, InternalError)  # while the server is away or starts again
+_LOST = (NoConnection, SessionClosed)  # while the server is away or starts again
+_FAILED = (InternalError, JobNotDone, NoReply)  # which may be better a little later
+_FAILURES = 5
 _UNDER_WAY = (RunStatus.DISPATCHED.value, RunStatus.RUNNING.value)
 ATTEMPTS = 5
 
@@ -69,22 +76,50 @@ class Deployment:
         self._session: Session | None = None
 
     def run(self, job: FedJob) -> JobEnd:
-        """Submits a job and waits for its end, however long the server or sites are away meanwhile."""
+        """Submits a job, or finds the one of this name that is under way, and waits for its end.
+
+        However long server or sites are away meanwhile; a second call elsewhere watches the same job.
+        """
+        identity = self._unfinished(job.name) or self._submitted(job)
+        status = ""
+        while True:
+            about = self._about(identity)
+            if about["status"] != status:
+                status = about["status"]
+                logging.info("FLARE job %s: %s", identity, status)
+            if status.startswith("FINISHED"):
+                return JobEnd(status, self._outcome(identity))
+            if self._is_left_over(about):
+                return JobEnd(f"that {status} was before the server started anew", None)
+            time.sleep(_POLL_SECONDS)
+
+    def _about(self, identity: str) -> dict[str, Any]:
+        return self._asked(lambda session: session.get_job_meta(identity))
+
+    def _unfinished(self, name: str) -> str | None:
+        """A job of this name that waits or runs."""
+        for job in self._asked(lambda session: session.list_jobs(name_prefix=name, reverse=True)):
+            about = self._about(job["job_id"]) if job["job_name"] == name else {"status": "FINISHED"}
+            if not about["status"].startswith("FINISHED") and not self._is_left_over(about):
+                logging.info("FLARE job %s is there already: %s", name, job["job_id"])
+                return job["job_id"]
+        return None
+
+    def _is_left_over(self, about: dict[str, Any]) -> bool:
+        """Whether a job was under way when its server ended: FLARE 2.9 never says that it is not any more."""
+        if about["status"] not in _UNDER_WAY:
+            return False
+        server = self._asked(lambda session: session.get_system_info()).server_info.start_time
+        return datetime.datetime.fromisoformat(about["start_time"]).timestamp() < server
+
+    def _submitted(self, job: FedJob) -> str:
+        token = uuid.uuid4().hex  # so that a question that is asked twice is one job
         with tempfile.TemporaryDirectory() as folder:
             job.export_job(folder)
-            identity = self._asked(lambda session: session.submit_job(str(pathlib.Path(folder) / job.name)))
+            path = str(pathlib.Path(folder) / job.name)
+            identity = self._asked(lambda session: session.submit_job(path, submit_token=token))
         logging.info("FLARE job %s submitted: %s", job.name, identity)
-        started, status = self._server_start(), ""
-        while not status.startswith("FINISHED"):
-            time.sleep(_POLL_SECONDS)
-            found = self._asked(lambda session: session.get_job_meta(identity))["status"]
-            if found != status:
-                logging.info("FLARE job %s: %s", identity, found)
-            status = found
-            if status in _UNDER_WAY and self._server_start() != started:
-                # FLARE 2.9 never says of a job that was under way when its server ended that it is not any more.
-                return JobEnd(f"that {status} was before the server started anew", None)
-        return JobEnd(status, self._outcome(identity))
+        return identity
 
     def connected(self) -> list[str]:
         """Names of the sites that are connected."""
@@ -96,9 +131,6 @@ class Deployment:
             self._session.close()
             self._session = None
 
-    def _server_start(self) -> Any:
-        return self._asked(lambda session: session.get_system_info()).server_info.start_time
-
     def _outcome(self, identity: str) -> Outcome | None:
         with tempfile.TemporaryDirectory() as folder:
             result = self._asked(lambda session: session.download_job_result(identity, folder))
@@ -106,19 +138,25 @@ class Deployment:
 
     def _asked(self, question: Callable[[Session], Any]) -> Any:
         """An answer of the server, which may take a while to be there again."""
+        failures = 0
         while True:
             try:
                 if self._session is None:
                     self._session = new_secure_session(self._user, str(self._kit), timeout=_CONNECT_SECONDS)
                 return question(self._session)
             except AuthenticationError as error:
-                raise InputError(
-                    "--flare_kit", found=f"one that the server refuses ({error})", expected="its own"
-                ) from None
+                found = f"one that the server refuses ({error})"
+                raise InputError("--flare_kit", found=found, expected="of this server's project") from None
+            except _FAILED as error:
+                failures += 1
+                if failures == _FAILURES:
+                    raise RunStopped(f"FLARE's server: {error}; the same command again goes on") from None
             except _LOST as error:
                 logging.warning("no answer from FLARE's server (%s); asking again", error or type(error).__name__)
-                self._session = None
-                time.sleep(_POLL_SECONDS)
+            with contextlib.suppress(Exception):  # of a connection that may be lost anyway
+                self.close()
+            self._session = None
+            time.sleep(_POLL_SECONDS)
 
 
 def carry_through(run: Callable[[FedJob], JobEnd], job: FedJob, *, attempts: int = ATTEMPTS) -> None:
@@ -137,6 +175,8 @@ def carry_through(run: Callable[[FedJob], JobEnd], job: FedJob, *, attempts: int
         end = run(job)
         if end.completed:
             return
+        if end.status == RunStatus.FINISHED_ABORTED.value:
+            raise RunStopped(f"{job.name}: aborted; the same command again goes on from what was kept")
         fruitless = 0 if end.outcome and end.outcome.kept else fruitless + 1
         if (end.outcome and not end.outcome.resumable) or fruitless >= attempts:
             raise RunStopped(f"{job.name}: {end.reason}; the same command again goes on from what was kept")

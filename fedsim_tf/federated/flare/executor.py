@@ -36,6 +36,7 @@ class SiteExecutor(Executor, abc.ABC):
     def __init__(self):
         super().__init__()
         self._site: Site | None = None
+        self._outbox: Outbox | None = None
         self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="site")
         self._under_way: tuple[tuple[str, str, int], concurrent.futures.Future[Message | None]] | None = None
 
@@ -56,32 +57,34 @@ class SiteExecutor(Executor, abc.ABC):
             message = of_work_under_way(task)
         if message is None:
             return make_reply(ReturnCode.EXECUTION_EXCEPTION)
-        if self._site is not None:
-            fl_ctx.set_prop(_OUTBOX, self._site.outbox, private=True, sticky=True)
+        if self._outbox is not None:
+            fl_ctx.set_prop(_OUTBOX, self._outbox, private=True, sticky=True)
         return FLModelUtils.to_shareable(to_model(message))
 
     def _answer(self, task: Task, name: str, local: pathlib.Path) -> Message | None:
-        """The answer, a failure, or None where there is no site to answer."""
+        """The answer, a failure, or None where there is no site to answer; all in the site's own thread."""
         try:
             if self._site is None:
                 self._site = self.open_site(name, local)
-            return of_answer(task, self._site.answer(task))
+            message = of_answer(task, self._site.answer(task))
+            self._outbox = self._site.outbox  # made after the first answer, as in one process: making it draws numbers
+            return message
         except FloatingPointError as error:
-            return of_failure(task, str(error), again=True)
+            return of_failure(task, str(error))
         except Exception:  # what went wrong may name this hospital's files: it is told here, not there
             logging.exception("%s cannot answer %r of %s, round %d", name, task.kind, task.stage, task.round)
-            return of_failure(task, f"{name} failed, its own log says why", again=False) if self._site else None
+            return of_failure(task, f"{name} failed, its own log says why") if self._outbox else None
 
 
 class OutgoingFilter(Filter):
-    """The last thing that an answer passes at a site; the site's own `local/privacy.json` puts it there, not the job.
+    """What every answer passes on its way out; the site's own `local/privacy.json` puts it there, not the job.
 
     An answer that may not leave is kept back: the server is told that there is none.
     """
 
     def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
         if shareable.get_return_code(ReturnCode.OK) != ReturnCode.OK:
-            return make_reply(shareable.get_return_code())  # nothing else of it
+            return make_reply(ReturnCode.EXECUTION_EXCEPTION)  # nothing else of it
         message = to_message(FLModelUtils.from_shareable(shareable))
         outbox = fl_ctx.get_prop(_OUTBOX)
         try:

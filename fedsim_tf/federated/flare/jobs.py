@@ -24,48 +24,78 @@ from fedsim_tf.files import read_json, write_json
 
 POLL_SECONDS = 0.1  # between a site's questions for its next task
 PACKAGE = "fedsim_tf"
-_CLASSES = f"{PACKAGE}."  # all classes below it
+_LOG_COMPONENTS = ("site_log_streamer", "log_receiver")
+# Whoever runs jobs gets no shell on a member's machine, and brings no code.
+_JOBS = dict.fromkeys(("submit_job", "manage_job", "download_job", "view", "operate"), "any")
+_DENIED = dict.fromkeys(("clone_job", "shell_commands", "byoc", "server-predeployed-flwr"), "none")
+_PERMISSIONS = {"project_admin": _JOBS | _DENIED, "lead": _JOBS | _DENIED, "org_admin": {"view": "any"}, "member": {}}
 _OWN = " - absl - INFO - "
 _RESOURCES, _SCOPE = "resources.json", "public"
 
 
-def make_job(name: str, controller: StageController, executor: SiteExecutor, *, quorum: int) -> FedJob:
+def make_job(
+    name: str, controller: StageController, executor: SiteExecutor, sites: Sequence[str], *, quorum: int
+) -> FedJob:
     """A job that brings settings and no code: every machine runs what is installed there.
 
     Args:
       name: FLARE's name for it.
       controller, executor: what the server and each site do.
-      quorum: FLARE starts the job when so many sites are connected, and ends it when there are fewer.
+      sites: who takes part; others that are connected do not.
+      quorum: FLARE starts the job when so many of them are connected, and ends it when there are fewer; 0: all.
     """
-    job = FedJob(name=name, min_clients=quorum, fail_fast=True)
+    job = FedJob(name=name, min_clients=quorum or len(sites), fail_fast=True)
     job.set_app_packages([PACKAGE])
     job.to_server(controller)
     job.to_server({"server": {"task_request_interval": POLL_SECONDS}})
-    job.to_clients(executor, tasks=["*"])
-    job.to_clients({"default_task_fetch_interval": POLL_SECONDS})
+    for site in sites:
+        job.to(executor, site, tasks=["*"])
+        job.to({"default_task_fetch_interval": POLL_SECONDS}, site)
     return job
 
 
-def write_local_files(folder: pathlib.Path, settings_file: str, settings: Mapping[str, Any]) -> None:
+def write_local_files(
+    folder: pathlib.Path, settings_file: str, settings: Mapping[str, Any], *, classes: Sequence[type]
+) -> None:
     """Makes FLARE run this project's components on a machine, and keep back what may not leave it.
 
     Args:
       folder: `local` of the machine's kit, or of a simulator's workspace.
       settings_file, settings: name and contents of the file of what only this machine knows.
+      classes: the controller and executor that jobs may name; nothing else of this project can be asked for.
     """
-    filters = [{"path": f"{OutgoingFilter.__module__}.{OutgoingFilter.__qualname__}", "args": {}, "direction": "out"}]
+    filters = [{"path": _path(OutgoingFilter), "args": {}, "direction": "out"}]
     scope = {"name": _SCOPE, "properties": {}, "task_result_filters": filters, "task_data_filters": []}
     write_json(folder / settings_file, dict(settings))
     write_json(folder / "privacy.json", {"scopes": [scope], "default_scope": _SCOPE})
-    write_json(folder / _RESOURCES, _resources(folder))
+    write_json(folder / "authorization.json", {"format_version": "1.0", "permissions": _PERMISSIONS})
+    write_json(folder / _RESOURCES, _resources(folder, [_path(one) for one in (*classes, OutgoingFilter)]))
 
 
-def _resources(folder: pathlib.Path) -> dict[str, Any]:
-    """FLARE's settings of a machine, as they are or as the kit proposes, with this project's classes allowed."""
+def _resources(folder: pathlib.Path, classes: Sequence[str]) -> dict[str, Any]:
+    """FLARE's settings of a machine, as they are or as the kit proposes, but for what this project needs.
+
+    No log is streamed to the server: a site's own log may name its files. The server keeps its jobs in its kit.
+    """
     found = [file for file in (folder / _RESOURCES, folder / f"{_RESOURCES}.default") if file.exists()]
     resources = read_json(found[0]) if found else {}
     allowed = resources.get(CLASS_ALLOW_LIST, list(DEFAULT_CLASS_ALLOW_LIST))
-    return {**resources, CLASS_ALLOW_LIST: [*(name for name in allowed if name != _CLASSES), _CLASSES]}
+    resources[CLASS_ALLOW_LIST] = list(dict.fromkeys([*allowed, *classes]))
+    resources["allow_log_streaming"] = False
+    components = [one for one in resources.get("components", []) if one["id"] not in _LOG_COMPONENTS]
+    for one in components:
+        if one["id"] == "job_manager":
+            one["args"]["uri_root"] = str(folder.resolve().parent / "jobs-storage")
+    if components:
+        resources["components"] = components
+    if "snapshot_persistor" in resources:
+        storage = resources["snapshot_persistor"]["args"]["storage"]
+        storage["args"]["root_dir"] = str(folder.resolve().parent / "snapshot-storage")
+    return resources
+
+
+def _path(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def simulate(job: FedJob, sites: Sequence[str], workspace: pathlib.Path) -> None:

@@ -12,7 +12,6 @@ import psutil
 import yaml
 
 from fedsim_tf.federated.flare.jobs import write_local_files
-from fedsim_tf.files import read_json, write_json
 
 REPOSITORY = pathlib.Path(__file__).parents[3]
 SERVER, ADMIN = "localhost", "admin@coordinator.org"
@@ -50,16 +49,14 @@ class Federation:
       port: of the server, on the loopback address.
     """
 
-    def __init__(self, folder, sites, settings_file, settings):
+    def __init__(self, folder, sites, settings_file, settings, *, classes):
         self.sites = sites
         self.port = free_port()
         self.kits = provision(folder, sites, ports=(self.port, free_port()))
         self.admin = self.kits / ADMIN
         self.processes = {}
         for name in (SERVER, *sites):
-            local = self.kits / name / "local"
-            write_local_files(local, settings_file, settings(name))
-            allow_tests(local)
+            write_local_files(self.kits / name / "local", settings_file, settings(name), classes=classes)
 
     def start(self, name):
         kit = self.kits / name
@@ -103,10 +100,3 @@ class Federation:
     def kill_all(self):
         for name in list(self.processes):
             self.kill(name)
-
-
-def allow_tests(local):
-    """Lets a machine run the tests' own components too."""
-    file = local / "resources.json"
-    resources = read_json(file)
-    write_json(file, {**resources, "class_allow_list": [*resources["class_allow_list"], "tests."]})

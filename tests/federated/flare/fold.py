@@ -8,7 +8,7 @@ from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.files import write_json
 from fedsim_tf.jobs.coordination import coordinate
-from fedsim_tf.jobs.flare import FoldExecutor, shape_model_digest
+from fedsim_tf.jobs.flare_fold import FoldExecutor, shape_model_digest
 from fedsim_tf.jobs.flare_member import LOCAL_FILE, Local, travelling
 from fedsim_tf.jobs.inputs import open_shape_model
 from fedsim_tf.training.run import RunFolder, fold_path
@@ -48,7 +48,7 @@ def local_of(root: pathlib.Path, member: str, config) -> Local:
         if not data.exists():
             write_own_cohort(data, annotated=5, seed=100 * HOSPITALS.index(member))
         fields["data_root"], dataset = str(data), "nifti"
-    return Local(str(root / "runs" / member), str(root / "cache"), dataset, fields)
+    return Local(str(root / "runs" / member), str(root / "cache"), dataset, least_latents=2, fields=fields)
 
 
 def run_in_process(root: pathlib.Path, config) -> RunFolder:

@@ -16,11 +16,13 @@ from fedsim_tf.federated.flare.deployment import Deployment, carry_through
 from fedsim_tf.federated.flare.jobs import make_job
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.site import Site
+from fedsim_tf.federated.wire_record import RECEIVED, SENT, read_arrays, read_record
 from fedsim_tf.files import read_rows
 from fedsim_tf.training.checkpoints import Checkpoints
 from fedsim_tf.training.run import RunFolder
 from tests.federated.flare.federation import SERVER, Federation, provision
 from tests.federated.flare.toy_job import (
+    COMPONENTS,
     SETTINGS,
     STAGE,
     LeakyExecutor,
@@ -40,7 +42,7 @@ pytestmark = pytest.mark.timeout(280)
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory):
     root = tmp_path_factory.mktemp("flare")
-    system = Federation(root, SITES, SETTINGS, lambda name: {"runs_dir": str(root / "runs" / name)})
+    system = Federation(root, SITES, SETTINGS, lambda name: {"runs_dir": str(root / "runs" / name)}, classes=COMPONENTS)
     system.root = root
     system.deployment = Deployment(system.admin)
     system.start_all()
@@ -63,7 +65,7 @@ def undisturbed(tmp_path_factory):
 def job(run_name, executor=ToyExecutor, *, quorum=0, **options):
     sites = list(SITES)
     controller = ToyController(sites, ROUNDS, run_name, quorum)
-    made = make_job("toy", controller, executor(sites, run_name, **options), quorum=quorum or len(SITES))
+    made = make_job(run_name, controller, executor(sites, run_name, **options), SITES, quorum=quorum)
     made.set_app_packages(["fedsim_tf", "tests"])
     return made
 
@@ -117,8 +119,8 @@ def test_members_that_are_killed_cost_the_rounds_since_the_last_state(federation
     assert [end.completed for end in ends] == [False, False, False, True]
     check_like(federation, "killed", undisturbed)
     for site in SITES:
-        rounds = [int(row[2]) for row in read_rows(federation.root / "runs" / site / "killed" / "sent.csv")
-                  if row[0] == "gradients"]  # fmt: skip
+        record = read_record(federation.root / "runs" / site / "killed", SENT)
+        rounds = [row.round for row in record if row.task == "gradients" and row.arrays]
         assert set(rounds) == set(range(ROUNDS))
         assert len(rounds) - ROUNDS <= 3 * 5  # four rounds between states, and the one that was under way
 
@@ -128,13 +130,18 @@ def test_a_site_that_sends_more_is_stopped_by_its_own_process(federation):
     end = federation.deployment.run(job("leak", LeakyExecutor, quorum=2))
     assert not end.completed  # it ends at the first state, so that the site may come back
     assert "to go on from here" in end.outcome.reason
-    sent = {site: read_rows(federation.root / "runs" / site / "leak" / "sent.csv") for site in SITES}
-    assert [row for row in sent["turin"] if row[0] == "gradients"] == []
-    assert len([row for row in sent["leeds"] if row[0] == "gradients"]) == 4
-    assert {row[0] for row in read_rows(federation.root / "runs" / "turin" / "leak" / "sent_arrays.csv")} == set()
-    refused = read_rows(federation.root / "runs" / SERVER / "leak" / "refused.csv")
+    runs = federation.root / "runs"
+    sent = {site: read_record(runs / site / "leak", SENT) for site in SITES}
+    assert [row for row in sent["turin"] if row.task == "gradients"] == []
+    assert len([row for row in sent["leeds"] if row.task == "gradients"]) == 4
+    assert read_arrays(runs / "turin" / "leak", SENT) == []
+    assert {row.site for row in read_arrays(runs / SERVER / "leak", RECEIVED)} == {"leeds", "munich"}
+    refused = read_rows(runs / SERVER / "leak" / "refused.csv")
     assert refused[0][:4] == ["gradients", STAGE, "0", "turin"]
-    assert "what turin sends: found an array 'gradients/shape/1'" in log(federation, "turin")
+    told = "what turin sends: found an array 'gradients/shape/1'"
+    assert told in log(federation, "turin")
+    kept = [path for path in (federation.kits / SERVER).rglob("*") if path.is_file()]
+    assert not [path for path in kept if told.encode() in path.read_bytes()]  # nor do logs travel
 
 
 def test_nobody_without_a_certificate_is_let_in(federation):

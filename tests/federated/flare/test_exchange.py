@@ -18,6 +18,7 @@ from fedsim_tf.federated.flare.wire import to_message, to_model
 from fedsim_tf.federated.message import of_answer, of_failure, of_task, of_work_under_way
 from fedsim_tf.federated.task import Answer, Task
 from fedsim_tf.federated.update import SiteUpdate
+from fedsim_tf.federated.wire_record import RECEIVED, SENT, WireRecord, read_arrays, read_record
 from fedsim_tf.files import write_json
 from tests.federated.flare.toy_job import LENGTH, SETTINGS, STAGE, ToyExecutor
 
@@ -46,11 +47,12 @@ class Controller:
         return models
 
 
-def exchange(controller):
-    return FlareExchange(controller, ["a", "b"], 60.0, gone=[])
+@pytest.fixture
+def exchange(tmp_path):
+    return lambda controller: FlareExchange(controller, ["a", "b"], WireRecord(tmp_path, RECEIVED), timeout=60.0)
 
 
-def test_a_slow_site_is_asked_again_and_waited_for():
+def test_a_slow_site_is_asked_again_and_waited_for(exchange):
     slow = {"a": of_work_under_way(TASK)}
     controller = Controller({**slow, "b": answered("b")}, slow, {"a": answered("a")})
     received, missing = exchange(controller)(TASK)
@@ -59,7 +61,7 @@ def test_a_slow_site_is_asked_again_and_waited_for():
     assert missing == {}
 
 
-def test_a_silent_site_is_waited_for_once():
+def test_a_silent_site_is_waited_for_once(exchange):
     controller = Controller({"b": answered("b")}, {"b": answered("b", NEXT)})
     asking = exchange(controller)
     assert not asking.lacks_sites
@@ -71,21 +73,41 @@ def test_a_silent_site_is_waited_for_once():
     assert asking.lacks_sites
 
 
-@pytest.mark.parametrize("again", [True, False])
-def test_a_failing_site_is_asked_again_only_if_it_may_have_an_answer(again):
-    controller = Controller({"a": of_failure(TASK, "a: no", again=again), "b": answered("b")}, {"b": answered("b")})
+def test_a_failing_site_is_not_asked_again_in_this_job(exchange):
+    """What went on from numbers that are not finite must not be kept; the next job begins from what was."""
+    controller = Controller({"a": of_failure(TASK, "a: no"), "b": answered("b")}, {"b": answered("b", NEXT)})
     asking = exchange(controller)
     assert asking(TASK).missing == {"a": "a: no"}
-    asking(NEXT)
-    assert controller.asked[1] == (["a", "b"] if again else ["b"])
+    assert asking(NEXT).missing == {"a": "a: no"}
+    assert controller.asked == [["a", "b"], ["b"]]
 
 
-def test_a_site_is_who_flare_says_it_is():
+def test_messages_of_another_kind_cost_their_site_alone(exchange):
+    foreign = of_answer(TASK, Answer(SiteUpdate("a", "", 0, 0), {}))._replace(words={"round": 3, "greeting": "hello"})
+    received, missing = exchange(Controller({"a": foreign, "b": answered("b")}))(TASK)
+    assert [answer.update.site for answer in received] == ["b"]
+    assert "a has sent no message of this project" in missing["a"]
+
+
+def test_what_arrives_is_recorded(exchange, tmp_path):
+    exchange(Controller({"a": of_work_under_way(TASK), "b": answered("b")}, {"a": answered("a")}))(TASK)
+    size = 4 * LENGTH
+    assert read_record(tmp_path, RECEIVED) == [
+        ("a", "gradients", STAGE, 3, 0, 0, 0, "under way"),
+        ("b", "gradients", STAGE, 3, 1, size, 1, ""),
+        ("a", "gradients", STAGE, 3, 1, size, 1, ""),
+    ]
+    assert {row[1:] for row in read_arrays(tmp_path, RECEIVED)} == {
+        ("gradients", "gradients/shape/0", f"{LENGTH}", "float32")
+    }
+
+
+def test_a_site_is_who_flare_says_it_is(exchange):
     received, _ = exchange(Controller({"a": answered("impostor"), "b": answered("b")}))(TASK)
     assert sorted(answer.update.site for answer in received) == ["a", "b"]
 
 
-def test_the_end_of_a_job_is_no_ones_silence():
+def test_the_end_of_a_job_is_no_ones_silence(exchange):
     controller = Controller({})
     controller.abort_signal.triggered = True
     with pytest.raises(RunStopped, match="squares, round 3: FLARE has ended the job"):
@@ -129,7 +151,8 @@ def test_a_task_that_takes_long_is_done_once_while_the_site_says_that_it_lives(t
             heard.append(asked(site, context, task))
         assert heard[-1].words["count"] == (3 if task is TASK else 0)
     assert len(heard) > 3
-    assert len(context.get_prop(executor_module._OUTBOX)._seen) == 1
+    sent = [row for row in read_record(tmp_path / "runs" / "run", SENT) if row.task == "gradients"]
+    assert [row.arrays for row in sent] == [0] * (len(sent) - 1) + [1]
     start = time.monotonic()
     asked(site, context, TASK)  # asked for once more, it is a new question
     assert time.monotonic() - start < 0.4
@@ -141,9 +164,10 @@ def test_what_goes_wrong_at_a_site_is_told_there(tmp_path):
     assert lost.get_return_code() == ReturnCode.EXECUTION_EXCEPTION
     assert str(tmp_path) not in str(lost)
     write_json(tmp_path / SETTINGS, {"runs_dir": str(tmp_path / "runs")})
-    refused = asked(ToyExecutor(["leeds"], "run"), Context(tmp_path), TASK)  # never told to begin
+    site, context = ToyExecutor(["leeds"], "run"), Context(tmp_path)
+    asked(site, context, Task("alone", "anything"))
+    refused = asked(site, context, TASK)  # it was never told to begin
     assert refused.words["failure"] == "leeds failed, its own log says why"
-    assert refused.words["again"] is False
 
 
 def test_an_answer_without_a_site_does_not_leave():
@@ -164,7 +188,7 @@ def test_jobs_are_submitted_as_long_as_they_keep_something():
     assert ends == []
 
 
-@pytest.mark.parametrize("fruitless", [ended(0, reason="a failed"), JobEnd("FINISHED:ABORTED", None)])
+@pytest.mark.parametrize("fruitless", [ended(0, reason="a failed"), JobEnd("FINISHED:ABNORMAL", None)])
 def test_jobs_that_keep_nothing_end_after_some_attempts(fruitless):
     ends = [ended(1), *[fruitless] * (ATTEMPTS + 1)]
     with pytest.raises(RunStopped, match=f"toy: {fruitless.reason}; the same command again"):
@@ -175,5 +199,12 @@ def test_jobs_that_keep_nothing_end_after_some_attempts(fruitless):
 def test_a_job_that_another_will_not_mend_is_the_last():
     ends = [ended(2, reason="another configuration", resumable=False), ended(1)]
     with pytest.raises(RunStopped, match="toy: another configuration"):
+        carry_through(lambda job: ends.pop(0), JOB)
+    assert len(ends) == 1
+
+
+def test_a_job_that_somebody_aborted_is_not_submitted_again():
+    ends = [JobEnd("FINISHED:ABORTED", Outcome(4)), ended(1)]
+    with pytest.raises(RunStopped, match="toy: aborted; the same command again goes on"):
         carry_through(lambda job: ends.pop(0), JOB)
     assert len(ends) == 1

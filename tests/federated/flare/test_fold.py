@@ -8,8 +8,9 @@ from fedsim_tf.baselines.direct_fl import initial_weights
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.flare.deployment import Deployment
 from fedsim_tf.federated.flare.jobs import make_job
+from fedsim_tf.federated.wire_record import RECEIVED, SENT, read_arrays, read_record
 from fedsim_tf.files import read_json, read_rows, write_json
-from fedsim_tf.jobs.flare import FoldController, shape_model_digest
+from fedsim_tf.jobs.flare_fold import FoldController, shape_model_digest
 from fedsim_tf.jobs.flare_member import LOCAL_FIELDS, LOCAL_FILE, Local, local_fields, travelling
 from fedsim_tf.jobs.inputs import open_shape_model
 from fedsim_tf.training.learner import initial_shared_weights
@@ -27,10 +28,12 @@ def folds(tmp_path_factory):
     run_in_process(root, config)
     tf.config.run_functions_eagerly(False)
     other = tmp_path_factory.mktemp("deployed")
-    system = Federation(other, HOSPITALS, LOCAL_FILE, lambda name: local_of(other, name, config).to_dict())
+    classes = (FoldController, EagerFoldExecutor)
+    settings = {name: local_of(other, name, config).to_dict() for name in (SERVER, *HOSPITALS)}
+    system = Federation(other, HOSPITALS, LOCAL_FILE, settings.get, classes=classes)
     values = travelling(config)
     executor = EagerFoldExecutor(values, RUN, 0, shape_model_digest(config), True)
-    job = make_job(RUN, FoldController(values, RUN, 0), executor, quorum=len(HOSPITALS))
+    job = make_job(RUN, FoldController(values, RUN, 0), executor, HOSPITALS, quorum=0)
     job.set_app_packages(["fedsim_tf", "tests"])
     deployment = Deployment(system.admin)
     system.start_all()
@@ -76,12 +79,17 @@ def test_nothing_of_an_image_label_or_latent_was_sent(folds):
     length = config.model.latent
     wanted = {(f"gradients/{name}", "x".join(map(str, value.shape))) for name, value in shared.items()}
     wanted |= {("latents/sum", f"{length}"), ("latents/sum_outer", f"{length}x{length}")}
+    server = fold(found, SERVER)
     for name in HOSPITALS:
         site = fold(found, name) / "sites" / name
-        assert {(row[1], row[2]) for row in read_rows(site / "sent_arrays.csv")} == wanted
-        rounds = [row for row in read_rows(site / "sent.csv") if row[0] == "gradients"]
-        assert len(rounds) == 3 + 3 + 2
-        assert all(int(row[5]) < 10 for row in rounds)
+        arrived = [row for row in read_arrays(server, RECEIVED) if row.site == name]
+        assert {(row.name, row.shape) for row in arrived} == wanted
+        assert arrived == read_arrays(site, SENT)
+        record = [row for row in read_record(server, RECEIVED) if row.site == name]
+        with_arrays = [row for row in record if row.arrays]
+        assert with_arrays == [row for row in read_record(site, SENT) if row.arrays]
+        assert [row.task for row in with_arrays].count("gradients") == 3 + 3 + 2
+        assert all(row.losses < 10 for row in record)
 
 
 def test_each_hospital_has_its_own_model_samples_and_report(folds):
@@ -103,6 +111,21 @@ def test_what_is_a_machines_own_does_not_travel():
     assert values["model"]["vgg_weights"] == "random"  # the demo's
     assert Local("r", "c", fields=local_fields(config)).applied(values) == config
     assert set(local_fields(config)) == set(LOCAL_FIELDS)
+
+
+def test_a_site_grants_no_less_privacy_than_its_own_file_says():
+    """A job cannot ask for moments of fewer latents or less noise, nor say where a site's data is."""
+    job = travelling(toy_config(federated={"latents_of": 2}))
+    with pytest.raises(InputError, match="the job's latents_of: found 2; expected at least 3 at this site"):
+        Local("r", "c").applied(job)
+    assert Local("r", "c", least_latents=2).applied(job).federated.latents_of == 2
+    with pytest.raises(InputError, match=r"the job's noise_multiplier: found 0\.0; expected at least 1\.5"):
+        Local("r", "c", least_latents=2, least_noise=1.5).applied(job)
+    job["data"]["root"] = "/etc"
+    assert Local("r", "c", least_latents=2).applied(job).data.root == ""
+    for name in ("../elsewhere", "/etc", "", ".hidden"):
+        with pytest.raises(InputError, match="run: found"):
+            Local("r", "c").run_path(name)
 
 
 @pytest.mark.parametrize(

@@ -92,13 +92,10 @@ class ToyController(StageController):
     def coordinate(self, local: pathlib.Path) -> None:
         config = toy_config(self.sites, checkpoint_every=self.checkpoint_every, quorum=self.quorum)
         run = RunFolder(pathlib.Path(read_json(local / SETTINGS)["runs_dir"]) / self.run_name, config)
-        exchange = self.exchange(self.sites, timeout=config.federated.timeout)
-
-        def pauses():
-            self.kept += 1
-            return exchange.lacks_sites
-
-        weights = coordinate(Coordinator(run, exchange, self.sites, pauses=pauses), self.rounds, self.length)
+        exchange = self.exchange(self.sites, run.path, timeout=config.federated.timeout)
+        self.rejoin_seconds = 0.0
+        coordinator = Coordinator(run, exchange, self.sites, pauses=lambda: self.has_kept(exchange))
+        weights = coordinate(coordinator, self.rounds, self.length)
         np.savez(run.path / "weights.npz", **weights)
 
 
@@ -122,3 +119,6 @@ class LeakyExecutor(ToyExecutor):
             more = {"gradients/shape/1": self._site._stage.own.numpy()}
             answer = FLModelUtils.to_shareable(to_model(message._replace(arrays={**message.arrays, **more})))
         return answer
+
+
+COMPONENTS = (ToyController, ToyExecutor, LeakyExecutor)

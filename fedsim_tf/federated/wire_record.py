@@ -1,0 +1,76 @@
+"""What was sent between sites and server: kind and bytes, by site and round."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import NamedTuple
+
+from fedsim_tf.federated.message import Message
+from fedsim_tf.files import append_rows, read_rows
+
+SENT, RECEIVED = "sent", "received"
+
+
+class Row(NamedTuple):
+    """One message. `arrays`, `bytes` and `losses` are how many; `word` is "under way", or why there is no answer."""
+
+    site: str
+    task: str
+    stage: str
+    round: int
+    arrays: int
+    bytes: int
+    losses: int
+    word: str
+
+
+class ArrayRow(NamedTuple):
+    """An array that was ever part of a message."""
+
+    site: str
+    task: str
+    name: str
+    shape: str
+    type: str
+
+
+class WireRecord:
+    """Two tables: `<name>.csv` with a row for each message, `<name>_arrays.csv` with one for each different array.
+
+    Args:
+      folder: where they are; a record of an earlier start is gone on with.
+      name: "sent" at a site, "received" at the server.
+    """
+
+    def __init__(self, folder: pathlib.Path, name: str):
+        self._messages, self._arrays = folder / f"{name}.csv", folder / f"{name}_arrays.csv"
+        self._seen = {tuple(row) for row in read_rows(self._arrays)}
+
+    def note(self, site: str, message: Message) -> None:
+        """Adds a site's message."""
+        words, task = message.words, message.words["kind"]
+        word = "under way" if "under_way" in words else str(words.get("failure", ""))
+        count, losses = len(message.arrays), len(message.losses)
+        row = Row(site, task, words.get("stage", ""), words.get("round", 0), count, message.bytes, losses, word)
+        append_rows(self._messages, Row._fields, [row])
+        arrays = [
+            ArrayRow(site, task, name, "x".join(map(str, array.shape)), str(array.dtype))
+            for name, array in message.arrays.items()
+        ]
+        new = [array for array in arrays if array not in self._seen]
+        if new:
+            append_rows(self._arrays, ArrayRow._fields, new)
+            self._seen |= set(new)
+
+
+def read_record(folder: pathlib.Path, name: str) -> list[Row]:
+    """The rows of `<name>.csv`; none where there is none."""
+    return [
+        Row(site, task, stage, int(round_number), int(arrays), int(size), int(losses), word)
+        for site, task, stage, round_number, arrays, size, losses, word in read_rows(folder / f"{name}.csv")
+    ]
+
+
+def read_arrays(folder: pathlib.Path, name: str) -> list[ArrayRow]:
+    """The rows of `<name>_arrays.csv`; none where there is none."""
+    return [ArrayRow(*row) for row in read_rows(folder / f"{name}_arrays.csv")]

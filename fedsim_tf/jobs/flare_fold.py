@@ -1,0 +1,115 @@
+"""A fold of a federated run as a job for NVIDIA FLARE: what the server's and the sites' processes do."""
+
+from __future__ import annotations
+
+import hashlib
+import pathlib
+from typing import Any
+
+from fedsim_tf.config import Config
+from fedsim_tf.data import Cohort
+from fedsim_tf.errors import InputError
+from fedsim_tf.federated.coordinator import Coordinator
+from fedsim_tf.federated.flare.controller import StageController
+from fedsim_tf.federated.flare.executor import SiteExecutor
+from fedsim_tf.federated.site import Site
+from fedsim_tf.files import read_json
+from fedsim_tf.jobs.coordination import coordinate
+from fedsim_tf.jobs.federated_site import COMPARISON, FoldAtSite
+from fedsim_tf.jobs.flare_member import Local
+from fedsim_tf.jobs.inputs import labels_of, open_cohort, open_fold, open_shape_model, open_vgg, source
+from fedsim_tf.jobs.results import SCORES, draw_losses, facts, finish
+from fedsim_tf.models import LatentDistribution
+from fedsim_tf.shape.ssm import PHANTOM_MODEL
+from fedsim_tf.training.run import RunFolder, fold_path, site_path
+
+
+class FoldController(StageController):
+    """The server's part of a fold.
+
+    Args:
+      config: what the job brings of the configuration, see `travelling`.
+      run_name: name of the run's folder on every machine.
+      fold: the fold's number.
+    """
+
+    def __init__(self, config: dict, run_name: str, fold: int):
+        super().__init__()
+        self.config, self.run_name, self.fold = config, run_name, fold
+
+    def coordinate(self, local: pathlib.Path) -> None:
+        here = Local.read(local)
+        config = here.applied(self.config)
+        run = RunFolder(fold_path(here.run_path(self.run_name), self.fold), config)
+        sites = config.federated.sites
+        exchange = self.exchange(sites, run.path, timeout=config.federated.timeout)
+        coordinator = Coordinator(run, exchange, sites, pauses=lambda: self.has_kept(exchange))
+        coordinate(coordinator, run, n_modes=open_shape_model(config).n_modes)
+        draw_losses(run, data=", ".join(sites))
+
+
+class FoldExecutor(SiteExecutor):
+    """A site's part of a fold.
+
+    Args:
+      config, run_name, fold: see `FoldController`.
+      shape_model: of the file that all use, see `shape_model_digest`.
+      reports: whether the site makes a report of its own, once it has scores of all folds.
+    """
+
+    def __init__(self, config: dict, run_name: str, fold: int, shape_model: str, reports: bool = False):
+        super().__init__()
+        self.config, self.run_name, self.fold = config, run_name, fold
+        self.shape_model, self.reports = shape_model, reports
+
+    def open_site(self, name: str, local: pathlib.Path) -> Site:
+        here = Local.read(local)
+        config = here.applied(self.config)
+        if shape_model_digest(config) != self.shape_model:
+            found = f"{config.model.shape_model or 'the one shipped'}, another file than the others'"
+            raise InputError("model_shape_model", found=found, expected="the shape model that all sites use")
+        cache_dir, dataset = pathlib.Path(here.cache_dir), here.dataset or name
+        cohort = open_cohort(config, dataset, cache_dir=cache_dir)
+        labels = labels_of(config, dataset, larger=config.federated.more_labels)
+        data = open_fold(config, cohort, fold=self.fold, n_labelled=labels, cache_dir=cache_dir)
+        data = data._replace(name=name)  # two hospitals may have data sets of one kind
+        root = here.run_path(self.run_name)
+        whole = RunFolder(root, config) if self.reports else None  # claimed before its first fold is
+        run, vgg = RunFolder(site_path(fold_path(root, self.fold), name), config), open_vgg(config)
+        work = FoldAtSite(run, data, open_shape_model(config), vgg)
+        if whole is None:
+            return Site(name, run, work)
+        about = {"experiment": "federated", "data": source(config, name), "labelled": {name: labels}, "vgg": vgg.source}
+        return Site(name, run, ReportingFold(work, whole, name, cohort, about))
+
+
+class ReportingFold:
+    """A `FoldAtSite` that leaves, after the last fold, the site's metrics.json and report in its run's folder."""
+
+    def __init__(self, work: FoldAtSite, run: RunFolder, name: str, cohort: Cohort, about: dict[str, Any]):
+        self._work, self._run, self._name, self._cohort, self._about = work, run, name, cohort, about
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._work, name)
+
+    def alone(self, name: str, distribution: LatentDistribution | None) -> None:
+        self._work.alone(name, distribution)
+        run = self._run
+        folders = [site_path(fold_path(run.path, fold), self._name) for fold in range(run.config.data.folds)]
+        if name == COMPARISON and all((folder / SCORES).exists() for folder in folders):
+            scores = [{self._name: read_json(folder / SCORES)} for folder in folders]
+            stages = {
+                f"fold_{fold}/{stage}": record
+                for fold, folder in enumerate(folders)
+                for stage, record in RunFolder(folder, run.config).records().items()
+            }
+            about = facts(run, {self._name: self._cohort}, **self._about)
+            finish(run, scores, title=f"Federated: {self._about['data']}", about=about, stages=stages)
+
+
+COMPONENTS = (FoldController, FoldExecutor)
+
+
+def shape_model_digest(config: Config) -> str:
+    """SHA-256 of the shape model's file: sites whose files differ would learn different things."""
+    return hashlib.sha256(pathlib.Path(config.model.shape_model or PHANTOM_MODEL).read_bytes()).hexdigest()
