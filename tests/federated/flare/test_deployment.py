@@ -13,14 +13,14 @@ import pytest
 
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.flare.deployment import Deployment, carry_through
-from fedsim_tf.federated.flare.jobs import make_job
+from fedsim_tf.federated.flare.jobs import make_job, simulate, write_local_files
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.site import Site
 from fedsim_tf.federated.wire_record import RECEIVED, SENT, read_arrays, read_record
 from fedsim_tf.files import read_rows
 from fedsim_tf.training.checkpoints import Checkpoints
 from fedsim_tf.training.run import RunFolder
-from tests.federated.flare.federation import SERVER, Federation, provision
+from tests.federated.flare.federation import REPOSITORY, SERVER, Federation, provision
 from tests.federated.flare.toy_job import (
     COMPONENTS,
     SETTINGS,
@@ -88,16 +88,20 @@ def losses(run):
         return [(int(step), name, float(value)) for step, name, value in list(csv.reader(file))[1:]]
 
 
-def check_like(federation, run_name, undisturbed):
+def site_run(federation, name, run_name):
+    return federation.root / "runs" / name / run_name / "sites" / name
+
+
+def check_like(server, site_runs, undisturbed):
     """Losses, shared weights and what each site keeps are those of the run in one process."""
     root, weights = undisturbed
-    with np.load(federation.root / "runs" / SERVER / run_name / "weights.npz") as found:
+    with np.load(server / "weights.npz") as found:
         np.testing.assert_allclose(found["shape/0"], weights["shape/0"], rtol=0, atol=1e-6)
-    mine, wanted = losses(federation.root / "runs" / SERVER / run_name), losses(root / SERVER)
+    mine, wanted = losses(server), losses(root / SERVER)
     assert [row[:2] for row in mine] == [row[:2] for row in wanted]
     np.testing.assert_allclose([row[2] for row in mine], [row[2] for row in wanted], rtol=1e-6)
-    for site in SITES:
-        own = own_state(federation.root / "runs" / site / run_name, site)
+    for site, run in site_runs.items():
+        own = own_state(run, site)
         np.testing.assert_allclose(own, own_state(root / site, site), rtol=0, atol=1e-6)
 
 
@@ -117,12 +121,22 @@ def test_members_that_are_killed_cost_the_rounds_since_the_last_state(federation
         kill(federation)
     thread.join(120)
     assert [end.completed for end in ends] == [False, False, False, True]
-    check_like(federation, "killed", undisturbed)
+    site_runs = {site: site_run(federation, site, "killed") for site in SITES}
+    check_like(run, site_runs, undisturbed)
     for site in SITES:
-        record = read_record(federation.root / "runs" / site / "killed", SENT)
+        record = read_record(site_runs[site], SENT)
         rounds = [row.round for row in record if row.task == "gradients" and row.arrays]
         assert set(rounds) == set(range(ROUNDS))
         assert len(rounds) - ROUNDS <= 3 * 5  # four rounds between states, and the one that was under way
+
+
+def test_the_simulator_learns_what_one_process_learns(tmp_path, monkeypatch, undisturbed):
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    workspace = tmp_path / "flare"
+    write_local_files(workspace / "local", SETTINGS, {"runs_dir": str(tmp_path)}, classes=COMPONENTS)
+    simulate(job("simulated"), SITES, workspace)
+    server = tmp_path / "simulated"
+    check_like(server, {site: server / "sites" / site for site in SITES}, undisturbed)
 
 
 def test_a_site_that_sends_more_is_stopped_by_its_own_process(federation):
@@ -131,10 +145,10 @@ def test_a_site_that_sends_more_is_stopped_by_its_own_process(federation):
     assert not end.completed  # it ends at the first state, so that the site may come back
     assert "to go on from here" in end.outcome.reason
     runs = federation.root / "runs"
-    sent = {site: read_record(runs / site / "leak", SENT) for site in SITES}
+    sent = {site: read_record(site_run(federation, site, "leak"), SENT) for site in SITES}
     assert [row for row in sent["turin"] if row.task == "gradients"] == []
     assert len([row for row in sent["leeds"] if row.task == "gradients"]) == 4
-    assert read_arrays(runs / "turin" / "leak", SENT) == []
+    assert read_arrays(site_run(federation, "turin", "leak"), SENT) == []
     assert {row.site for row in read_arrays(runs / SERVER / "leak", RECEIVED)} == {"leeds", "munich"}
     refused = read_rows(runs / SERVER / "leak" / "refused.csv")
     assert refused[0][:4] == ["gradients", STAGE, "0", "turin"]

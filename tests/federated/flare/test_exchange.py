@@ -151,7 +151,7 @@ def test_a_task_that_takes_long_is_done_once_while_the_site_says_that_it_lives(t
             heard.append(asked(site, context, task))
         assert heard[-1].words["count"] == (3 if task is TASK else 0)
     assert len(heard) > 3
-    sent = [row for row in read_record(tmp_path / "runs" / "run", SENT) if row.task == "gradients"]
+    sent = [row for row in read_record(tmp_path / "runs" / "run" / "sites" / "leeds", SENT) if row.task == "gradients"]
     assert [row.arrays for row in sent] == [0] * (len(sent) - 1) + [1]
     start = time.monotonic()
     asked(site, context, TASK)  # asked for once more, it is a new question

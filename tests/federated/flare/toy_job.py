@@ -15,7 +15,7 @@ from fedsim_tf.federated.flare.wire import to_message, to_model
 from fedsim_tf.federated.site import Site
 from fedsim_tf.files import read_json
 from fedsim_tf.models import LatentStatistics
-from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.run import RunFolder, site_path
 from fedsim_tf.training.watch import Look
 
 STAGE = "squares"
@@ -105,7 +105,8 @@ class ToyExecutor(SiteExecutor):
         self.sites, self.run_name, self.pause, self.length = sites, run_name, pause, length
 
     def open_site(self, name, local):
-        run = RunFolder(pathlib.Path(read_json(local / SETTINGS)["runs_dir"]) / self.run_name, toy_config(self.sites))
+        root = pathlib.Path(read_json(local / SETTINGS)["runs_dir"]) / self.run_name
+        run = RunFolder(site_path(root, name), toy_config(self.sites))
         return Site(name, run, ToyWork(name, self.pause, self.length))
 
 
