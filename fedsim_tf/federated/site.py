@@ -144,15 +144,20 @@ class Site:
         return self._done(task)
 
     def _latents(self, task: Task) -> Answer:
-        labelled = self._work.latent_statistics(with_unlabelled=False)
-        asked = self._work.latent_statistics(with_unlabelled=True) if task.with_unlabelled else labelled
-        # Whoever has both moments has those of the unannotated volumes too.
-        parts = [labelled.count, asked.count - labelled.count]
-        few = [count for count in parts if 0 < count < self._settings.latents_of]
-        if few or not asked.count:
-            logging.warning("%s: moments of %s latents would give single ones away; none are sent", self.name, few or 0)
+        found = self._moments(with_unlabelled=task.with_unlabelled)
+        if found is None:
+            logging.warning("%s: so few latents' moments would give single ones away; none are sent", self.name)
             return self._done(task)
-        return Answer(SiteUpdate(self.name, task.stage, task.round, asked.count, latents=asked), {})
+        return Answer(SiteUpdate(self.name, task.stage, task.round, found.count, latents=found), {})
+
+    def _moments(self, *, with_unlabelled: bool) -> LatentStatistics | None:
+        """Moments that give no single latent away, neither alone nor as a difference; None where there are none."""
+        least = self._settings.latents_of
+        labelled = self._work.latent_statistics(with_unlabelled=False)
+        found = self._work.latent_statistics(with_unlabelled=True) if with_unlabelled else labelled
+        if labelled.count >= least and 0 < found.count - labelled.count < least:
+            return labelled  # who has both has the difference
+        return found if found.count >= least else None
 
     def _done(self, task: Task) -> Answer:
         return Answer(SiteUpdate(self.name, task.stage, task.round, 0), {})

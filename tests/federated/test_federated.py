@@ -155,13 +155,13 @@ def test_a_sites_answers_have_the_shared_networks_shapes_only(tmp_path):
 @pytest.mark.usefixtures("eagerly")
 def test_moments_of_too_few_latents_stay_at_the_site(tmp_path):
     """Two latents follow from their sum and the sum of their outer products; so do two that are the difference."""
-    for minimum, labelled, together in ((3, 3, None), (2, 3, 5), (4, None, None)):
+    for minimum, labelled, together in ((3, 3, 3), (2, 3, 5), (4, None, 5), (6, None, None)):
         config = toy_config(federated={"latents_of": minimum})
         site = ToyFederation(tmp_path / f"{minimum}", config, {"a": 0}).sites["a"]  # three annotated, two not
         for with_unlabelled, count in ((False, labelled), (True, together)):
             update = site.answer(Task("latents", with_unlabelled=with_unlabelled)).update
             assert (update.latents.count if update.latents else None) == count
-    federation = ToyFederation(tmp_path / "nobody", toy_config(federated={"latents_of": 4}), {"a": 0})
+    federation = ToyFederation(tmp_path / "nobody", toy_config(federated={"latents_of": 6}), {"a": 0})
     with pytest.raises(InputError, match="latents: found no site that gives moments"):
         federation.coordinator.latent_distribution(with_unlabelled=False)
 
