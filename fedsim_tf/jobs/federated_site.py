@@ -81,9 +81,8 @@ class FoldAtSite:
 
     @functools.cached_property
     def shared_shapes(self) -> Shapes:
-        arms, config = at_federated_sites(self._run.config.segmentation.arms), self._run.config
-        weights = initial_shared_weights(config, n_modes=self._ssm.n_modes) if FEDERATED_SIMULATION in arms else {}
-        weights |= initial_weights(config) if DIRECT in arms else {}
+        config = self._run.config
+        weights = initial_shared_weights(config, n_modes=self._ssm.n_modes) | initial_weights(config)
         return {name: value.shape for name, value in weights.items()}
 
     def latent_statistics(self, *, with_unlabelled: bool) -> LatentStatistics:

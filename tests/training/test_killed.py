@@ -42,7 +42,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(ended, job):
         different = [key for key in whole.files if whole[key].tobytes() != resumed[key].tobytes()]
     assert different == []
     whole_losses, losses = (
-        {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*.csv")}
+        {file.relative_to(folder): file.read_bytes() for file in folder.rglob("losses/**/*.csv")}
         for folder in (root / f"{name}_whole", root / f"{name}_killed")
     )
     assert losses == whole_losses
