@@ -17,12 +17,11 @@ from absl import app, flags
 
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.flare.deployment import Deployment
-from fedsim_tf.federated.flare.jobs import make_job
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.site import Site
 from fedsim_tf.files import read_json
 from fedsim_tf.training.run import RunFolder
-from tests.federated.flare.federation import SERVER, Federation
+from tests.federated.flare.federation import SERVER, Federation, job_of_tests
 from tests.federated.flare.toy_job import (
     COMPONENTS,
     SETTINGS,
@@ -125,9 +124,7 @@ def _memory(system):
 def _job(run_name, rounds):
     sites = list(SITES)
     controller = ToyController(sites, rounds, run_name, 0, FLAGS.length, 10**6)
-    job = make_job(run_name, controller, ToyExecutor(sites, run_name, 0.0, FLAGS.length), SITES, quorum=0)
-    job.set_app_packages(["fedsim_tf", "tests"])
-    return job
+    return job_of_tests(run_name, controller, ToyExecutor(sites, run_name, 0.0, FLAGS.length), SITES, quorum=0)
 
 
 if __name__ == "__main__":

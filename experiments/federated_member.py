@@ -9,7 +9,7 @@ import pathlib
 from absl import flags
 
 from experiments import flags as command
-from fedsim_tf.config import DATASETS
+from fedsim_tf.config import DATASETS, FederatedConfig
 
 flags.DEFINE_string("kit", None, "The folder that nvflare provision made for this member.", required=True)
 flags.DEFINE_string("runs_dir", None, "Folder of all runs on this machine.", required=True)
@@ -21,7 +21,9 @@ flags.DEFINE_string("data_division", None, "CSV (id,site) that divides CHD68 int
 flags.DEFINE_float("data_field_of_view_mm", None, "Left-right extent, where the files carry no true spacing (CHD68).")
 flags.DEFINE_string("model_shape_model", None, "The shape model that all sites have agreed on; none: the one shipped.")
 flags.DEFINE_string("model_vgg_weights", None, "VGG-19 weights: 'imagenet', a file, or 'random'.")
-flags.DEFINE_integer("least_latents", 3, "Refuses jobs that want moments of fewer latents.", lower_bound=1)
+flags.DEFINE_integer(
+    "least_latents", FederatedConfig().latents_of, "Refuses jobs that want moments of fewer latents.", lower_bound=1
+)
 flags.DEFINE_float("least_noise", 0.0, "Refuses jobs with a smaller --federated_noise_multiplier.", lower_bound=0)
 command.define_cache_dir()
 flags.adopt_module_key_flags(command)

@@ -7,16 +7,15 @@ the run's seed, which the server knows.
 
 from __future__ import annotations
 
-import json
 import pathlib
 
 import numpy as np
 
 from fedsim_tf.config import FederatedConfig
 from fedsim_tf.federated.task import GRADIENTS
-from fedsim_tf.federated.update import Arrays
+from fedsim_tf.federated.update import Arrays, norm_of
 from fedsim_tf.federated.wire_record import SENT, read_record
-from fedsim_tf.files import write_text
+from fedsim_tf.files import write_json
 
 DELTA = 1e-5
 RECORD = "privacy.json"
@@ -32,7 +31,7 @@ def privatized(gradients: Arrays, *, bound: float, multiplier: float) -> dict[st
     """
     if not bound:
         return dict(gradients)
-    norm = np.sqrt(sum(float(np.vdot(value, value)) for value in gradients.values()))
+    norm = norm_of(gradients)
     scale = min(1.0, bound / norm) if norm else 1.0
     rng = np.random.default_rng()
     return {
@@ -67,5 +66,5 @@ def account(folder: pathlib.Path, settings: FederatedConfig) -> float:
         "noise_multiplier": settings.noise_multiplier,
         "protects": "all of the site's data in the gradients of this fold; losses and moments of latents have no noise",
     }
-    write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")
+    write_json(folder / RECORD, record)
     return found

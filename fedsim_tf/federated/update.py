@@ -58,7 +58,12 @@ class SiteUpdate:
     @property
     def norm(self) -> float:
         """The Euclidean norm of all gradients together."""
-        return float(np.sqrt(sum(float(np.vdot(value, value)) for value in self.gradients.values())))
+        return norm_of(self.gradients)
+
+
+def norm_of(arrays: Arrays) -> float:
+    """The Euclidean norm of all arrays together."""
+    return float(np.sqrt(sum(float(np.vdot(value, value)) for value in arrays.values())))
 
 
 def check_against(update: SiteUpdate, weights: Arrays, *, stage: str, round_number: int) -> None:

@@ -42,8 +42,13 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(ended, job):
         different = [key for key in whole.files if whole[key].tobytes() != resumed[key].tobytes()]
     assert different == []
     whole_losses, losses = (
-        {file.relative_to(folder): file.read_bytes() for file in folder.rglob("losses/**/*.csv")}
+        {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*.csv") if not is_record(file)}
         for folder in (root / f"{name}_whole", root / f"{name}_killed")
     )
     assert losses == whole_losses
     assert len(losses) >= len(JOBS[job])
+
+
+def is_record(file):
+    """Whether a table says what a site has sent: rounds that are repeated are sent twice."""
+    return file.name in ("sent.csv", "sent_arrays.csv")

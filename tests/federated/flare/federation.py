@@ -11,7 +11,7 @@ import time
 import psutil
 import yaml
 
-from fedsim_tf.federated.flare.jobs import write_local_files
+from fedsim_tf.federated.flare.jobs import PACKAGE, make_job, write_local_files
 
 REPOSITORY = pathlib.Path(__file__).parents[3]
 SERVER, ADMIN = "localhost", "admin@coordinator.org"
@@ -37,6 +37,13 @@ def free_port():
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return listening.getsockname()[1]
+
+
+def job_of_tests(name, controller, executor, sites, *, quorum):
+    """A job whose components may be the tests' own; like this project's, they do not travel with it."""
+    job = make_job(name, controller, executor, sites, quorum=quorum)
+    job.set_app_packages([PACKAGE, "tests"])
+    return job
 
 
 class Federation:

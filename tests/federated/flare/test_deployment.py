@@ -1,6 +1,5 @@
 """A real FLARE server and three clients with mutual TLS on the loopback address."""
 
-import csv
 import random
 import shutil
 import socket
@@ -13,14 +12,15 @@ import pytest
 
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.flare.deployment import Deployment, carry_through
-from fedsim_tf.federated.flare.jobs import make_job, simulate, write_local_files
+from fedsim_tf.federated.flare.jobs import simulate, write_local_files
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.site import Site
 from fedsim_tf.federated.wire_record import RECEIVED, SENT, read_arrays, read_record
 from fedsim_tf.files import read_rows
 from fedsim_tf.training.checkpoints import Checkpoints
 from fedsim_tf.training.run import RunFolder
-from tests.federated.flare.federation import REPOSITORY, SERVER, Federation, provision
+from fedsim_tf.training.stage import read_losses
+from tests.federated.flare.federation import REPOSITORY, SERVER, Federation, job_of_tests, provision
 from tests.federated.flare.toy_job import (
     COMPONENTS,
     SETTINGS,
@@ -65,9 +65,7 @@ def undisturbed(tmp_path_factory):
 def job(run_name, executor=ToyExecutor, *, quorum=0, **options):
     sites = list(SITES)
     controller = ToyController(sites, ROUNDS, run_name, quorum)
-    made = make_job(run_name, controller, executor(sites, run_name, **options), SITES, quorum=quorum)
-    made.set_app_packages(["fedsim_tf", "tests"])
-    return made
+    return job_of_tests(run_name, controller, executor(sites, run_name, **options), SITES, quorum=quorum)
 
 
 def own_state(run, site):
@@ -83,11 +81,6 @@ def seconds():
     return tf.Variable(0.0, dtype=tf.float64)
 
 
-def losses(run):
-    with open(run / "losses" / f"{STAGE}.csv", newline="") as file:
-        return [(int(step), name, float(value)) for step, name, value in list(csv.reader(file))[1:]]
-
-
 def site_run(federation, name, run_name):
     return federation.root / "runs" / name / run_name / "sites" / name
 
@@ -97,7 +90,7 @@ def check_like(server, site_runs, undisturbed):
     root, weights = undisturbed
     with np.load(server / "weights.npz") as found:
         np.testing.assert_allclose(found["shape/0"], weights["shape/0"], rtol=0, atol=1e-6)
-    mine, wanted = losses(server), losses(root / SERVER)
+    mine, wanted = (read_losses(run / "losses" / f"{STAGE}.csv") for run in (server, root / SERVER))
     assert [row[:2] for row in mine] == [row[:2] for row in wanted]
     np.testing.assert_allclose([row[2] for row in mine], [row[2] for row in wanted], rtol=1e-6)
     for site, run in site_runs.items():

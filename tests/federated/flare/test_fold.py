@@ -7,14 +7,13 @@ import tensorflow as tf
 from fedsim_tf.baselines.direct_fl import initial_weights
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.flare.deployment import Deployment
-from fedsim_tf.federated.flare.jobs import make_job
 from fedsim_tf.federated.wire_record import RECEIVED, SENT, read_arrays, read_record
 from fedsim_tf.files import read_json, read_rows, write_json
 from fedsim_tf.jobs.flare_fold import FoldController, shape_model_digest
 from fedsim_tf.jobs.flare_member import LOCAL_FIELDS, LOCAL_FILE, Local, local_fields, travelling
 from fedsim_tf.jobs.inputs import open_shape_model
 from fedsim_tf.training.learner import initial_shared_weights
-from tests.federated.flare.federation import SERVER, Federation
+from tests.federated.flare.federation import SERVER, Federation, job_of_tests
 from tests.federated.flare.fold import HOSPITALS, RUN, EagerFoldExecutor, fold_config, local_of, run_in_process
 from tests.training.toy_site import toy_config
 
@@ -33,8 +32,7 @@ def folds(tmp_path_factory):
     system = Federation(other, HOSPITALS, LOCAL_FILE, settings.get, classes=classes)
     values = travelling(config)
     executor = EagerFoldExecutor(values, RUN, 0, shape_model_digest(config), True)
-    job = make_job(RUN, FoldController(values, RUN, 0), executor, HOSPITALS, quorum=0)
-    job.set_app_packages(["fedsim_tf", "tests"])
+    job = job_of_tests(RUN, FoldController(values, RUN, 0), executor, HOSPITALS, quorum=0)
     deployment = Deployment(system.admin)
     system.start_all()
     try:
