@@ -20,7 +20,7 @@ from fedsim_tf.phantom.subjects import SiteSpec, make_subject
 from fedsim_tf.shape import CorrespondingShapes
 
 Progress = Callable[[int, int, str], None]
-VERSION = 4  # of the phantom: another number makes cached cohorts again
+VERSION = 5  # of the phantom: another number makes cached cohorts again
 FINISHED = "complete.json"
 _THREADS = 2
 _MODEL_SEED = 7_000_000  # hearts of the shape model: far from every site's
@@ -31,8 +31,8 @@ _BIPHASIC = Scanner(280.0, 0.35, 280.0, 100.0, 110.0, 0.65, 0.7, 2.5e4, 0.7, 80.
 _LATE = Scanner(210.0, 0.3, 190.0, 50.0, 98.0, 1.0, 1.4, 1.5e4, 1.2, 120.0, -20.0, 325.0, 210.0, flipped=True)
 SITES = {
     "ct20": SiteSpec(20, ADULTS, _ARTERIAL, seed=20, deformation_mm=2.5),
-    "ct34lc": SiteSpec(34, CHILDREN, _BIPHASIC, seed=341, deformation_mm=2.0),
-    "ct34mc": SiteSpec(34, YOUNG_ADULTS, _LATE, seed=342, deformation_mm=2.5),
+    "ct34lc": SiteSpec(34, CHILDREN, _BIPHASIC, seed=341, deformation_mm=3.0, tilt_rad=0.4),
+    "ct34mc": SiteSpec(34, YOUNG_ADULTS, _LATE, seed=342, deformation_mm=4.0),
 }
 _FIRST_NUMBER = {"ct20": 1001, "ct34lc": 1001, "ct34mc": 1035}
 

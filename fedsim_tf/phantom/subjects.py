@@ -16,7 +16,6 @@ from fedsim_tf.phantom.vessels import hilum_positions, mediastinal_tubes
 from fedsim_tf.shape import CorrespondingShapes, Grid
 from fedsim_tf.volume import Case, Geometry, Volume
 
-_TILT_RAD = 0.18  # standard deviation of each rotation of the heart in the chest
 _OFFSET_MM = 14.0  # of the field of view's centre from the heart's
 
 
@@ -29,6 +28,7 @@ class SiteSpec:
       population: whose hearts; scanner: what they were scanned with.
       seed: of all its subjects.
       deformation_mm: root mean square of each subject's own smooth deformation, of whatever heart it has.
+      tilt_rad: standard deviation of the heart's rotation in the chest about each axis.
       shape: voxels (z, y, x) of a scan.
     """
 
@@ -37,6 +37,7 @@ class SiteSpec:
     scanner: Scanner
     seed: int
     deformation_mm: float = 0.0
+    tilt_rad: float = 0.18
     shape: tuple[int, int, int] = (96, 128, 128)
 
 
@@ -82,7 +83,7 @@ def heart_of(
         share = rng.uniform(0.3, 0.7)
         points = share * shapes.points[first] + (1.0 - share) * shapes.points[second]
     points = deform(points.astype(np.float64), rng, rms_mm=spec.deformation_mm)
-    points = (points - points.mean(axis=0)) @ _rotation(_TILT_RAD * rng.standard_normal(3)).T
+    points = (points - points.mean(axis=0)) @ _rotation(spec.tilt_rad * rng.standard_normal(3)).T
     return points, shapes.faces, shapes.region_id
 
 

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy.spatial.transform import Rotation
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.phantom import SITES, make_subject, model_hearts
@@ -125,6 +126,18 @@ def test_no_shape_model_of_the_same_hearts_spans_a_subject(name):
     ]
     assert turned[0] < 0.05
     assert turned[1] > 0.5 * spec.deformation_mm
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_hearts_are_turned_as_much_as_at_their_site(name):
+    shapes = draw_hearts(ADULTS, 1, seed=5)
+    upright = shapes.points[0] - shapes.points[0].mean(axis=0)
+    spec = dataclasses.replace(SITES[name], deformation_mm=0.0)
+    turns = [
+        Rotation.align_vectors(heart_of(spec, 0, shapes, np.random.default_rng(seed))[0], upright)[0].as_rotvec()
+        for seed in range(100)
+    ]
+    assert np.std(turns) == pytest.approx(spec.tilt_rad, rel=0.15)
 
 
 def seeded():

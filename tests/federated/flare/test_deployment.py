@@ -16,7 +16,7 @@ from fedsim_tf.federated.flare.jobs import simulate, write_local_files
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.site import Site
 from fedsim_tf.federated.wire_record import RECEIVED, SENT, read_arrays, read_record
-from fedsim_tf.files import read_rows
+from fedsim_tf.files import read_json, read_rows
 from fedsim_tf.training.checkpoints import Checkpoints
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.stage import read_losses
@@ -121,6 +121,22 @@ def test_members_that_are_killed_cost_the_rounds_since_the_last_state(federation
         rounds = [row.round for row in record if row.task == "gradients" and row.arrays]
         assert set(rounds) == set(range(ROUNDS))
         assert len(rounds) - ROUNDS <= 3 * 5  # four rounds between states, and the one that was under way
+
+
+def test_a_job_that_is_under_way_is_watched_and_not_submitted_again(federation):
+    """As when the command that submitted it was stopped, and is given again."""
+    submitted, ends = job("watched", pause=0.2), []
+    thread = threading.Thread(target=lambda: note(ends, federation, submitted), daemon=True)
+    thread.start()
+    wait_until(lambda: rounds_kept(federation.root / "runs" / SERVER / "watched") >= 4, within=120)
+    again = Deployment(federation.admin)
+    end = again.run(job("watched", pause=0.2))
+    again.close()
+    thread.join(60)
+    assert end.completed
+    assert [one.completed for one in ends] == [True]
+    submissions = (federation.kits / SERVER / "jobs-storage").glob("*/meta")
+    assert [read_json(one)["name"] for one in submissions].count("watched") == 1
 
 
 def test_the_simulator_learns_what_one_process_learns(tmp_path, monkeypatch, undisturbed):
