@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from absl import logging
 from nvflare.app_common.workflows.model_controller import ModelController
 
 from fedsim_tf.errors import InputError, RunStopped
@@ -20,6 +21,7 @@ from fedsim_tf.files import read_json, write_json
 
 OUTCOME = "fedsim_tf_outcome.json"
 REJOIN_SECONDS = 600.0
+_TELL_SECONDS = 60.0
 CHECK_PERIOD = 0.05  # seconds between looks at whether all have answered
 
 
@@ -120,6 +122,9 @@ class FlareExchange:
                 name: f"no answer from {name}, its own log may say why" for name in asked if name not in heard
             }
             asked = [name for name, message in heard.items() if "under_way" in message.words]
+            if asked:
+                what, by = f"{task.stage or task.kind}, round {task.round}", ", ".join(asked)
+                logging.log_every_n_seconds(logging.INFO, "%s: under way at %s", _TELL_SECONDS, what, by)
             for name in (name for name in heard if name not in asked):
                 self._sort(name, heard[name], received, missing)
         return Answers(received, {**missing, **self._gone})
