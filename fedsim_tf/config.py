@@ -283,11 +283,11 @@ _DEMO = {
     "gan": {"steps": 250, "batch": 4, "generator_rate": 4e-4, "discriminator_rate": 8e-4},
     "semi": {"steps": 30, "batch": 2, "gan_rate": 2e-5},
     "segmentation": {
-        "pretraining_steps": 180,
-        "finetuning_steps": 180,
+        "pretraining_steps": 270,
+        "finetuning_steps": 270,
         "rate": 3e-3,
         "finetuning_rate": 1e-3,
-        "validation_every": 60,
+        "validation_every": 54,
     },
 }
 PRESETS: dict[str, dict[str, Any]] = {"paper": {}, "small": _SMALL, "demo": _DEMO}
