@@ -132,12 +132,16 @@ class Site:
         _, opened = self._receive(task)
         if under_way or self._run.finished(task.stage) is None:
             opened.save()
+            self._account(task.stage)
             opened.finish()
         self._stage = self._open = None
+        return self._done(task)
+
+    def _account(self, stage: str) -> None:
+        """Says what the gradients sent so far have given away, where they carry noise."""
         if self._settings.noise_multiplier:
             spent = account(self._run.path, self._settings)
-            logging.info("%s, %s: gradients have epsilon %.2f so far, at delta %g", self.name, task.stage, spent, DELTA)
-        return self._done(task)
+            logging.info("%s, %s: gradients have epsilon %.2f so far, at delta %g", self.name, stage, spent, DELTA)
 
     def _alone(self, task: Task) -> Answer:
         self._work.alone(task.stage, task.distribution)

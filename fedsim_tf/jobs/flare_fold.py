@@ -17,6 +17,7 @@ from fedsim_tf.files import read_json
 from fedsim_tf.jobs.coordination import coordinate
 from fedsim_tf.jobs.federated_site import COMPARISON, FoldAtSite
 from fedsim_tf.jobs.flare_member import Local
+from fedsim_tf.jobs.folds import stages_of
 from fedsim_tf.jobs.inputs import labels_of, open_cohort, open_fold, open_shape_model, open_vgg, source
 from fedsim_tf.jobs.results import SCORES, draw_losses, facts, finish
 from fedsim_tf.models import LatentDistribution
@@ -98,11 +99,7 @@ class ReportingFold:
         folders = [site_path(fold_path(run.path, fold), self._name) for fold in range(run.config.data.folds)]
         if name == COMPARISON and all((folder / SCORES).exists() for folder in folders):
             scores = [{self._name: read_json(folder / SCORES)} for folder in folders]
-            stages = {
-                f"fold_{fold}/{stage}": record
-                for fold, folder in enumerate(folders)
-                for stage, record in RunFolder(folder, run.config).records().items()
-            }
+            stages = stages_of({fold: RunFolder(folder, run.config) for fold, folder in enumerate(folders)})
             about = facts(run, {self._name: self._cohort}, **self._about)
             finish(run, scores, title=f"Federated: {self._about['data']}", about=about, stages=stages)
 

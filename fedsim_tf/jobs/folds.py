@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -36,9 +37,15 @@ def run_folds(run: RunFolder, make: Callable[[RunFolder, int], dict[str, Any]], 
     count = run.config.data.folds
     if only is not None and not 0 <= only < count:
         raise InputError("--only_fold", found=only, expected=f"0 to {count - 1}")
-    scores, stages = [], {}
+    scores, folds = [], {}
     for number in range(count) if only is None else [only]:
-        fold = run.fold(number)
-        scores.append(scores_of(fold, lambda fold=fold, number=number: make(fold, number)))  # type: ignore[misc]
-        stages.update({f"fold_{number}/{name}": record for name, record in fold.records().items()})
-    return Folds(scores, stages)
+        folds[number] = run.fold(number)
+        scores.append(scores_of(folds[number], functools.partial(make, folds[number], number)))
+    return Folds(scores, stages_of(folds))
+
+
+def stages_of(folds: Mapping[int, RunFolder]) -> dict[str, Mapping[str, Any]]:
+    """The record of each finished stage of numbered folds, by fold and stage."""
+    return {
+        f"fold_{number}/{name}": record for number, fold in folds.items() for name, record in fold.records().items()
+    }
