@@ -40,6 +40,7 @@ def run() -> None:
 
     grid = _grid()
     plan = Plan(paper_jobs(grid), grid.root / "plan")
+    plan.check_unchanged()
     print(plan.describe(processes=FLAGS.processes))
     if FLAGS.dry_run:
         return

@@ -62,6 +62,14 @@ def drawn_as(arm: str) -> str:
     return ARMS[arm].volumes_of or arm
 
 
+def last_stage(arm: str) -> str:
+    """The stage of segmentation after which an arm's network is taken.
+
+    An arm that is not fine-tuned is the first stage of the arm whose volumes it uses.
+    """
+    return f"segmentation/{drawn_as(arm)}/{'finetune' if ARMS[arm].finetuned else 'pretrain'}"
+
+
 def drawn(arms: Iterable[str]) -> tuple[str, ...]:
     """The arms for which synthetic volumes are drawn, each once."""
     return tuple(dict.fromkeys(drawn_as(arm) for arm in arms if ARMS[arm].simulator))

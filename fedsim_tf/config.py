@@ -56,6 +56,7 @@ class DataConfig(_Checked):
         "CSV (id,site) that divides CHD68 into two sites; empty: the data folder's division.csv or the one shipped.",
     )
     phantom_shapes: str = option("", "Corresponding heart shapes (.npz) for the phantom cohort; empty: its own hearts.")
+    phantom_version: int = option(0, "Version of the phantom cohort; 0: the one that this code makes.", low=0)
     field_of_view_mm: float = option(
         0.0, "Left-right extent in mm, where the files carry no true spacing (CHD68); 0: as in the files.", low=0
     )

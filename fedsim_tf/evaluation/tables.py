@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,17 +74,19 @@ def table_3_differences(cells: Mapping[Cell, Sequence[float]]) -> Table:
     return Table(("", "arm", *headings), rows)
 
 
-def differences(cells: Mapping[Cell, Sequence[float]], reference_arm: str = "lower_bound") -> Table:
-    """Each arm against another one on the same data, with a paired t-test over folds.
+def differences(
+    cells: Mapping[Cell, Sequence[float]], reference_arm: str = "lower_bound", *, of: Collection[str] = tuple(arms.ARMS)
+) -> Table:
+    """Each arm, or each of some, against another one on the same data, with a paired t-test over folds.
 
     The other arm is that of the same experiment, or where this has none the single site's: the paper's comparison, in
     which a federated run's U-Nets take three volumes a step and the single site's one.
     """
     rows = []
-    for cell, values in cells.items():
+    for cell in dict.fromkeys(other._replace(arm=arm) for other in cells for arm in of if arm != reference_arm):
         other = cell._replace(arm=reference_arm)
-        reference = cells.get(other, cells.get(other._replace(experiment="single_site")))
-        if reference is None or cell.arm == reference_arm:
+        values, reference = _of(cells, cell), cells.get(other, cells.get(other._replace(experiment="single_site")))
+        if not values or reference is None:
             continue
         test = paired_test(values, reference)
         numbers = [f"{test.difference:+.2f}", _or_missing(test.p, ".3f"), _or_missing(test.effect, "+.2f")]

@@ -9,12 +9,36 @@ import os
 import pathlib
 import subprocess
 import sys
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.grid.plan import Job
 
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+
+
+def _lock_plan(folder: pathlib.Path) -> TextIO:
+    """The plan's lock, held as long as the file is open.
+
+    Raises:
+      RunStopped: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = _locked(folder / "lock")
+    if lock is None:
+        raise RunStopped(f"{folder}: another process works on this plan, or a job that it started still runs")
+    return lock
+
+
+def _locked(path: pathlib.Path) -> TextIO | None:
+    """A file, made if need be, that this process and those that inherit it lock; None where another one does."""
+    file = open(path, "w", encoding="utf-8")  # noqa: SIM115 (the caller keeps it)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
 
 
 class Running(Protocol):
@@ -49,14 +73,7 @@ class LocalProcesses:
     def __init__(self, folder: pathlib.Path, *, processes: int = 1):
         threads = str(max(1, (os.cpu_count() or 1) // processes))
         self._environment = {**os.environ, **(dict.fromkeys(_THREADS, threads) if processes > 1 else {})}
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = open(folder / "lock", "w", encoding="utf-8")  # noqa: SIM115 (held as long as the launcher lives)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunStopped(
-                f"{folder}: another process works on this plan, or a job that it started still runs"
-            ) from None
+        self._lock = _lock_plan(folder)
 
     def start(self, job: Job, log: pathlib.Path) -> Running:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -94,12 +111,14 @@ class Submitit:
     """Each job a job of a cluster's queue (SLURM), or a process as submitit starts one on this machine.
 
     Args:
-      folder: the plan's; submitit's own files go to `submitit/` in it, which all machines have to see.
+      folder: the plan's; submitit's own files go to `submitit/` in it, which all machines have to see. It is locked by
+        this process alone: each job has a lock of its own, as jobs in a queue outlive a launcher that was killed.
       cluster: "slurm" or "local".
       **parameters: of `submitit.AutoExecutor.update_parameters`, such as `slurm_partition` or `timeout_min`.
 
     Raises:
       InputError: submitit is not installed, or does not know a parameter.
+      RunStopped: the folder is locked.
     """
 
     def __init__(self, folder: pathlib.Path, *, cluster: str, **parameters: Any):
@@ -107,6 +126,7 @@ class Submitit:
             self._submitit = importlib.import_module("submitit")
         except ImportError:
             raise InputError("--launcher", found="no submitit", expected="pip install 'fedsim-tf[cluster]'") from None
+        self._lock = _lock_plan(folder)
         self._executor = self._submitit.AutoExecutor(folder=folder / "submitit" / "%j", cluster=cluster)
         try:
             self._executor.update_parameters(**parameters)
@@ -120,18 +140,31 @@ class Submitit:
 
 
 class _LoggedCommand:
-    """Runs a command in a folder with its output in a file; returns the exit status."""
+    """Runs a command in a folder with its output in a file; returns the exit status.
+
+    One that an earlier launcher has started, and that still runs, is left alone: that counts as a failure.
+    """
 
     def __init__(self, line: str, command: tuple[str, ...], folder: str, log: str):
         self._line, self._command, self._folder, self._log = line, command, folder, log
 
     def __call__(self) -> int:
         with open(self._log, "a", encoding="utf-8") as output:
-            output.write(f"$ {self._line}\n")
-            output.flush()
-            return subprocess.run(
-                self._command, cwd=self._folder, stdout=output, stderr=subprocess.STDOUT, check=False
-            ).returncode
+            lock = _locked(pathlib.Path(f"{self._log}.lock"))
+            if lock is None:
+                output.write("this job still runs: an earlier launcher has started it\n")
+                return os.EX_TEMPFAIL
+            with lock:
+                output.write(f"$ {self._line}\n")
+                output.flush()
+                return subprocess.run(
+                    self._command,
+                    cwd=self._folder,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    check=False,
+                    pass_fds=(lock.fileno(),),
+                ).returncode
 
 
 class _Submitted:

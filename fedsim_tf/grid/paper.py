@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import pathlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from fedsim_tf.arms import ABLATION, DIRECT, FEDERATED_SIMULATION, PARTS
-from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS, Config, from_dict, merge
+from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS, Config, fixed, from_dict, merge
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.tables import ABLATION_LABELS, ABLATION_SITE
 from fedsim_tf.grid.plan import METRICS, Job
+from fedsim_tf.jobs.inputs import pinned
 from fedsim_tf.jobs.plan import PHANTOM_SITE_SECONDS, START_SECONDS, estimated_seconds
 
 FEDERATED_BATCH = 3  # "all other 3D-Unet training also uses a batch size of three", says the paper
@@ -108,19 +111,20 @@ def _federated(grid: Grid, size: str) -> _Run:
 
 def _preparation(grid: Grid, site: str) -> Job:
     seconds = START_SECONDS + (PHANTOM_SITE_SECONDS if grid.config.is_phantom else 0.0)
-    return Job(f"prepare/{site}", ("experiments.prepare", *grid.flags, f"--dataset={site}"), seconds)
+    command = ("experiments.prepare", *grid.flags, f"--dataset={site}")
+    return Job(f"prepare/{site}", command, seconds, settings=_digest(_with(grid, {"dataset": site})))
 
 
 def _run(grid: Grid, run: _Run) -> Iterator[Job]:
     """Each fold of a run, and the record of all of them."""
     command = (run.module, *grid.flags, *run.flags, f"--run_dir={grid.root / run.name}")
-    prepared = tuple(f"prepare/{site}" for site in run.sites)
+    prepared, settings = tuple(f"prepare/{site}" for site in run.sites), _digest(run.config)
     seconds = estimated_seconds(run.config, sites=run.sites, federated=run.federated, folds=1)
     folds = tuple(_fold(run.name, number) for number in range(run.config.data.folds))
     for number, fold in enumerate(folds):
         makes = grid.root / fold / "scores.json"
-        yield Job(fold, (*command, f"--only_fold={number}"), seconds, prepared, makes)
-    yield Job(run.name, command, START_SECONDS, folds, grid.root / run.name / METRICS)
+        yield Job(fold, (*command, f"--only_fold={number}"), seconds, prepared, makes, settings)
+    yield Job(run.name, command, START_SECONDS, folds, grid.root / run.name / METRICS, settings)
 
 
 def _visits(grid: Grid) -> Iterator[Job]:
@@ -139,6 +143,11 @@ def _visits(grid: Grid) -> Iterator[Job]:
 
 def _fold(run: str, fold: int) -> str:
     return f"{run}/fold_{fold}"
+
+
+def _digest(config: Config) -> str:
+    values = json.dumps(fixed(pinned(config).to_dict()), sort_keys=True)
+    return hashlib.sha256(values.encode()).hexdigest()[:16]
 
 
 def _with(grid: Grid, values: dict[str, Any]) -> Config:

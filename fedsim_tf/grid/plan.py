@@ -6,8 +6,8 @@ import datetime
 import graphlib
 import pathlib
 import shlex
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import read_json, write_json
@@ -25,6 +25,7 @@ class Job(NamedTuple):
       seconds: about how long it takes on two cores.
       after: names of the jobs that have to be done before.
       makes: the file that shows that it is done; None where only its record does.
+      settings: a digest of all that decides what it does; presets change it, and not the command.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Job(NamedTuple):
     seconds: float
     after: tuple[str, ...] = ()
     makes: pathlib.Path | None = None
+    settings: str = ""
 
     @property
     def line(self) -> str:
@@ -64,19 +66,33 @@ class Plan:
             raise InputError("plan", found=f"a circle, {' -> '.join(error.args[1])}", expected="none") from None
 
     def is_done(self, job: Job) -> bool:
-        """Whether this very command has ended well before, and what it made is there; damaged records do not count."""
-        file = self._record(job)
-        if job.makes is not None and not job.makes.exists():
+        """Whether this very job has ended well, after all that it waits for, and what it made is there."""
+        record = self._found(job)
+        if record is None or not self._is_of(record, job) or (job.makes is not None and not job.makes.exists()):
             return False
-        try:
-            return file.exists() and tuple(read_json(file)["command"]) == job.command
-        except (ValueError, KeyError, TypeError):
-            return False
+        before = [self.jobs[name] for name in job.after]
+        return all(self.is_done(one) and self._finished(one) <= record["finished"] for one in before)
 
     def record(self, job: Job, seconds: float) -> None:
         """Notes that a job has ended well, and how long it took."""
-        finished = datetime.datetime.now().isoformat(timespec="seconds")
-        write_json(self._record(job), {"command": job.command, "seconds": round(seconds, 1), "finished": finished})
+        finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        values = {"command": job.command, "settings": job.settings, "seconds": round(seconds, 1), "finished": finished}
+        write_json(self._file(job), values)
+
+    def check_unchanged(self) -> None:
+        """Refuses a plan whose folder has results of another one, which its jobs could not go on with.
+
+        Raises:
+          InputError: names the first job that was done with another command or other settings.
+        """
+        for job in self.jobs.values():
+            record = self._found(job)
+            if record is not None and job.makes is not None and job.makes.exists() and not self._is_of(record, job):
+                raise InputError(
+                    job.makes.parent,
+                    found=f"{job.name} as another command, or other code's preset or phantom cohort, made it",
+                    expected="this plan's, or another --grid_dir",
+                )
 
     def log(self, job: Job) -> pathlib.Path:
         """Where a job's output goes."""
@@ -116,7 +132,21 @@ class Plan:
 
     def seconds_recorded(self) -> float:
         """Time that all finished jobs took together."""
-        return sum(read_json(self._record(job))["seconds"] for job in self.jobs.values() if self.is_done(job))
+        return sum(read_json(self._file(job))["seconds"] for job in self.jobs.values() if self.is_done(job))
 
-    def _record(self, job: Job) -> pathlib.Path:
+    def _finished(self, job: Job) -> str:
+        return read_json(self._file(job))["finished"]
+
+    def _found(self, job: Job) -> dict[str, Any] | None:
+        """A job's record; None where there is none or it is damaged."""
+        try:
+            record = read_json(self._file(job))
+            return record if {"command", "settings", "seconds", "finished"} <= set(record) else None
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def _is_of(self, record: Mapping[str, Any], job: Job) -> bool:
+        return (tuple(record["command"]), record["settings"]) == (job.command, job.settings)
+
+    def _file(self, job: Job) -> pathlib.Path:
         return self.folder / "jobs" / f"{job.name}.json"

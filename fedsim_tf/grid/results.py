@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedsim_tf.arms import ABLATION
 from fedsim_tf.evaluation import further_tables, tables
 from fedsim_tf.evaluation.comparison import collect
 from fedsim_tf.evaluation.figures import stacked
@@ -60,6 +61,8 @@ def _tables(runs: Sequence[Metrics], visits: Sequence[Metrics]) -> dict[str, Tab
         "Table 3": tables.table_3(cells),
         "Table 3 less the paper": tables.table_3_differences(cells),
         "Against the lower bound": tables.differences(cells),
+        "Against Ours-Pre": tables.differences(cells, "ours_pre", of=("ours_full",)),
+        "Among Table 2": tables.differences(cells, "random_shape", of=ABLATION),
         "Against Direct-FL": tables.differences(cells, "direct_fl"),
         "Further measures": further_tables.measures(runs),
         "Out of distribution": further_tables.visitors(visits),

@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 
 from fedsim_tf import data
-from fedsim_tf.arms import ARMS
+from fedsim_tf.arms import at_federated_sites, last_stage
 from fedsim_tf.config import Config, from_dict
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.figures import panel
@@ -56,14 +56,10 @@ def segmenter_after(run: RunFolder, stage: str) -> Segmenter:
 
 
 def finished_arms(run: RunFolder) -> dict[str, str]:
-    """The last stage of each arm that a run has finished."""
-    stages = {}
-    for stage in run.records():
-        section, _, rest = stage.partition("/")
-        arm, _, part = rest.partition("/")
-        if section == "segmentation" and part == ("finetune" if ARMS[arm].finetuned else "pretrain"):
-            stages[arm] = stage
-    return stages
+    """The last stage of each of a run's arms that it has finished."""
+    finished, configured = run.records(), run.config.segmentation.arms
+    arms = dict.fromkeys((*configured, *at_federated_sites(configured)))
+    return {arm: last_stage(arm) for arm in arms if last_stage(arm) in finished}
 
 
 def segment_file(

@@ -20,10 +20,9 @@ from fedsim_tf.files import read_json
 from fedsim_tf.jobs.coordination import coordinate
 from fedsim_tf.jobs.federated_site import FoldAtSite
 from fedsim_tf.jobs.folds import run_folds
-from fedsim_tf.jobs.inputs import labels_of, open_cohort, open_fold, open_shape_model, open_vgg, source
+from fedsim_tf.jobs.inputs import labels_of, open_cohort, open_fold, open_shape_model, open_vgg, pinned, source
 from fedsim_tf.jobs.results import SCORES, draw_losses, facts, finish
 from fedsim_tf.models import VGG19Features
-from fedsim_tf.models.precision import with_resolved_precision
 from fedsim_tf.shape import StatisticalShapeModel
 from fedsim_tf.training.run import RunFolder, site_path
 from fedsim_tf.training.volumes import SiteVolumes
@@ -51,7 +50,7 @@ def run_federated(
     Returns:
       The contents of metrics.json; None where `only_fold` was asked for: a call for all finishes the run.
     """
-    config = with_resolved_precision(config)
+    config = pinned(config)
     if engine == NVFLARE:
         check_flare()
     names = config.federated.sites

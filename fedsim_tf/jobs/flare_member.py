@@ -10,7 +10,7 @@ from typing import Any
 from fedsim_tf.config import Config, FederatedConfig, from_dict, make_config, merge
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import read_json
-from fedsim_tf.models.precision import with_resolved_precision
+from fedsim_tf.jobs.inputs import pinned
 
 LEAST_LATENTS = FederatedConfig().latents_of
 VGG_WORDS = ("imagenet", "random")
@@ -91,7 +91,7 @@ class Local:
         for name, value in self.fields.items():
             section, field = LOCAL_FIELDS[name]
             values = merge(values, {section: {field: value}})
-        config = with_resolved_precision(from_dict(values))
+        config = pinned(from_dict(values))
         asked = config.federated
         for name, found, least in (
             ("latents_of", asked.latents_of, self.least_latents),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
 from absl import logging
@@ -11,11 +12,25 @@ from fedsim_tf.config import PAPER_LABELS, Config
 from fedsim_tf.data import Cohort, find_cohort
 from fedsim_tf.errors import InputError
 from fedsim_tf.models import VGG19Features, built
-from fedsim_tf.phantom import SITES, ensure_site
+from fedsim_tf.models.precision import with_resolved_precision
+from fedsim_tf.phantom import SITES, VERSION, ensure_site
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.shape import StatisticalShapeModel
 from fedsim_tf.shape.ssm import PHANTOM_MODEL, load_shape_model
 from fedsim_tf.training.volumes import SiteVolumes, load_site
+
+
+def pinned(config: Config) -> Config:
+    """The configuration with all that the machine and the code decide: a run that goes on elsewhere or later keeps it.
+
+    Raises:
+      InputError: a phantom cohort of a version that this code does not make.
+    """
+    config = with_resolved_precision(config)
+    version, asked = VERSION if config.is_phantom else 0, config.data.phantom_version
+    if config.is_phantom and asked not in (0, version):
+        raise InputError("phantom_version", found=asked, expected=f"{version}, which this code makes, or 0")
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, phantom_version=version))
 
 
 def source(config: Config, dataset: str) -> str:

@@ -23,6 +23,7 @@ from fedsim_tf.models.precision import resolved
 from fedsim_tf.training.run import SITES, RunFolder
 
 SCORES = "scores.json"
+_CODE = "code.json"
 FoldScores = Mapping[str, Mapping[str, Scores]]  # site to arm to scores
 
 
@@ -38,7 +39,7 @@ def facts(run: RunFolder, cohorts: Mapping[str, Cohort], *, data: str, **more: A
         "precision": resolved(run.config.model.precision),
         **more,
         "fedsim_tf": fedsim_tf.__version__,
-        "commit": commit(),
+        "commit": " ".join(_commits(run)) or commit(),
         "tensorflow": tf.__version__,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "finished": datetime.datetime.now().isoformat(timespec="seconds"),
@@ -53,6 +54,11 @@ def commit() -> str:
         return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def _commits(run: RunFolder) -> list[str]:
+    """Of the code that has worked on a run's folds, or on one of them."""
+    return list(dict.fromkeys(one for file in sorted(run.path.rglob(_CODE)) for one in read_json(file)))
 
 
 def finish(
@@ -71,9 +77,13 @@ def finish(
 
 
 def scores_of(fold: RunFolder, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """A fold's scores: made, or read back where an earlier start of the run finished the fold."""
+    """A fold's scores: made, or read back where an earlier start of the run finished the fold.
+
+    The commits of the code that made them, several where the code changed in between, are kept beside.
+    """
     file = fold.path / SCORES
     if not file.exists():
+        write_json(fold.path / _CODE, list(dict.fromkeys((*_commits(fold), commit()))))
         write_text(file, json.dumps(make(), indent=2) + "\n")  # arms stay in their order
     return read_json(file)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fedsim_tf.arms import ARMS
+from fedsim_tf.arms import ARMS, drawn_as
 from fedsim_tf.evaluation.scores import Scores, score
 from fedsim_tf.jobs.samples import as_volumes
 from fedsim_tf.synthesis import SyntheticVolume
@@ -40,7 +40,7 @@ def compare(
         if arm not in segmenters:
             pretrain, finetune = _training_parts(site, arm, samples)
             segmenters[arm] = train_segmenter(
-                run, arm, pretrain=pretrain, finetune=finetune, validation=site.validation
+                run, drawn_as(arm), pretrain=pretrain, finetune=finetune, validation=site.validation
             )
         scores[arm] = score(segmenters[arm], site.test, site.test_extents_mm)
     return {arm: segmenters[arm] for arm in arms}, scores

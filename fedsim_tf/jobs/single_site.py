@@ -24,13 +24,13 @@ from fedsim_tf.jobs.inputs import (
     open_fold,
     open_shape_model,
     open_vgg,
+    pinned,
     source,
 )
 from fedsim_tf.jobs.results import facts, finish
 from fedsim_tf.jobs.samples import draw_samples_of
 from fedsim_tf.jobs.segmentation import Samples
 from fedsim_tf.models import VGG19Features
-from fedsim_tf.models.precision import with_resolved_precision
 from fedsim_tf.shape import StatisticalShapeModel
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import RunFolder
@@ -53,7 +53,7 @@ def run_single_site(
       The contents of metrics.json; None where a single fold was asked for: a call for all finishes the run.
     """
     check_single_site(config)
-    config = with_resolved_precision(config)
+    config = pinned(config)
     data = source(config, config.dataset)
     logging.info("%s, preset %s", data, config.preset)
     cohort = open_cohort(

@@ -46,10 +46,13 @@ class RunFolder:
                 )
             if kept != wanted:
                 write_json(file, wanted)
-        elif self.path.is_dir() and any(not is_partial(file) for file in self.path.iterdir()):
+        elif self._has_files() and not file.exists():  # another process may have begun the run just now
             raise InputError(self.path, found="a folder that is no run", expected="an empty or new folder")
         else:
             write_json(file, wanted)
+
+    def _has_files(self) -> bool:
+        return self.path.is_dir() and any(not is_partial(file) for file in self.path.iterdir())
 
     def _made(self, name: str) -> pathlib.Path:
         folder = self.path / name

@@ -127,6 +127,23 @@ def test_the_upper_bound_stands_in_both_columns_of_its_data_set():
     assert row[3:6] == ["91.00 ± 1.41", "91.00 ± 1.41", "-"]
 
 
+def test_the_upper_bound_is_tested_in_both_columns_of_its_data_set():
+    upper, lower = (90.0, 92.0, 93.0), (80.0, 81.0, 84.0)
+    records = [record("single_site", 4, upper_bound=upper), record("single_site", 8, lower_bound=lower)]
+    (row,) = differences(collect(records)).rows
+    assert row[1:3] == ["ct20 8", ARMS["upper_bound"].title]
+    assert row[4] == f"{stats.ttest_rel(upper, lower).pvalue:.3f}"
+
+
+def test_some_arms_can_be_tested_against_another_alone():
+    rows = differences(collect(RECORDS[:1]), "lower_bound", of=("ours_pre",)).rows
+    assert rows == []
+    table_2_arms = record("single_site", 4, lower_bound=LOWER, random_shape=LOWER, alpha_blend=FULL)
+    (row,) = differences(collect([table_2_arms]), "random_shape", of=ABLATION).rows
+    assert row[2] == ARMS["alpha_blend"].title
+    assert row[4] == f"{stats.ttest_rel(FULL, LOWER).pvalue:.3f}"
+
+
 def test_differences_from_the_paper_say_how_many_folds_they_are_of():
     (row,) = [row for row in table_3_differences(collect(RECORDS)).rows if row[1] == "Ours-Full"]
     assert row[2:4] == [f"{np.mean(FULL) - 88.95:+.2f} (3)", "-"]

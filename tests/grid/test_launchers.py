@@ -105,6 +105,22 @@ def test_submitit_runs_the_same_plan(tmp_path):
     assert plan.log(plan.jobs["bad"]).read_text().splitlines()[0] == f"$ python -m {MODULE} bad 7 0"
 
 
+def test_one_launcher_at_a_time_submits_a_plan_and_what_it_left_in_the_queue_is_not_run_twice(tmp_path):
+    pytest.importorskip("submitit")
+    launcher = Submitit(tmp_path / "plan", cluster="local", timeout_min=2)
+    with pytest.raises(RunStopped, match="another process works on this plan"):
+        Submitit(tmp_path / "plan", cluster="local")
+    first = launcher.start(job("slow", seconds=8), tmp_path / "log")
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "log").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    second = launcher.start(job("slow", seconds=8), tmp_path / "log")
+    while None in (first.poll(), second.poll()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert (first.poll(), second.poll()) == (0, os.EX_TEMPFAIL)
+    assert "this job still runs: an earlier launcher" in (tmp_path / "log").read_text()
+
+
 def test_a_job_that_the_queue_kills_has_failed(tmp_path):
     pytest.importorskip("submitit")
     launcher = Submitit(tmp_path / "plan", cluster="local")

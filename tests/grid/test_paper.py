@@ -10,6 +10,7 @@ from fedsim_tf.config import make_config
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation import paper
 from fedsim_tf.grid import Grid, Plan, paper_jobs
+from fedsim_tf.jobs import inputs
 
 SITES = ("ct20", "ct34lc", "ct34mc")
 
@@ -82,3 +83,14 @@ def test_parts_that_need_others_and_sites_that_the_paper_lacks_are_refused():
         jobs(parts=("out_of_distribution",))
     with pytest.raises(InputError, match=r"sites: found nifti; expected of ct20, ct34lc, ct34mc"):
         jobs(sites=("nifti",))
+
+
+def test_jobs_of_another_preset_or_phantom_have_other_settings(monkeypatch):
+    name = "single_site/ct20-4/fold_0"
+    before = jobs()[name].settings
+    assert jobs()[name].settings == before
+    assert jobs(config=make_config("demo", data={"folds": 5}, gan={"steps": 251}))[name].settings != before
+    monkeypatch.setattr(inputs, "VERSION", 6)
+    assert jobs()[name].settings != before
+    real = make_config("demo", data={"folds": 5, "root": "/data"})
+    assert jobs(config=real)[name].settings == jobs(config=real)[name].settings != before

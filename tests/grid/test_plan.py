@@ -67,3 +67,26 @@ def test_description_counts_jobs_by_run_and_estimates_the_rest(tmp_path):
     assert lines[0].split() == ["x", "1", "of", "3", "jobs", "done"]
     assert "3 jobs, 1 done" in lines[1]
     assert "6 min, 2 at a time" in lines[2]
+
+
+def test_a_job_is_done_again_with_other_settings_and_after_what_it_waits_for_was(tmp_path):
+    made = tmp_path / "made"
+    made.write_text("")
+
+    def plan(settings):
+        return Plan([Job("a", ("m",), 1.0, (), made, settings), job("b", "a"), job("c", "b")], tmp_path / "plan")
+
+    first = plan("demo of today")
+    for name in "abc":
+        first.record(first.jobs[name], 1.0)
+    assert all(first.is_done(one) for one in first.jobs.values())
+    first.check_unchanged()
+    later = plan("demo of tomorrow")
+    assert not any(later.is_done(one) for one in later.jobs.values())
+    with pytest.raises(InputError, match=r"a as another command, or other code's preset.* another --grid_dir"):
+        later.check_unchanged()
+    file = tmp_path / "plan" / "jobs" / "a.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"finished": "2999-01-01T00:00:00+00:00"}))
+    assert [name for name, one in first.jobs.items() if first.is_done(one)] == ["a"]
+    made.unlink()
+    later.check_unchanged()

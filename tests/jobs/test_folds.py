@@ -5,6 +5,7 @@ import json
 import pytest
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.jobs import results
 from fedsim_tf.jobs.folds import run_folds
 from fedsim_tf.training.run import RunFolder
 from tests.training.toy_site import toy_config
@@ -56,3 +57,37 @@ def test_two_processes_may_begin_the_same_run_at_once(tmp_path):
     (folder / ".partial-1-config.json").write_text("{")
     RunFolder(folder, CONFIG)
     assert json.loads((folder / "config.json").read_text())["seed"] == CONFIG.seed
+
+
+def test_a_file_that_comes_between_two_looks_makes_the_folder_no_strangers_either(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+
+    def begun_by_another(run):
+        monkeypatch.undo()
+        RunFolder(run.path, CONFIG)
+        return True
+
+    monkeypatch.setattr(RunFolder, "_has_files", begun_by_another)
+    RunFolder(folder, CONFIG)
+
+
+def test_every_code_that_worked_on_a_run_is_named(tmp_path, made, monkeypatch):
+    run = RunFolder(tmp_path / "run", CONFIG)
+    for number, code in ((0, "aaa"), (1, "bbb"), (2, "aaa"), (2, "ccc")):
+        monkeypatch.setattr(results, "commit", lambda code=code: code)
+        run_folds(run, made[1], only=number)
+    assert results.facts(run, {}, data="none")["commit"] == "aaa bbb"
+
+
+def test_code_that_goes_on_with_a_fold_is_named_beside_the_one_that_began_it(tmp_path, made, monkeypatch):
+    run = RunFolder(tmp_path / "run", CONFIG)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(results, "commit", lambda: "aaa")
+    with pytest.raises(KeyboardInterrupt):
+        run_folds(run, killed, only=0)
+    monkeypatch.setattr(results, "commit", lambda: "bbb")
+    run_folds(run, made[1], only=0)
+    assert results.facts(run, {}, data="none")["commit"] == "aaa bbb"

@@ -8,9 +8,18 @@ import pytest
 import SimpleITK as sitk
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.jobs import inputs, segmentation
 from fedsim_tf.jobs import samples as samples_module
-from fedsim_tf.jobs import segmentation
-from fedsim_tf.jobs.inputs import check_latents, labels_of, needs_simulation, open_cohort, open_shape_model, source
+from fedsim_tf.jobs.apply import finished_arms
+from fedsim_tf.jobs.inputs import (
+    check_latents,
+    labels_of,
+    needs_simulation,
+    open_cohort,
+    open_shape_model,
+    pinned,
+    source,
+)
 from fedsim_tf.jobs.results import facts, finish
 from fedsim_tf.jobs.samples import draw_samples
 from fedsim_tf.metrics import Agreement
@@ -114,6 +123,18 @@ def test_each_arm_trains_on_its_own_volumes_and_all_are_judged_alike(trained, dr
         assert set(row["cases"]) == {"toy_300_0", "toy_300_1"}
 
 
+def test_an_arm_that_is_another_ones_first_stage_is_trained_once_and_found_there(trained, drawn, tmp_path):
+    samples = dict.fromkeys(("ours_fix_mat", "fix_mat_alone"), drawn.volumes)
+    segmentation.compare(None, toy_site(), tuple(samples), samples)
+    assert list(trained) == ["ours_fix_mat"]
+    run = RunFolder(tmp_path / "run", toy_config(segmentation={"arms": tuple(samples)}))
+    assert finished_arms(run) == {}
+    run.finish("segmentation/ours_fix_mat/pretrain", {})
+    assert finished_arms(run) == {"fix_mat_alone": "segmentation/ours_fix_mat/pretrain"}
+    run.finish("segmentation/ours_fix_mat/finetune", {})
+    assert finished_arms(run)["ours_fix_mat"] == "segmentation/ours_fix_mat/finetune"
+
+
 def test_no_arm_sees_a_test_volume(trained, drawn):
     site = toy_site()
     segmentation.compare(None, site, ("lower_bound", "ours_pre", "upper_bound"), {"ours_pre": drawn.volumes})
@@ -211,9 +232,20 @@ def test_bounds_alone_are_not_simulated_for(arms, needed):
 def test_a_run_keeps_the_precision_that_it_began_with(tmp_path, monkeypatch):
     config = toy_config(model={"precision": "auto"})
     monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: True)
-    begun = precision.with_resolved_precision(config)
+    begun = pinned(config)
     assert begun.model.precision == "bfloat16"
     RunFolder(tmp_path / "run", begun)
     monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: False)
     with pytest.raises(InputError, match=r"model.precision='bfloat16' \(now 'float32'\)"):
-        RunFolder(tmp_path / "run", precision.with_resolved_precision(config))
+        RunFolder(tmp_path / "run", pinned(config))
+
+
+def test_a_run_keeps_the_phantom_cohort_that_it_began_with(tmp_path, monkeypatch):
+    begun = pinned(toy_config())
+    RunFolder(tmp_path / "run", begun)
+    monkeypatch.setattr(inputs, "VERSION", begun.data.phantom_version + 1)
+    with pytest.raises(InputError, match=r"data.phantom_version=\d+ \(now \d+\)"):
+        RunFolder(tmp_path / "run", pinned(toy_config()))
+    with pytest.raises(InputError, match=r"phantom_version: found .* which this code makes"):
+        pinned(begun)
+    assert pinned(toy_config(data={"root": "/data", "phantom_version": 3})).data.phantom_version == 0
