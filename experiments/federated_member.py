@@ -28,7 +28,6 @@ flags.DEFINE_float("least_noise", 0.0, "Refuses jobs with a smaller --federated_
 command.define_cache_dir()
 flags.adopt_module_key_flags(command)
 FLAGS = flags.FLAGS
-_PATHS = ("data_root", "data_division", "model_shape_model")
 
 
 def run() -> None:
@@ -36,28 +35,21 @@ def run() -> None:
 
     check_flare()
     from fedsim_tf.jobs.flare import set_up_member
-    from fedsim_tf.jobs.flare_member import LOCAL_FIELDS, Local
+    from fedsim_tf.jobs.flare_member import LOCAL_FIELDS, Local, absolute_fields
 
     kit = pathlib.Path(FLAGS.kit)
     given = {name: FLAGS[name].value for name in LOCAL_FIELDS if name in FLAGS and FLAGS[name].value is not None}
-    fields = {name: _absolute(str(value)) if _is_path(name, value) else value for name, value in given.items()}
     local = Local(
         _absolute(FLAGS.runs_dir),
         _absolute(FLAGS.cache_dir),
         FLAGS.dataset or "",
         FLAGS.least_latents,
         FLAGS.least_noise,
-        fields,
+        absolute_fields(given),
     )
     is_site = (kit / "startup" / "fed_client.json").is_file()
     found = set_up_member(kit, local, check=kit.resolve().name if is_site else None)
     print(f"{kit / 'local'}: written; {found}")
-
-
-def _is_path(name, value) -> bool:
-    from fedsim_tf.jobs.flare_member import VGG_WORDS
-
-    return name in _PATHS or (name == "model_vgg_weights" and value not in VGG_WORDS)
 
 
 def _absolute(path: str) -> str:

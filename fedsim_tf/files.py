@@ -48,10 +48,18 @@ def read_json(path: str | os.PathLike) -> Any:
 
 
 def append_rows(path: pathlib.Path, heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Adds rows to a CSV; a new one begins with the heading."""
-    new = not path.exists()
+    """Adds rows to a CSV; a new one begins with the heading, a row that was cut short ends where it is."""
+    new = not path.exists() or not path.stat().st_size
     with open(path, "a", newline="", encoding="utf-8") as file:
+        if not new and _is_cut_short(path):
+            file.write("\n")
         csv.writer(file).writerows([heading, *rows] if new else rows)
+
+
+def _is_cut_short(path: pathlib.Path) -> bool:
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() != b"\n"
 
 
 def read_rows(path: pathlib.Path) -> list[list[str]]:

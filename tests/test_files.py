@@ -1,6 +1,6 @@
 import pytest
 
-from fedsim_tf.files import read_json, replaced, write_json
+from fedsim_tf.files import append_rows, read_json, read_rows, replaced, write_json
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):
@@ -11,3 +11,15 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
         raise RuntimeError("killed")
     assert read_json(path) == {"kept": 1}
     assert [p.name for p in path.parent.iterdir()] == ["a.json"]
+
+
+def test_rows_are_added_after_one_that_a_full_disk_cut_short(tmp_path):
+    table = tmp_path / "table.csv"
+    append_rows(table, ("a", "b"), [(1, 2)])
+    with open(table, "a") as file:
+        file.write("3")
+    append_rows(table, ("a", "b"), [(5, 6)])
+    assert read_rows(table) == [["1", "2"], ["3"], ["5", "6"]]
+    table.write_text("")
+    append_rows(table, ("a", "b"), [(7, 8)])
+    assert read_rows(table) == [["7", "8"]]

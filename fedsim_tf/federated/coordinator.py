@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
@@ -41,6 +42,9 @@ class Coordinator:
       exchange: asks all sites; see `Exchange`.
       sites: their names. Gradients are added up in this order, so that engines agree to the last digit.
       pauses: asked whenever a state was kept: whether to stop there.
+
+    Attributes:
+      lacking: the sites without a usable answer to the last task.
     """
 
     def __init__(
@@ -49,7 +53,8 @@ class Coordinator:
         self._run, self._exchange, self._sites, self._pauses = run, exchange, list(sites), pauses
         settings = run.config.federated
         self._quorum = settings.quorum or len(self._sites)
-        self._largest_norm = settings.largest_norm
+        self._largest_norm, self._latent = settings.largest_norm, run.config.model.latent
+        self.lacking: list[str] = []
 
     def rounds(
         self,
@@ -125,7 +130,7 @@ class Coordinator:
         refused = dict(missing)
         for update, losses in received:
             try:
-                check_against(update, of or {}, stage=task.stage, round_number=task.round)
+                check_against(update, of or {}, stage=task.stage, round_number=task.round, latent=self._latent)
                 _check_losses(update.site, losses)
             except InputError as error:
                 refused[update.site] = str(error)
@@ -133,6 +138,7 @@ class Coordinator:
         refused |= beyond([answer.update for answer in usable], self._largest_norm)
         usable = [answer for answer in usable if answer.update.site not in refused]
         self._note(task, refused)
+        self.lacking = sorted(refused)
         if len(usable) < self._quorum:
             raise QuorumLost(
                 f"{task.stage or task.kind}, round {task.round}: answers that can be used from {len(usable)} of "
@@ -165,7 +171,7 @@ def beyond(updates: Sequence[SiteUpdate], largest: float) -> dict[str, str]:
 
 
 def _check_losses(site: str, losses: Mapping[str, float]) -> None:
-    bad = [name for name, value in losses.items() if not math.isfinite(value)]
+    bad = [name for name, value in losses.items() if not (isinstance(value, numbers.Real) and math.isfinite(value))]
     if bad:
         raise InputError(f"loss {bad[0]} of {site}", found=losses[bad[0]], expected="a finite number")
 

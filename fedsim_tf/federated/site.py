@@ -17,6 +17,7 @@ from fedsim_tf.federated.update import Arrays, SiteUpdate
 from fedsim_tf.models import LatentDistribution, LatentStatistics
 from fedsim_tf.training.pretraining import SharedGradients, TensorLosses
 from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.segmentation import VALIDATION_ERROR
 from fedsim_tf.training.stage import OpenStage
 from fedsim_tf.training.watch import Watched
 
@@ -97,11 +98,22 @@ class Site:
         return _ANSWERS[task.kind](self, task)
 
     def _begin(self, task: Task) -> Answer:
+        self._check_not_of_an_earlier_run(task)
         stage = self._work.begin(task.stage, task.distribution)
         self._open = OpenStage(self._run, task.stage, objects=stage.objects, watched=stage, at=task.round)
         self._stage = stage
         self._receive(task)
         return self._done(task)
+
+    def _check_not_of_an_earlier_run(self, task: Task) -> None:
+        """Refuses to begin a stage again that others have followed: the server has lost its run, the site has not."""
+        record = self._run.finished(task.stage)
+        if record is not None and task.round < record["steps"] and (later := self._run.begun_after(task.stage)):
+            raise InputError(
+                self._run.path,
+                found=f"{', '.join(later)} of an earlier run, while the server begins {task.stage} at {task.round}",
+                expected="another name of the run, or this folder moved away",
+            )
 
     def _gradients(self, task: Task) -> Answer:
         stage, opened = self._receive(task)
@@ -118,7 +130,7 @@ class Site:
             raise FloatingPointError(f"{task.stage}, step {task.round}: a gradient of {self.name} is not finite")
         update = SiteUpdate(self.name, task.stage, task.round, stage.learner.count, sent)
         self._stage, self._open = stage, opened
-        return Answer(update, added)
+        return Answer(update, {name: value for name, value in added.items() if name != VALIDATION_ERROR})
 
     def _keep(self, task: Task) -> Answer:
         _, opened = self._receive(task)
@@ -150,7 +162,10 @@ class Site:
     def _latents(self, task: Task) -> Answer:
         found = self._moments(with_unlabelled=task.with_unlabelled)
         if found is None:
-            logging.warning("%s: so few latents' moments would give single ones away; none are sent", self.name)
+            why = (
+                "%s: none of its latents were learnt, or so few that moments would give single ones away; none are sent"
+            )
+            logging.warning(why, self.name)
             return self._done(task)
         return Answer(SiteUpdate(self.name, task.stage, task.round, found.count, latents=found), {})
 

@@ -25,7 +25,8 @@ class SiteUpdate:
       latents: pooled moments of the site's latents, when the server asked for them.
 
     Raises:
-      InputError: anything that is not a finite float32 array, or moments that are not finite or of different lengths.
+      InputError: a count that is none, anything that is not a finite float32 array, or moments that are not finite or
+        of different lengths.
     """
 
     site: str
@@ -36,6 +37,8 @@ class SiteUpdate:
     latents: LatentStatistics | None = None
 
     def __post_init__(self):
+        if not isinstance(self.count, int) or self.count < 0:
+            raise InputError(f"count of {self.site}", found=repr(self.count), expected="a number of volumes")
         for name, value in self.gradients.items():
             if not isinstance(value, np.ndarray) or value.dtype != np.float32:
                 raise InputError(f"gradient {name} of {self.site}", found=type(value).__name__, expected="float32")
@@ -66,8 +69,10 @@ def norm_of(arrays: Arrays) -> float:
     return float(np.sqrt(sum(float(np.vdot(value, value)) for value in arrays.values())))
 
 
-def check_against(update: SiteUpdate, weights: Arrays, *, stage: str, round_number: int) -> None:
-    """Refuses an update of another round, or whose gradients are not those of the shared weights.
+def check_against(update: SiteUpdate, weights: Arrays, *, stage: str, round_number: int, latent: int) -> None:
+    """Refuses an update of another round, gradients that are not those of the shared weights, moments of other latents.
+
+    `latent`: how long latents are.
 
     Raises:
       InputError: says which site, what was found and what was expected.
@@ -78,6 +83,9 @@ def check_against(update: SiteUpdate, weights: Arrays, *, stage: str, round_numb
             found=f"round {update.round} of {update.stage}",
             expected=f"round {round_number} of {stage}",
         )
+    if update.latents is not None and update.latents.sum.shape != (latent,):
+        length = len(update.latents.sum)
+        raise InputError(f"moments of {update.site}", found=f"of latents of length {length}", expected=latent)
     names = set(update.gradients) ^ set(weights)
     if names:
         raise InputError(

@@ -6,6 +6,7 @@ import pathlib
 from typing import NamedTuple
 
 from fedsim_tf.federated.message import Message
+from fedsim_tf.federated.task import GRADIENTS
 from fedsim_tf.files import append_rows, read_rows
 
 SENT, RECEIVED = "sent", "received"
@@ -64,11 +65,16 @@ class WireRecord:
 
 
 def read_record(folder: pathlib.Path, name: str) -> list[Row]:
-    """The rows of `<name>.csv`; none where there is none."""
-    return [
-        Row(site, task, stage, int(round_number), int(arrays), int(size), int(losses), word)
-        for site, task, stage, round_number, arrays, size, losses, word in read_rows(folder / f"{name}.csv")
-    ]
+    """The rows of `<name>.csv`; none where there is none. One that was cut short counts as gradients sent."""
+    return [_row(values) for values in read_rows(folder / f"{name}.csv")]
+
+
+def _row(values: list[str]) -> Row:
+    try:
+        site, task, stage, round_number, arrays, size, losses, word = values
+        return Row(site, task, stage, int(round_number), int(arrays), int(size), int(losses), word)
+    except ValueError:
+        return Row("", GRADIENTS, "", 0, 1, 0, 0, f"damaged: {','.join(values)}")
 
 
 def read_arrays(folder: pathlib.Path, name: str) -> list[ArrayRow]:

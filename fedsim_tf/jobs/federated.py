@@ -11,7 +11,7 @@ from typing import Any
 from absl import logging
 
 from fedsim_tf.config import Config
-from fedsim_tf.errors import InputError
+from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.evaluation.scores import Scores
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.in_process import InProcess
@@ -74,13 +74,25 @@ def run_federated(
             ]
             run_fold(fold_run, data, ssm, vgg)
         draw_losses(fold_run, data=sources)
-        return {name: read_json(site_path(fold_run.path, name) / SCORES) for name in names}
+        return {name: _scores(fold_run, name) for name in names}
 
     folds = run_folds(run, make, only=only_fold)
     if only_fold is not None:
         return None
     about = facts(run, cohorts, experiment="federated", data=sources, labelled=labels) | {"vgg": vgg.source}
     return finish(run, folds.scores, title=f"Federated: {sources}", about=about, stages=folds.stages)
+
+
+def _scores(fold: RunFolder, site: str) -> dict[str, Scores]:
+    """A site's scores of a fold.
+
+    Raises:
+      RunStopped: it has none, as the others went on without it.
+    """
+    file = site_path(fold.path, site) / SCORES
+    if not file.exists():
+        raise RunStopped(f"{fold.path}: {site} was left out before its end; the same command again takes it up there")
+    return read_json(file)
 
 
 def run_fold(run: RunFolder, data: Sequence[SiteVolumes], ssm: StatisticalShapeModel, vgg: VGG19Features) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
+
 from fedsim_tf.arms import DIRECT, FEDERATED_SIMULATION, at_federated_sites
 from fedsim_tf.baselines.direct_fl import DirectFederated, SharedUNet, initial_weights
 from fedsim_tf.errors import InputError
@@ -86,7 +88,16 @@ class FoldAtSite:
         return {name: value.shape for name, value in weights.items()}
 
     def latent_statistics(self, *, with_unlabelled: bool) -> LatentStatistics:
-        return self.learner.latent_statistics(with_unlabelled=with_unlabelled)
+        """Without tables that were never learnt, as the site was away while the others did."""
+        if self._has_learnt(SemiSupervised.name):
+            return self.learner.latent_statistics(with_unlabelled=with_unlabelled)
+        if self._has_learnt(GeneratorPretraining.name):
+            return self.learner.latent_statistics(with_unlabelled=False)
+        return LatentStatistics.of(np.zeros((0, self._run.config.model.latent)))
+
+    def _has_learnt(self, stage: str) -> bool:
+        record = self._run.finished(stage)
+        return record is not None and record["steps"] > 0
 
     def _compare(self) -> dict[str, Scores]:
         """What each arm is worth at this site."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import pathlib
 
 from absl import logging
@@ -11,7 +13,7 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.federated.flare.deployment import Deployment, carry_through
 from fedsim_tf.federated.flare.jobs import FedJob, make_job, simulate, write_local_files
 from fedsim_tf.jobs.flare_fold import COMPONENTS, FoldController, FoldExecutor, shape_model_digest
-from fedsim_tf.jobs.flare_member import LOCAL_FILE, Local, local_fields, travelling
+from fedsim_tf.jobs.flare_member import LOCAL_FILE, Local, absolute_fields, local_fields, travelling
 from fedsim_tf.jobs.inputs import open_cohort, source
 from fedsim_tf.training.run import RunFolder
 
@@ -22,7 +24,8 @@ def fold_job(config: Config, run_name: str, fold: int, *, reports: bool) -> FedJ
     controller = FoldController(values, run_name, fold)
     executor = FoldExecutor(values, run_name, fold, shape_model_digest(config), reports)
     name, federated = f"{run_name}-fold_{fold}", config.federated
-    return make_job(name, controller, executor, federated.sites, quorum=federated.quorum)
+    settings = hashlib.sha256(json.dumps([values, executor.shape_model], sort_keys=True).encode()).hexdigest()
+    return make_job(name, controller, executor, federated.sites, quorum=federated.quorum, settings=settings)
 
 
 def simulate_fold(run: RunFolder, fold: int, *, cache_dir: pathlib.Path) -> None:
@@ -32,7 +35,7 @@ def simulate_fold(run: RunFolder, fold: int, *, cache_dir: pathlib.Path) -> None
       RunStopped: it ended before it was done; a second call goes on.
     """
     root = run.path.resolve().parent
-    local = Local(str(root.parent), str(cache_dir.resolve()), fields=local_fields(run.config))
+    local = Local(str(root.parent), str(cache_dir.resolve()), fields=absolute_fields(local_fields(run.config)))
     workspace = run.path.resolve() / "flare"
     write_local_files(workspace / "local", LOCAL_FILE, local.to_dict(), classes=COMPONENTS)
     simulate(fold_job(run.config, root.name, fold, reports=False), run.config.federated.sites, workspace)
@@ -48,8 +51,11 @@ def deploy(config: Config, run_name: str, kit: pathlib.Path, *, only_fold: int |
     deployment = Deployment(kit)
     try:
         for fold in range(config.data.folds) if only_fold is None else [only_fold]:
-            carry_through(deployment.run, fold_job(config, run_name, fold, reports=True))
+            lacking = carry_through(deployment.run, fold_job(config, run_name, fold, reports=True))
             logging.info("Fold %d of %s is done; its shared model lies at the server", fold, run_name)
+            if lacking:
+                late = "%s had no part in its end and no report; once it is back, the same command again takes it up"
+                logging.warning(late, ", ".join(lacking))
     finally:
         deployment.close()
 

@@ -46,6 +46,7 @@ class FoldController(StageController):
         exchange = self.exchange(sites, run.path, timeout=config.federated.timeout)
         coordinator = Coordinator(run, exchange, sites, pauses=lambda: self.has_kept(exchange))
         coordinate(coordinator, run, n_modes=open_shape_model(config).n_modes)
+        self.lacking = coordinator.lacking
         draw_losses(run, data=", ".join(sites))
 
 

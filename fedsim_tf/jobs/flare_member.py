@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from fedsim_tf.config import Config, FederatedConfig, from_dict, make_config, merge
@@ -24,6 +25,7 @@ LOCAL_FIELDS = {
     "model_shape_model": ("model", "shape_model"),
     "model_vgg_weights": ("model", "vgg_weights"),
 }
+_PATHS = set(LOCAL_FIELDS) - {"data_field_of_view_mm"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +108,14 @@ def local_fields(config: Config) -> dict[str, Any]:
     """Those of `LOCAL_FIELDS` that a configuration has."""
     values = config.to_dict()
     return {name: values[section][field] for name, (section, field) in LOCAL_FIELDS.items()}
+
+
+def absolute_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `LOCAL_FIELDS` with paths that hold in whatever folder a process works."""
+    return {
+        name: str(pathlib.Path(value).resolve()) if value and name in _PATHS and value not in VGG_WORDS else value
+        for name, value in fields.items()
+    }
 
 
 def travelling(config: Config) -> dict[str, Any]:

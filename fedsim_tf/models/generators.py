@@ -12,7 +12,7 @@ from fedsim_tf.models.convolution3d import SlicedConv3D
 
 LAST_LAYER_SD = 1e-3  # of the last layers' weights: training starts at the mean
 WEIGHT_LIMIT = 3.0  # standard deviations
-ROTATION_LIMIT_RAD = 0.6
+ROTATION_LIMIT_RAD = 1.2
 TRANSLATION_LIMIT_MM = 50.0
 LOG_SCALE_LIMIT = 0.7
 

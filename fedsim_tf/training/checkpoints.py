@@ -65,13 +65,15 @@ class Checkpoints:
     def restore(self, *, at: int | None = None) -> int:
         """Restores the last whole checkpoint; returns its step, 0 where there is none yet.
 
-        A damaged checkpoint is passed over with a warning that names its file; so are those after step `at`, without
-        one.
+        A damaged checkpoint is passed over with a warning that names its file. Those after step `at` are removed: what
+        goes on from there would be taken for older than they are.
 
         Raises:
           InputError: all are damaged, or the checkpoint is of other networks.
         """
-        found = [one for one in _found(self._folder) if at is None or _step(one) <= at]
+        found = _found(self._folder)
+        while at is not None and found and _step(found[0]) > at:
+            shutil.rmtree(found.pop(0))
         for checkpoint in found:
             damage = _damage(checkpoint)
             if not damage:

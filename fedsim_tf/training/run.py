@@ -93,6 +93,12 @@ class RunFolder:
         write_json(self._record_file(stage), record)
         logging.info("%s: done", stage)
 
+    def begun_after(self, stage: str) -> list[str]:
+        """Other stages that have kept a state since a finished one ended."""
+        since, root = self._record_file(stage).stat().st_mtime_ns, self.path / "checkpoints"
+        later = [state.parent for state in root.rglob("step-*") if state.stat().st_mtime_ns > since]
+        return sorted({str(folder.relative_to(root)) for folder in later} - {stage})
+
     def records(self) -> dict[str, Any]:
         """The records of all finished stages; a site's are called `sites/<site>/<stage>`."""
         root = self.path / "stages"

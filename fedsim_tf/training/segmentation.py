@@ -20,6 +20,7 @@ from fedsim_tf.training.stage import Losses, run_stage
 from fedsim_tf.training.volumes import Volumes
 from fedsim_tf.training.watch import Look, montage, norms, rates
 
+VALIDATION_ERROR = "validation_error"  # 100 less Dice in percent; stays at a federated site
 Segmenter = Callable[[np.ndarray], np.ndarray]  # image (z, y, x) in [-1, 1] to heart or not, uint8
 
 
@@ -153,7 +154,7 @@ class UNetTraining:
     def _with_validation(self, step: int, loss: tf.Tensor) -> TensorLosses:
         losses: TensorLosses = {"loss": loss}
         if (step + 1) % self._config.segmentation.validation_every == 0 or step + 1 == self._steps:
-            losses["validation_error"] = 100.0 - self._select()
+            losses[VALIDATION_ERROR] = 100.0 - self._select()
         return losses
 
     def _gradients(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, TensorLosses, SharedGradients]:

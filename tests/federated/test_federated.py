@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -157,13 +158,60 @@ def test_moments_of_too_few_latents_stay_at_the_site(tmp_path):
     """Two latents follow from their sum and the sum of their outer products; so do two that are the difference."""
     for minimum, labelled, together in ((3, 3, 3), (2, 3, 5), (4, None, 5), (6, None, None)):
         config = toy_config(federated={"latents_of": minimum})
-        site = ToyFederation(tmp_path / f"{minimum}", config, {"a": 0}).sites["a"]  # three annotated, two not
+        federation = ToyFederation(tmp_path / f"{minimum}", config, {"a": 0})
+        federation.note_as_learnt("pretraining", "semi_supervised")
+        site = federation.sites["a"]  # three annotated volumes, two not
         for with_unlabelled, count in ((False, labelled), (True, together)):
             update = site.answer(Task("latents", with_unlabelled=with_unlabelled)).update
             assert (update.latents.count if update.latents else None) == count
     federation = ToyFederation(tmp_path / "nobody", toy_config(federated={"latents_of": 6}), {"a": 0})
     with pytest.raises(InputError, match="latents: found no site that gives moments"):
         federation.coordinator.latent_distribution(with_unlabelled=False)
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_latents_that_were_never_learnt_have_no_part_in_the_pooled_moments(tmp_path):
+    """The site was away while the others did, and its stage has ended without a step."""
+    federation = ToyFederation(tmp_path / "run", toy_config(federated={"latents_of": 1}), {"a": 0})
+    run, site, counts = federation.run.site("a"), federation.sites["a"], []
+    for stage, steps in ((None, 0), ("pretraining", 0), ("pretraining", 3), ("semi_supervised", 0)):
+        if stage:
+            run.finish(stage, {"steps": steps})
+        latents = site.answer(Task("latents", with_unlabelled=True)).update.latents
+        counts.append(latents.count if latents else None)
+    run.finish("semi_supervised", {"steps": 1})
+    assert [*counts, site.answer(Task("latents", with_unlabelled=True)).update.latents.count] == [None, None, 3, 3, 5]
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_server_that_has_lost_its_run_does_not_undo_what_a_site_has_learnt(tmp_path):
+    federation = ToyFederation(tmp_path / "run", toy_config())
+    federation.pretrain()
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    shutil.rmtree(tmp_path / "run" / "stages")
+    again = ToyFederation(tmp_path / "run", toy_config())
+    with pytest.raises(InputError, match="found gan of an earlier run, while the server begins pretraining at 0"):
+        again.pretrain()
+
+
+def test_what_a_site_sends_besides_gradients_is_looked_at_too(tmp_path):
+    """Of a site of another version, or of none."""
+
+    def losses(value):
+        return lambda task: Answers([Answer(update(name, task.round), {"iou": value}) for name in SITES], {})
+
+    def moments(task):
+        latents = LatentStatistics.of(np.eye(4, 5))
+        return Answers([Answer(SiteUpdate(name, "", 0, 4, latents=latents), {}) for name in SITES], {})
+
+    start = lambda exchange: Coordinator(RunFolder(tmp_path / "run", toy_config()), exchange, SITES)  # noqa: E731
+    with pytest.raises(QuorumLost, match=r"loss iou of a: found 0.5; expected a finite number"):
+        start(losses("0.5"))._ask(Task("gradients", "pretraining", 0), of=WEIGHTS)
+    with pytest.raises(QuorumLost, match="moments of c: found of latents of length 5; expected 64"):
+        start(moments).latent_distribution(with_unlabelled=False)
+    for count in (-1, "7", 2.5):
+        with pytest.raises(InputError, match=r"count of a: found .*; expected a number of volumes"):
+            SiteUpdate("a", "", 0, count)
 
 
 def test_tasks_that_do_not_fit_are_refused(tmp_path):
@@ -236,8 +284,10 @@ def test_what_is_lost_between_a_sites_state_and_the_servers_is_done_again(tmp_pa
 
     config = toy_config()
     undisturbed = ToyFederation(tmp_path / "whole", config)
+    undisturbed.note_as_learnt("pretraining")
     wanted = undisturbed.semi_supervise(undisturbed.start)
     stopped = ToyFederation(tmp_path / "stopped", config, exchange=Stopping)
+    stopped.note_as_learnt("pretraining")
     with pytest.raises(KeyboardInterrupt):
         stopped.semi_supervise(stopped.start)
     resumed = ToyFederation(tmp_path / "stopped", config)

@@ -68,6 +68,15 @@ def test_the_account_counts_what_was_sent_repeated_rounds_too(tmp_path):
     assert record["epsilon"] == spent == epsilon(4.0, 5)
 
 
+def test_a_row_that_was_cut_short_counts_as_gradients_sent(tmp_path):
+    append_rows(tmp_path / "sent.csv", Row._fields, [("a", "gradients", "pretraining", 0, 14, 100, 3, "")])
+    with open(tmp_path / "sent.csv", "a") as file:
+        file.write("a,gradients,pretr")
+    append_rows(tmp_path / "sent.csv", Row._fields, [("a", "gradients", "pretraining", 2, 14, 100, 3, "")])
+    account(tmp_path, dataclasses.replace(FederatedConfig(), clip_norm=0.5, noise_multiplier=4.0))
+    assert read_json(tmp_path / "privacy.json")["rounds"] == 3
+
+
 def test_noise_without_a_bound_is_refused():
     with pytest.raises(InputError, match="noise_multiplier: found no clip_norm"):
         FederatedConfig(noise_multiplier=1.0)

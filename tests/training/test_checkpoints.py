@@ -220,3 +220,18 @@ flags.main(lambda: Large().run({str(tmp_path / "run")!r}))
     (line,) = [line for line in found.stderr.splitlines() if not line[:2].isdigit()]
     assert line.startswith("error: toy, step 2: cannot write the run's state (")
     assert kept(tmp_path / "run") == []
+
+
+def test_states_after_the_one_that_is_gone_on_from_are_removed(finished):
+    """Else the next ones kept would be taken for the older ones, and removed."""
+    folder, variable = finished / "checkpoints" / "toy", tf.Variable(tf.zeros(1000))
+    checkpoints = Checkpoints(
+        folder, {"seconds": tf.Variable(0.0, dtype=tf.float64), "holder": tf.train.Checkpoint(v=variable)}
+    )
+    assert checkpoints.restore(at=5) == 4
+    np.testing.assert_array_equal(variable, 4)
+    checkpoints.save(5)
+    assert sorted(path.name for path in folder.iterdir()) == ["step-4", "step-5"]
+    assert checkpoints.restore(at=0) == 0
+    checkpoints.save(1)
+    assert [path.name for path in folder.iterdir()] == ["step-1"]

@@ -32,11 +32,13 @@ class Outcome(NamedTuple):
       kept: how many states were kept from which another job can go on.
       reason: why the job ended before its work was done.
       resumable: whether another job may come further.
+      lacking: sites that had no part in the job's end.
     """
 
     kept: int
     reason: str = ""
     resumable: bool = True
+    lacking: Sequence[str] = ()
 
 
 def find_outcome(folder: pathlib.Path) -> Outcome | None:
@@ -52,12 +54,14 @@ class StageController(ModelController, abc.ABC):
 
     Attributes:
       kept: how many states this job has kept so far.
+      lacking: sites that had no part in its end; `coordinate` says so.
       rejoin_seconds: how long a job that lacks a site goes on before it ends, for the next to take the site in again.
     """
 
     def __init__(self):
         super().__init__(persistor_id="", ignore_result_error=True, task_check_period=CHECK_PERIOD)
         self.kept, self.rejoin_seconds = 0, REJOIN_SECONDS
+        self.lacking: Sequence[str] = ()
         self._start = time.monotonic()
 
     @abc.abstractmethod
@@ -89,7 +93,10 @@ class StageController(ModelController, abc.ABC):
             outcome = Outcome(0, str(error), resumable=not isinstance(error, InputError))
             raise
         finally:
-            write_json(pathlib.Path(self.get_run_dir()) / OUTCOME, outcome._replace(kept=self.kept)._asdict())
+            write_json(
+                pathlib.Path(self.get_run_dir()) / OUTCOME,
+                outcome._replace(kept=self.kept, lacking=self.lacking)._asdict(),
+            )
 
 
 class FlareExchange:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import pathlib
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from absl import logging
-from nvflare.apis.job_def import RunStatus
+from nvflare.apis.job_def import JobMetaKey, RunStatus
 from nvflare.fuel.flare_api.api_spec import (
     AuthenticationError,
     InternalError,
@@ -26,6 +27,7 @@ from nvflare.job_config.api import FedJob
 
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.federated.flare.controller import Outcome, find_outcome
+from fedsim_tf.federated.flare.jobs import SETTINGS
 from fedsim_tf.files import read_json
 
 _POLL_SECONDS = 2.0
@@ -33,6 +35,8 @@ _CONNECT_SECONDS = 10.0
 _LOST = (NoConnection, SessionClosed)  # while the server is away or starts again
 _FAILED = (InternalError, JobNotDone, NoReply)  # which may be better a little later
 _FAILURES = 5
+_TELL_SECONDS = 60.0
+_WAITS = RunStatus.SUBMITTED.value
 _UNDER_WAY = (RunStatus.DISPATCHED.value, RunStatus.RUNNING.value)
 ATTEMPTS = 5
 
@@ -80,7 +84,7 @@ class Deployment:
 
         However long server or sites are away meanwhile; a second call elsewhere watches the same job.
         """
-        identity = self._unfinished(job.name) or self._submitted(job)
+        identity = self._unfinished(job) or self._submitted(job)
         status = ""
         while True:
             about = self._about(identity)
@@ -91,26 +95,51 @@ class Deployment:
                 return JobEnd(status, self._outcome(identity))
             if self._is_left_over(about):
                 return JobEnd(f"that {status} was before the server started anew", None)
+            if status == _WAITS:
+                self._say_who_is_missing(job)
             time.sleep(_POLL_SECONDS)
 
     def _about(self, identity: str) -> dict[str, Any]:
         return self._asked(lambda session: session.get_job_meta(identity))
 
-    def _unfinished(self, name: str) -> str | None:
-        """A job of this name that waits or runs."""
-        for job in self._asked(lambda session: session.list_jobs(name_prefix=name, reverse=True)):
-            about = self._about(job["job_id"]) if job["job_name"] == name else {"status": "FINISHED"}
-            if not about["status"].startswith("FINISHED") and not self._is_left_over(about):
-                logging.info("FLARE job %s is there already: %s", name, job["job_id"])
-                return job["job_id"]
+    def _unfinished(self, job: FedJob) -> str | None:
+        """A job of this name and these settings that waits or runs; one of other settings that waits is taken back.
+
+        Raises:
+          RunStopped: one of other settings runs.
+        """
+        for listed in self._asked(lambda session: session.list_jobs(name_prefix=job.name, reverse=True)):
+            identity = listed["job_id"]
+            about = self._about(identity) if listed["job_name"] == job.name else {"status": "FINISHED"}
+            if about["status"].startswith("FINISHED") or self._is_left_over(about):
+                continue
+            if _settings(about) == _settings(job.job.meta_props):
+                logging.info("FLARE job %s is there already: %s", job.name, identity)
+                return identity
+            if about["status"] in _UNDER_WAY:
+                raise RunStopped(
+                    f"{job.name}: FLARE's job {identity} runs with other settings; wait for its end, or end it in "
+                    f"FLARE's console (abort_job {identity}), and give the command again"
+                )
+            logging.info("FLARE job %s of other settings was still waiting and is taken back: %s", job.name, identity)
+            self._asked(functools.partial(Session.abort_job, job_id=identity))
         return None
+
+    def _say_who_is_missing(self, job: FedJob) -> None:
+        missing = sorted(set(job.clients) - set(self.connected()))
+        if missing:
+            names = ", ".join(missing)
+            logging.log_every_n_seconds(
+                logging.WARNING, "FLARE job %s waits; not connected: %s", _TELL_SECONDS, job.name, names
+            )
 
     def _is_left_over(self, about: dict[str, Any]) -> bool:
         """Whether a job was under way when its server ended: FLARE 2.9 never says that it is not any more."""
         if about["status"] not in _UNDER_WAY:
             return False
         server = self._asked(lambda session: session.get_system_info()).server_info.start_time
-        return datetime.datetime.fromisoformat(about["start_time"]).timestamp() < server
+        began = _began(about)
+        return began is not None and began < server
 
     def _submitted(self, job: FedJob) -> str:
         token = uuid.uuid4().hex  # so that a question that is asked twice is one job
@@ -159,13 +188,28 @@ class Deployment:
             time.sleep(_POLL_SECONDS)
 
 
-def carry_through(run: Callable[[FedJob], JobEnd], job: FedJob, *, attempts: int = ATTEMPTS) -> None:
+def _settings(about: Mapping[str, Any] | None) -> str | None:
+    """What `make_job` noted of a job's settings."""
+    return ((about or {}).get(JobMetaKey.CUSTOM_PROPS.value) or {}).get(SETTINGS)
+
+
+def _began(about: dict[str, Any]) -> float | None:
+    """When a job was started, or while its sites are still told to start it was scheduled; seconds since 1970."""
+    if about.get("start_time"):
+        return datetime.datetime.fromisoformat(about["start_time"]).timestamp()
+    return about.get("last_schedule_time")
+
+
+def carry_through(run: Callable[[FedJob], JobEnd], job: FedJob, *, attempts: int = ATTEMPTS) -> Sequence[str]:
     """Runs a job again and again until it is completed: each goes on from what the ones before have kept.
 
     Args:
       run: runs a job to its end, such as `Deployment.run`.
       job: the job.
       attempts: how many jobs in a row may end without having kept anything new.
+
+    Returns:
+      Sites that had no part in its end.
 
     Raises:
       RunStopped: that many did, or one ended in a way that another will not mend.
@@ -174,10 +218,15 @@ def carry_through(run: Callable[[FedJob], JobEnd], job: FedJob, *, attempts: int
     while True:
         end = run(job)
         if end.completed:
-            return
+            return end.outcome.lacking if end.outcome else ()
         if end.status == RunStatus.FINISHED_ABORTED.value:
-            raise RunStopped(f"{job.name}: aborted; the same command again goes on from what was kept")
-        fruitless = 0 if end.outcome and end.outcome.kept else fruitless + 1
+            raise RunStopped(
+                f"{job.name}: aborted in FLARE's console, or a site does not let this project's components run there "
+                "(its log.txt says so: experiments.federated_member was not run on its kit); the same command again "
+                "goes on from what was kept"
+            )
+        if end.status != RunStatus.FINISHED_CANT_SCHEDULE.value:  # which only says that sites were away for long
+            fruitless = 0 if end.outcome and end.outcome.kept else fruitless + 1
         if (end.outcome and not end.outcome.resumable) or fruitless >= attempts:
             raise RunStopped(f"{job.name}: {end.reason}; the same command again goes on from what was kept")
         logging.warning("%s: %s; submitted again", job.name, end.reason)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from absl import logging
-from nvflare.app_common.default_component_policy import DEFAULT_CLASS_ALLOW_LIST
+from nvflare.apis.job_def import JobMetaKey
 from nvflare.app_common.widgets.component_path_authorizer import CLASS_ALLOW_LIST
 from nvflare.job_config.api import FedJob
 
@@ -24,6 +24,7 @@ from fedsim_tf.files import read_json, write_json
 
 POLL_SECONDS = 0.1  # between a site's questions for its next task
 PACKAGE = "fedsim_tf"
+SETTINGS = "fedsim_tf_settings"
 _LOG_COMPONENTS = ("site_log_streamer", "log_receiver")
 # Whoever runs jobs gets no shell on a member's machine, and brings no code.
 _JOBS = dict.fromkeys(("submit_job", "manage_job", "download_job", "view", "operate"), "any")
@@ -34,7 +35,13 @@ _RESOURCES, _SCOPE = "resources.json", "public"
 
 
 def make_job(
-    name: str, controller: StageController, executor: SiteExecutor, sites: Sequence[str], *, quorum: int
+    name: str,
+    controller: StageController,
+    executor: SiteExecutor,
+    sites: Sequence[str],
+    *,
+    quorum: int,
+    settings: str = "",
 ) -> FedJob:
     """A job that brings settings and no code: every machine runs what is installed there.
 
@@ -43,8 +50,10 @@ def make_job(
       controller, executor: what the server and each site do.
       sites: who takes part; others that are connected do not.
       quorum: FLARE starts the job when so many of them are connected, and ends it when there are fewer; 0: all.
+      settings: a word for what the job does; a job that is under way is only gone on with if it has the same.
     """
-    job = FedJob(name=name, min_clients=quorum or len(sites), fail_fast=True)
+    noted = {JobMetaKey.CUSTOM_PROPS.value: {SETTINGS: settings}}
+    job = FedJob(name=name, min_clients=quorum or len(sites), meta_props=noted, fail_fast=True)
     job.set_app_packages([PACKAGE])
     job.to_server(controller)
     job.to_server({"server": {"task_request_interval": POLL_SECONDS}})
@@ -79,8 +88,7 @@ def _resources(folder: pathlib.Path, classes: Sequence[str]) -> dict[str, Any]:
     """
     found = [file for file in (folder / _RESOURCES, folder / f"{_RESOURCES}.default") if file.exists()]
     resources = read_json(found[0]) if found else {}
-    allowed = resources.get(CLASS_ALLOW_LIST, list(DEFAULT_CLASS_ALLOW_LIST))
-    resources[CLASS_ALLOW_LIST] = list(dict.fromkeys([*allowed, *classes]))
+    resources[CLASS_ALLOW_LIST] = list(classes)
     resources["allow_log_streaming"] = False
     components = [one for one in resources.get("components", []) if one["id"] not in _LOG_COMPONENTS]
     for one in components:

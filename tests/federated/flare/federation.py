@@ -39,9 +39,9 @@ def free_port():
         return listening.getsockname()[1]
 
 
-def job_of_tests(name, controller, executor, sites, *, quorum):
+def job_of_tests(name, controller, executor, sites, *, quorum, settings=""):
     """A job whose components may be the tests' own; like this project's, they do not travel with it."""
-    job = make_job(name, controller, executor, sites, quorum=quorum)
+    job = make_job(name, controller, executor, sites, quorum=quorum, settings=settings)
     job.set_app_packages([PACKAGE, "tests"])
     return job
 

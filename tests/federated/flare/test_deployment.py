@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from fedsim_tf.errors import RunStopped
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.flare.deployment import Deployment, carry_through
 from fedsim_tf.federated.flare.jobs import simulate, write_local_files
@@ -62,10 +63,12 @@ def undisturbed(tmp_path_factory):
     return root, weights
 
 
-def job(run_name, executor=ToyExecutor, *, quorum=0, **options):
+def job(run_name, executor=ToyExecutor, *, quorum=0, settings="", **options):
     sites = list(SITES)
     controller = ToyController(sites, ROUNDS, run_name, quorum)
-    return job_of_tests(run_name, controller, executor(sites, run_name, **options), SITES, quorum=quorum)
+    return job_of_tests(
+        run_name, controller, executor(sites, run_name, **options), SITES, quorum=quorum, settings=settings
+    )
 
 
 def own_state(run, site):
@@ -130,6 +133,8 @@ def test_a_job_that_is_under_way_is_watched_and_not_submitted_again(federation):
     thread.start()
     wait_until(lambda: rounds_kept(federation.root / "runs" / SERVER / "watched") >= 4, within=120)
     again = Deployment(federation.admin)
+    with pytest.raises(RunStopped, match="runs with other settings"):
+        again.run(job("watched", settings="other"))
     end = again.run(job("watched", pause=0.2))
     again.close()
     thread.join(60)

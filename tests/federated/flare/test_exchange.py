@@ -205,6 +205,18 @@ def test_a_job_that_another_will_not_mend_is_the_last():
 
 def test_a_job_that_somebody_aborted_is_not_submitted_again():
     ends = [JobEnd("FINISHED:ABORTED", Outcome(4)), ended(1)]
-    with pytest.raises(RunStopped, match="toy: aborted; the same command again goes on"):
+    with pytest.raises(RunStopped, match=r"toy: aborted in FLARE's console, or .*; the same command again goes on"):
         carry_through(lambda job: ends.pop(0), JOB)
     assert len(ends) == 1
+
+
+def test_sites_that_are_away_for_long_end_nothing():
+    """FLARE's queue gives a job up after forty minutes: that says nothing of the work."""
+    ends = [JobEnd("FINISHED:CAN_NOT_SCHEDULE", None)] * (3 * ATTEMPTS) + [ended(1, status="FINISHED:COMPLETED")]
+    assert list(carry_through(lambda job: ends.pop(0), JOB)) == []
+    assert ends == []
+
+
+def test_who_had_no_part_in_the_end_is_said():
+    end = ended(1, status="FINISHED:COMPLETED", lacking=["turin"])
+    assert carry_through(lambda job: end, JOB) == ["turin"]
