@@ -40,7 +40,7 @@ def test_shape_parameters_stay_plausible_for_any_latent(z, sign):
     generator = ShapeGenerator()
     generator(z)
     generator.last.bias.assign(tf.fill((21,), sign * 1e3))
-    expected = sign * np.array([3.0] * 14 + [0.6] * 3 + [50.0] * 3 + [0.7])
+    expected = sign * np.array([3.0] * 14 + [1.2] * 3 + [50.0] * 3 + [0.7])
     np.testing.assert_allclose(generator(1e3 * z), np.tile(expected, (3, 1)), rtol=1e-5)
 
 
