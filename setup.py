@@ -3,6 +3,7 @@
 Compiles the voxelization operators against the TensorFlow that is installed.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -27,9 +28,10 @@ class Build(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         # Asked for in another process: importing TensorFlow greets, and takes a gigabyte.
-        code = "import tensorflow as tf; print(*tf.sysconfig.get_compile_flags(), '|', *tf.sysconfig.get_link_flags())"
+        asked = "[tf.sysconfig.get_compile_flags(), tf.sysconfig.get_link_flags()]"
+        code = f"import json, tensorflow as tf; print(json.dumps({asked}))"
         found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-        compile_flags, link_flags = (flags.split() for flags in found.strip().splitlines()[-1].split("|"))
+        compile_flags, link_flags = json.loads(found.strip().splitlines()[-1])
         system = [f"-isystem{flag[2:]}" if flag.startswith("-I") else flag for flag in compile_flags]
         ext.extra_compile_args, ext.extra_link_args = [*FLAGS, *system], link_flags
         super().build_extension(ext)

@@ -74,9 +74,12 @@ def method() -> dict[str, Any]:
     return {"segmentation": {"arms": (FLAGS.method,)}}
 
 
-def config_from_flags(**defaults: Any) -> Config:
-    """The preset's configuration with what the command and then the flags override."""
-    preset = FLAGS.preset or ("paper" if FLAGS.data_root else "demo")
+def config_from_flags(*, usual_preset: str | None = None, **defaults: Any) -> Config:
+    """The preset's configuration with what the command and then the flags override.
+
+    `usual_preset`: without --preset; None: "paper" on real data, "demo" on phantoms.
+    """
+    preset = FLAGS.preset or usual_preset or ("paper" if FLAGS.data_root else "demo")
     values: dict[str, Any] = {}
     for path, _ in _fields():
         flag = FLAGS[_flag_name(path)]
@@ -114,12 +117,22 @@ def plan_and_run(
       name: parts of the run folder's default name, before the preset's.
       sites, federated, elsewhere: see `jobs.plan.describe`.
     """
+    from fedsim_tf.jobs.inputs import open_annotated
     from fedsim_tf.jobs.plan import describe
 
     run_dir = FLAGS.run_dir or f"runs/{'-'.join(filter(None, (*name, config.preset)))}"
     about: dict[str, Any] = {"sites": sites, "federated": federated, "elsewhere": elsewhere}
     print(describe(config, run_dir=run_dir, only_fold=FLAGS.only_fold, **about))
-    if not FLAGS.dry_run:
+    if FLAGS.dry_run:
+        if not (elsewhere or config.is_phantom):
+            for site in sites:
+                open_annotated(
+                    config,
+                    site,
+                    cache_dir=pathlib.Path(FLAGS.cache_dir),
+                    larger=federated and config.federated.more_labels,
+                )
+    else:
         job(config, run_dir, cache_dir=pathlib.Path(FLAGS.cache_dir), only_fold=FLAGS.only_fold)
 
 
@@ -150,9 +163,11 @@ def _guarded(command: Callable[[], None], argv: list[str]) -> None:
     except (FloatingPointError, RunStopped) as error:
         _stop(str(error), status=1)
     except OSError as error:
-        if error.errno not in _DISK_FULL:
+        if error.errno in _DISK_FULL:
+            _stop(f"{error}; the same command again resumes", status=1)
+        if error.filename is None:
             raise
-        _stop(f"{error}; the same command again resumes", status=1)
+        _stop(f"{error.filename}: {error.strerror}", status=2)
     except KeyboardInterrupt:
         _stop("stopped; the same command again resumes", status=130)
 

@@ -18,7 +18,7 @@ FLAGS = flags.FLAGS
 def run() -> None:
     from fedsim_tf.jobs.slices import run_slices
 
-    config = command.config_from_flags()
+    config = command.config_from_flags(usual_preset="paper")
     run_dir = FLAGS.run_dir or f"runs/slices-{config.preset}"
     print(f"{config.gan.steps} steps at {config.model.size} x {config.model.size}; run folder: {run_dir}")
     if not FLAGS.dry_run:

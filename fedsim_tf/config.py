@@ -80,7 +80,9 @@ class ModelConfig(_Checked):
     """Sizes of volumes and networks, and the simulated scanner."""
 
     size: int = option(128, "Voxels along each edge of label and CT volumes (paper: 128).", choices=(32, 64, 128))
-    coarse_size: int = option(16, "Voxels along each edge of material map and simulated CT (paper: 16).", low=16)
+    coarse_size: int = option(
+        16, "Voxels along each edge of material map and simulated CT (paper: 16).", choices=(16, 32, 64)
+    )
     shape_model: str = option("", "Shape model or corresponding shapes (.npz); empty: a model of phantom hearts.")
     shape_modes: int = option(14, "Modes of the statistical shape model (paper: 14).", low=1)
     rows_per_voxel: int = option(
@@ -148,6 +150,11 @@ class SemiSupervisedConfig(_Checked):
         0.05, "Of the unsupervised losses in the shape and material networks, beside 1 of the supervised ones.", low=0
     )
     gan_rate: float = option(5e-5, "Adam's rate for the enhancement generator.", low=0)
+
+    @property
+    def learns_unannotated(self) -> bool:
+        """Whether there is an unsupervised step: the first one is supervised."""
+        return self.unsupervised_steps > 0 and self.steps > 1
 
 
 @dataclasses.dataclass(frozen=True)

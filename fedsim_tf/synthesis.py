@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.config import Config, ModelConfig
-from fedsim_tf.ct import CTSimulator, ScanEffects, attenuation
+from fedsim_tf.ct import CTSimulator, ScanEffects, attenuation, render
 from fedsim_tf.models import LatentDistribution, MaterialGenerator, ShapeGenerator, built
 from fedsim_tf.resize import resize_volume, resized_slices
 from fedsim_tf.shape import Grid, ShapeDecoder, StatisticalShapeModel
@@ -90,8 +90,7 @@ def scanned(
     simulator: CTSimulator, mu_per_mm: tf.Tensor, config: Config, *, seed: tf.Tensor | None = None
 ) -> tf.Tensor:
     """The simulated CT of attenuation, both (B, z, y, x): -1 to 1 over the CT window, not clipped."""
-    water = attenuation.water_mu_per_mm(config.model.simulated_energy_kev)
-    return unit_scale(attenuation.hu_from_mu(simulator(mu_per_mm, seed=seed), water), config.data.window_hu)
+    return unit_scale(render(mu_per_mm, simulator, config.model.simulated_energy_kev, seed=seed), config.data.window_hu)
 
 
 def unit_scale(hu: tf.Tensor, window_hu: tuple[float, float]) -> tf.Tensor:

@@ -47,7 +47,7 @@ class ShapePretraining(GeneratorPretraining):
 
     def losses(self, batch: tf.Tensor) -> TensorLosses:
         z = self.learner.labelled_latents.lookup(batch)
-        return {"iou": iou_loss(self.learner.model.labels(z), tf.gather(self._labels, batch))}
+        return {"iou": iou_loss(self.learner.model.labels(z), tf.gather(self.labels, batch))}
 
 
 class FixedMaterialSite:
@@ -66,7 +66,7 @@ class FixedMaterialSite:
         spacing = Grid.centred((config.model.size,) * 3, learner.data.field_of_view_mm).spacing_mm[::-1]
         pairs = zip(images_hu, volumes.labels, strict=True)
         self._bodies = [self._atlas.body(without_heart(image, label, spacing)) for image, label in pairs]
-        own = [self._simulated(number, label) for number, label in enumerate(volumes.labels)]
+        own = [self._simulated(number, label, f"own/{number}") for number, label in enumerate(volumes.labels)]
         self._own = tf.concat(own, axis=0)
 
     def learn(self, run: RunFolder) -> LatentDistribution:
@@ -107,7 +107,7 @@ class FixedMaterialSite:
         render = slice_renderer(self._learner.model)
         for number, heart in enumerate(hearts):
             body = int(step_rng(config.seed, "bodies", number).integers(len(self._bodies)))
-            simulated = self._simulated(body, heart.label)
+            simulated = self._simulated(body, heart.label, f"drawn/{number}")
             image = render_volume(render, simulated, heart.label)
             plain = simulated[0].numpy()
             if blend is not None:
@@ -122,10 +122,15 @@ class FixedMaterialSite:
             label = take_slices(tf.constant(labels[volume]), index)
             yield learner.model.semantics(tf.gather(self._own, volume), label, index)
 
-    def _simulated(self, body: int, label: np.ndarray) -> tf.Tensor:
-        """The scan (1, z, y, x), on the scale of images, of a heart in the body of annotated volume number `body`."""
+    def _simulated(self, body: int, label: np.ndarray, noise: str) -> tf.Tensor:
+        """The scan (1, z, y, x), on the scale of images, of a heart in the body of annotated volume number `body`.
+
+        Photon noise, where there is some, depends on the word `noise` alone: a resumed run repeats it.
+        """
         mu_per_mm = self._atlas.with_heart(self._bodies[body][None], tf.constant(label[None], tf.float32))
-        return scanned(self._simulator, mu_per_mm, self._learner.config)
+        rng = step_rng(self._learner.config.seed, f"fixed_material/noise/{noise}", 0)
+        seed = tf.constant(rng.integers(1 << 31, size=2), tf.int32)
+        return scanned(self._simulator, mu_per_mm, self._learner.config, seed=seed)
 
     def _posed(self, weights: np.ndarray, place: np.ndarray) -> tf.Tensor:
         """tau (1, K + 7) of a shape with the volume and the centre of mass of a mask (z, y, x)."""

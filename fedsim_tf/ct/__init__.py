@@ -6,6 +6,7 @@ import io
 with contextlib.redirect_stdout(io.StringIO()):  # pyronn greets on standard output, where commands print results
     import pyronn  # noqa: F401
 
+from fedsim_tf import float32  # noqa: F401 (before anything computes)
 from fedsim_tf.ct import attenuation
 from fedsim_tf.ct.atlas import FixedAtlas, render
 from fedsim_tf.ct.effects import ScanEffects

@@ -67,6 +67,8 @@ class FixedAtlas:
         return tf.where(region_id > 0, heart, body_mu_per_mm)
 
 
-def render(mu_per_mm: tf.Tensor, simulator: CTSimulator, energy_kev: float) -> tf.Tensor:
-    """The CT values in HU (B, z, y, x) that a simulated scan of attenuation in 1/mm gives."""
-    return hu_from_mu(simulator(mu_per_mm), water_mu_per_mm(energy_kev))
+def render(
+    mu_per_mm: tf.Tensor, simulator: CTSimulator, energy_kev: float, *, seed: tf.Tensor | None = None
+) -> tf.Tensor:
+    """The CT values in HU (B, z, y, x) that a simulated scan of attenuation in 1/mm gives; `seed`: of its noise."""
+    return hu_from_mu(simulator(mu_per_mm, seed=seed), water_mu_per_mm(energy_kev))

@@ -6,22 +6,30 @@ import itertools
 import os
 
 import numpy as np
+from absl import logging
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.volume import Volume
 
+HIGHEST_MINIMUM_HU = -200.0
 # Headers are single precision and are rounded by converters; a tenth of a voxel is far above that.
 GRID_TOLERANCE_VOXELS = 0.1
 
 
 def check_image(image: Volume, subject: str | os.PathLike) -> None:
-    """Raises InputError for voxels that are not finite and for an image without any contrast."""
+    """Raises InputError for voxels that are not finite and for an image without any contrast.
+
+    An image without air or lung, as one has whose rescale intercept was lost, is warned of.
+    """
     bad = int(image.array.size - np.count_nonzero(np.isfinite(image.array)))
     if bad:
         raise InputError(subject, found=f"{bad} voxels that are NaN or infinite", expected="finite CT values in HU")
     low, high = float(image.array.min()), float(image.array.max())
     if low == high:
         raise InputError(subject, found=f"the same value {low:g} everywhere", expected="a CT image in HU")
+    if low > HIGHEST_MINIMUM_HU:
+        text = "%s: no value below %g; in HU lung has about -800 and air -1000: was the rescale intercept lost?"
+        logging.warning(text, subject, low)
 
 
 def check_same_grid(

@@ -112,7 +112,10 @@ class TotalSegmentatorLayout:
 
 @dataclasses.dataclass(frozen=True)
 class FolderLayout:
-    """`images/<identity>.nii.gz` and, where annotated, `labels/<identity>.nii.gz`: for data of one's own."""
+    """`images/<identity>.nii.gz` and, where annotated, `labels/<identity>.nii.gz`: for data of one's own.
+
+    Either folder may have others within.
+    """
 
     looked_for: str = "images/<name>.nii.gz, and labels/<name>.nii.gz where annotated"
     source: str = "your own CTs in HU as NIfTI, with region ids 0 to 7 or heart and background as labels"
@@ -120,8 +123,10 @@ class FolderLayout:
 
     def find(self, root: pathlib.Path) -> list[CaseFiles]:
         files = list(nifti_files(root))
-        images = unique((stem(path), path) for path in files if path.parent.name == "images")
-        labels = unique((stem(path), path) for path in files if path.parent.name == "labels")
+        images, labels = (
+            unique((stem(path), path) for path in files if name in path.relative_to(root).parts[:-1])
+            for name in ("images", "labels")
+        )
         for identity, label in labels.items():
             if identity not in images:
                 raise InputError(label, found="a label without an image", expected=f"images/{identity}.nii.gz")

@@ -86,7 +86,8 @@ def split(
     """One fold's patients.
 
     The test parts of consecutive folds are consecutive windows of the ordered patients, and wrap around at the end:
-    20 patients are tested exactly once in 5 folds of 4; of 34 patients in 5 folds of 7, one is tested twice. The
+    20 patients are tested exactly once in 5 folds of 4; of 34 patients in 5 folds of 7, one is tested twice. Where
+    fewer windows cover all (12 patients, folds of 3), they overlap, so that no two folds are the same. The
     validation part is the window after the test part. Sizes are exact: patients beyond `sizes.total`, last in the
     order, are in no part.
 
@@ -116,7 +117,9 @@ def split(
 
 
 def _fold(ordered: list[str], sizes: SplitSizes, fold: int) -> Fold:
-    start = fold * sizes.test % len(ordered)
+    n = len(ordered)
+    # Where windows side by side would come round to the first one, they overlap evenly instead.
+    start = fold * sizes.test if (N_FOLDS - 1) * sizes.test < n else fold * n // N_FOLDS
     turned = ordered[start:] + ordered[:start]
     held_out = sizes.test + sizes.validation
     # In the patients' own order, not the turned one: folds that share training patients then mostly share labels.

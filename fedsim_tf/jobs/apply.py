@@ -11,6 +11,7 @@ import numpy as np
 from fedsim_tf import data
 from fedsim_tf.arms import at_federated_sites, last_stage
 from fedsim_tf.config import Config, from_dict
+from fedsim_tf.data.checks import check_image, check_same_grid
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.figures import panel
 from fedsim_tf.evaluation.galleries import heart_slice
@@ -81,13 +82,14 @@ def segment_file(
       picture: a PNG of three slices with the outlines.
 
     Raises:
-      InputError: unreadable files, or image and label on different grids.
+      InputError: unreadable files, no CT, or image and label on different grids.
     """
     config, segment = open_segmenter(fold_dir, arm)
     case = Case(pathlib.Path(image).name, data.read_volume(image, dtype=np.float32))
+    check_image(case.image, image)
     truth = data.read_volume(label, dtype=np.int32) if label else None
-    if truth is not None and truth.array.shape != case.image.array.shape:
-        raise InputError(label, found=f"shape {truth.array.shape}", expected=f"{case.image.array.shape} as {image}")
+    if truth is not None and label is not None:
+        check_same_grid(truth, case.image, label, image_subject=image)
     prepared = data.prepare(case, config.model.size, window_hu=config.data.window_hu)
     mask = data.restore(segment(prepared.image), prepared, nearest=True)
     data.write_volume(mask, output)

@@ -42,7 +42,7 @@ class BuildPlan:
       out: the model's .npz file.
       n_modes: of the model.
       report: folder for the report, the corresponding shapes, meshes, and the state that a stopped run resumes from.
-      regions: which labels; empty: all seven if any subject has more than one, else the binary heart.
+      regions: which labels; empty: all seven, or the heart as a whole if the first subject has no others than it.
       options: of the registration.
       specificity_samples: random shapes.
     """
@@ -156,11 +156,22 @@ def _read_surfaces(loaders: dict[str, Loader], regions: Sequence[int]) -> list[L
     with ThreadPoolExecutor(_THREADS) as pool, progress_bar(len(names), "surfaces") as bar:
 
         def read(name: str) -> LabelSurface:
-            surface = label_surface(loaders[name](), identity=name, regions=wanted)
+            volume = loaders[name]()
+            if not regions:
+                _check_no_others(volume, wanted, name, first=names[0])
+            surface = label_surface(volume, identity=name, regions=wanted)
             bar.update()
             return surface
 
         return list(pool.map(read, names))
+
+
+def _check_no_others(volume: Volume, regions: Sequence[int], name: str, *, first: str) -> None:
+    others = sorted(set(np.unique(volume.array).tolist()) - {0, *regions})
+    if others:
+        raise InputError(
+            name, found=f"regions {others}, which {first} has not", expected="the same regions in all, or --regions"
+        )
 
 
 def _regions_of(volume: Volume) -> tuple[int, ...]:
@@ -211,6 +222,7 @@ def _finish(
         "modes": plan.n_modes,
         "vertices": len(model.mean),
         "faces": len(model.faces),
+        "regions": np.unique(model.region_id).tolist(),
         "compactness": explained.tolist(),
         "specificity_mm": {"mean": specific.mean_mm, "std": specific.std_mm, "samples": specific.n_samples},
         "generalisation_mm": None if general is None else _general_record(general, names),
@@ -239,6 +251,7 @@ def summary(quality: dict) -> str:
         f"# Shape model of {len(quality['subjects'])} hearts",
         "",
         f"- {quality['modes']} modes, {quality['vertices']} vertices, {quality['faces']} faces",
+        f"- regions: {', '.join(map(str, quality['regions']))}",
         f"- compactness: {100 * explained[quality['modes'] - 1]:.1f} % of the variance in these modes",
         f"- specificity: {specific['mean']:.2f} mm (sd {specific['std']:.2f}, {specific['samples']} random shapes)",
     ]

@@ -20,7 +20,7 @@ from fedsim_tf.files import read_json
 from fedsim_tf.jobs.coordination import coordinate
 from fedsim_tf.jobs.federated_site import FoldAtSite
 from fedsim_tf.jobs.folds import run_folds
-from fedsim_tf.jobs.inputs import labels_of, open_cohort, open_fold, open_shape_model, open_vgg, pinned, source
+from fedsim_tf.jobs.inputs import labels_of, open_annotated, open_fold, open_shape_model, open_vgg, pinned, source
 from fedsim_tf.jobs.results import SCORES, draw_losses, facts, finish
 from fedsim_tf.models import VGG19Features
 from fedsim_tf.shape import StatisticalShapeModel
@@ -57,10 +57,11 @@ def run_federated(
     sources = ", ".join(source(config, name) for name in names)
     logging.info("Federated over %s, preset %s", sources, config.preset)
     # Missing files end the run here, before it leaves a trace.
-    cohorts = {name: open_cohort(config, name, cache_dir=cache_dir) for name in names}
+    larger = config.federated.more_labels
+    cohorts = {name: open_annotated(config, name, cache_dir=cache_dir, larger=larger) for name in names}
     ssm, vgg = open_shape_model(config), open_vgg(config)
     run = RunFolder(run_dir, config)
-    labels = {name: labels_of(config, name, larger=config.federated.more_labels) for name in names}
+    labels = {name: labels_of(config, name, larger=larger) for name in names}
 
     def make(fold_run: RunFolder, fold: int) -> dict[str, dict[str, Scores]]:
         if engine == NVFLARE:

@@ -15,6 +15,7 @@ from fedsim_tf.federated.site import SharedStage
 from fedsim_tf.jobs.comparison import compare_with_pictures
 from fedsim_tf.jobs.inputs import source
 from fedsim_tf.jobs.results import scores_of
+from fedsim_tf.jobs.same_data import check_same_data
 from fedsim_tf.jobs.samples import draw_samples_of, samples_folder
 from fedsim_tf.jobs.segmentation import Samples
 from fedsim_tf.models import LatentDistribution, LatentStatistics, VGG19Features
@@ -42,6 +43,7 @@ class FoldAtSite:
     """
 
     def __init__(self, run: RunFolder, data: SiteVolumes, ssm: StatisticalShapeModel, vgg: VGG19Features):
+        check_same_data(run, data)
         self._run, self._data, self._ssm, self._vgg = run, data, ssm, vgg
         self._samples: dict[str, Samples] = {}
 
@@ -72,7 +74,7 @@ class FoldAtSite:
             run_alone(self._run, EnhancementPretraining(self.learner), name=GAN, steps=self._run.config.gan.steps)
         elif name == SAMPLES and distribution is not None:
             folder = samples_folder(self._run, FEDERATED_SIMULATION)
-            drawn = draw_samples_of(folder, self.learner, distribution, with_unlabelled=True)
+            drawn = draw_samples_of(folder, self.learner, distribution, with_unlabelled=self._has_learnt_unannotated())
             self._samples[FEDERATED_SIMULATION] = drawn
         elif name == COMPARISON:
             scores_of(self._run, self._compare)
@@ -89,15 +91,16 @@ class FoldAtSite:
 
     def latent_statistics(self, *, with_unlabelled: bool) -> LatentStatistics:
         """Without tables that were never learnt, as the site was away while the others did."""
-        if self._has_learnt(SemiSupervised.name):
-            return self.learner.latent_statistics(with_unlabelled=with_unlabelled)
-        if self._has_learnt(GeneratorPretraining.name):
-            return self.learner.latent_statistics(with_unlabelled=False)
-        return LatentStatistics.of(np.zeros((0, self._run.config.model.latent)))
+        if not max(map(self._steps, (GeneratorPretraining.name, SemiSupervised.name))):
+            return LatentStatistics.of(np.zeros((0, self._run.config.model.latent)))
+        return self.learner.latent_statistics(with_unlabelled=with_unlabelled and self._has_learnt_unannotated())
 
-    def _has_learnt(self, stage: str) -> bool:
-        record = self._run.finished(stage)
-        return record is not None and record["steps"] > 0
+    def _has_learnt_unannotated(self) -> bool:
+        return self._run.config.semi.learns_unannotated and self._steps(SemiSupervised.name) > 1
+
+    def _steps(self, stage: str) -> int:
+        """In which this site had a part, once the stage has ended."""
+        return (self._run.finished(stage) or {"steps": 0})["steps"]
 
     def _compare(self) -> dict[str, Scores]:
         """What each arm is worth at this site."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import pathlib
 from typing import Any
 
-from fedsim_tf.config import Config
 from fedsim_tf.data import Cohort
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.coordinator import Coordinator
@@ -18,10 +16,10 @@ from fedsim_tf.jobs.coordination import coordinate
 from fedsim_tf.jobs.federated_site import COMPARISON, FoldAtSite
 from fedsim_tf.jobs.flare_member import Local
 from fedsim_tf.jobs.folds import stages_of
-from fedsim_tf.jobs.inputs import labels_of, open_cohort, open_fold, open_shape_model, open_vgg, source
+from fedsim_tf.jobs.inputs import labels_of, open_annotated, open_fold, open_shape_model, open_vgg, source
 from fedsim_tf.jobs.results import SCORES, draw_losses, facts, finish
+from fedsim_tf.jobs.same_data import shape_model_digest
 from fedsim_tf.models import LatentDistribution
-from fedsim_tf.shape.ssm import PHANTOM_MODEL
 from fedsim_tf.training.run import RunFolder, fold_path, site_path
 
 
@@ -71,8 +69,9 @@ class FoldExecutor(SiteExecutor):
             found = f"{config.model.shape_model or 'the one shipped'}, another file than the others'"
             raise InputError("model_shape_model", found=found, expected="the shape model that all sites use")
         cache_dir, dataset = pathlib.Path(here.cache_dir), here.dataset or name
-        cohort = open_cohort(config, dataset, cache_dir=cache_dir)
-        labels = labels_of(config, dataset, larger=config.federated.more_labels)
+        larger = config.federated.more_labels
+        cohort = open_annotated(config, dataset, cache_dir=cache_dir, larger=larger)
+        labels = labels_of(config, dataset, larger=larger)
         data = open_fold(config, cohort, fold=self.fold, n_labelled=labels, cache_dir=cache_dir)
         data = data._replace(name=name)  # two hospitals may have data sets of one kind
         root = here.run_path(self.run_name)
@@ -106,8 +105,3 @@ class ReportingFold:
 
 
 COMPONENTS = (FoldController, FoldExecutor)
-
-
-def shape_model_digest(config: Config) -> str:
-    """SHA-256 of the shape model's file: sites whose files differ would learn different things."""
-    return hashlib.sha256(pathlib.Path(config.model.shape_model or PHANTOM_MODEL).read_bytes()).hexdigest()

@@ -9,10 +9,11 @@ from absl import logging
 
 from fedsim_tf.arms import need_several_sites, simulators
 from fedsim_tf.config import PAPER_LABELS, Config
-from fedsim_tf.data import Cohort, find_cohort
+from fedsim_tf.ct.atlas import BODY_BOUNDS_HU
+from fedsim_tf.data import Cohort, find_cohort, split_sizes
 from fedsim_tf.errors import InputError
 from fedsim_tf.models import VGG19Features, built
-from fedsim_tf.models.precision import with_resolved_precision
+from fedsim_tf.models.precision import device, with_resolved_precision
 from fedsim_tf.phantom import SITES, VERSION, ensure_site
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.shape import StatisticalShapeModel
@@ -65,20 +66,40 @@ def labels_of(config: Config, dataset: str, *, larger: bool = False) -> int:
     return config.data.labels or PAPER_LABELS.get(dataset, (6, 12))[larger]
 
 
+def open_annotated(config: Config, dataset: str, *, cache_dir: pathlib.Path, larger: bool = False) -> Cohort:
+    """`open_cohort`, with as many annotated training volumes as are wanted; `larger`: see `labels_of`.
+
+    Raises:
+      InputError: no such files, or too few.
+    """
+    cohort, wanted = open_cohort(config, dataset, cache_dir=cache_dir), labels_of(config, dataset, larger=larger)
+    annotated = len(cohort.annotated)
+    training = split_sizes(cohort.name, annotated).train
+    if wanted > training:
+        found = f"{wanted} (the default)" if not config.data.labels else wanted
+        expected = f"at most {training}, the training part of {annotated} annotated cases of {dataset}"
+        raise InputError("--data_labels", found=found, expected=expected)
+    return cohort
+
+
 def needs_simulation(config: Config) -> bool:
     """Whether any arm trains on synthetic volumes."""
     return bool(simulators(config.segmentation.arms))
 
 
 def check_single_site(config: Config) -> None:
-    """Refuses arms that one site cannot train.
+    """Refuses arms that one site cannot train, or not in this CT window.
 
     Raises:
-      InputError: names them.
+      InputError: names them, or the window.
     """
     several = need_several_sites(config.segmentation.arms)
     if several:
         raise InputError("--segmentation_arms", found=", ".join(several), expected="arms of a single site")
+    (low, high), bounds = config.data.window_hu, BODY_BOUNDS_HU.values()
+    if "fixed" in simulators(config.segmentation.arms) and not (low < min(bounds) and high > max(bounds)):
+        expected = f"one beyond {min(bounds):g} to {max(bounds):g} HU, in which arms of fixed materials tell tissues"
+        raise InputError("--data_window_low_hu, --data_window_high_hu", found=f"{low:g} to {high:g}", expected=expected)
 
 
 def check_latents(n_labelled: int) -> None:
@@ -107,7 +128,8 @@ def open_shape_model(config: Config) -> StatisticalShapeModel:
 
 
 def open_vgg(config: Config) -> VGG19Features:
-    """VGG-19 with the configured weights; says which in the log."""
+    """VGG-19 with the configured weights; says in the log which, and what they are computed on."""
+    logging.info("Computing on %s", device())
     vgg = built.vgg_features(config.model)
     logging.info("VGG-19 weights: %s", vgg.source)
     return vgg

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import pathlib
 import platform
 import subprocess
@@ -19,7 +18,7 @@ from fedsim_tf.evaluation.figures import loss_curves
 from fedsim_tf.evaluation.report import print_table, write_report
 from fedsim_tf.evaluation.scores import Scores, over_folds
 from fedsim_tf.files import read_json, write_json, write_text
-from fedsim_tf.models.precision import resolved
+from fedsim_tf.models.precision import device, resolved
 from fedsim_tf.training.run import SITES, RunFolder
 
 SCORES = "scores.json"
@@ -41,7 +40,7 @@ def facts(run: RunFolder, cohorts: Mapping[str, Cohort], *, data: str, **more: A
         "fedsim_tf": fedsim_tf.__version__,
         "commit": " ".join(_commits(run)) or commit(),
         "tensorflow": tf.__version__,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.machine()}, {device()}",
         "finished": datetime.datetime.now().isoformat(timespec="seconds"),
     }
 

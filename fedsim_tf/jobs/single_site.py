@@ -20,7 +20,7 @@ from fedsim_tf.jobs.inputs import (
     check_single_site,
     labels_of,
     needs_simulation,
-    open_cohort,
+    open_annotated,
     open_fold,
     open_shape_model,
     open_vgg,
@@ -28,6 +28,7 @@ from fedsim_tf.jobs.inputs import (
     source,
 )
 from fedsim_tf.jobs.results import facts, finish
+from fedsim_tf.jobs.same_data import check_same_data
 from fedsim_tf.jobs.samples import draw_samples_of
 from fedsim_tf.jobs.segmentation import Samples
 from fedsim_tf.models import VGG19Features
@@ -56,9 +57,7 @@ def run_single_site(
     config = pinned(config)
     data = source(config, config.dataset)
     logging.info("%s, preset %s", data, config.preset)
-    cohort = open_cohort(
-        config, config.dataset, cache_dir=cache_dir
-    )  # missing files end the run before it leaves a trace
+    cohort = open_annotated(config, config.dataset, cache_dir=cache_dir)  # before the run leaves a trace
     n_labelled = labels_of(config, config.dataset)
     if needs_simulation(config):
         check_latents(n_labelled)
@@ -81,6 +80,7 @@ def run_fold(
     run: RunFolder, site: SiteVolumes, ssm: StatisticalShapeModel, vgg: VGG19Features, *, data: str
 ) -> dict[str, Scores]:
     """All stages and arms of one fold; pictures on the way."""
+    check_same_data(run, site)
     begin = lambda: SiteLearner(run.config, ssm, site, vgg)  # noqa: E731
     samples = {**simulate(run, begin), **simulate_fixed(run, begin)}
     return compare_with_pictures(run, site, run.config.segmentation.arms, samples, vgg=vgg, data=data)
@@ -100,5 +100,7 @@ def simulate(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str, Samp
     if "ours_full" in arms:
         distribution = semi_supervise(run, learner, distribution)
         folder = samples_folder(run, "ours_full")
-        samples["ours_full"] = draw_samples_of(folder, learner, distribution, with_unlabelled=True)
+        samples["ours_full"] = draw_samples_of(
+            folder, learner, distribution, with_unlabelled=run.config.semi.learns_unannotated
+        )
     return samples

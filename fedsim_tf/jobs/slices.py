@@ -32,6 +32,7 @@ from fedsim_tf.training.stage import run_stage, step_rng
 from fedsim_tf.training.watch import Look, montage
 
 STAGE = "gan"
+_EIGHT_BIT = ("1", "L", "LA", "P", "RGB", "RGBA")
 UNKNOWN_POSITION = 0.5  # stands for k / size: a picture does not say where in the volume it lay
 
 
@@ -47,7 +48,7 @@ def read_slices(images: str | os.PathLike, labels: str | os.PathLike, size: int)
     """Reads 8-bit PNGs and the masks of the same names (heart where not zero), reduced to size x size.
 
     Raises:
-      InputError: no pictures, or one without its mask.
+      InputError: no pictures, one without its mask or of another size, or more than eight bits a value.
     """
     files = sorted(path for path in pathlib.Path(images).glob("*.png") if not path.name.startswith("._"))
     if not files:
@@ -55,8 +56,9 @@ def read_slices(images: str | os.PathLike, labels: str | os.PathLike, size: int)
     missing = [path.name for path in files if not (pathlib.Path(labels) / path.name).is_file()]
     if missing:
         raise InputError(labels, found=f"no {missing[0]}", expected=f"a mask for each picture in {images}")
-    pictures = [_grey(path).resize((size, size), Image.Resampling.BOX) for path in files]
-    masks = [_grey(pathlib.Path(labels) / path.name).resize((size, size), Image.Resampling.NEAREST) for path in files]
+    pairs = [_pair(path, pathlib.Path(labels) / path.name) for path in files]
+    pictures = [picture.resize((size, size), Image.Resampling.BOX) for picture, _ in pairs]
+    masks = [mask.resize((size, size), Image.Resampling.NEAREST) for _, mask in pairs]
     return Slices(
         tuple(path.stem for path in files),
         np.stack([np.asarray(picture, np.float32) / 127.5 - 1.0 for picture in pictures]),
@@ -165,8 +167,18 @@ def _compare(path: pathlib.Path, slices: Slices, semantics: np.ndarray, fake: np
     panel(path, rows, columns=columns, title=f"Real slices; the last {held_out} were held out")
 
 
+def _pair(picture: pathlib.Path, mask: pathlib.Path) -> tuple[Image.Image, Image.Image]:
+    pair = _grey(picture), _grey(mask)
+    if pair[0].size != pair[1].size:
+        raise InputError(mask, found=f"{pair[1].size} pixels", expected=f"{pair[0].size}, as its picture has")
+    return pair
+
+
 def _grey(path: pathlib.Path) -> Image.Image:
     try:
-        return Image.open(path).convert("L")
+        image = Image.open(path)
+        if image.mode not in _EIGHT_BIT:  # others would be cut off at 255
+            raise InputError(path, found=f"a picture of mode {image.mode}", expected="an 8-bit PNG")
+        return image.convert("L")
     except OSError as error:
         raise InputError(path, found=f"no picture ({error})", expected="an 8-bit PNG") from error

@@ -1,5 +1,6 @@
 """Networks and latents."""
 
+from fedsim_tf import float32  # noqa: F401 (before anything computes)
 from fedsim_tf.models.discriminator import MultiScaleDiscriminator
 from fedsim_tf.models.gaugan import GauGANGenerator
 from fedsim_tf.models.generators import MaterialGenerator, ShapeGenerator

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import os
 import pathlib
 from collections.abc import Iterator
 
@@ -45,6 +46,13 @@ def has_fast_bfloat16() -> bool:
         return bool(_CPU_FLAGS & set(pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").split()))
     except OSError:  # no Linux
         return False
+
+
+def device() -> str:
+    """What TensorFlow computes on, in words."""
+    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    names = ", ".join(str(details.get("device_name", "a GPU")) for details in gpus)
+    return names or f"{os.cpu_count()} CPU cores; there is no GPU that TensorFlow can use"
 
 
 @contextlib.contextmanager

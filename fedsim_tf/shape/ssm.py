@@ -103,7 +103,8 @@ def load_shape_model(path: str | os.PathLike, *, n_modes: int) -> StatisticalSha
         return StatisticalShapeModel.fit(shapes.points, shapes.faces, shapes.region_id, n_modes)
     model = StatisticalShapeModel.load(path)
     if model.n_modes < n_modes:
-        raise InputError(path, found=f"{model.n_modes} modes", expected=f"at least {n_modes}")
+        expected = f"at least {n_modes}; --model_shape_modes asks for fewer"
+        raise InputError(path, found=f"{model.n_modes} modes", expected=expected)
     return dataclasses.replace(model, modes=model.modes[:n_modes], std=model.std[:n_modes])
 
 

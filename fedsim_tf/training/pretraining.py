@@ -27,7 +27,7 @@ class GeneratorPretraining:
     def __init__(self, learner: SiteLearner):
         data, config = learner.data, learner.config
         self.learner = learner
-        self._images, self._labels = tf.constant(data.labelled.images), tf.constant(data.labelled.labels)
+        self.images, self.labels = tf.constant(data.labelled.images), tf.constant(data.labelled.labels)
         self._coarse = tf.constant(downsampled(data.labelled.images, config.model.coarse_size))
         self._coarse_features = slice_features(learner.vgg, self._coarse)
         self.optimizer = adam(config.pretraining.latent_rate, learner.labelled_latents.trainable_variables)
@@ -43,7 +43,7 @@ class GeneratorPretraining:
         """Latents, their rate, and some annotated slices as the networks have them."""
         z = self.learner.labelled_latents.table
         return Look(
-            rates(latents=self.optimizer), {"annotated": generated_slices(self.learner, self._images, z)}, {"z": z}
+            rates(latents=self.optimizer), {"annotated": generated_slices(self.learner, self.images, z)}, {"z": z}
         )
 
     def shared_gradients(self, step: int) -> tuple[TensorLosses, SharedGradients]:
@@ -75,7 +75,7 @@ class GeneratorPretraining:
         features = [tf.gather(level, batch) for level in self._coarse_features]
         squared, perceptual = material_losses(learner.vgg, learner.model.coarse_ct(z), coarse, features)
         return {
-            "iou": iou_loss(learner.model.labels(z), tf.gather(self._labels, batch)),
+            "iou": iou_loss(learner.model.labels(z), tf.gather(self.labels, batch)),
             "material_mse": squared,
             "material_perceptual": learner.config.pretraining.perceptual_weight * perceptual,
         }

@@ -32,8 +32,7 @@ class SemiSupervised:
         data = learner.data
         self.learner = learner
         self._supervised = GeneratorPretraining(learner)
-        self._labels = tf.constant(data.labelled.labels)
-        self._labelled_images = tf.constant(data.labelled.images)
+        self._labels, self._labelled_images = self._supervised.labels, self._supervised.images
         self._unlabelled_images = tf.constant(data.unlabelled.images)
         self._generator = learner.model.enhancer.trainable_variables
         # One optimizer for each table: the momentum of one kind's steps must not move the latents of the other kind.

@@ -27,11 +27,11 @@ def pretrain(run: RunFolder, learner: SiteLearner) -> LatentDistribution:
 
 
 def semi_supervise(run: RunFolder, learner: SiteLearner, distribution: LatentDistribution) -> LatentDistribution:
-    """Stage 3 from the fitted normal; returns the normal fitted to the latents of all training volumes."""
+    """Stage 3 from the fitted normal; returns the normal fitted to all latents that were learnt."""
     stage = SemiSupervised(learner)
     stage.draw_latents(distribution)
     run_shared(run, learner, stage, rate=run.config.semi.rate, steps=run.config.semi.steps)
-    return learner.latent_statistics(with_unlabelled=True).distribution()
+    return learner.latent_statistics(with_unlabelled=run.config.semi.learns_unannotated).distribution()
 
 
 def run_alone(run: RunFolder, stage: EnhancementPretraining, *, name: str, steps: int) -> None:

@@ -98,3 +98,15 @@ def test_shapes_alone_are_learnt(learner):
     count = len(learner.model.shape_generator.trainable_variables)
     assert all(np.abs(gradient).max() > 0 for gradient in gradients[:count])
     assert all(tf.reduce_max(tf.abs(gradient)) == 0 for gradient in gradients[count:])
+
+
+def test_photon_noise_is_the_same_in_a_resumed_run():
+    """Whatever was drawn before, by this process or by another one."""
+    config = toy_config(model={"simulated_photons": 1e4}, synthesis={"volumes": 1})
+    first, second = (FixedMaterialSite(toy_learner(config)) for _ in range(2))
+    heart = list(first.random_hearts())[:1]
+    tf.random.uniform((5,))
+    one, other = (next(site.volumes(iter(heart))).coarse for site in (first, second))
+    np.testing.assert_array_equal(one, other)
+    noiseless = next(FixedMaterialSite(toy_learner(toy_config(synthesis={"volumes": 1}))).volumes(iter(heart))).coarse
+    assert np.abs(one - noiseless).max() > 1e-3

@@ -24,6 +24,14 @@ def test_images_must_have_contrast():
     refused(lambda: check_image(volume(np.full((2, 2, 2), 7.5)), "a.nii"), "a.nii", "the same value 7.5 everywhere")
 
 
+def test_an_image_without_air_is_warned_of(caplog):
+    caplog.set_level("WARNING")
+    check_image(volume(np.arange(60.0).reshape(3, 4, 5) - 1000.0), "a.nii")
+    assert caplog.text == ""
+    check_image(volume(np.arange(60.0).reshape(3, 4, 5) + 24.0), "b.nii")
+    assert "b.nii: no value below 24; in HU lung has about -800" in caplog.text
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -114,6 +114,15 @@ def test_nifti_folders_with_a_case_that_is_not_annotated(tmp_path):
     assert cohort.load("p2").label is None
 
 
+def test_nifti_folders_may_have_others_within(tmp_path):
+    for name in ("images/ward a/p1.nii.gz", "images/2019/x/p2.nii.gz"):
+        write(tmp_path / name, ct(1))
+    write(tmp_path / "labels" / "ward b" / "p1.nii.gz", labels(1))
+    cohort = find_cohort("nifti", tmp_path)
+    assert cohort.identities == ("p1", "p2")
+    assert cohort.annotated == ("p1",)
+
+
 def test_a_label_without_an_image_is_refused(tmp_path):
     write(tmp_path / "images" / "p1.nii.gz", ct())
     path = write(tmp_path / "labels" / "p2.nii.gz", labels(1))

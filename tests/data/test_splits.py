@@ -103,3 +103,11 @@ def test_bad_input_is_refused():
     refused(lambda: split(CT20, sizes, fold=5, seed=0), "fold", "found 5", "0 to 4")
     refused(lambda: split(CT20, SplitSizes(12, 0, 4), fold=0, seed=0), "at least one patient")
     refused(lambda: split_sizes("nifti", 2), "found 2", "at least 3")
+
+
+@pytest.mark.parametrize("n", range(5, 41))
+def test_no_two_folds_are_the_same_and_everyone_is_tested(n):
+    identities = [f"p{number}" for number in range(n)]
+    tests = [split(identities, split_sizes("nifti", n), fold=fold, seed=0).test for fold in range(5)]
+    assert len(set(tests)) == 5
+    assert set().union(*tests) == set(identities)

@@ -179,7 +179,7 @@ def test_latents_that_were_never_learnt_have_no_part_in_the_pooled_moments(tmp_p
             run.finish(stage, {"steps": steps})
         latents = site.answer(Task("latents", with_unlabelled=True)).update.latents
         counts.append(latents.count if latents else None)
-    run.finish("semi_supervised", {"steps": 1})
+    run.finish("semi_supervised", {"steps": 2})
     assert [*counts, site.answer(Task("latents", with_unlabelled=True)).update.latents.count] == [None, None, 3, 3, 5]
 
 

@@ -36,7 +36,7 @@ class ToyFederation:
         """As if every site had had a part in them."""
         for name in self.sites:
             for stage in stages:
-                self.run.site(name).finish(stage, {"steps": 1})
+                self.run.site(name).finish(stage, {"steps": 2})
 
     def pretrain(self, pauses=lambda: False):
         settings = self.run.config.pretraining

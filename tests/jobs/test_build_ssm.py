@@ -108,6 +108,20 @@ def test_a_missing_region_names_the_subject(labels, tmp_path):
         build_from_labels(find_subjects(tmp_path / "in"), plan)
 
 
+def test_regions_that_the_first_subject_has_not_are_not_dropped_silently(labels, tmp_path):
+    from fedsim_tf.data.label_files import read_label_map
+
+    for path in sorted(labels.glob("patient*.nii.gz")):
+        volume = read_label_map(path)
+        alone = (volume.array == 1).astype(np.uint8) if "patient0" in path.name else volume.array
+        write_volume(volume.with_array(alone), tmp_path / "in" / path.name)
+    plan = BuildPlan(tmp_path / "model.npz", 2, tmp_path / "report", options=QUICK)
+    with pytest.raises(
+        InputError, match=r"patient1_label: found regions \[2, 3, 4, 5, 6, 7\], which patient0_label has not"
+    ):
+        build_from_labels(find_subjects(tmp_path / "in"), plan)
+
+
 @pytest.mark.parametrize("content", ["nothing", "one"])
 def test_folders_without_subjects_are_refused(content, tmp_path, labels):
     folder = tmp_path / "in"

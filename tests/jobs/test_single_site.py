@@ -250,7 +250,7 @@ def test_a_run_killed_twice_ends_with_the_numbers_of_an_undisturbed_one(finished
 
 
 def test_another_configuration_is_refused_in_the_same_folder(finished):
-    config = toy_config(dataset="nifti", data={"root": str(finished.root / "data")}, seed=3)
+    config = toy_config(dataset="nifti", data={"root": str(finished.root / "data"), "labels": 2}, seed=3)
     with pytest.raises(InputError, match=r"found a run with .*seed=0 \(now 3\)"):
         run_single_site(config, finished.run, cache_dir=finished.root / "cache")
 
@@ -307,8 +307,8 @@ def test_segmenting_refuses_what_is_not_there(finished, tmp_path):
     one_line(
         lambda: segment_file(finished.fold, "ours_full", image=image, output=output, label=other),
         other,
-        "(20, 24, 28)",
-        "(32, 32, 32)",
+        "28 x 24 x 20 voxels",
+        "32 x 32 x 32 voxels",
     )
     assert not output.exists()
 
@@ -326,7 +326,9 @@ def test_an_arm_that_was_not_finished_cannot_be_used(finished, tmp_path):
     [
         ({"data": {"root": "/no/such/folder"}}, ["/no/such/folder", "no such folder"]),
         ({"data": {"root": ""}}, ["--data_root", "nifti"]),
-        ({"data": {"labels": 30}}, ["n_labelled", "30", "1 to 3"]),
+        ({"data": {"labels": 30}}, ["--data_labels", "30", "at most 3"]),
+        ({"data": {"labels": 0}}, ["--data_labels", "6 (the default)", "at most 3"]),
+        ({"data": {"window_low_hu": -200.0}}, ["--data_window_low_hu", "-200 to 1000", "-850 to 900"]),
         ({"model": {"shape_model": "/no/shapes.npz"}}, ["/no/shapes.npz"]),
         ({"model": {"shape_modes": 30}}, ["30", "1 to 11"]),
     ],
@@ -334,3 +336,15 @@ def test_an_arm_that_was_not_finished_cannot_be_used(finished, tmp_path):
 def test_bad_input_ends_in_one_line(finished, tmp_path, changes, fragments):
     config = from_dict(merge(finished.config.to_dict(), changes))
     one_line(lambda: run_single_site(config, tmp_path / "run", cache_dir=finished.root / "cache"), *fragments)
+
+
+def test_a_label_on_another_grid_is_not_scored_against(finished, tmp_path):
+    image, label = (finished.root / "data" / kind / "case_0.nii.gz" for kind in ("images", "labels"))
+    flipped = sitk.ReadImage(str(label))
+    flipped.SetDirection((-1.0, 0, 0, 0, 1, 0, 0, 0, 1))
+    other = tmp_path / "label.nii.gz"
+    sitk.WriteImage(flipped, str(other))
+    output = tmp_path / "heart.nii.gz"
+    one_line(
+        lambda: segment_file(finished.fold, "ours_full", image=image, output=output, label=other), other, "corners lie"
+    )

@@ -127,3 +127,15 @@ def test_a_file_that_is_no_picture_is_named(tmp_path, kind):
     damaged = tmp_path / kind / "slice_1.png"
     damaged.write_bytes(b"not a picture")
     refused(lambda: read_slices(files.images, files.labels, 32), damaged, "no picture")
+
+
+def test_pictures_of_sixteen_bits_are_refused_and_masks_of_another_size(tmp_path):
+    files = draw(tmp_path)
+    deep = tmp_path / "images" / "slice_1.png"
+    usual = deep.read_bytes()
+    Image.fromarray(np.full((64, 64), 1000, np.uint16)).save(deep)
+    refused(lambda: read_slices(files.images, files.labels, 32), deep, "a picture of mode I;16")
+    deep.write_bytes(usual)
+    mask = tmp_path / "labels" / "slice_2.png"
+    Image.fromarray(np.zeros((30, 40), np.uint8)).save(mask)
+    refused(lambda: read_slices(files.images, files.labels, 32), mask, "found (40, 30) pixels")

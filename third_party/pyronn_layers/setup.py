@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import importlib.metadata
+import json
 import os
 import pathlib
 import platform
@@ -33,10 +34,11 @@ FLAGS += ["-DPYRONN_LAYERS_X86"] if X86 else []
 
 def tensorflow_flags() -> tuple[list[str], list[str]]:
     """Compiler and linker flags of the TensorFlow that is installed; asked for in a process that may be noisy."""
-    code = "import tensorflow as tf; print(*tf.sysconfig.get_compile_flags(), '|', *tf.sysconfig.get_link_flags())"
+    asked = "[tf.sysconfig.get_compile_flags(), tf.sysconfig.get_link_flags()]"
+    code = f"import json, tensorflow as tf; print(json.dumps({asked}))"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    compile_flags, link_flags = found.strip().splitlines()[-1].split("|")
-    return [f"-isystem{f[2:]}" if f.startswith("-I") else f for f in compile_flags.split()], link_flags.split()
+    compile_flags, link_flags = json.loads(found.strip().splitlines()[-1])
+    return [f"-isystem{f[2:]}" if f.startswith("-I") else f for f in compile_flags], link_flags
 
 
 def find_nvcc() -> str | None:

@@ -75,7 +75,9 @@ class State:
         arrays = read_npz(path, required=(*names, "digest", "format_version"))
         if int(arrays["format_version"]) != FORMAT_VERSION or str(arrays["digest"]) != digest:
             raise InputError(
-                path, found="a checkpoint of other surfaces, options or version", expected="one of this registration"
+                path,
+                found="the state of a registration of other surfaces, options or version",
+                expected="one of these; remove it to begin anew, or give another --out or --report_dir",
             )
         return cls(**{name: arrays[name] for name in names})
 

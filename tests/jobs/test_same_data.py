@@ -1,0 +1,71 @@
+"""A fold that goes on has to find what it began with: volumes, their parts, and the shape model."""
+
+import numpy as np
+import pytest
+
+from fedsim_tf.errors import InputError
+from fedsim_tf.jobs.same_data import RECORD, check_same_data
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.volumes import UnlabelledVolumes, Volumes
+from tests.jobs.toy_cohorts import write_shapes
+from tests.training.toy_site import toy_config, toy_site
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """A fold that has begun with the toy site."""
+    shapes = write_shapes(tmp_path / "shapes.npz")
+    run = RunFolder(tmp_path / "run", toy_config(model={"shape_model": str(shapes)}))
+    check_same_data(run, toy_site())
+    return run
+
+
+def test_the_same_volumes_are_gone_on_with_however_they_were_rounded(begun):
+    kept = (begun.path / RECORD).read_text()
+    site = toy_site()
+    part = site.labelled
+    rounded = Volumes(part.identities, part.images * np.float32(1 + 1e-5), part.labels)
+    check_same_data(begun, site._replace(labelled=rounded))
+    assert (begun.path / RECORD).read_text() == kept
+
+
+def corrected(site):
+    labels = site.test.labels.copy()
+    labels[1, 16, 16, 16] = 1 - labels[1, 16, 16, 16]
+    return site._replace(test=Volumes(site.test.identities, site.test.images, labels))
+
+
+def exchanged(site):
+    images = site.unlabelled.images.copy()
+    images[0] += 0.1
+    return site._replace(unlabelled=UnlabelledVolumes(site.unlabelled.identities, images))
+
+
+def renamed(site):
+    return site._replace(validation=Volumes(("a_new",), site.validation.images, site.validation.labels))
+
+
+def fewer(site):
+    part = site.labelled
+    return site._replace(labelled=Volumes(part.identities[:2], part.images[:2], part.labels[:2]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (corrected, "toy_300_1 changed since the fold began"),
+        (exchanged, "toy_100_0 changed since the fold began"),
+        (renamed, "a_new now in the validation part"),
+        (fewer, "toy_0_2 no longer in the labelled part"),
+    ],
+)
+def test_other_volumes_are_refused_and_the_first_one_named(begun, change, message):
+    with pytest.raises(InputError, match=f"{message}; expected what the run began with, or another --run_dir"):
+        check_same_data(begun, change(toy_site()))
+
+
+def test_another_shape_model_of_the_same_name_is_refused(begun):
+    with open(begun.config.model.shape_model, "ab") as file:
+        file.write(b" ")
+    with pytest.raises(InputError, match="another shape model now"):
+        check_same_data(begun, toy_site())
