@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/python -m experiments.single_site --dataset=ct34lc --run_dir=runs/demo
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadscope
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -90,6 +90,7 @@ setup(
             "psutil>=5.9",
             "pytest>=8",
             "pytest-timeout>=2.3",
+            "pytest-xdist>=3.5",
             "PyYAML>=6",
             "ruff>=0.6",
             "submitit==1.5.4",

@@ -56,6 +56,7 @@ def single(folder: pathlib.Path) -> dict[str, np.ndarray]:
 def federated(folder: pathlib.Path) -> dict[str, np.ndarray]:
     """Rounds of two sites and the server."""
     federation = ToyFederation(folder, CONFIG)
+    federation.note_as_learnt("pretraining")
     federation.semi_supervise(federation.start)
     return sum_of(state_of(name, work.learner.objects) for name, work in federation.works.items())
 
