@@ -123,17 +123,12 @@ def plan_and_run(
     run_dir = FLAGS.run_dir or f"runs/{'-'.join(filter(None, (*name, config.preset)))}"
     about: dict[str, Any] = {"sites": sites, "federated": federated, "elsewhere": elsewhere}
     print(describe(config, run_dir=run_dir, only_fold=FLAGS.only_fold, **about))
-    if FLAGS.dry_run:
-        if not (elsewhere or config.is_phantom):
-            for site in sites:
-                open_annotated(
-                    config,
-                    site,
-                    cache_dir=pathlib.Path(FLAGS.cache_dir),
-                    larger=federated and config.federated.more_labels,
-                )
-    else:
-        job(config, run_dir, cache_dir=pathlib.Path(FLAGS.cache_dir), only_fold=FLAGS.only_fold)
+    cache_dir = pathlib.Path(FLAGS.cache_dir)
+    if not FLAGS.dry_run:
+        job(config, run_dir, cache_dir=cache_dir, only_fold=FLAGS.only_fold)
+    elif not (elsewhere or config.is_phantom):
+        for site in sites:  # real files can be looked for without leaving a trace
+            open_annotated(config, site, cache_dir=cache_dir, larger=federated and config.federated.more_labels)
 
 
 def whole_numbers(flag: str, values: list[str]) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import json
 import os
 import pathlib
@@ -45,6 +46,11 @@ def write_json(path: str | os.PathLike, values: Any) -> None:
 def read_json(path: str | os.PathLike) -> Any:
     """Reads JSON."""
     return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+
+
+def digest(values: Any) -> str:
+    """SHA-256 of what can be written as JSON, in hexadecimal; the order of keys is all one."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def append_rows(path: pathlib.Path, heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import pathlib
 import zipfile
@@ -14,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from fedsim_tf.data.preprocess import WINDOW_HU, PreparedCase, prepare
-from fedsim_tf.files import replaced
+from fedsim_tf.files import digest, replaced
 from fedsim_tf.volume import Case, Geometry
 
 # Raise when preparation changes: files of another format are never looked at.
@@ -70,8 +68,8 @@ def _prepared(
 ) -> PreparedCase:
     if cache_dir is None:
         return prepare(cohort.load(identity), size, window_hu=window_hu)
-    key = json.dumps([FORMAT, cohort.name, identity, cohort.fingerprint(identity), size, list(window_hu)])
-    path = pathlib.Path(cache_dir) / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+    key = digest([FORMAT, cohort.name, identity, cohort.fingerprint(identity), size, list(window_hu)])
+    path = pathlib.Path(cache_dir) / f"{key[:32]}.npz"
     cached = read_prepared(path, size)
     if cached is None:
         cached = prepare(cohort.load(identity), size, window_hu=window_hu)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import pathlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -12,6 +10,7 @@ from fedsim_tf.arms import ABLATION, DIRECT, FEDERATED_SIMULATION, PARTS
 from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS, Config, fixed, from_dict, merge
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.tables import ABLATION_LABELS, ABLATION_SITE
+from fedsim_tf.files import digest
 from fedsim_tf.grid.plan import METRICS, Job
 from fedsim_tf.jobs.inputs import pinned
 from fedsim_tf.jobs.plan import PHANTOM_SITE_SECONDS, START_SECONDS, estimated_seconds
@@ -146,8 +145,7 @@ def _fold(run: str, fold: int) -> str:
 
 
 def _digest(config: Config) -> str:
-    values = json.dumps(fixed(pinned(config).to_dict()), sort_keys=True)
-    return hashlib.sha256(values.encode()).hexdigest()[:16]
+    return digest(fixed(pinned(config).to_dict()))[:16]
 
 
 def _with(grid: Grid, values: dict[str, Any]) -> Config:

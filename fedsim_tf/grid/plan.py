@@ -67,11 +67,7 @@ class Plan:
 
     def is_done(self, job: Job) -> bool:
         """Whether this very job has ended well, after all that it waits for, and what it made is there."""
-        record = self._found(job)
-        if record is None or not self._is_of(record, job) or (job.makes is not None and not job.makes.exists()):
-            return False
-        before = [self.jobs[name] for name in job.after]
-        return all(self.is_done(one) and self._finished(one) <= record["finished"] for one in before)
+        return self._of_done(job) is not None
 
     def record(self, job: Job, seconds: float) -> None:
         """Notes that a job has ended well, and how long it took."""
@@ -132,10 +128,15 @@ class Plan:
 
     def seconds_recorded(self) -> float:
         """Time that all finished jobs took together."""
-        return sum(read_json(self._file(job))["seconds"] for job in self.jobs.values() if self.is_done(job))
+        return sum(record["seconds"] for job in self.jobs.values() if (record := self._of_done(job)) is not None)
 
-    def _finished(self, job: Job) -> str:
-        return read_json(self._file(job))["finished"]
+    def _of_done(self, job: Job) -> dict[str, Any] | None:
+        """A job's record; None for one that is not done."""
+        record = self._found(job)
+        if record is None or not self._is_of(record, job) or (job.makes is not None and not job.makes.exists()):
+            return None
+        before = [self._of_done(self.jobs[name]) for name in job.after]
+        return record if all(one is not None and one["finished"] <= record["finished"] for one in before) else None
 
     def _found(self, job: Job) -> dict[str, Any] | None:
         """A job's record; None where there is none or it is damaged."""

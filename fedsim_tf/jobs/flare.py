@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import pathlib
 
 from absl import logging
@@ -12,6 +10,7 @@ from fedsim_tf.config import Config, make_config
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.flare.deployment import Deployment, carry_through
 from fedsim_tf.federated.flare.jobs import FedJob, make_job, simulate, write_local_files
+from fedsim_tf.files import digest
 from fedsim_tf.jobs.flare_fold import COMPONENTS, FoldController, FoldExecutor
 from fedsim_tf.jobs.flare_member import LOCAL_FILE, Local, absolute_fields, local_fields, travelling
 from fedsim_tf.jobs.inputs import open_cohort, source
@@ -25,7 +24,7 @@ def fold_job(config: Config, run_name: str, fold: int, *, reports: bool) -> FedJ
     controller = FoldController(values, run_name, fold)
     executor = FoldExecutor(values, run_name, fold, shape_model_digest(config), reports)
     name, federated = f"{run_name}-fold_{fold}", config.federated
-    settings = hashlib.sha256(json.dumps([values, executor.shape_model], sort_keys=True).encode()).hexdigest()
+    settings = digest([values, executor.shape_model])
     return make_job(name, controller, executor, federated.sites, quorum=federated.quorum, settings=settings)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import pathlib
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import numpy as np
 
 from fedsim_tf.data import write_volume
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import read_json, write_json, write_text
+from fedsim_tf.files import digest, read_json, write_json, write_text
 from fedsim_tf.phantom.hearts import ADULTS, CHILDREN, YOUNG_ADULTS, draw_hearts
 from fedsim_tf.phantom.scanner import Scanner
 from fedsim_tf.phantom.subjects import SiteSpec, make_subject
@@ -59,10 +58,9 @@ def ensure_site(
       progress: called after each subject with the number done, the number wanted and the identity.
     """
     spec = _spec(name)
-    digest = hashlib.sha256(pathlib.Path(shapes_path).read_bytes()).hexdigest() if shapes_path else None
-    recipe = {"site": name, "version": VERSION, "spec": repr(spec), "shapes": digest}
-    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
-    folder = pathlib.Path(cache_root) / f"{name}-{key}"
+    hearts = hashlib.sha256(pathlib.Path(shapes_path).read_bytes()).hexdigest() if shapes_path else None
+    recipe = {"site": name, "version": VERSION, "spec": repr(spec), "shapes": hearts}
+    folder = pathlib.Path(cache_root) / f"{name}-{digest(recipe)[:12]}"
     finished = folder / FINISHED
     if not finished.exists():
         shapes = CorrespondingShapes.load(shapes_path) if shapes_path else None
