@@ -128,16 +128,18 @@ def _run(grid: Grid, run: _Run) -> Iterator[Job]:
 
 def _visits(grid: Grid) -> Iterator[Job]:
     """Patients of each site at each other one, with the networks of the first label size."""
-    runs = {site: _single_site(grid, site, grid.label_sizes[0]).name for site in grid.sites}
+    runs = {site: _single_site(grid, site, grid.label_sizes[0]) for site in grid.sites}
     cache = tuple(flag for flag in grid.flags if flag.startswith("--cache_dir="))
     for patients, hospital in ((a, b) for a in grid.sites for b in grid.sites if a != b):
         name = f"out_of_distribution/{patients}-at-{hospital}"
-        flags = {"patients": runs[patients], "hospital": runs[hospital], "output": name}
+        two = (runs[patients], runs[hospital])
+        after = tuple(run.name for run in two)
+        flags = dict(zip(("patients", "hospital", "output"), (*after, name), strict=True))
         command = [f"--{flag}={grid.root / value}" for flag, value in flags.items()]
         seconds = START_SECONDS + _VISITOR_SECONDS * grid.config.data.folds
-        after = (runs[patients], runs[hospital])
+        settings = digest([_digest(run.config) for run in two])[:16]
         full = ("experiments.out_of_distribution", *command, *cache)
-        yield Job(name, full, seconds, after, grid.root / name / METRICS)
+        yield Job(name, full, seconds, after, grid.root / name / METRICS, settings)
 
 
 def _fold(run: str, fold: int) -> str:

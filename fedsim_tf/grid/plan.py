@@ -25,7 +25,8 @@ class Job(NamedTuple):
       seconds: about how long it takes on two cores.
       after: names of the jobs that have to be done before.
       makes: the file that shows that it is done; None where only its record does.
-      settings: a digest of all that decides what it does; presets change it, and not the command.
+      settings: a digest of all that decides what it does: presets change it and not the command, another spelling of
+        a folder's path the command alone.
     """
 
     name: str
@@ -79,14 +80,14 @@ class Plan:
         """Refuses a plan whose folder has results of another one, which its jobs could not go on with.
 
         Raises:
-          InputError: names the first job that was done with another command or other settings.
+          InputError: names the first job that was done with other settings.
         """
         for job in self.jobs.values():
             record = self._found(job)
             if record is not None and job.makes is not None and job.makes.exists() and not self._is_of(record, job):
                 raise InputError(
                     job.makes.parent,
-                    found=f"{job.name} as another command, or other code's preset or phantom cohort, made it",
+                    found=f"{job.name} as other settings, or other code's preset or phantom cohort, made it",
                     expected="this plan's, or another --grid_dir",
                 )
 
@@ -146,8 +147,9 @@ class Plan:
         except (OSError, ValueError, TypeError):
             return None
 
-    def _is_of(self, record: Mapping[str, Any], job: Job) -> bool:
-        return (tuple(record["command"]), record["settings"]) == (job.command, job.settings)
+    @staticmethod
+    def _is_of(record: Mapping[str, Any], job: Job) -> bool:
+        return record["settings"] == job.settings
 
     def _file(self, job: Job) -> pathlib.Path:
         return self.folder / "jobs" / f"{job.name}.json"

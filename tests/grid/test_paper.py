@@ -88,7 +88,7 @@ def test_parts_that_need_others_and_sites_that_the_paper_lacks_are_refused():
 def test_jobs_of_another_preset_or_phantom_have_other_settings(monkeypatch):
     name = "single_site/ct20-4/fold_0"
     before = jobs()[name].settings
-    assert jobs()[name].settings == before
+    assert jobs()[name].settings == before == jobs(root=pathlib.Path("elsewhere"))[name].settings
     assert jobs(config=make_config("demo", data={"folds": 5}, gan={"steps": 251}))[name].settings != before
     monkeypatch.setattr(inputs, "VERSION", 6)
     assert jobs()[name].settings != before

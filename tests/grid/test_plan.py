@@ -34,13 +34,15 @@ def test_what_can_start_has_all_that_it_waits_for_in_the_plans_order(tmp_path):
     assert names(["a", "b"]) == ["c", "d"]
 
 
-def test_a_job_is_done_once_recorded_for_the_same_command_alone(tmp_path):
+def test_a_job_is_done_once_recorded_for_the_same_settings_however_its_paths_are_spelled(tmp_path):
     first = Plan([job("runs/a")], tmp_path)
     first.record(first.jobs["runs/a"], 12.34)
     again = Plan([job("runs/a")], tmp_path)
     assert again.is_done(again.jobs["runs/a"])
     assert again.seconds_recorded() == 12.3
-    other = Plan([Job("runs/a", ("some.module", "--name=another"), 1.0)], tmp_path)
+    spelled = Plan([Job("runs/a", ("some.module", "--name=../here/runs/a"), 1.0)], tmp_path)
+    assert spelled.is_done(spelled.jobs["runs/a"])
+    other = Plan([Job("runs/a", ("some.module", "--name=runs/a"), 1.0, settings="others")], tmp_path)
     assert not other.is_done(other.jobs["runs/a"])
     (tmp_path / "jobs" / "runs" / "a.json").write_text("{")
     assert not again.is_done(again.jobs["runs/a"])
@@ -83,7 +85,7 @@ def test_a_job_is_done_again_with_other_settings_and_after_what_it_waits_for_was
     first.check_unchanged()
     later = plan("demo of tomorrow")
     assert not any(later.is_done(one) for one in later.jobs.values())
-    with pytest.raises(InputError, match=r"a as another command, or other code's preset.* another --grid_dir"):
+    with pytest.raises(InputError, match=r"a as other settings, or other code's preset.* another --grid_dir"):
         later.check_unchanged()
     file = tmp_path / "plan" / "jobs" / "a.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"finished": "2999-01-01T00:00:00+00:00"}))
