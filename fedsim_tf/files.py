@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 _PARTIAL = ".partial-"
+_CHUNK = 1 << 22  # bytes
 
 
 def is_partial(path: pathlib.Path) -> bool:
@@ -51,6 +52,15 @@ def read_json(path: str | os.PathLike) -> Any:
 def digest(values: Any) -> str:
     """SHA-256 of what can be written as JSON, in hexadecimal; the order of keys is all one."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def file_digest(path: str | os.PathLike) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    found = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            found.update(chunk)
+    return found.hexdigest()
 
 
 def append_rows(path: pathlib.Path, heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -1,6 +1,8 @@
+import hashlib
+
 import pytest
 
-from fedsim_tf.files import append_rows, read_json, read_rows, replaced, write_json
+from fedsim_tf.files import append_rows, file_digest, read_json, read_rows, replaced, write_json
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):
@@ -23,3 +25,9 @@ def test_rows_are_added_after_one_that_a_full_disk_cut_short(tmp_path):
     table.write_text("")
     append_rows(table, ("a", "b"), [(7, 8)])
     assert read_rows(table) == [["7", "8"]]
+
+
+def test_the_digest_of_a_file_is_that_of_its_bytes(tmp_path):
+    file = tmp_path / "data"
+    file.write_bytes(bytes(range(256)) * 20_000)  # more than is read at a time
+    assert file_digest(file) == hashlib.sha256(file.read_bytes()).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ import numpy as np
 
 from fedsim_tf.config import Config
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import read_json, write_json
+from fedsim_tf.files import file_digest, read_json, write_json
 from fedsim_tf.shape.ssm import PHANTOM_MODEL
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.volumes import SiteVolumes
@@ -43,7 +42,7 @@ def check_same_data(run: RunFolder, site: SiteVolumes) -> None:
 
 def shape_model_digest(config: Config) -> str:
     """SHA-256 of the shape model's file: sites whose files differ would learn different things."""
-    return hashlib.sha256(pathlib.Path(config.model.shape_model or PHANTOM_MODEL).read_bytes()).hexdigest()
+    return file_digest(config.model.shape_model or PHANTOM_MODEL)
 
 
 def _parts(site: SiteVolumes) -> dict[str, dict[str, list[float]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pathlib
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import numpy as np
 
 from fedsim_tf.data import write_volume
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import digest, read_json, write_json, write_text
+from fedsim_tf.files import digest, file_digest, read_json, write_json, write_text
 from fedsim_tf.phantom.hearts import ADULTS, CHILDREN, YOUNG_ADULTS, draw_hearts
 from fedsim_tf.phantom.scanner import Scanner
 from fedsim_tf.phantom.subjects import SiteSpec, make_subject
@@ -58,7 +57,7 @@ def ensure_site(
       progress: called after each subject with the number done, the number wanted and the identity.
     """
     spec = _spec(name)
-    hearts = hashlib.sha256(pathlib.Path(shapes_path).read_bytes()).hexdigest() if shapes_path else None
+    hearts = file_digest(shapes_path) if shapes_path else None
     recipe = {"site": name, "version": VERSION, "spec": repr(spec), "shapes": hearts}
     folder = pathlib.Path(cache_root) / f"{name}-{digest(recipe)[:12]}"
     finished = folder / FINISHED

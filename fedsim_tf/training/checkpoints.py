@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import pathlib
 import shutil
@@ -13,12 +12,11 @@ import tensorflow as tf
 from absl import logging
 
 from fedsim_tf.errors import InputError, RunStopped
-from fedsim_tf.files import read_json, write_json
+from fedsim_tf.files import file_digest, read_json, write_json
 
 KEPT = 2
 PARTIAL = ".partial-"  # a folder of this name was not finished when its process ended
 PREFIX, CHECKSUMS = "state", "sha256.json"
-_CHUNK = 1 << 22  # bytes
 
 Trackables = Mapping[str, tf.__internal__.tracking.Trackable]
 
@@ -51,7 +49,8 @@ class Checkpoints:
         partial.mkdir()
         try:
             self._state.write(str(partial / PREFIX))
-            write_json(partial / CHECKSUMS, {file.name: _sha256(file) for file in sorted(partial.glob(f"{PREFIX}.*"))})
+            written = sorted(partial.glob(f"{PREFIX}.*"))
+            write_json(partial / CHECKSUMS, {file.name: file_digest(file) for file in written})
             _to_disk(partial)
             target = _checkpoint(self._folder, step)
             shutil.rmtree(target, ignore_errors=True)  # a damaged one of the same step
@@ -155,17 +154,9 @@ def _damage(checkpoint: pathlib.Path) -> str:
     for file, digest in wanted.items():
         if not file.is_file():
             return f"{file} is missing"
-        if _sha256(file) != digest:
+        if file_digest(file) != digest:
             return f"{file} is damaged: not as {CHECKSUMS} says"
     return ""
-
-
-def _sha256(file: pathlib.Path) -> str:
-    digest = hashlib.sha256()
-    with open(file, "rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _to_disk(folder: pathlib.Path) -> None:
