@@ -1,4 +1,4 @@
-"""Seconds a step of every stage, for the estimates that commands print before they start.
+"""Seconds a step and megabytes a checkpoint of every stage, for the estimates that commands print before they start.
 
 python -m benchmarks.steps demo small paper [--precision=float32]
 
@@ -10,10 +10,13 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import argparse
+import pathlib
+import tempfile
 import time
 from collections.abc import Callable
 
 import numpy as np
+import tensorflow as tf
 
 from fedsim_tf.config import PRECISIONS, PRESETS, Config, make_config
 from fedsim_tf.jobs.inputs import open_shape_model
@@ -21,6 +24,7 @@ from fedsim_tf.models import built
 from fedsim_tf.synthesis import sample_volumes
 from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.learner import SiteLearner
+from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.pretraining import GeneratorPretraining
 from fedsim_tf.training.segmentation import UNetTraining
 from fedsim_tf.training.semi_supervised import SemiSupervised
@@ -47,21 +51,35 @@ def seconds(step: Callable[[int], object], *, first: int = 0, stride: int = 1) -
     return time.perf_counter() - start
 
 
+def megabytes(**objects: tf.__internal__.tracking.Trackable) -> float:
+    """Size of a checkpoint of the objects."""
+    with tempfile.TemporaryDirectory() as folder:
+        tf.train.Checkpoint(**objects).write(f"{folder}/state")
+        return sum(file.stat().st_size for file in pathlib.Path(folder).iterdir()) / 1e6
+
+
 def measure(preset: str, precision: str) -> None:
     config = make_config(preset, model={"vgg_weights": "random", "precision": precision})
     site = random_site(config)
     learner = SiteLearner(config, open_shape_model(config), site, built.vgg_features(config.model))
-    report = lambda name, value: print(f"{preset:8}{name:24}{value:8.2f} s", flush=True)  # noqa: E731
-    report("pretraining", seconds(GeneratorPretraining(learner).shared_gradients))
-    report("gan", seconds(EnhancementPretraining(learner).step))
+    shared = {"shared_optimizer": adam(1e-3, learner.shared_variables)}
+
+    def report(name: str, value: float, **objects: tf.__internal__.tracking.Trackable) -> None:
+        size = f"{megabytes(**objects):8.1f} MB" if objects else ""
+        print(f"{preset:8}{name:24}{value:8.2f} s{size}", flush=True)
+
+    pretraining = GeneratorPretraining(learner)
+    report("pretraining", seconds(pretraining.shared_gradients), **pretraining.objects, **shared)
+    gan = EnhancementPretraining(learner)
+    report("gan", seconds(gan.step), **gan.objects)
     semi = SemiSupervised(learner)
     supervised, unsupervised = (seconds(semi.shared_gradients, first=first, stride=2) for first in (0, 1))
-    report("semi", 0.5 * (supervised + unsupervised))
+    report("semi", 0.5 * (supervised + unsupervised), **semi.objects, **shared)
     drawn = sample_volumes(learner.model, learner.latent_statistics(with_unlabelled=True).distribution(), 2, seed=0)
     report("sample", seconds(lambda _: next(drawn)))
     unet = UNetTraining(config, site.validation)
     unet.begin(site.labelled, rate=1e-3, steps=10, stage="benchmark")
-    report("unet", seconds(unet.step))
+    report("unet", seconds(unet.step), **unet.objects)
 
 
 if __name__ == "__main__":

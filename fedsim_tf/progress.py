@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pathlib
+import shutil
 import sys
 import threading
 import time
@@ -96,3 +99,16 @@ def duration(seconds: float) -> str:
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
+
+
+def room(count: float, folder: str | os.PathLike) -> str:
+    """Bytes that a folder will take beside those that its disk has left, such as "17 GB; 57 GB are free"."""
+    path = pathlib.Path(folder).absolute()
+    free = shutil.disk_usage(next(one for one in (path, *path.parents) if one.exists())).free
+    return f"{_size(count)}; {_size(free)} are free{'' if count < free else ', TOO FEW'}"
+
+
+def _size(count: float) -> str:
+    if count < 1e9:
+        return f"{count / 1e6:.0f} MB"
+    return f"{count / 1e9:.2g} GB" if count < 1e11 else f"{count / 1e9:.0f} GB"

@@ -1,10 +1,11 @@
 import logging
+import shutil
 import sys
 
 import pytest
 from tqdm import tqdm
 
-from fedsim_tf.progress import ProgressLines, duration, progress_bar
+from fedsim_tf.progress import ProgressLines, duration, progress_bar, room
 
 
 class Clock:
@@ -70,3 +71,15 @@ def test_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch):
     with progress_bar(3, "a", done=1, unit="step") as bar:
         assert isinstance(bar, tqdm)
         assert (bar.n, bar.total, bar.unit) == (1, 3, "step")
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(4.84e6, "5 MB"), (478e6, "478 MB"), (1.17e9, "1.2 GB"), (17.2e9, "17 GB"), (300e9, "300 GB")]
+)
+def test_room_says_bytes_in_their_unit_and_what_is_free(tmp_path, monkeypatch, count, text):
+    left = lambda free: monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, free))  # noqa: E731
+    left(2 * count)
+    assert room(count, tmp_path / "not" / "yet").startswith(f"{text}; ")
+    assert room(count, tmp_path).endswith(" are free")
+    left(0.9 * count)
+    assert room(count, tmp_path).endswith(" are free, TOO FEW")

@@ -13,7 +13,7 @@ from fedsim_tf.evaluation.tables import ABLATION_LABELS, ABLATION_SITE
 from fedsim_tf.files import digest
 from fedsim_tf.grid.plan import METRICS, Job
 from fedsim_tf.jobs.inputs import pinned
-from fedsim_tf.jobs.plan import PHANTOM_SITE_SECONDS, START_SECONDS, estimated_seconds
+from fedsim_tf.jobs.plan import PHANTOM_SITE_SECONDS, START_SECONDS, estimated_cost
 
 FEDERATED_BATCH = 3  # "all other 3D-Unet training also uses a batch size of three", says the paper
 FEDERATED_ARMS = (DIRECT, FEDERATED_SIMULATION)
@@ -118,11 +118,11 @@ def _run(grid: Grid, run: _Run) -> Iterator[Job]:
     """Each fold of a run, and the record of all of them."""
     command = (run.module, *grid.flags, *run.flags, f"--run_dir={grid.root / run.name}")
     prepared, settings = tuple(f"prepare/{site}" for site in run.sites), _digest(run.config)
-    seconds = estimated_seconds(run.config, sites=run.sites, federated=run.federated, folds=1)
+    cost = estimated_cost(run.config, sites=run.sites, federated=run.federated, folds=1)
     folds = tuple(_fold(run.name, number) for number in range(run.config.data.folds))
     for number, fold in enumerate(folds):
         makes = grid.root / fold / "scores.json"
-        yield Job(fold, (*command, f"--only_fold={number}"), seconds, prepared, makes, settings)
+        yield Job(fold, (*command, f"--only_fold={number}"), cost.seconds, prepared, makes, settings, cost.disk)
     yield Job(run.name, command, START_SECONDS, folds, grid.root / run.name / METRICS, settings)
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import read_json, write_json
-from fedsim_tf.progress import duration
+from fedsim_tf.progress import duration, room
 
 METRICS = "metrics.json"
 
@@ -27,6 +27,7 @@ class Job(NamedTuple):
       makes: the file that shows that it is done; None where only its record does.
       settings: a digest of all that decides what it does: presets change it and not the command, another spelling of
         a folder's path the command alone.
+      disk: about how many bytes it keeps.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Job(NamedTuple):
     after: tuple[str, ...] = ()
     makes: pathlib.Path | None = None
     settings: str = ""
+    disk: float = 0.0
 
     @property
     def line(self) -> str:
@@ -102,13 +104,14 @@ class Plan:
                 yield job
 
     def describe(self, *, processes: int) -> str:
-        """How many jobs there are, how many are done, and about how long the rest takes; one line for each run."""
+        """How many jobs are done of each run and in all, and about how much disk and time the rest takes."""
         left = [job for job in self.jobs.values() if not self.is_done(job)]
-        seconds = sum(job.seconds for job in left) / processes
+        seconds, disk = sum(job.seconds for job in left) / processes, sum(job.disk for job in left)
         return "\n".join(
             [
                 *(f"  {name:<40}{done:>3} of {count} jobs done" for name, (done, count) in self._runs().items()),
                 f"{len(self.jobs)} jobs, {len(self.jobs) - len(left)} done; records and logs in {self.folder}",
+                f"disk for checkpoints of the rest: {room(disk, self.folder)}",
                 f"estimated time for the rest: {duration(seconds)}, {processes} at a time",
             ]
         )

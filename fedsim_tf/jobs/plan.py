@@ -1,14 +1,17 @@
-"""What a run will do, on what and about how long, said before it starts."""
+"""What a run will do, on what, about how long and with how much disk, said before it starts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from fedsim_tf.arms import ARMS, DIRECT, at_federated_sites, drawn, simulators
+from fedsim_tf.arms import ARMS, DIRECT, at_federated_sites, drawn, drawn_as, simulators
 from fedsim_tf.config import Config
 from fedsim_tf.jobs.inputs import labels_of, source
 from fedsim_tf.models.precision import resolved
-from fedsim_tf.progress import duration
+from fedsim_tf.progress import duration, room
+from fedsim_tf.training.checkpoints import KEPT
 
 # Seconds a step by precision and edge length, with the widths and batches of the preset of that size:
 # benchmarks/steps.py on two AVX-512 cores. They say "minutes" or "days" before a run starts; progress bars say more.
@@ -27,6 +30,13 @@ _SECONDS = {
         "sample": {32: 0.4, 64: 1.6, 128: 20.0},
         "unet": {32: 0.07, 64: 0.8, 128: 28.0},
     },
+}
+# Megabytes of a checkpoint by edge length, from the same benchmark; they depend on the widths alone.
+_MEGABYTES = {
+    "pretraining": {32: 24, 64: 128, 128: 396},
+    "gan": {32: 57, 64: 371, 128: 1173},
+    "semi": {32: 58, 64: 363, 128: 1132},
+    "unet": {32: 5, 64: 19, 128: 305},
 }
 PHANTOM_SITE_SECONDS = 20.0
 START_SECONDS = 15.0
@@ -50,55 +60,77 @@ def describe(
     labels = [f"{site} {labels_of(config, site, larger=larger)}" for site in sites]
     folds = config.data.folds if only_fold is None else 1
     rows = _stages(config, sites, arms, folds)
-    seconds = estimated_seconds(config, sites=sites, federated=federated, folds=folds)
+    cost = estimated_cost(config, sites=sites, federated=federated, folds=folds)
     which = f"{config.data.folds} of 5 folds" + ("" if only_fold is None else f", now fold {only_fold} alone")
     data = f"{', '.join(sites)}: each its own data" if elsewhere else "; ".join(source(config, site) for site in sites)
+    where = "; each site's share is at the site" if elsewhere else ""
     lines = [
         f"{data} -- preset {config.preset}",
         f"run folder: {run_dir} (the same command again resumes)",
         f"labelled training volumes: {', '.join(labels)}; {which}; {config.model.size}^3 voxels",
         f"arms: {', '.join(arms)}; VGG-19 weights: {config.model.vgg_weights}",
-        *(f"  {name:<24}{steps:>8} steps  ~{duration(steps * each)}" for name, steps, each in rows),
-        f"estimated time on two cores: {duration(seconds)}",
+        *(f"  {row.name:<24}{row.steps:>8} steps  ~{duration(row.seconds)}" for row in rows),
+        f"disk for checkpoints: {room(cost.disk, run_dir)}{where}",
+        f"estimated time on two cores: {duration(cost.seconds)}",
     ]
     return "\n".join(lines)
 
 
-def estimated_seconds(config: Config, *, sites: Sequence[str], federated: bool, folds: int) -> float:
-    """About how long a run takes on two cores."""
+class Cost(NamedTuple):
+    """What a run takes: seconds on two cores, bytes of disk."""
+
+    seconds: float
+    disk: float
+
+
+def estimated_cost(config: Config, *, sites: Sequence[str], federated: bool, folds: int) -> Cost:
+    """About what a run takes."""
     rows = _stages(config, sites, _arms(config, federated), folds)
-    return START_SECONDS + sum(steps * each for _, steps, each in rows)
+    return Cost(START_SECONDS + sum(row.seconds for row in rows), sum(row.disk for row in rows))
+
+
+class _Stages(NamedTuple):
+    """A stage over all folds, sites and arms."""
+
+    name: str
+    steps: int
+    seconds: float
+    disk: float = 0.0
 
 
 def _arms(config: Config, federated: bool) -> tuple[str, ...]:
     return at_federated_sites(config.segmentation.arms) if federated else config.segmentation.arms
 
 
-def _stages(config: Config, sites: Sequence[str], arms: Sequence[str], folds: int) -> list[tuple[str, int, float]]:
-    """(name, steps, seconds a step) over all folds, sites and arms."""
+def _stages(config: Config, sites: Sequence[str], arms: Sequence[str], folds: int) -> list[_Stages]:
+    """All stages in their order."""
     times = folds * len(sites)
-    costs = _SECONDS[resolved(config.model.precision)]
-    cost = {name: by_size[config.model.size] for name, by_size in costs.items()}
     segmentation = config.segmentation
-    first, second = segmentation.pretraining_steps, segmentation.finetuning_steps
-    unet = sum(first * (arm != DIRECT) + ARMS[arm].finetuned * second for arm in arms)
     sources, series = simulators(arms), len(drawn(arms))
-    rows = [("phantom sites, first use", len(sites), PHANTOM_SITE_SECONDS)] if config.is_phantom else []
+    phantom = _Stages("phantom sites, first use", len(sites), len(sites) * PHANTOM_SITE_SECONDS)
+    stage = lambda name, kind, steps: _several(config, name, kind, [steps] * times)  # noqa: E731
+    rows = [phantom] if config.is_phantom else []
     if sources - {"fixed"}:
-        rows += [
-            ("generator pre-training", config.pretraining.steps * times, cost["pretraining"]),
-            ("GAN pre-training", config.gan.steps * times, cost["gan"]),
-        ]
+        rows.append(stage("generator pre-training", "pretraining", config.pretraining.steps))
+        rows.append(stage("GAN pre-training", "gan", config.gan.steps))
     if sources & {"semi_supervised", "federated"}:
-        rows.append(("semi-supervised", config.semi.steps * times, cost["semi"]))
+        rows.append(stage("semi-supervised", "semi", config.semi.steps))
     if "fixed" in sources:
-        rows += [
-            ("fixed materials, shape", config.pretraining.steps * times, cost["pretraining"]),
-            ("fixed materials, GAN", config.gan.steps * times, cost["gan"]),
-        ]
+        rows.append(stage("fixed materials, shape", "pretraining", config.pretraining.steps))
+        rows.append(stage("fixed materials, GAN", "gan", config.gan.steps))
     if series:
-        rows.append(("synthetic volumes", series * config.synthesis.volumes * times, cost["sample"]))
+        rows.append(stage("synthetic volumes", "sample", series * config.synthesis.volumes))
     if DIRECT in arms:  # a site's step is of one volume
-        rows.append(("Direct-FL, steps of sites", first * times, cost["unet"]))
-    rows.append(("3D U-Nets, all arms", unet * times, cost["unet"] * segmentation.batch))
+        rows.append(stage("Direct-FL, steps of sites", "unet", segmentation.pretraining_steps))
+    first = [segmentation.pretraining_steps for _ in {drawn_as(arm) for arm in arms} - {DIRECT}]
+    second = [segmentation.finetuning_steps for arm in arms if ARMS[arm].finetuned]
+    rows.append(_several(config, "3D U-Nets, all arms", "unet", (first + second) * times, segmentation.batch))
     return rows
+
+
+def _several(config: Config, name: str, kind: str, steps: Sequence[int], volumes: int = 1) -> _Stages:
+    """Stages of one kind, each of so many steps."""
+    each = _SECONDS[resolved(config.model.precision)][kind][config.model.size]
+    kept = sum(min(KEPT, math.ceil(count / config.checkpoint_every)) for count in steps)
+    disk = 1e6 * kept * _MEGABYTES[kind][config.model.size] if kind in _MEGABYTES else 0.0
+    return _Stages(name, sum(steps), volumes * each * sum(steps), disk)

@@ -8,8 +8,8 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.grid import Job, Plan
 
 
-def job(name, *after, seconds=10.0, makes=None):
-    return Job(name, ("some.module", f"--name={name}"), seconds, after, makes)
+def job(name, *after, seconds=10.0, makes=None, disk=0.0):
+    return Job(name, ("some.module", f"--name={name}"), seconds, after, makes, disk=disk)
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,19 @@ def test_a_job_whose_result_was_deleted_is_not_done(tmp_path):
 
 def test_description_counts_jobs_by_run_and_estimates_the_rest(tmp_path):
     plan = Plan(
-        [job("x/fold_0", seconds=600), job("x/fold_1", seconds=600), job("x", "x/fold_0", seconds=120)], tmp_path
+        [
+            job("x/fold_0", seconds=600, disk=4e8),
+            job("x/fold_1", seconds=600, disk=3e8),
+            job("x", "x/fold_0", seconds=120),
+        ],
+        tmp_path / "plan",
     )
     plan.record(plan.jobs["x/fold_0"], 500.0)
     lines = plan.describe(processes=2).splitlines()
     assert lines[0].split() == ["x", "1", "of", "3", "jobs", "done"]
     assert "3 jobs, 1 done" in lines[1]
-    assert "6 min, 2 at a time" in lines[2]
+    assert lines[2].startswith("disk for checkpoints of the rest: 300 MB; ")
+    assert "6 min, 2 at a time" in lines[3]
 
 
 def test_a_job_is_done_again_with_other_settings_and_after_what_it_waits_for_was(tmp_path):

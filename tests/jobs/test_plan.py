@@ -115,5 +115,18 @@ def test_plan_counts_fixed_materials_and_arms_without_fine_tuning():
         "fixed materials, shape": 10,
         "fixed materials, GAN": 20,
         "synthetic volumes": 10,
-        "3D U-Nets, all arms": 30 + 30 + 40 + 30,
+        "3D U-Nets, all arms": 30 + 30 + 40,
     }
+
+
+def test_plan_says_the_disk_for_the_last_two_checkpoints_of_every_stage():
+    """Of the lower bound two stages, of Ours-Full these and three before them, the last with one checkpoint alone."""
+    text = plan(
+        data={"folds": 2},
+        pretraining={"steps": 100},
+        gan={"steps": 100},
+        semi={"steps": 50},
+        segmentation={"arms": ("lower_bound", "ours_full"), "pretraining_steps": 100, "finetuning_steps": 51},
+    )
+    megabytes = 2 * (2 * 24 + 2 * 57 + 58 + 2 * 2 * 2 * 5)
+    assert f"disk for checkpoints: {megabytes} MB; " in text
