@@ -28,9 +28,19 @@ def replaced(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     temporary = path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
     try:
         yield temporary
+        to_disk(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def to_disk(path: str | os.PathLike) -> None:
+    """Forces a file or folder to the disk: a rename may reach it before what it renames, and a power cut come between."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

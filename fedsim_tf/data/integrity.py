@@ -1,8 +1,8 @@
 """Whether a NIfTI file is whole and its voxels are numbers.
 
 ITK reads a truncated file without complaint and fills the rest with zeros, it does the same with NaN, and it never
-looks at gzip's checksum. A heart cut off by a broken download must not become training data, so the stream is read
-through once here.
+looks at gzip's checksum; nor does it complain when a full disk cuts short what it writes. A heart cut off by a broken
+download must not become training data, so the stream is read through once here.
 """
 
 from __future__ import annotations
@@ -32,8 +32,12 @@ class _Layout(NamedTuple):
     float_type: str | None
 
 
-def check_whole(path: pathlib.Path) -> None:
+def check_whole(path: pathlib.Path, *, finite: bool = True) -> None:
     """Reads the file through.
+
+    Args:
+      path: the file.
+      finite: whether its voxels have to be.
 
     Raises:
       InputError: no such file, not a NIfTI file, a broken gzip stream, fewer voxels than the header announces, or
@@ -44,14 +48,14 @@ def check_whole(path: pathlib.Path) -> None:
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rb") as stream:
-            _check_stream(cast(BinaryIO, stream), path)
+            _check_stream(cast(BinaryIO, stream), path, finite=finite)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(path, found=f"a truncated or damaged gzip stream ({error})", expected=EXPECTED) from error
     except OSError as error:
         raise InputError(path, found=f"an unreadable file ({error.strerror})", expected=EXPECTED) from error
 
 
-def _check_stream(stream: BinaryIO, path: pathlib.Path) -> None:
+def _check_stream(stream: BinaryIO, path: pathlib.Path, *, finite: bool) -> None:
     layout = _layout(stream.read(_HEADER_BYTES))
     if layout is None:
         raise InputError(path, found="no NIfTI header", expected=EXPECTED)
@@ -59,7 +63,7 @@ def _check_stream(stream: BinaryIO, path: pathlib.Path) -> None:
     length, not_finite = 0, 0
     while block := stream.read(_BLOCK_BYTES):
         inside = block[: max(0, layout.voxel_bytes - length)]
-        if layout.float_type is not None:
+        if finite and layout.float_type is not None:
             values = np.frombuffer(inside, layout.float_type, len(inside) // int(layout.float_type[-1]))
             not_finite += len(values) - int(np.count_nonzero(np.isfinite(values)))
         length += len(block)

@@ -30,33 +30,39 @@ def read_volume(path: str | os.PathLike, *, dtype: npt.DTypeLike | None = None) 
         cannot hold.
     """
     path = pathlib.Path(path)
-    _check_suffix(path)
+    check_suffix(path)
     check_whole(path)
     volume = volume_from(_read_image(path))
     return volume if dtype is None else volume.with_array(_converted(volume.array, np.dtype(dtype), path))
 
 
 def write_volume(volume: Volume, path: str | os.PathLike) -> None:
-    """Writes a NIfTI file, compressed if its name ends in .gz. The file is either whole or not there.
+    """Writes a NIfTI file, compressed if its name ends in .gz. The file is either whole or as it was before.
 
     Boolean arrays become uint8 and half-precision floats float32, which NIfTI can hold. NIfTI keeps origin, spacing
     and direction in single precision.
 
     Raises:
-      InputError: another suffix, or a file that cannot be written.
+      InputError: another suffix, or a file that cannot be written, such as to a full disk.
     """
     path = pathlib.Path(path)
-    _check_suffix(path)
+    check_suffix(path)
     stored = {np.dtype(bool): np.uint8, np.dtype(np.float16): np.float32}.get(volume.array.dtype)
     array = np.ascontiguousarray(volume.array if stored is None else volume.array.astype(stored))
     try:
         with replaced(path) as temporary:
             sitk.WriteImage(image_from(volume.with_array(array)), str(temporary), useCompression=path.suffix == ".gz")
+            check_whole(temporary, finite=False)
+    except InputError as error:
+        raise InputError(
+            path, found="a file that was cut short as it was written", expected="room on the disk"
+        ) from error
     except RuntimeError as error:
         raise InputError(path, found=f"a failed write ({_reason(error)})", expected="a writable place") from error
 
 
-def _check_suffix(path: pathlib.Path) -> None:
+def check_suffix(path: pathlib.Path) -> None:
+    """Raises InputError for a name that is no NIfTI file's."""
     if not path.name.endswith(SUFFIXES):
         raise InputError(path, found=f"a name ending in {path.suffix!r}", expected=f"one in {' or '.join(SUFFIXES)}")
 

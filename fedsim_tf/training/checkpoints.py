@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ import tensorflow as tf
 from absl import logging
 
 from fedsim_tf.errors import InputError, RunStopped
-from fedsim_tf.files import file_digest, read_json, write_json
+from fedsim_tf.files import file_digest, read_json, to_disk, write_json
 
 KEPT = 2
 PARTIAL = ".partial-"  # a folder of this name was not finished when its process ended
@@ -51,11 +50,12 @@ class Checkpoints:
             self._state.write(str(partial / PREFIX))
             written = sorted(partial.glob(f"{PREFIX}.*"))
             write_json(partial / CHECKSUMS, {file.name: file_digest(file) for file in written})
-            _to_disk(partial)
+            for path in [*partial.iterdir(), partial]:
+                to_disk(path)
             target = _checkpoint(self._folder, step)
             shutil.rmtree(target, ignore_errors=True)  # a damaged one of the same step
             partial.rename(target)
-            _force(self._folder)
+            to_disk(self._folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         for old in _found(self._folder)[KEPT:]:
@@ -157,20 +157,6 @@ def _damage(checkpoint: pathlib.Path) -> str:
         if file_digest(file) != digest:
             return f"{file} is damaged: not as {CHECKSUMS} says"
     return ""
-
-
-def _to_disk(folder: pathlib.Path) -> None:
-    """A rename may reach the disk before what it renames: after a power cut the name would stand for empty files."""
-    for path in [*folder.iterdir(), folder]:
-        _force(path)
-
-
-def _force(path: pathlib.Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,5 @@
 import gzip
+import resource
 import struct
 
 import numpy as np
@@ -63,6 +64,22 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sitk, "WriteImage", fail)
     refused(lambda: write_volume(Volume(ct(), Geometry((1.0, 1.0, 1.0))), path), path, "disk full")
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_a_write_that_a_full_disk_cuts_short_leaves_what_was_there(tmp_path, suffix):
+    """ITK only warns of it."""
+    path = write(tmp_path / f"out{suffix}", ct())
+    before = path.read_bytes()
+    noise = np.random.default_rng(0).integers(-1000, 1000, (20, 20, 20)).astype(np.int16)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        refused(lambda: write_volume(Volume(noise, Geometry((1.0, 1.0, 1.0))), path), path, "room on the disk")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
