@@ -10,7 +10,9 @@ from experiments import flags as command
 flags.DEFINE_enum("site", "ct20", ["ct20", "ct34lc", "ct34mc"], "Whose patients, scanner and file names.")
 flags.DEFINE_string("output", None, "Folder for the files.", required=True)
 flags.DEFINE_string(
-    "shapes", None, "Corresponding heart shapes (.npz: shapes, faces, region_id); default: phantom hearts."
+    "shapes",
+    None,
+    "Corresponding heart shapes (.npz: shapes, faces, region_id); beyond them and by default: phantom hearts.",
 )
 FLAGS = flags.FLAGS
 

@@ -17,6 +17,7 @@ DATASETS = ("ct20", "ct34lc", "ct34mc", "totalsegmentator", "nifti")
 # Fewer and more labels, of which the paper's Table 3 reports both; None where the paper says nothing.
 PAPER_LABELS = {"ct20": (4, 8), "ct34lc": (6, 12), "ct34mc": (6, 12)}
 LABEL_SIZES = ("fewer", "more")
+_MOST_FOLDS = 5
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -55,13 +56,18 @@ class DataConfig(_Checked):
         "",
         "CSV (id,site) that divides CHD68 into two sites; empty: the data folder's division.csv or the one shipped.",
     )
-    phantom_shapes: str = option("", "Corresponding heart shapes (.npz) for the phantom cohort; empty: its own hearts.")
+    phantom_shapes: str = option(
+        "",
+        "Corresponding heart shapes (.npz) for the phantom cohort: the first 20 for ct20, the next 34 for ct34lc, the "
+        "next for ct34mc; beyond them, and where empty, its own hearts.",
+    )
     phantom_version: int = option(0, "Version of the phantom cohort; 0: the one that this code makes.", low=0)
     field_of_view_mm: float = option(
         0.0, "Left-right extent in mm, where the files carry no true spacing (CHD68); 0: as in the files.", low=0
     )
     labels: int = option(0, "Annotated training volumes to use; 0: the paper's smaller number.", low=0)
-    folds: int = option(5, "Cross-validation folds to run, of five (paper: 5).", low=1, high=5)
+    folds: int = option(5, "Cross-validation folds to run, of five (paper: 5).", low=1, high=_MOST_FOLDS)
+    split_seed: int = option(0, "Seed of the division into folds and of which patients keep their labels.", low=0)
     window_low_hu: float = option(-1000.0, "CT value that becomes -1.")
     window_high_hu: float = option(1000.0, "CT value that becomes +1.")
 
@@ -238,7 +244,7 @@ class Config(_Checked):
 
     dataset: str = option("ct34lc", "The data set of a single-site run.", choices=DATASETS)
     preset: str = option("paper", "The preset that filled the other fields.")
-    seed: int = option(0, "Seed of splits, initial values and every random choice.", low=0)
+    seed: int = option(0, "Seed of initial values and of every random choice but the division into folds.", low=0)
     checkpoint_every: int = option(200, "Steps between checkpoints.", low=1)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
@@ -253,6 +259,10 @@ class Config(_Checked):
     def is_phantom(self) -> bool:
         """Whether the embedded cohort stands in for the data set."""
         return not self.data.root
+
+    def of_fold(self, number: int) -> Config:
+        """What one fold learns with: a seed of its own, so that no two folds draw the same random numbers."""
+        return dataclasses.replace(self, seed=self.seed * _MOST_FOLDS + number)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dictionaries, as written to config.json."""

@@ -35,7 +35,7 @@ def replaced(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 def to_disk(path: str | os.PathLike) -> None:
-    """Forces a file or folder to the disk: a rename may reach it before what it renames, and a power cut come between."""
+    """Forces a file or folder to the disk: a rename may get there before what it renames, and a power cut between."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -25,6 +25,13 @@ def test_overrides_reach_their_section_only():
     assert dataclasses.replace(config, seed=0, gan=make_config("demo").gan) == make_config("demo")
 
 
+def test_every_fold_of_every_seed_learns_with_a_seed_of_its_own():
+    seeds = [make_config("demo", seed=seed).of_fold(fold).seed for seed in range(3) for fold in range(5)]
+    assert len(set(seeds)) == 15
+    config = make_config("demo")
+    assert dataclasses.replace(config.of_fold(3), seed=0) == config  # the division into folds included
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -28,7 +28,7 @@ from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.simulation import run_alone, run_shared
 from fedsim_tf.training.stage import step_rng
 
-RIM_VOXELS = 2  # around a heart, in which its CT values still show
+RIM_MM = 4.0  # around a heart, in which its CT values still show
 
 Blend = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # foreground, background, mask
 
@@ -55,6 +55,9 @@ class FixedMaterialSite:
 
     Args:
       learner: its state; of the generative model, shape network, decoder and enhancement network are used.
+
+    Attributes:
+      rim_voxels: how many voxels around a heart its CT values still show.
     """
 
     def __init__(self, learner: SiteLearner):
@@ -65,6 +68,7 @@ class FixedMaterialSite:
         images_hu = hu_from_unit(volumes.images, config.data.window_hu)
         spacing = Grid.centred((config.model.size,) * 3, learner.data.field_of_view_mm).spacing_mm[::-1]
         pairs = zip(images_hu, volumes.labels, strict=True)
+        self.rim_voxels = rim_voxels(spacing)
         self._bodies = [self._atlas.body(without_heart(image, label, spacing)) for image, label in pairs]
         own = [self._simulated(number, label, f"own/{number}") for number, label in enumerate(volumes.labels)]
         self._own = tf.concat(own, axis=0)
@@ -148,9 +152,14 @@ class FixedMaterialSite:
         return tf.constant(tau[None], tf.float32)
 
 
+def rim_voxels(spacing_mm: tuple[float, ...]) -> int:
+    """How many voxels a heart's rim is wide, at least one."""
+    return max(1, round(RIM_MM / min(spacing_mm)))
+
+
 def without_heart(image_hu: np.ndarray, label: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
     """A CT (z, y, x) in HU whose heart and its rim have the nearest other voxel's value; spacing (z, y, x)."""
-    heart = ndimage.binary_dilation(label > 0, iterations=RIM_VOXELS)
+    heart = ndimage.binary_dilation(label > 0, iterations=rim_voxels(spacing_mm))
     if heart.all() or not heart.any():
         return image_hu
     nearest = ndimage.distance_transform_edt(heart, spacing_mm, return_distances=False, return_indices=True)

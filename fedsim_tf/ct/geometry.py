@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -13,6 +14,15 @@ from fedsim_tf.errors import InputError
 SOURCE_RADII = 4.0  # the source circles at four times the field of view's radius, as in a clinical scanner
 MAGNIFICATION = 1.5
 PIXELS_PER_VOXEL = 2  # along each edge: 32^2 detectors for 16^3 voxels, 256^2 for 128^3
+
+
+def slices_beyond(n_slices: int) -> int:
+    """How far a body has to go on beyond each end of a grid for no ray that its reconstruction uses to miss it.
+
+    A ray to a corner of the end slice, near the source, has climbed by (s + r) / (s - r) times as much where it leaves
+    the circle of radius r on the far side; the source is at s = 4 r or farther.
+    """
+    return math.ceil((SOURCE_RADII + 1) / (SOURCE_RADII - 1) * n_slices / 2 - n_slices / 2)
 
 
 def default_views(shape: tuple[int, int, int]) -> int:
@@ -61,3 +71,12 @@ def cone_beam_geometry(
     )
     geometry.set_trajectory(circular_trajectory_3d(geometry))
     return geometry
+
+
+def lengthened(geometry: GeometryCone3D, slices: int) -> GeometryCone3D:
+    """The same scan of a grid that has so many more slices at each end."""
+    longer = copy.copy(geometry)
+    more = np.array([slices, 0, 0])
+    longer.volume_shape = geometry.volume_shape + 2 * more
+    longer.volume_origin = geometry.volume_origin - more * geometry.volume_spacing
+    return longer

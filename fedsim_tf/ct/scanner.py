@@ -10,6 +10,7 @@ from pyronn.ct_reconstruction.layers.projection_3d import cone_projection3d
 import pyronn_layers
 from fedsim_tf.ct.effects import ScanEffects, photon_noise, spot_blur
 from fedsim_tf.ct.fdk import cosine_weights, filter_matrix, filter_rows, ramp_kernel
+from fedsim_tf.ct.geometry import lengthened, slices_beyond
 from fedsim_tf.errors import InputError
 
 _LARGEST_SEED = 2**31 - 1
@@ -22,13 +23,24 @@ class ConeBeamScanner:
       geometry: pyronn's; see `cone_beam_geometry` for one matched to a grid.
       effects: imperfections of the scan; by default none.
       energy_kev: the energy that attenuation is given for; it matters for a polychromatic beam only.
+      goes_on: whether the body goes on above and below the grid as its first and last slice are, as a patient does. A
+        body that ends there is missed by rays that climb, and its ends come out too dark.
 
     Attributes:
       domain_shape: (z, y, x) of volumes; range_shape: (views, rows, columns) of sinograms.
     """
 
-    def __init__(self, geometry: GeometryCone3D, *, effects: ScanEffects | None = None, energy_kev: float = 70.0):
+    def __init__(
+        self,
+        geometry: GeometryCone3D,
+        *,
+        effects: ScanEffects | None = None,
+        energy_kev: float = 70.0,
+        goes_on: bool = False,
+    ):
         self.geometry = geometry
+        self._beyond = slices_beyond(int(geometry.volume_shape[0])) if goes_on else 0
+        self._body = lengthened(geometry, self._beyond)
         self.effects = ScanEffects() if effects is None else effects
         self.domain_shape = tuple(int(n) for n in geometry.volume_shape)
         self.range_shape = tuple(int(n) for n in geometry.sinogram_shape)
@@ -48,9 +60,12 @@ class ConeBeamScanner:
     def project(self, mu_per_mm: tf.Tensor) -> tf.Tensor:
         """Ideal line integrals (B, views, rows, columns) of attenuation (B, z, y, x) in 1/mm; no unit."""
         mu_per_mm = self._checked("mu_per_mm", mu_per_mm, self.domain_shape)
+        if self._beyond:
+            below, above = (tf.repeat(end, self._beyond, axis=1) for end in (mu_per_mm[:, :1], mu_per_mm[:, -1:]))
+            mu_per_mm = tf.concat([below, mu_per_mm, above], axis=1)
         if mu_per_mm.shape[0] is not None:
-            return cone_projection3d(mu_per_mm, self.geometry)
-        return pyronn_layers.cone_projection3d(mu_per_mm, self.range_shape, **self._arguments())
+            return cone_projection3d(mu_per_mm, self._body)
+        return pyronn_layers.cone_projection3d(mu_per_mm, self.range_shape, **_arguments(self._body))
 
     def measure(self, mu_per_mm: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Line integrals as this scanner measures them, shaped as those of `project`.
@@ -86,12 +101,7 @@ class ConeBeamScanner:
         filtered = tf.ensure_shape(filter_rows(sinogram * self._cosines, self._filter), sinogram.shape)
         if sinogram.shape[0] is not None:
             return cone_backprojection3d(filtered, self.geometry)
-        return pyronn_layers.cone_backprojection3d(filtered, self.domain_shape, **self._arguments())
-
-    def _arguments(self) -> dict:
-        """The geometry once, for a batch of any size; pyronn's own functions must know the size."""
-        names = ("volume_origin", "volume_spacing", "projection_matrices", "projection_multiplier")
-        return {name: getattr(self.geometry, name) for name in names}
+        return pyronn_layers.cone_backprojection3d(filtered, self.domain_shape, **_arguments(self.geometry))
 
     @staticmethod
     def _checked(name: str, values: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
@@ -99,3 +109,9 @@ class ConeBeamScanner:
         if values.shape.rank != 4 or tuple(values.shape[1:]) != shape:
             raise InputError(name, found=f"shape {values.shape}", expected=f"(batch, {', '.join(map(str, shape))})")
         return values
+
+
+def _arguments(geometry: GeometryCone3D) -> dict:
+    """The geometry once, for a batch of any size; pyronn's own functions must know the size."""
+    names = ("volume_origin", "volume_spacing", "projection_matrices", "projection_multiplier")
+    return {name: getattr(geometry, name) for name in names}

@@ -16,6 +16,8 @@ from fedsim_tf.ct.scanner import ConeBeamScanner
 class CTSimulator(tf.keras.layers.Layer):
     """Attenuation (B, z, y, x) in 1/mm to its reconstruction after a cone-beam scan, in 1/mm.
 
+    The body goes on beyond the grid's first and last slice, see `ConeBeamScanner`.
+
     Args:
       shape: voxels (z, y, x) of the grid.
       spacing_mm: voxel size (x, y, z).
@@ -39,7 +41,7 @@ class CTSimulator(tf.keras.layers.Layer):
         self._effects = ScanEffects(**effects) if isinstance(effects, Mapping) else effects or ScanEffects()
         self._energy_kev = energy_kev
         geometry = cone_beam_geometry(shape, spacing_mm, n_views=n_views)
-        self.scanner = ConeBeamScanner(geometry, effects=self._effects, energy_kev=energy_kev)
+        self.scanner = ConeBeamScanner(geometry, effects=self._effects, energy_kev=energy_kev, goes_on=True)
 
     def call(self, mu_per_mm: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """See `ConeBeamScanner.measure` for `seed`."""

@@ -59,14 +59,14 @@ class Fold(NamedTuple):
 
 
 def split_sizes(name: str, n_cases: int) -> SplitSizes:
-    """The paper's sizes for its data sets, else about 60, 20 and 20 percent.
+    """The paper's sizes for its data sets where all of their patients are there, else about 60, 20 and 20 percent.
 
-    Outside the paper's data sets a fifth, rounded up, is tested, so that five folds test every patient.
+    Elsewhere a fifth, rounded up, is tested, so that five folds test every patient.
 
     Raises:
       InputError: fewer than three patients.
     """
-    if name in PAPER_SIZES:
+    if name in PAPER_SIZES and PAPER_SIZES[name].total == n_cases:
         return PAPER_SIZES[name]
     if n_cases < 3:
         raise InputError(f"cohort {name}", found=f"{n_cases} annotated cases", expected="at least 3")
@@ -122,9 +122,8 @@ def _fold(ordered: list[str], sizes: SplitSizes, fold: int) -> Fold:
     start = fold * sizes.test if (N_FOLDS - 1) * sizes.test < n else fold * n // N_FOLDS
     turned = ordered[start:] + ordered[:start]
     held_out = sizes.test + sizes.validation
-    # In the patients' own order, not the turned one: folds that share training patients then mostly share labels.
-    train = tuple(identity for identity in ordered if identity in set(turned[held_out:]))
-    return Fold(train, tuple(turned[sizes.test : held_out]), tuple(turned[: sizes.test]))
+    # In the turned order: each fold's labelled patients, the first ones, are others than the next fold's.
+    return Fold(tuple(turned[held_out:]), tuple(turned[sizes.test : held_out]), tuple(turned[: sizes.test]))
 
 
 def _rank(identity: str, seed: int) -> bytes:

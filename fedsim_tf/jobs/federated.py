@@ -67,7 +67,7 @@ def run_federated(
         if engine == NVFLARE:
             from fedsim_tf.jobs.flare import simulate_fold
 
-            simulate_fold(fold_run, fold, cache_dir=cache_dir)
+            simulate_fold(config, fold_run.path, fold, cache_dir=cache_dir)
         else:
             data = [
                 open_fold(config, cohort, fold=fold, n_labelled=labels[name], cache_dir=cache_dir)

@@ -18,14 +18,18 @@ from fedsim_tf.training.run import RunFolder
 
 class _Recipe(NamedTuple):
     learnt_shapes: bool
-    blend: Blend | None = None
+    blend: Callable[[FixedMaterialSite], Blend] | None = None
+
+
+def _poisson(site: FixedMaterialSite) -> Blend:
+    return functools.partial(poisson_blend, rim_voxels=site.rim_voxels)
 
 
 _RECIPES = {
     "ours_fix_mat": _Recipe(learnt_shapes=True),
     "random_shape": _Recipe(learnt_shapes=False),
-    "alpha_blend": _Recipe(learnt_shapes=False, blend=alpha_blend),
-    "poisson_blend": _Recipe(learnt_shapes=False, blend=functools.partial(poisson_blend, rim_voxels=2)),
+    "alpha_blend": _Recipe(learnt_shapes=False, blend=lambda _: alpha_blend),
+    "poisson_blend": _Recipe(learnt_shapes=False, blend=_poisson),
 }
 
 
@@ -49,12 +53,13 @@ def simulate_fixed(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str
     for one in drawn(arms):
         recipe = _RECIPES[one]
         hearts = functools.partial(site.learnt_hearts, distribution) if recipe.learnt_shapes else site.random_hearts
+        blend = recipe.blend(site) if recipe.blend else None
         folder = samples_folder(run, one)
         samples[one] = draw_samples(
             folder,
             learner.model,
             run.config,
-            volumes=lambda hearts=hearts, recipe=recipe: site.volumes(hearts(), blend=recipe.blend),  # type: ignore[misc]
+            volumes=lambda hearts=hearts, blend=blend: site.volumes(hearts(), blend=blend),  # type: ignore[misc]
             while_drawing=functools.partial(settled_statistics, learner.model.enhancer, site.training_slices()),
         )
         if recipe.learnt_shapes:

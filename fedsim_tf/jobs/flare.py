@@ -15,7 +15,6 @@ from fedsim_tf.jobs.flare_fold import COMPONENTS, FoldController, FoldExecutor
 from fedsim_tf.jobs.flare_member import LOCAL_FILE, Local, absolute_fields, local_fields, travelling
 from fedsim_tf.jobs.inputs import open_cohort, source
 from fedsim_tf.jobs.same_data import shape_model_digest
-from fedsim_tf.training.run import RunFolder
 
 
 def fold_job(config: Config, run_name: str, fold: int, *, reports: bool) -> FedJob:
@@ -28,17 +27,17 @@ def fold_job(config: Config, run_name: str, fold: int, *, reports: bool) -> FedJ
     return make_job(name, controller, executor, federated.sites, quorum=federated.quorum, settings=settings)
 
 
-def simulate_fold(run: RunFolder, fold: int, *, cache_dir: pathlib.Path) -> None:
-    """A fold in FLARE's simulator, a process for each site, all with their folders in the fold's own.
+def simulate_fold(config: Config, fold_dir: pathlib.Path, fold: int, *, cache_dir: pathlib.Path) -> None:
+    """A fold of a run in FLARE's simulator, a process for each site, all with their folders in the fold's own.
 
     Raises:
       RunStopped: it ended before it was done; a second call goes on.
     """
-    root = run.path.resolve().parent
-    local = Local(str(root.parent), str(cache_dir.resolve()), fields=absolute_fields(local_fields(run.config)))
-    workspace = run.path.resolve() / "flare"
+    root = fold_dir.resolve().parent
+    local = Local(str(root.parent), str(cache_dir.resolve()), fields=absolute_fields(local_fields(config)))
+    workspace = fold_dir.resolve() / "flare"
     write_local_files(workspace / "local", LOCAL_FILE, local.to_dict(), classes=COMPONENTS)
-    simulate(fold_job(run.config, root.name, fold, reports=False), run.config.federated.sites, workspace)
+    simulate(fold_job(config, root.name, fold, reports=False), config.federated.sites, workspace)
 
 
 def deploy(config: Config, run_name: str, kit: pathlib.Path, *, only_fold: int | None = None) -> None:

@@ -39,7 +39,7 @@ class FoldController(StageController):
     def coordinate(self, local: pathlib.Path) -> None:
         here = Local.read(local)
         config = here.applied(self.config)
-        run = RunFolder(fold_path(here.run_path(self.run_name), self.fold), config)
+        run = RunFolder(fold_path(here.run_path(self.run_name), self.fold), config.of_fold(self.fold))
         sites = config.federated.sites
         exchange = self.exchange(sites, run.path, timeout=config.federated.timeout)
         coordinator = Coordinator(run, exchange, sites, pauses=lambda: self.has_kept(exchange))
@@ -76,7 +76,8 @@ class FoldExecutor(SiteExecutor):
         data = data._replace(name=name)  # two hospitals may have data sets of one kind
         root = here.run_path(self.run_name)
         whole = RunFolder(root, config) if self.reports else None  # claimed before its first fold is
-        run, vgg = RunFolder(site_path(fold_path(root, self.fold), name), config), open_vgg(config)
+        run = RunFolder(site_path(fold_path(root, self.fold), name), config.of_fold(self.fold))
+        vgg = open_vgg(config)
         work = FoldAtSite(run, data, open_shape_model(config), vgg)
         if whole is None:
             return Site(name, run, work)
@@ -99,9 +100,9 @@ class ReportingFold:
         folders = [site_path(fold_path(run.path, fold), self._name) for fold in range(run.config.data.folds)]
         if name == COMPARISON and all((folder / SCORES).exists() for folder in folders):
             scores = [{self._name: read_json(folder / SCORES)} for folder in folders]
-            stages = stages_of({fold: RunFolder(folder, run.config) for fold, folder in enumerate(folders)})
+            folds = {fold: RunFolder(folder, run.config.of_fold(fold)) for fold, folder in enumerate(folders)}
             about = facts(run, {self._name: self._cohort}, **self._about)
-            finish(run, scores, title=f"Federated: {self._about['data']}", about=about, stages=stages)
+            finish(run, scores, title=f"Federated: {self._about['data']}", about=about, stages=stages_of(folds))
 
 
 COMPONENTS = (FoldController, FoldExecutor)

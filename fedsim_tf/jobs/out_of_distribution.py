@@ -139,10 +139,10 @@ def _rendered(hospital: _Fold, site: SiteVolumes, patients: Volumes) -> Volumes:
     """Patients' true masks and downsampled CTs through a hospital's enhancement network."""
     learner = SiteLearner(hospital.config, open_shape_model(hospital.config), site, open_vgg(hospital.config))
     restore(hospital.run, STAGE, **_learnt(learner))
-    model = learner.model
+    model, learnt = learner.model, hospital.config.semi.learns_unannotated
     coarse = downsampled(patients.images, model.coarse_size)
     render = slice_renderer(model)
-    with settled_statistics(model.enhancer, training_slices(learner, with_unlabelled=True)):
+    with settled_statistics(model.enhancer, training_slices(learner, with_unlabelled=learnt)):
         pairs = zip(coarse, patients.labels, strict=True)
         images = [render_volume(render, tf.constant(one[None]), label) for one, label in pairs]
     return Volumes(patients.identities, np.stack(images), patients.labels)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from absl import logging
 
 from fedsim_tf.data import write_volume
 from fedsim_tf.errors import InputError
@@ -18,7 +19,7 @@ from fedsim_tf.phantom.subjects import SiteSpec, make_subject
 from fedsim_tf.shape import CorrespondingShapes
 
 Progress = Callable[[int, int, str], None]
-VERSION = 5  # of the phantom: another number makes cached cohorts again
+VERSION = 6  # of the phantom: another number makes cached cohorts again
 FINISHED = "complete.json"
 _THREADS = 2
 _MODEL_SEED = 7_000_000  # hearts of the shape model: far from every site's
@@ -53,7 +54,7 @@ def ensure_site(
     Args:
       name: "ct20", "ct34lc" or "ct34mc".
       cache_root: where phantom sites are kept.
-      shapes_path: corresponding shapes (.npz) to use instead of phantom hearts.
+      shapes_path: corresponding shapes (.npz) to use instead of phantom hearts, each at one site alone; see `dealt`.
       progress: called after each subject with the number done, the number wanted and the identity.
     """
     spec = _spec(name)
@@ -62,12 +63,24 @@ def ensure_site(
     folder = pathlib.Path(cache_root) / f"{name}-{digest(recipe)[:12]}"
     finished = folder / FINISHED
     if not finished.exists():
-        shapes = CorrespondingShapes.load(shapes_path) if shapes_path else None
+        shapes = dealt(CorrespondingShapes.load(shapes_path), name) if shapes_path else None
         write_site(name, folder, shapes=shapes, progress=progress)
         write_json(finished, recipe)
     elif read_json(finished) != recipe:
         raise InputError(finished, found="another recipe", expected="the one that its folder is named after")
     return folder
+
+
+def dealt(shapes: CorrespondingShapes, site: str) -> CorrespondingShapes | None:
+    """The given hearts that belong to a site: the first 20 are CT20's, the next 34 CT34 LC's, the next CT34 MC's.
+
+    A heart at two sites would be learnt from at one and tested at the other. Returns None where none is left.
+    """
+    names = list(SITES)
+    first = sum(SITES[name].n_subjects for name in names[: names.index(site)])
+    points = shapes.points[first : first + SITES[site].n_subjects]
+    logging.info("Phantom site %s: %d of its %d hearts are given ones", site, len(points), SITES[site].n_subjects)
+    return CorrespondingShapes(points, shapes.faces, shapes.region_id) if len(points) else None
 
 
 def write_site(
@@ -79,7 +92,7 @@ def write_site(
 ) -> None:
     """Writes a phantom site as NIfTI: ct20 as MM-WHS lays it out, ct34lc and ct34mc as CHD68 does.
 
-    Files that are there already are kept. Subject i gets shape i of `shapes`, later ones blends of two.
+    Files that are there already are kept. Subject i gets shape i of `shapes`, later ones phantom hearts.
 
     Args:
       name: "ct20", "ct34lc" or "ct34mc".

@@ -69,19 +69,14 @@ def heart_of(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points (V, 3) in mm around their centre, faces and regions of a subject's heart, in its pose.
 
-    Given shapes are used one after the other, at the size they have; beyond their number a subject gets a blend of
-    two of them, so that no heart comes twice. All carry a deformation of their own, so that no shape model of other
-    hearts, or of the given ones, spans them.
+    Given shapes are used one after the other, at the size they have; beyond their number subjects have phantom hearts,
+    so that no heart, nor a blend of it with another, comes twice. All carry a deformation of their own, so that no
+    shape model of other hearts, or of the given ones, spans them.
     """
-    if shapes is None:
+    given = shapes is not None and number < len(shapes.points)
+    if shapes is None or not given:
         shapes = draw_hearts(spec.population, 1, seed=spec.seed * 1000 + number)
-        points = shapes.points[0]
-    elif number < len(shapes.points):
-        points = shapes.points[number]
-    else:
-        first, second = rng.choice(len(shapes.points), size=2, replace=False)
-        share = rng.uniform(0.3, 0.7)
-        points = share * shapes.points[first] + (1.0 - share) * shapes.points[second]
+    points = shapes.points[number if given else 0]
     points = deform(points.astype(np.float64), rng, rms_mm=spec.deformation_mm)
     points = (points - points.mean(axis=0)) @ _rotation(spec.tilt_rad * rng.standard_normal(3)).T
     return points, shapes.faces, shapes.region_id

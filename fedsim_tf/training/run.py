@@ -65,7 +65,7 @@ class RunFolder:
 
     def fold(self, number: int) -> RunFolder:
         """The folder of one fold."""
-        return RunFolder(fold_path(self.path, number), self.config)
+        return RunFolder(fold_path(self.path, number), self.config.of_fold(number))
 
     def checkpoints(self, stage: str) -> pathlib.Path:
         """Where a stage keeps its checkpoints."""

@@ -56,7 +56,7 @@ def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cac
     """
     annotated = cohort.annotated
     sizes = split_sizes(cohort.name, len(annotated))
-    parts = split(cohort.identities, sizes, fold=fold, seed=config.seed, annotated=annotated)
+    parts = split(cohort.identities, sizes, fold=fold, seed=config.data.split_seed, annotated=annotated)
     chosen = parts.with_labels(n_labelled)
     wanted = [*chosen.labelled, *chosen.unlabelled, *parts.validation, *parts.test]
     prepared = {case.identity: case for case in prepare_cases(cohort, wanted, config, cache_dir=cache_dir)}

@@ -37,6 +37,20 @@ def test_sizes_are_the_papers():
     assert split_sizes("ct34lc", 34) == split_sizes("ct34mc", 34) == (20, 7, 7)
 
 
+def test_a_division_of_ones_own_leaves_nobody_out():
+    assert split_sizes("ct34lc", 38) == (23, 7, 8)
+    assert split_sizes("ct34mc", 30) == (18, 6, 6)
+
+
+@pytest.mark.parametrize(("names", "sizes", "labels"), [(CT20, (12, 4, 4), 4), (CT34, (20, 7, 7), 6)])
+def test_no_two_folds_have_the_same_labelled_patients(names, sizes, labels):
+    """With the smaller number of labels no patient is labelled in two folds: each is a training set of its own."""
+    parts = [split(names, SplitSizes(*sizes), fold=fold, seed=0) for fold in range(5)]
+    counts = collections.Counter(name for part in parts for name in part.with_labels(labels).labelled)
+    assert max(counts.values()) == 1
+    assert len({frozenset(part.with_labels(2 * labels).labelled) for part in parts}) == 5
+
+
 @pytest.mark.parametrize(("n", "expected"), [(3, (1, 1, 1)), (5, (3, 1, 1)), (10, (6, 2, 2)), (23, (14, 4, 5))])
 def test_other_cohorts_are_divided_in_proportion(n, expected):
     assert split_sizes("nifti", n) == expected

@@ -90,7 +90,7 @@ def test_jobs_of_another_preset_or_phantom_have_other_settings(monkeypatch):
     before = jobs()[name].settings
     assert jobs()[name].settings == before == jobs(root=pathlib.Path("elsewhere"))[name].settings
     assert jobs(config=make_config("demo", data={"folds": 5}, gan={"steps": 251}))[name].settings != before
-    monkeypatch.setattr(inputs, "VERSION", 6)
+    monkeypatch.setattr(inputs, "VERSION", 99)
     assert jobs()[name].settings != before
     real = make_config("demo", data={"folds": 5, "root": "/data"})
     assert jobs(config=real)[name].settings == jobs(config=real)[name].settings != before

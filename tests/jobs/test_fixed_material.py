@@ -13,7 +13,9 @@ from tests.training.toy_site import toy_config
 def drawn(monkeypatch):
     """The folders that volumes were drawn into, with everything that takes time left out."""
     folders, learnt = [], []
-    site = types.SimpleNamespace(learn=lambda _: learnt.append("site"), random_hearts=None, training_slices=None)
+    site = types.SimpleNamespace(
+        learn=lambda _: learnt.append("site"), random_hearts=None, training_slices=None, rim_voxels=1
+    )
     learner = types.SimpleNamespace(model=types.SimpleNamespace(enhancer=None))
     monkeypatch.setattr(job, "FixedMaterialSite", lambda _: site)
     monkeypatch.setattr(job, "draw_samples", lambda folder, *_, **__: folders.append(folder.name) or [folder.name])

@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.phantom import SITES, make_subject, model_hearts
+from fedsim_tf.phantom.cohort import dealt
 from fedsim_tf.phantom.hearts import ADULTS, draw_hearts
 from fedsim_tf.phantom.subjects import heart_of
 from fedsim_tf.shape import CorrespondingShapes, Grid, StatisticalShapeModel, occupancy
@@ -101,17 +102,24 @@ def test_labels_hold_the_volume_of_the_surfaces():
     assert (case.label.array > 0).sum() * voxel_mm3 == pytest.approx(union, rel=0.02)
 
 
-def test_given_shapes_come_first_and_then_blends(rng):
+def test_given_shapes_come_first_and_then_phantom_hearts():
     shapes = draw_hearts(ADULTS, 3, seed=5)
     spec = dataclasses.replace(SITES["ct20"], deformation_mm=0.0)
     for number in range(3):
         points, *_ = heart_of(spec, number, shapes, np.random.default_rng(number))
         assert spread(points) == pytest.approx(spread(shapes.points[number]), rel=1e-5)
-    points, *_ = heart_of(spec, 3, shapes, rng)
-    gaps = [fitted_distance(points, shape) for shape in shapes.points]
-    apart = [fitted_distance(a, b) for i, a in enumerate(shapes.points) for b in shapes.points[:i]]
-    assert min(gaps) > 0.1 * min(apart)
-    assert max(gaps) < 1.5 * max(apart)
+    later, without = (heart_of(spec, 3, given, np.random.default_rng(3))[0] for given in (shapes, None))
+    np.testing.assert_array_equal(later, without)
+
+
+def test_given_hearts_are_each_at_one_site_alone():
+    few, many = draw_hearts(ADULTS, 19, seed=5), draw_hearts(ADULTS, 60, seed=5)
+    assert len(dealt(few, "ct20").points) == 19
+    assert dealt(few, "ct34lc") is None
+    assert dealt(few, "ct34mc") is None
+    parts = [dealt(many, name).points for name in ("ct20", "ct34lc", "ct34mc")]
+    assert [len(part) for part in parts] == [20, 34, 6]
+    np.testing.assert_array_equal(np.concatenate(parts), many.points)
 
 
 @pytest.mark.parametrize("name", SITES)
