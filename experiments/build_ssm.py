@@ -18,6 +18,10 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "dataset", None, "Read --labels in the layout of this data set: ct20, ct34lc, totalsegmentator, ..."
 )
+flags.DEFINE_integer(
+    "fold", None, "Only the training part of this fold of --dataset, for runs that test the others.", lower_bound=0
+)
+flags.DEFINE_integer("split_seed", 0, "The runs' --data_split_seed, for --fold.", lower_bound=0)
 flags.DEFINE_string(
     "shapes",
     None,
@@ -66,7 +70,7 @@ def run() -> None:
             return
         job.build_from_shapes(shapes, plan)
     else:
-        loaders = job.find_subjects(FLAGS.labels, FLAGS.dataset)
+        loaders = job.find_subjects(FLAGS.labels, FLAGS.dataset, fold=FLAGS.fold, split_seed=FLAGS.split_seed)
         job.check_modes(FLAGS.modes, len(loaders))
         minutes = len(loaders) * job.SECONDS_PER_SUBJECT * FLAGS.points / 4000 / 60
         logging.info("%d subjects, %d modes: about %.0f minutes on two cores", len(loaders), FLAGS.modes, minutes)

@@ -19,6 +19,7 @@ flags.DEFINE_enum(
 flags.DEFINE_string("data_root", None, "Folder with a site's data; none: the phantom cohort stands in for it.")
 flags.DEFINE_string("data_division", None, "CSV (id,site) that divides CHD68 into two sites.")
 flags.DEFINE_float("data_field_of_view_mm", None, "Left-right extent, where the files carry no true spacing (CHD68).")
+flags.DEFINE_float("data_field_of_view_z_mm", None, "Extent towards the head, where that is not true either.")
 flags.DEFINE_string("model_shape_model", None, "The shape model that all sites have agreed on; none: the one shipped.")
 flags.DEFINE_string("model_vgg_weights", None, "VGG-19 weights: 'imagenet', a file, or 'random'.")
 flags.DEFINE_integer(

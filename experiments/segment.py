@@ -3,6 +3,8 @@
 python -m experiments.segment --fold_dir=runs/demo/fold_0 --image=ct.nii.gz --output=heart.nii.gz
 """
 
+import math
+
 from absl import flags
 
 from experiments import flags as command
@@ -16,7 +18,7 @@ flags.DEFINE_string(
 flags.DEFINE_string("arm", "ours_full", "Whose network: lower_bound, ours_full, ours_sim_fl, ...")
 flags.DEFINE_string("image", None, "The CT, NIfTI in HU.", required=True)
 flags.DEFINE_string("output", None, "Where the mask is written (.nii.gz).", required=True)
-flags.DEFINE_string("label", None, "A true label on the same grid, heart where not zero: prints the Dice.")
+flags.DEFINE_string("label", None, "A true label on the same grid, regions or heart: prints the Dice.")
 flags.DEFINE_string("picture", None, "A PNG of slices with outlines.")
 FLAGS = flags.FLAGS
 
@@ -27,7 +29,8 @@ def run() -> None:
     found = segment_file(
         FLAGS.fold_dir, FLAGS.arm, image=FLAGS.image, output=FLAGS.output, label=FLAGS.label, picture=FLAGS.picture
     )
-    print(f"heart: {int(found.mask.array.sum())} voxels, written to {FLAGS.output}")
+    voxels, voxel_mm3 = int(found.mask.array.sum()), math.prod(found.mask.geometry.spacing_mm)
+    print(f"heart: {voxels} voxels, {voxels * voxel_mm3 / 1000:.0f} ml, written to {FLAGS.output}")
     if found.dice is not None:
         print(f"Dice: {found.dice:.2f} %")
 

@@ -65,6 +65,9 @@ class DataConfig(_Checked):
     field_of_view_mm: float = option(
         0.0, "Left-right extent in mm, where the files carry no true spacing (CHD68); 0: as in the files.", low=0
     )
+    field_of_view_z_mm: float = option(
+        0.0, "Extent towards the head, where that is not true either; 0: in proportion to the left-right one.", low=0
+    )
     labels: int = option(0, "Annotated training volumes to use; 0: the paper's smaller number.", low=0)
     folds: int = option(5, "Cross-validation folds to run, of five (paper: 5).", low=1, high=_MOST_FOLDS)
     split_seed: int = option(0, "Seed of the division into folds and of which patients keep their labels.", low=0)

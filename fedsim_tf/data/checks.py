@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
@@ -11,7 +12,9 @@ from absl import logging
 from fedsim_tf.errors import InputError
 from fedsim_tf.volume import Volume
 
-HIGHEST_MINIMUM_HU = -200.0
+LUNG_HU = (-990.0, -200.0)  # above air, padding and what scanners fill the corners with
+LEAST_LUNG = 0.02  # of a CT that shows a heart: a third is usual
+UNLIKE = 4 / 3  # ratio of two fields of view
 # Headers are single precision and are rounded by converters; a tenth of a voxel is far above that.
 GRID_TOLERANCE_VOXELS = 0.1
 
@@ -19,7 +22,8 @@ GRID_TOLERANCE_VOXELS = 0.1
 def check_image(image: Volume, subject: str | os.PathLike) -> None:
     """Raises InputError for voxels that are not finite and for an image without any contrast.
 
-    An image without air or lung, as one has whose rescale intercept was lost, is warned of.
+    An image with next to nothing as dense as lung, as one has whose rescale intercept was lost, is warned of. Its
+    darkest values say nothing: padding may be as low as -3024.
     """
     bad = int(image.array.size - np.count_nonzero(np.isfinite(image.array)))
     if bad:
@@ -27,9 +31,10 @@ def check_image(image: Volume, subject: str | os.PathLike) -> None:
     low, high = float(image.array.min()), float(image.array.max())
     if low == high:
         raise InputError(subject, found=f"the same value {low:g} everywhere", expected="a CT image in HU")
-    if low > HIGHEST_MINIMUM_HU:
-        text = "%s: no value below %g; in HU lung has about -800 and air -1000: was the rescale intercept lost?"
-        logging.warning(text, subject, low)
+    lung = float(np.mean((image.array > LUNG_HU[0]) & (image.array < LUNG_HU[1])))
+    if lung < LEAST_LUNG:
+        text = "%s: %.1f %% of the voxels are between %g and %g, where lung lies in HU: was the rescale intercept lost?"
+        logging.warning(text, subject, 100 * lung, *LUNG_HU)
 
 
 def check_same_grid(
@@ -47,6 +52,15 @@ def check_same_grid(
     if apart_mm > allowed_mm:
         found = f"a grid whose corners lie up to {apart_mm:.3g} mm from those of the image"
         raise InputError(label_subject, found=found, expected=f"the grid of {image_subject} (to {allowed_mm:.2g} mm)")
+
+
+def unlike(extent_mm: Sequence[float], usual_mm: Sequence[float]) -> bool:
+    """Whether a field of view is more than a third longer, or a quarter shorter, than the usual one along any axis.
+
+    All of it becomes one cube, so that a heart in it is as much too small or too large.
+    """
+    ratio = np.asarray(extent_mm) / np.asarray(usual_mm)
+    return bool(np.any(ratio > UNLIKE) or np.any(ratio < 1 / UNLIKE))
 
 
 def check_heart(label: np.ndarray, subject: str | os.PathLike) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from fedsim_tf.data.headers import check_axes
 from fedsim_tf.data.images import image_from, volume_from
 from fedsim_tf.data.integrity import EXPECTED, check_whole
 from fedsim_tf.errors import InputError
@@ -16,6 +17,8 @@ from fedsim_tf.files import replaced
 from fedsim_tf.volume import Volume
 
 SUFFIXES = (".nii", ".nii.gz")
+# ITK refuses axes that are a hundredth of a degree from upright, as converters round them; `check_axes` is the judge.
+os.environ.setdefault("ITK_NIFTI_SFORM_PERMISSIVE", "1")
 
 
 def read_volume(path: str | os.PathLike, *, dtype: npt.DTypeLike | None = None) -> Volume:
@@ -26,12 +29,12 @@ def read_volume(path: str | os.PathLike, *, dtype: npt.DTypeLike | None = None) 
       dtype: of the array; None keeps the file's own.
 
     Raises:
-      InputError: no such file, truncated or damaged, not three-dimensional, or values that an integer `dtype`
-        cannot hold.
+      InputError: no such file, truncated or damaged, not three-dimensional, with sheared axes, or values that an
+        integer `dtype` cannot hold.
     """
     path = pathlib.Path(path)
     check_suffix(path)
-    check_whole(path)
+    check_axes(check_whole(path), path)
     volume = volume_from(_read_image(path))
     return volume if dtype is None else volume.with_array(_converted(volume.array, np.dtype(dtype), path))
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
+from absl import logging
 
 from fedsim_tf import data
 from fedsim_tf.arms import at_federated_sites, last_stage
 from fedsim_tf.config import Config, from_dict
-from fedsim_tf.data.checks import check_image, check_same_grid
+from fedsim_tf.data import PreparedCase
+from fedsim_tf.data.checks import check_image, check_same_grid, unlike
+from fedsim_tf.data.labels import ANY_SITE, heart_mask
+from fedsim_tf.data.layouts import LAYOUTS
+from fedsim_tf.data.nifti import check_suffix
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.figures import panel
 from fedsim_tf.evaluation.galleries import heart_slice
 from fedsim_tf.files import read_json
+from fedsim_tf.jobs.same_data import field_of_view_of
 from fedsim_tf.metrics import dice
 from fedsim_tf.models import built
 from fedsim_tf.training.run import RunFolder
@@ -78,31 +85,60 @@ def segment_file(
       fold_dir: a finished fold of a run.
       arm: whose network to use.
       image: the CT; output: where the mask goes, on exactly the CT's grid.
-      label: a true label (heart where not zero), to be scored against.
+      label: a true label to be scored against: regions, or heart and background, as in a data set.
       picture: a PNG of three slices with the outlines.
 
     Raises:
-      InputError: unreadable files, no CT, or image and label on different grids.
+      InputError: unreadable files, no CT, image and label on different grids, or an output that is one of the inputs.
     """
+    _check_outputs([output, picture], inputs=[image, label])
     config, segment = open_segmenter(fold_dir, arm)
     case = Case(pathlib.Path(image).name, data.read_volume(image, dtype=np.float32))
     check_image(case.image, image)
-    truth = data.read_volume(label, dtype=np.int32) if label else None
-    if truth is not None and label is not None:
-        check_same_grid(truth, case.image, label, image_subject=image)
+    truth = _true_heart(label, case.image, config, image_subject=image) if label else None
     prepared = data.prepare(case, config.model.size, window_hu=config.data.window_hu)
+    _check_extent(prepared, field_of_view_of(pathlib.Path(fold_dir)), image)
     mask = data.restore(segment(prepared.image), prepared, nearest=True)
     data.write_volume(mask, output)
-    found = Segmentation(mask, None if truth is None else dice(mask.array, truth.array > 0))
+    found = Segmentation(mask, None if truth is None else dice(mask.array, truth))
     if picture:
         _draw(pathlib.Path(picture), case, found, truth)
     return found
 
 
-def _draw(path: pathlib.Path, case: Case, found: Segmentation, truth: Volume | None) -> None:
+def _check_outputs(outputs: Sequence[str | os.PathLike | None], *, inputs: Sequence[str | os.PathLike | None]) -> None:
+    """Refuses to write where the CT or the expert's label lies, or one result over the other."""
+    taken = {pathlib.Path(path).resolve() for path in inputs if path}
+    for path in (path for path in outputs if path):
+        if pathlib.Path(path).resolve() in taken:
+            raise InputError(path, found="a file to write that is given as another one too", expected="a new file")
+        taken.add(pathlib.Path(path).resolve())
+    if outputs[0]:
+        check_suffix(pathlib.Path(outputs[0]))
+
+
+def _true_heart(
+    label: str | os.PathLike, image: Volume, config: Config, *, image_subject: str | os.PathLike
+) -> np.ndarray:
+    """Heart or not, on the image's grid. What the network's data set takes for background is background here too."""
+    volume = data.read_volume(label)
+    check_same_grid(volume, image, label, image_subject=image_subject)
+    own = LAYOUTS[config.dataset].label_map
+    return heart_mask((own if own.others_are_background else ANY_SITE).apply(volume.array, label))
+
+
+def _check_extent(prepared: PreparedCase, learnt_mm: Sequence[float] | None, subject: str | os.PathLike) -> None:
+    """Warns of a field of view unlike those that the network has seen, as it sees all of it in one cube."""
+    found_mm = prepared.field_of_view_mm
+    if learnt_mm is not None and unlike(found_mm, learnt_mm):
+        text = "%s shows %s mm, the network has learnt from %s mm: crop or pad it to that, or its mask will be wrong"
+        logging.warning(text, subject, *(" x ".join(f"{mm:.0f}" for mm in extent) for extent in (found_mm, learnt_mm)))
+
+
+def _draw(path: pathlib.Path, case: Case, found: Segmentation, truth: np.ndarray | None) -> None:
     """Three slices through the heart: truth green, found red."""
     image = data.unit_from_hu(case.image.array, (-250.0, 550.0))
-    true = None if truth is None else (truth.array > 0).astype(np.uint8)
+    true = None if truth is None else truth.astype(np.uint8)
     middle = heart_slice(found.mask.array if true is None else true)
     step = max(1, len(image) // 8)
     chosen = [k for k in (middle - step, middle, middle + step) if 0 <= k < len(image)]

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from absl import logging
 
-from fedsim_tf.data import find_cohort
+from fedsim_tf.data import find_cohort, split, split_sizes
 from fedsim_tf.data.label_files import find_label_files, read_label_map
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.shape_figures import fit_figure, mode_figure, quality_figure
@@ -55,15 +55,26 @@ class BuildPlan:
     specificity_samples: int = 500
 
 
-def find_subjects(labels: str | os.PathLike, dataset: str | None = None) -> dict[str, Loader]:
+def find_subjects(
+    labels: str | os.PathLike, dataset: str | None = None, *, fold: int | None = None, split_seed: int = 0
+) -> dict[str, Loader]:
     """How to read each subject's label map: of a folder of them, or of a data set's own layout.
 
+    Args:
+      labels: the folder; dataset: whose layout it has, None for label maps alone.
+      fold: the training part of this fold of the data set alone; split_seed: a run's `--data_split_seed`.
+
     Raises:
-      InputError: no such folder or files; a single subject.
+      InputError: no such folder or files; a single subject; a fold of a folder that is no data set.
     """
     if dataset:
         cohort = find_cohort(dataset, labels)
-        loaders: dict[str, Loader] = {name: _label_loader(cohort, name) for name in cohort.annotated}
+        names = cohort.annotated
+        if fold is not None:
+            names = split(names, split_sizes(cohort.name, len(names)), fold=fold, seed=split_seed).train
+        loaders: dict[str, Loader] = {name: _label_loader(cohort, name) for name in names}
+    elif fold is not None:
+        raise InputError("--fold", found=fold, expected="--dataset too, as data sets alone have folds")
     else:
         loaders = {name: _file_loader(path) for name, path in find_label_files(labels).items()}
     if len(loaders) < 2:
@@ -206,6 +217,8 @@ def _finish(
     report.mkdir(parents=True, exist_ok=True)
     plan.out.parent.mkdir(parents=True, exist_ok=True)
     model = StatisticalShapeModel.fit(shapes.points, shapes.faces, shapes.region_id, plan.n_modes)
+    if surfaces is not None:
+        model = dataclasses.replace(model, subjects=tuple(names))
     true = None if surfaces is None else [(s.points, s.faces, s.region_id) for s in surfaces]
     left_out = min(plan.n_modes, len(names) - 2)
     general = generalisation(shapes, left_out, true) if left_out >= 1 else None

@@ -21,11 +21,12 @@ LOCAL_FIELDS = {
     "data_root": ("data", "root"),
     "data_division": ("data", "division"),
     "data_field_of_view_mm": ("data", "field_of_view_mm"),
+    "data_field_of_view_z_mm": ("data", "field_of_view_z_mm"),
     "data_phantom_shapes": ("data", "phantom_shapes"),
     "model_shape_model": ("model", "shape_model"),
     "model_vgg_weights": ("model", "vgg_weights"),
 }
-_PATHS = set(LOCAL_FIELDS) - {"data_field_of_view_mm"}
+_PATHS = set(LOCAL_FIELDS) - {"data_field_of_view_mm", "data_field_of_view_z_mm"}
 
 
 @dataclasses.dataclass(frozen=True)

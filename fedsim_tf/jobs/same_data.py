@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,27 +17,42 @@ from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.volumes import SiteVolumes
 
 RECORD = "data.json"
-TOLERANCE = 1e-3  # on the scale of images: machines and versions of libraries round differently
+TOLERANCE = 1e-3  # on the scale of images, or mm: machines and versions of libraries round differently
 _ANOTHER = "what the run began with, or another --run_dir"
 
 
 def check_same_data(run: RunFolder, site: SiteVolumes) -> None:
-    """Notes a fold's volumes and shape model at its first start; at others compares them with what was noted.
+    """Notes a fold's volumes, their extents and its shape model at its first start; at others compares with that.
 
-    Files may have been moved. Volumes are told by their part in the fold, size of the heart, mean and spread.
+    Files may have been moved. Volumes are told by their part in the fold, by mean, spread and centre of mass of the
+    image, and by size and centre of the heart: a volume that was turned or whose label was corrected is another one.
 
     Raises:
-      InputError: names the first volume that is another, or in another part.
+      InputError: names the first volume that is another, or in another part; other extents or another shape model.
     """
-    file, shape_model, parts = run.path / RECORD, shape_model_digest(run.config), _parts(site)
+    file, found = run.path / RECORD, _record(run.config, site)
     if not file.exists():
-        write_json(file, {"shape_model": shape_model, "parts": parts})
+        write_json(file, found)
         return
     kept = read_json(file)
-    if kept["shape_model"] != shape_model:
+    if set(kept) != set(found) or set(kept["parts"]) != set(found["parts"]):
+        raise InputError(file, found="what another version of this code noted", expected=_ANOTHER)
+    if kept["shape_model"] != found["shape_model"]:
         raise InputError(file, found="another shape model now", expected=_ANOTHER)
-    for part, values in parts.items():
+    for part, values in found["parts"].items():
         _compare(file, part, kept["parts"][part], values)
+    if not np.allclose(kept["field_of_view_mm"], found["field_of_view_mm"], rtol=0, atol=TOLERANCE):
+        extent = " x ".join(f"{length:.0f}" for length in found["field_of_view_mm"])
+        raise InputError(file, found=f"a field of view of {extent} mm now", expected=_ANOTHER)
+
+
+def field_of_view_of(fold_dir: pathlib.Path) -> tuple[float, float, float] | None:
+    """The extent (x, y, z) in mm of the volumes that a fold has learnt from, their median; None where none is noted."""
+    try:
+        x, y, z = read_json(fold_dir / RECORD)["field_of_view_mm"]
+        return x, y, z
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def shape_model_digest(config: Config) -> str:
@@ -45,23 +60,39 @@ def shape_model_digest(config: Config) -> str:
     return file_digest(config.model.shape_model or PHANTOM_MODEL)
 
 
-def _parts(site: SiteVolumes) -> dict[str, dict[str, list[float]]]:
-    """Of each volume, by part and identity: mean and spread of the image, and voxels of the heart where annotated."""
-    unlabelled = site.unlabelled
-    parts = {"labelled": site.labelled, "validation": site.validation, "test": site.test}
-    found = {name: _marks(part.identities, part.images, labels=part.labels) for name, part in parts.items()}
-    return {**found, "unlabelled": _marks(unlabelled.identities, unlabelled.images)}
+def _record(config: Config, site: SiteVolumes) -> dict[str, Any]:
+    """Of each volume, by part and identity: marks of the image, and of the heart where annotated."""
+    extents = dict(zip(site.test.identities, site.test_extents_mm.tolist(), strict=True))
+    annotated = {
+        "labelled": site.labelled,
+        "upper bound": site.fully_labelled,
+        "validation": site.validation,
+        "test": site.test,
+    }
+    parts = {
+        name: {
+            identity: [*_marks(image), float(label.sum()), *_centre(label)]
+            for identity, image, label in zip(part.identities, part.images, part.labels, strict=True)
+        }
+        for name, part in annotated.items()
+    }
+    parts["test"] = {identity: [*marks, *extents[identity]] for identity, marks in parts["test"].items()}
+    other = site.unlabelled
+    parts["unlabelled"] = {name: _marks(image) for name, image in zip(other.identities, other.images, strict=True)}
+    model = shape_model_digest(config)
+    return {"shape_model": model, "field_of_view_mm": [round(mm, 3) for mm in site.field_of_view_mm], "parts": parts}
 
 
-def _marks(
-    identities: Sequence[str], images: np.ndarray, *, labels: np.ndarray | None = None
-) -> dict[str, list[float]]:
-    marks = {}
-    for number, identity in enumerate(identities):
-        image = images[number].astype(np.float64)
-        heart = [] if labels is None else [float(labels[number].sum())]
-        marks[identity] = [round(float(image.mean()), 6), round(float(image.std()), 6), *heart]
-    return marks
+def _marks(image: np.ndarray) -> list[float]:
+    values = image.astype(np.float64)
+    return [round(float(values.mean()), 6), round(float(values.std()), 6), *_centre(values - values.min())]
+
+
+def _centre(weights: np.ndarray) -> list[float]:
+    """Centre of mass as a share of each edge (z, y, x); zeros where there is no mass."""
+    mass = max(float(weights.sum(dtype=np.float64)), 1e-9)
+    profiles = [weights.sum(axis=tuple({0, 1, 2} - {axis}), dtype=np.float64) for axis in range(3)]
+    return [round(float(profile @ np.arange(len(profile))) / mass / len(profile), 6) for profile in profiles]
 
 
 def _compare(file: pathlib.Path, part: str, kept: Mapping[str, Any], found: Mapping[str, Any]) -> None:

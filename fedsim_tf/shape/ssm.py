@@ -26,6 +26,7 @@ class StatisticalShapeModel:
       modes: (K, V, 3), orthonormal as vectors of length 3 V.
       std: (K,) standard deviation along each mode, mm.
       faces: (F, 3); region_id: (V,).
+      subjects: whose hearts it was made from, where that is known; none of them may be tested with it.
     """
 
     mean: np.ndarray
@@ -33,6 +34,7 @@ class StatisticalShapeModel:
     std: np.ndarray
     faces: np.ndarray
     region_id: np.ndarray
+    subjects: tuple[str, ...] = ()
 
     @property
     def n_modes(self) -> int:
@@ -80,7 +82,8 @@ class StatisticalShapeModel:
         """Writes an .npz without pickle; an interrupted write leaves no file behind."""
         path = pathlib.Path(path)
         temporary = path.with_name(path.name + ".partial.npz")
-        np.savez_compressed(temporary, **dataclasses.asdict(self), format_version=FORMAT_VERSION)
+        arrays = dataclasses.asdict(self) | {"subjects": np.array(self.subjects, np.str_)}
+        np.savez_compressed(temporary, **arrays, format_version=FORMAT_VERSION)
         os.replace(temporary, path)
 
     @classmethod
@@ -93,7 +96,8 @@ class StatisticalShapeModel:
         check_topology(arrays["faces"], arrays["region_id"], n_vertices=len(arrays["mean"]))
         if not all(np.all(np.isfinite(arrays[name])) for name in ("mean", "modes", "std")):
             raise InputError(path, found="NaN or infinite values", expected="a finite mean, modes and std")
-        return cls(**{name: arrays[name] for name in _ARRAYS[:-1]})
+        subjects = tuple(str(name) for name in arrays.get("subjects", ()))
+        return cls(**{name: arrays[name] for name in _ARRAYS[:-1]}, subjects=subjects)
 
 
 def load_shape_model(path: str | os.PathLike, *, n_modes: int) -> StatisticalShapeModel:

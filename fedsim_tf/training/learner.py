@@ -11,6 +11,7 @@ from fedsim_tf.config import Config
 from fedsim_tf.models import LatentStatistics, LatentTable, VGG19Features, built
 from fedsim_tf.shape import StatisticalShapeModel
 from fedsim_tf.synthesis import GenerativeModel, shared_networks
+from fedsim_tf.training.plausibility import warn_of_known_hearts
 from fedsim_tf.training.stage import step_rng
 from fedsim_tf.training.volumes import SiteVolumes
 from fedsim_tf.training.watch import norms
@@ -29,6 +30,7 @@ class SiteLearner:
     def __init__(self, config: Config, ssm: StatisticalShapeModel, data: SiteVolumes, vgg: VGG19Features):
         tf.keras.utils.set_random_seed(config.seed)  # the same initial weights at every site and in every run
         self.config, self.data, self.vgg = config, data, vgg
+        warn_of_known_hearts(data.name, ssm.subjects, [*data.validation.identities, *data.test.identities])
         self.model = GenerativeModel(config, ssm, data.field_of_view_mm)
         self.discriminator = built.discriminator(config.model)
         length = config.model.latent

@@ -12,6 +12,11 @@ from fedsim_tf.config import Config
 from fedsim_tf.data import Cohort, PreparedCase, prepare_cohort, split, split_sizes
 from fedsim_tf.errors import InputError
 from fedsim_tf.progress import progress_bar
+from fedsim_tf.training.plausibility import (
+    warn_of_other_extents,
+    warn_of_unknown_spacing,
+    warn_of_unreachable_hearts,
+)
 
 
 class Volumes(NamedTuple):
@@ -62,20 +67,34 @@ def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cac
     prepared = {case.identity: case for case in prepare_cases(cohort, wanted, config, cache_dir=cache_dir)}
     take = lambda names: [prepared[name] for name in names]  # noqa: E731
     extents_mm = lambda names: np.array([case.field_of_view_mm for case in take(names)])  # noqa: E731
-    typical_mm, test_mm = np.median(extents_mm(parts.train), axis=0), extents_mm(parts.test)
+    in_files_mm = np.median(extents_mm(parts.train), axis=0)
+    scale = _scale(config, in_files_mm)
+    typical_mm, test_mm = in_files_mm * scale, extents_mm(parts.test) * scale
+    warn_of_other_extents(cohort.name, take(wanted), in_files_mm.tolist())
+    if not (config.data.field_of_view_mm or config.data.field_of_view_z_mm):
+        warn_of_unknown_spacing(cohort.name, take(wanted))
     if config.data.field_of_view_mm:
         test_mm = test_mm * config.data.field_of_view_mm / typical_mm[0]
         typical_mm = typical_mm * config.data.field_of_view_mm / typical_mm[0]
+    labelled = stack(take(chosen.labelled))
+    warn_of_unreachable_hearts(cohort.name, labelled.identities, labelled.labels, typical_mm.tolist())
     return SiteVolumes(
         name=cohort.name,
         field_of_view_mm=tuple(typical_mm.tolist()),
-        labelled=stack(take(chosen.labelled)),
+        labelled=labelled,
         unlabelled=stack_images(take(chosen.unlabelled), config.model.size),
         fully_labelled=stack(take(parts.train)),
         validation=stack(take(parts.validation)),
         test=stack(take(parts.test)),
         test_extents_mm=test_mm,
     )
+
+
+def _scale(config: Config, typical_mm: np.ndarray) -> np.ndarray:
+    """What extents (x, y, z) in the files have to be multiplied with to be those that were given."""
+    across, along = config.data.field_of_view_mm, config.data.field_of_view_z_mm
+    plane = across / typical_mm[0] if across else 1.0
+    return np.array([plane, plane, along / typical_mm[2] if along else plane])
 
 
 def prepare_cases(

@@ -24,12 +24,20 @@ def test_images_must_have_contrast():
     refused(lambda: check_image(volume(np.full((2, 2, 2), 7.5)), "a.nii"), "a.nii", "the same value 7.5 everywhere")
 
 
-def test_an_image_without_air_is_warned_of(caplog):
+def test_an_image_without_lung_is_warned_of(caplog):
+    """A chest: a third lung, the rest soft tissue; the same with padding, and the same as stored, 1024 higher."""
     caplog.set_level("WARNING")
-    check_image(volume(np.arange(60.0).reshape(3, 4, 5) - 1000.0), "a.nii")
+    chest = np.where(np.arange(60).reshape(3, 4, 5) % 3 == 0, -800.0, 40.0)
+    padded = chest.copy()
+    padded[:, 0] = -3024.0
+    for array in (chest, padded):
+        check_image(volume(array), "a.nii")
     assert caplog.text == ""
-    check_image(volume(np.arange(60.0).reshape(3, 4, 5) + 24.0), "b.nii")
-    assert "b.nii: no value below 24; in HU lung has about -800" in caplog.text
+    check_image(volume(chest + 1024.0), "b.nii")
+    padded[:, 0] = -2000.0 - 1024.0
+    check_image(volume(padded + 1024.0), "c.nii")
+    for name in ("b.nii", "c.nii"):
+        assert f"{name}: 0.0 % of the voxels are between -990 and -200, where lung lies in HU" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -164,3 +164,45 @@ def test_both_byte_orders_and_versions_of_the_header_are_known(tmp_path):
         check_whole(path)
         path.write_bytes(content[:-1])
         refused(lambda path=path: check_whole(path), "419 bytes of voxels where its header announces 420")
+
+
+def sheared(degrees: float) -> np.ndarray:
+    """An sform whose third axis leans towards the second, as that of a tilted gantry."""
+    axes = np.diag([0.5, 0.5, 2.0])
+    axes[1, 2] = 2.0 * np.tan(np.radians(degrees))
+    return np.column_stack([axes, [1.0, 2.0, 3.0]])
+
+
+@pytest.mark.parametrize("degrees", [0.01, 0.1])
+def test_axes_that_were_rounded_are_read(tmp_path, degrees):
+    """At the corners of a few slices they are less than a tenth of a voxel from upright ones."""
+    path = tmp_path / "rounded.nii"
+    path.write_bytes(raw_nifti(ct(), sheared(degrees)))
+    volume = read_volume(path)
+    np.testing.assert_array_equal(volume.array, ct())
+    np.testing.assert_allclose(volume.geometry.spacing_mm, (0.5, 0.5, 2.0), rtol=1e-4)
+    np.testing.assert_allclose(np.reshape(volume.geometry.direction, (3, 3)), np.diag([-1.0, -1.0, 1.0]), atol=2e-3)
+
+
+@pytest.mark.parametrize("with_qform", [False, True])
+def test_sheared_axes_are_refused_even_where_a_qform_hides_them(tmp_path, with_qform):
+    path = tmp_path / "tilted.nii"
+    content = bytearray(raw_nifti(ct(), sheared(20.0)))
+    if with_qform:  # an upright one: quaternion (0, 0, 0)
+        struct.pack_into("<h", content, 252, 1)
+    path.write_bytes(content)
+    refused(lambda: read_volume(path), path, "sheared axes", "resampled", "gantry")
+
+
+def test_a_header_without_orientation_is_warned_of(tmp_path, caplog):
+    caplog.set_level("WARNING")
+    upright = np.column_stack([np.diag([0.5, 0.5, 2.0]), [1.0, 2.0, 3.0]])
+    content = bytearray(raw_nifti(ct(), upright))
+    (tmp_path / "known.nii").write_bytes(content)
+    struct.pack_into("<2h", content, 252, 0, 0)
+    (tmp_path / "unknown.nii").write_bytes(content)
+    read_volume(tmp_path / "known.nii")
+    assert caplog.text == ""
+    volume = read_volume(tmp_path / "unknown.nii")
+    assert "unknown.nii: no orientation in its header" in caplog.text
+    np.testing.assert_array_equal(np.reshape(volume.geometry.direction, (3, 3)), np.eye(3))

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from fedsim_tf.data import write_volume
+from fedsim_tf.data import SplitSizes, split, write_volume
 from fedsim_tf.errors import InputError
 from fedsim_tf.jobs.build_ssm import BuildPlan, build_from_labels, build_from_shapes, find_subjects, open_shapes
 from fedsim_tf.phantom.hearts import ADULTS, draw_hearts
@@ -55,6 +55,27 @@ def test_model_of_label_maps_is_close_to_them(built):
     assert max(record["residual_mm"].values()) < 1.5  # half a voxel
     assert record["generalisation_mm"]["mean_surface"] < 5.0
     assert record["compactness"][-1] == pytest.approx(1.0)
+
+
+def test_the_model_knows_its_subjects_and_shapes_without_names_none(built):
+    plan, _ = built
+    assert load_shape_model(plan.out, n_modes=2).subjects == tuple(
+        f"patient{number}_label" for number in range(N_HEARTS)
+    )
+    assert load_shape_model(PHANTOM_MODEL, n_modes=14).subjects == ()
+
+
+def test_of_a_fold_the_training_part_alone_is_used(tmp_path):
+    for number in range(20):
+        for kind in ("image", "label"):
+            (tmp_path / f"ct_train_{1001 + number}_{kind}.nii.gz").write_bytes(b"")
+    names = [f"ct_train_{1001 + number}" for number in range(20)]
+    assert list(find_subjects(tmp_path, "ct20")) == names
+    for fold in range(5):
+        expected = split(names, SplitSizes(12, 4, 4), fold=fold, seed=3).train
+        assert set(find_subjects(tmp_path, "ct20", fold=fold, split_seed=3)) == set(expected)
+    with pytest.raises(InputError, match="--fold: found 1; expected --dataset too"):
+        find_subjects(tmp_path, fold=1)
 
 
 def test_report_is_complete(built):

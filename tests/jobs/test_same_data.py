@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.files import write_json
 from fedsim_tf.jobs.same_data import RECORD, check_same_data
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.volumes import UnlabelledVolumes, Volumes
@@ -50,6 +51,26 @@ def fewer(site):
     return site._replace(labelled=Volumes(part.identities[:2], part.images[:2], part.labels[:2]))
 
 
+def turned(site):
+    """The same values the other way round: another orientation was taken."""
+    part = site.test
+    return site._replace(test=Volumes(part.identities, part.images[:, :, :, ::-1], part.labels[:, :, :, ::-1]))
+
+
+def annotated_anew(site):
+    """What the upper bound alone learns from."""
+    part = site.fully_labelled
+    return site._replace(fully_labelled=Volumes(part.identities, part.images, np.roll(part.labels, 3, axis=1)))
+
+
+def of_another_size(site):
+    return site._replace(field_of_view_mm=tuple(0.35 * mm for mm in site.field_of_view_mm))
+
+
+def of_other_test_extents(site):
+    return site._replace(test_extents_mm=0.35 * site.test_extents_mm)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -57,11 +78,21 @@ def fewer(site):
         (exchanged, "toy_100_0 changed since the fold began"),
         (renamed, "a_new now in the validation part"),
         (fewer, "toy_0_2 no longer in the labelled part"),
+        (turned, "toy_300_0 changed since the fold began"),
+        (annotated_anew, "toy_0_0 changed since the fold began"),
+        (of_other_test_extents, "toy_300_0 changed since the fold began"),
+        (of_another_size, "a field of view of .* mm now"),
     ],
 )
 def test_other_volumes_are_refused_and_the_first_one_named(begun, change, message):
     with pytest.raises(InputError, match=f"{message}; expected what the run began with, or another --run_dir"):
         check_same_data(begun, change(toy_site()))
+
+
+def test_what_another_version_noted_is_not_compared(begun):
+    write_json(begun.path / RECORD, {"shape_model": "", "parts": {}})
+    with pytest.raises(InputError, match="what another version of this code noted"):
+        check_same_data(begun, toy_site())
 
 
 def test_another_shape_model_of_the_same_name_is_refused(begun):

@@ -313,6 +313,37 @@ def test_segmenting_refuses_what_is_not_there(finished, tmp_path):
     assert not output.exists()
 
 
+def test_segmenting_never_writes_over_what_it_reads(finished, tmp_path):
+    image, label, mask = (tmp_path / name for name in ("ct.nii.gz", "label.nii.gz", "mask.nii.gz"))
+    for path, kind in ((image, "images"), (label, "labels")):
+        path.write_bytes((finished.root / "data" / kind / "case_0.nii.gz").read_bytes())
+    before = image.read_bytes(), label.read_bytes()
+    (tmp_path / "link.nii.gz").symlink_to(image)
+    for output in (image, label, tmp_path / "link.nii.gz", tmp_path / "deep" / ".." / "ct.nii.gz"):
+        with pytest.raises(InputError, match="given as another one too"):
+            segment_file(finished.fold, "ours_full", image=image, label=label, output=output)
+    with pytest.raises(InputError, match="given as another one too"):
+        segment_file(finished.fold, "ours_full", image=image, output=mask, picture=mask)
+    assert (image.read_bytes(), label.read_bytes()) == before
+    assert not mask.exists()
+
+
+def test_a_field_of_view_that_the_network_has_not_seen_is_warned_of(finished, tmp_path, caplog):
+    caplog.set_level("WARNING")
+    source = sitk.ReadImage(str(finished.root / "data" / "images" / "case_0.nii.gz"))
+    for name, size_xyz in (("as_is", (32, 32, 32)), ("longer", (32, 32, 96))):
+        whole = sitk.Resample(
+            source, size_xyz, sitk.Transform(), sitk.sitkLinear, source.GetOrigin(), source.GetSpacing()
+        )
+        sitk.WriteImage(whole, str(tmp_path / f"{name}.nii.gz"))
+        segment_file(
+            finished.fold, "lower_bound", image=tmp_path / f"{name}.nii.gz", output=tmp_path / f"{name}_mask.nii.gz"
+        )
+    warned = [message for message in caplog.messages if "crop or pad it" in message]
+    assert len(warned) == 1
+    assert "longer.nii.gz shows" in warned[0]
+
+
 def test_an_arm_that_was_not_finished_cannot_be_used(finished, tmp_path):
     fold = tmp_path / "fold_0"
     for name in ("config.json", "stages/segmentation/lower_bound/finetune.json"):

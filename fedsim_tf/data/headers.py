@@ -1,0 +1,101 @@
+"""What a NIfTI header says (nifti1.h, nifti2.h) that ITK does not tell or check."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import pathlib
+import struct
+from typing import NamedTuple
+
+import numpy as np
+from absl import logging
+
+from fedsim_tf.errors import InputError
+
+HEADER_BYTES = 540  # NIfTI-2; NIfTI-1 needs 348 of them
+_FLOAT_CODES = {16: "f4", 64: "f8"}
+# Headers are single precision and are rounded by converters; a tenth of a voxel is far above that.
+SHEAR_VOXELS = 0.1
+
+
+class _Fields(NamedTuple):
+    """Where a version of the format keeps its fields: struct's letter and offset of each."""
+
+    dims: tuple[str, int]
+    datatype: tuple[str, int]  # and bits a voxel
+    offset: tuple[str, int]
+    codes: tuple[str, int]  # of qform and sform
+    rows: tuple[str, int]  # of sform
+
+
+_VERSIONS = {
+    348: _Fields(("8h", 40), ("2h", 70), ("f", 108), ("2h", 252), ("12f", 280)),
+    540: _Fields(("8q", 16), ("2h", 12), ("q", 168), ("2i", 344), ("12d", 400)),
+}
+
+
+class Header(NamedTuple):
+    """What a header announces.
+
+    Attributes:
+      shape: voxels along each axis, x first.
+      offset: where voxels begin, in bytes; voxel_bytes: how many bytes they take.
+      float_type: their type if they are floats.
+      qform_code, sform_code: where the axes come from; 0: from nowhere.
+      sform: (3, 4), mm of a voxel's index in the RAS frame.
+    """
+
+    shape: tuple[int, ...]
+    offset: int
+    voxel_bytes: int
+    float_type: str | None
+    qform_code: int
+    sform_code: int
+    sform: np.ndarray
+
+
+def parse_header(content: bytes) -> Header | None:
+    """Reads the first bytes of a file; None if they are no NIfTI header."""
+    for order, (size, fields) in itertools.product("<>", _VERSIONS.items()):
+        if len(content) < size or struct.unpack_from(order + "i", content)[0] != size:
+            continue
+
+        def read(field: tuple[str, int], order: str = order) -> tuple:
+            return struct.unpack_from(order + field[0], content, field[1])
+
+        (n_dims, *dims), (datatype, bits), (offset,) = (read(f) for f in (fields.dims, fields.datatype, fields.offset))
+        if not 1 <= n_dims <= 7 or min(dims[:n_dims]) < 1 or not 0 <= offset < math.inf:
+            return None
+        shape = tuple(dims[:n_dims])
+        float_type = order + _FLOAT_CODES[datatype] if datatype in _FLOAT_CODES else None
+        qform_code, sform_code = read(fields.codes)
+        sform = np.array(read(fields.rows), np.float64).reshape(3, 4)
+        return Header(shape, int(offset), math.prod(shape) * bits // 8, float_type, qform_code, sform_code, sform)
+    return None
+
+
+def check_axes(header: Header, path: pathlib.Path) -> None:
+    """Refuses sheared axes, as of a tilted gantry: ITK would read them as if they were upright.
+
+    Axes that are no more than a tenth of a voxel from upright ones at the grid's corners are rounded, not sheared. A
+    header without any orientation is warned of: its axes are taken for left, back and head.
+
+    Raises:
+      InputError: says by how much, and what to do.
+    """
+    if not (header.qform_code > 0 or header.sform_code > 0):
+        logging.warning("%s: no orientation in its header; its axes are taken for left, back and head", path)
+    spacing = np.linalg.norm(header.sform[:, :3], axis=0)
+    if header.sform_code <= 0 or len(header.shape) < 3 or not np.all(spacing > 0):
+        return
+    left, _, right = np.linalg.svd(header.sform[:, :3] / spacing)
+    rest = header.sform[:, :3] - left @ right * spacing
+    corners = np.array(list(itertools.product(*((0, n - 1) for n in header.shape[:3]))))
+    apart = float(np.linalg.norm(corners @ rest.T, axis=1).max())
+    if apart > SHEAR_VOXELS * spacing.min():
+        raise InputError(
+            path,
+            found=f"sheared axes, whose corners lie up to {apart:.3g} mm from those of upright ones",
+            expected="a CT that was resampled to upright ones, where a gantry was tilted",
+        )

@@ -1,0 +1,77 @@
+"""What a site's volumes should be like for the method to fit them; where they are not, the log says whose are not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from absl import logging
+from scipy import ndimage
+
+from fedsim_tf.data import PreparedCase
+from fedsim_tf.data.checks import unlike
+from fedsim_tf.models.generators import TRANSLATION_LIMIT_MM
+
+_NAMED = 8
+
+
+def warn_of_other_extents(site: str, cases: Sequence[PreparedCase], usual_mm: Sequence[float]) -> None:
+    """Names cases whose field of view is far from the site's: their hearts become as much larger or smaller.
+
+    Args:
+      site: its name; cases: all of a fold; usual_mm: the extent (x, y, z) that the site's model has.
+    """
+    others = [case for case in cases if unlike(case.field_of_view_mm, usual_mm)]
+    if others:
+        logging.warning(
+            "%s: %d of %d volumes show far more or less than the usual %s mm, so that hearts in them are squeezed or "
+            "stretched; crop them alike: %s",
+            site,
+            len(others),
+            len(cases),
+            _extent(usual_mm),
+            _listed([f"{case.identity} ({_extent(case.field_of_view_mm)})" for case in others]),
+        )
+
+
+def warn_of_unknown_spacing(site: str, cases: Sequence[PreparedCase]) -> None:
+    """Warns where every header says 1 x 1 x 1 mm, as those do whose converter did not know."""
+    if all(np.allclose(case.original.spacing_mm, 1.0) for case in cases):
+        text = "%s: every voxel is said to be 1 x 1 x 1 mm; if not true, give --data_field_of_view_mm and _z_mm"
+        logging.warning(text, site)
+
+
+def warn_of_unreachable_hearts(
+    site: str, identities: Sequence[str], labels: np.ndarray, field_of_view_mm: Sequence[float]
+) -> None:
+    """Names annotated hearts (n, z, y, x) whose centre the shape network cannot move the mean heart to."""
+    edges_mm = np.array(field_of_view_mm)[::-1]
+    far = []
+    for identity, label in zip(identities, labels, strict=True):
+        middle = (np.array(label.shape) - 1) / 2
+        offset_mm = (np.array(ndimage.center_of_mass(label)) - middle) * edges_mm / label.shape
+        if np.abs(offset_mm).max() > TRANSLATION_LIMIT_MM:
+            far.append(f"{identity} ({np.abs(offset_mm).max():.0f} mm)")
+    if far:
+        text = "%s: the shape network moves hearts by up to %.0f mm from the middle of the volume; farther off: %s"
+        logging.warning(text, site, TRANSLATION_LIMIT_MM, _listed(far))
+
+
+def warn_of_known_hearts(site: str, subjects: Sequence[str], held_out: Sequence[str]) -> None:
+    """Names held-out patients whose hearts the shape model was made from: its arms would be judged too kindly.
+
+    Args:
+      site: its name; subjects: the model's, as files of label maps are called; held_out: who validates and tests.
+    """
+    known = sorted({name.removesuffix("_label") for name in subjects} & set(held_out))
+    if known:
+        text = "%s: the shape model was made from %d of the patients that validate or test: %s"
+        logging.warning(text, site, len(known), _listed(known))
+
+
+def _extent(lengths_mm: Sequence[float]) -> str:
+    return " x ".join(f"{mm:.0f}" for mm in lengths_mm)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

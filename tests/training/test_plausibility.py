@@ -1,0 +1,72 @@
+"""Warnings of volumes that the method cannot fit."""
+
+import numpy as np
+import pytest
+
+from fedsim_tf.data import PreparedCase
+from fedsim_tf.training.plausibility import (
+    warn_of_known_hearts,
+    warn_of_other_extents,
+    warn_of_unknown_spacing,
+    warn_of_unreachable_hearts,
+)
+from fedsim_tf.volume import Geometry
+
+USUAL_MM = (330.0, 330.0, 205.0)
+
+
+@pytest.fixture
+def said(caplog):
+    caplog.set_level("WARNING")
+    return caplog
+
+
+def case(name, extent_mm):
+    geometry = Geometry(tuple(mm / 16 for mm in extent_mm), (0.0, 0.0, 0.0))
+    return PreparedCase(name, np.zeros((16,) * 3, np.float32), None, geometry, geometry, (16,) * 3)
+
+
+def test_volumes_that_show_more_or_less_are_named(said):
+    close = [case(f"p{i}", (330.0 * k, 330.0, 205.0 / k)) for i, k in enumerate((1.0, 1.3, 0.8))]
+    warn_of_other_extents("here", close, USUAL_MM)
+    assert said.text == ""
+    others = [case("chest", (330.0, 330.0, 640.0)), case("cropped", (200.0, 330.0, 205.0))]
+    warn_of_other_extents("here", [*close, *others], USUAL_MM)
+    assert "here: 2 of 5 volumes show far more or less than the usual 330 x 330 x 205 mm" in said.text
+    assert "chest (330 x 330 x 640), cropped (200 x 330 x 205)" in said.text
+
+
+def test_long_lists_are_cut(said):
+    warn_of_other_extents("here", [case(f"p{i}", (900.0,) * 3) for i in range(20)], USUAL_MM)
+    assert "p7" in said.text
+    assert "p8" not in said.text
+    assert "and 12 more" in said.text
+
+
+def ball(centre_zyx):
+    grid = np.stack(np.meshgrid(*[np.arange(32)] * 3, indexing="ij"), axis=-1)
+    return (np.linalg.norm(grid - centre_zyx, axis=-1) < 4).astype(np.float32)
+
+
+def test_hearts_out_of_reach_are_named_with_their_distance(said):
+    """Voxels of 10 mm along z and 5 mm within slices: 6 voxels are 60 or 30 mm."""
+    middle = np.full(3, 15.5)
+    labels = np.stack([ball(middle), ball(middle + np.array([0, 6, 0])), ball(middle + np.array([6, 0, 0]))])
+    warn_of_unreachable_hearts("here", ("a", "b", "c"), labels, (160.0, 160.0, 320.0))
+    assert "farther off: c (60 mm)" in said.text
+
+
+def test_hearts_of_the_shape_model_must_not_be_tested(said):
+    warn_of_known_hearts("here", (), ["a", "b"])
+    warn_of_known_hearts("here", ("c_label", "d"), ["a", "b"])
+    assert said.text == ""
+    warn_of_known_hearts("here", ("b", "a_label", "c"), ["a", "b", "e"])
+    assert "made from 2 of the patients that validate or test: a, b" in said.text
+
+
+def test_headers_that_all_say_one_millimetre_are_not_believed(said):
+    one, two = case("a", (16.0, 16.0, 16.0)), case("b", (16.0, 16.0, 32.0))
+    warn_of_unknown_spacing("here", [one, two])
+    assert said.text == ""
+    warn_of_unknown_spacing("here", [one, one])
+    assert "here: every voxel is said to be 1 x 1 x 1 mm" in said.text
