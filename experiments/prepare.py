@@ -1,5 +1,7 @@
 """Reads, checks and prepares every volume of a data set, so that runs start at once and bad files are found first.
 
+Every file that cannot be used is named; of the others it is said what they are like.
+
 python -m experiments.prepare --dataset=ct20 --data_root=/data/mmwhs
 """
 
@@ -16,11 +18,12 @@ FLAGS = flags.FLAGS
 
 def run() -> None:
     from fedsim_tf.jobs.inputs import source
-    from fedsim_tf.jobs.prepare import prepare_dataset
+    from fedsim_tf.jobs.prepare import prepare_dataset, summary
 
     config = command.config_from_flags()
-    count = prepare_dataset(config, cache_dir=pathlib.Path(FLAGS.cache_dir))
-    print(f"{source(config, config.dataset)}: {count} cases, prepared at {config.model.size}^3 voxels")
+    cases = prepare_dataset(config, cache_dir=pathlib.Path(FLAGS.cache_dir))
+    print(f"{source(config, config.dataset)}: {len(cases)} cases, prepared at {config.model.size}^3 voxels")
+    print(f"least, median and most:\n{summary(cases)}")
 
 
 if __name__ == "__main__":

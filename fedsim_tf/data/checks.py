@@ -14,7 +14,7 @@ from fedsim_tf.volume import Volume
 
 LUNG_HU = (-990.0, -200.0)  # above air, padding and what scanners fill the corners with
 LEAST_LUNG = 0.02  # of a CT that shows a heart: a third is usual
-UNLIKE = 4 / 3  # ratio of two fields of view
+OTHER_SHAPE, OTHER_SIZE = 1.25, 1.6  # ratios of two fields of view, along one axis and over all
 # Headers are single precision and are rounded by converters; a tenth of a voxel is far above that.
 GRID_TOLERANCE_VOXELS = 0.1
 
@@ -55,12 +55,15 @@ def check_same_grid(
 
 
 def unlike(extent_mm: Sequence[float], usual_mm: Sequence[float]) -> bool:
-    """Whether a field of view is more than a third longer, or a quarter shorter, than the usual one along any axis.
+    """Whether a field of view is of another shape than the usual one, or far larger or smaller.
 
-    All of it becomes one cube, so that a heart in it is as much too small or too large.
+    All of it becomes one cube, so that a heart in a field of view of another shape is squeezed or stretched. Where
+    small patients are scanned with proportionally small ones, hearts look alike.
     """
     ratio = np.asarray(extent_mm) / np.asarray(usual_mm)
-    return bool(np.any(ratio > UNLIKE) or np.any(ratio < 1 / UNLIKE))
+    size = float(np.prod(ratio)) ** (1.0 / len(ratio))
+    shape = np.maximum(ratio / size, size / ratio)
+    return bool(shape.max() > OTHER_SHAPE or max(size, 1.0 / size) > OTHER_SIZE)
 
 
 def check_heart(label: np.ndarray, subject: str | os.PathLike) -> None:

@@ -14,8 +14,10 @@ import numpy as np
 from fedsim_tf.data.checks import check_heart, check_image, check_same_grid
 from fedsim_tf.data.division import read_division
 from fedsim_tf.data.labels import CANONICAL, LabelMap, merge_masks
-from fedsim_tf.data.layouts import LAYOUTS, CaseFiles
+from fedsim_tf.data.layouts import LAYOUTS, CaseFiles, unique
 from fedsim_tf.data.nifti import read_volume
+from fedsim_tf.data.patients import PATIENTS_FILE, fold_of_scans, read_patients
+from fedsim_tf.data.splits import Fold, SplitSizes, split_sizes
 from fedsim_tf.errors import InputError
 from fedsim_tf.volume import Case, Volume
 
@@ -28,21 +30,37 @@ class Cohort:
       name: of the data set or site.
       files: of every patient, in order of identity.
       label_map: what the label values in the files mean.
+      patients: whose each scan is, by identity, where one has several.
     """
 
     name: str
     files: tuple[CaseFiles, ...]
     label_map: LabelMap = CANONICAL
+    patients: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def identities(self) -> tuple[str, ...]:
-        """Every patient."""
+        """Every scan."""
         return tuple(files.identity for files in self.files)
 
     @property
     def annotated(self) -> tuple[str, ...]:
-        """The patients with labels."""
+        """The scans with labels."""
         return tuple(files.identity for files in self.files if files.label is not None)
+
+    @property
+    def sizes(self) -> SplitSizes:
+        """Patients in each part of a fold."""
+        return split_sizes(self.name, len({self.patients.get(scan, scan) for scan in self.annotated}))
+
+    def fold(self, number: int, *, seed: int) -> Fold:
+        """The scans of one fold; no patient is in two parts.
+
+        Raises:
+          InputError: too few annotated patients, or no such fold.
+        """
+        annotated = set(self.annotated)
+        return fold_of_scans(self.name, self.identities, annotated, self.patients, fold=number, seed=seed)
 
     def load(self, identity: str) -> Case:
         """Reads and checks one patient's CT (float32, HU) and region ids (uint8).
@@ -101,7 +119,8 @@ def find_cohort(name: str, root: str | os.PathLike, *, division: str | os.PathLi
 
     Raises:
       InputError: an unknown name; no such folder or no files, with what was looked for and how to get the data; an
-        image without the label that the data set has for it; a patient twice, naming both files; a bad division.
+        image without the label that the data set has for it; a scan twice, naming both files; a bad division or
+        patients.csv.
     """
     if name not in LAYOUTS:
         raise InputError("data set", found=repr(name), expected=f"one of {', '.join(LAYOUTS)}")
@@ -115,7 +134,10 @@ def find_cohort(name: str, root: str | os.PathLike, *, division: str | os.PathLi
         raise InputError(f"data set {name}", found=where, expected=layout.source)
     if name == "totalsegmentator":
         found = _with_whole_heart(found, root)
-    return Cohort(name, tuple(sorted(found, key=lambda files: files.identity)), layout.label_map)
+    found = sorted(found, key=lambda files: files.identity)
+    unique(((os.path.realpath(files.image), files.image) for files in found), what="the same file")
+    patients = read_patients(root / PATIENTS_FILE, {files.identity for files in found})
+    return Cohort(name, tuple(found), layout.label_map, patients)
 
 
 def _of_site(found: list[CaseFiles], site: str, division: str | os.PathLike | None) -> list[CaseFiles]:

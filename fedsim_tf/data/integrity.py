@@ -34,7 +34,7 @@ def check_whole(path: pathlib.Path, *, finite: bool = True) -> Header:
     """
     if not path.is_file():
         raise InputError(path, found="no such file", expected=EXPECTED)
-    opened = gzip.open if path.suffix == ".gz" else open
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
     try:
         with opened(path, "rb") as stream:
             return _check_stream(cast(BinaryIO, stream), path, finite=finite)

@@ -9,13 +9,14 @@ import dataclasses
 import os
 import pathlib
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from fedsim_tf.data.labels import CANONICAL, CHD68, MMWHS, LabelMap
 from fedsim_tf.errors import InputError
 
-_SUFFIX = r"\.nii(?:\.gz)?$"
+_SUFFIX = r"\.(?i:nii(?:\.gz)?)$"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,18 +171,18 @@ def nifti_files(root: pathlib.Path) -> Iterator[pathlib.Path]:
         )
 
 
-def unique(pairs: Iterator[tuple[str, pathlib.Path]]) -> dict[str, pathlib.Path]:
-    """Identity to path; raises InputError that names both files if an identity comes twice."""
+def unique(pairs: Iterator[tuple[str, pathlib.Path]], *, what: str = "") -> dict[str, pathlib.Path]:
+    """Identity to path; raises InputError that names both files if an identity (or `what` it is) comes twice."""
     found: dict[str, pathlib.Path] = {}
     for identity, path in pairs:
         if identity in found:
             raise InputError(
-                path, found=f"{identity} a second time, after {found[identity]}", expected="each case once"
+                path, found=f"{what or identity} a second time, after {found[identity]}", expected="each case once"
             )
         found[identity] = path
     return found
 
 
 def stem(path: pathlib.Path) -> str:
-    """The name without .nii or .nii.gz."""
-    return re.sub(_SUFFIX, "", path.name)
+    """The name without .nii or .nii.gz, its letters composed: file systems differ in how they write an umlaut."""
+    return unicodedata.normalize("NFC", re.sub(_SUFFIX, "", path.name))

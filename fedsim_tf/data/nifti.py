@@ -52,9 +52,10 @@ def write_volume(volume: Volume, path: str | os.PathLike) -> None:
     check_suffix(path)
     stored = {np.dtype(bool): np.uint8, np.dtype(np.float16): np.float32}.get(volume.array.dtype)
     array = np.ascontiguousarray(volume.array if stored is None else volume.array.astype(stored))
+    compressed = path.suffix.lower() == ".gz"
     try:
         with replaced(path) as temporary:
-            sitk.WriteImage(image_from(volume.with_array(array)), str(temporary), useCompression=path.suffix == ".gz")
+            sitk.WriteImage(image_from(volume.with_array(array)), str(temporary), useCompression=compressed)
             check_whole(temporary, finite=False)
     except InputError as error:
         raise InputError(
@@ -66,7 +67,7 @@ def write_volume(volume: Volume, path: str | os.PathLike) -> None:
 
 def check_suffix(path: pathlib.Path) -> None:
     """Raises InputError for a name that is no NIfTI file's."""
-    if not path.name.endswith(SUFFIXES):
+    if not path.name.lower().endswith(SUFFIXES):
         raise InputError(path, found=f"a name ending in {path.suffix!r}", expected=f"one in {' or '.join(SUFFIXES)}")
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from absl import logging
 
-from fedsim_tf.data import find_cohort, split, split_sizes
+from fedsim_tf.data import find_cohort
 from fedsim_tf.data.label_files import find_label_files, read_label_map
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.shape_figures import fit_figure, mode_figure, quality_figure
@@ -71,7 +71,7 @@ def find_subjects(
         cohort = find_cohort(dataset, labels)
         names = cohort.annotated
         if fold is not None:
-            names = split(names, split_sizes(cohort.name, len(names)), fold=fold, seed=split_seed).train
+            names = cohort.fold(fold, seed=split_seed).train
         loaders: dict[str, Loader] = {name: _label_loader(cohort, name) for name in names}
     elif fold is not None:
         raise InputError("--fold", found=fold, expected="--dataset too, as data sets alone have folds")

@@ -10,7 +10,7 @@ from absl import logging
 from fedsim_tf.arms import need_several_sites, simulators
 from fedsim_tf.config import PAPER_LABELS, Config
 from fedsim_tf.ct.atlas import BODY_BOUNDS_HU
-from fedsim_tf.data import Cohort, find_cohort, split_sizes
+from fedsim_tf.data import Cohort, find_cohort
 from fedsim_tf.errors import InputError
 from fedsim_tf.models import VGG19Features, built
 from fedsim_tf.models.precision import device, with_resolved_precision
@@ -73,8 +73,7 @@ def open_annotated(config: Config, dataset: str, *, cache_dir: pathlib.Path, lar
       InputError: no such files, or too few.
     """
     cohort, wanted = open_cohort(config, dataset, cache_dir=cache_dir), labels_of(config, dataset, larger=larger)
-    annotated = len(cohort.annotated)
-    training = split_sizes(cohort.name, annotated).train
+    annotated, training = len(cohort.annotated), cohort.sizes.train
     if wanted > training:
         found = f"{wanted} (the default)" if not config.data.labels else wanted
         expected = f"at most {training}, the training part of {annotated} annotated cases of {dataset}"

@@ -3,24 +3,75 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from absl import logging
 
 from fedsim_tf.config import Config
+from fedsim_tf.data import PreparedCase, prepare_cohort
+from fedsim_tf.errors import InputError
 from fedsim_tf.jobs.inputs import open_cohort, prepared_folder
-from fedsim_tf.training.volumes import prepare_cases
+from fedsim_tf.progress import progress_bar
 
 
-def prepare_dataset(config: Config, *, cache_dir: pathlib.Path) -> int:
+def prepare_dataset(config: Config, *, cache_dir: pathlib.Path) -> list[PreparedCase]:
     """Prepares all cases of `config.dataset`, so that every file is checked and folds find it prepared.
+
+    A file that cannot be used does not stop the others from being looked at: each is named in the log.
 
     Args:
       config: which data set, size and window.
       cache_dir: where prepared volumes are kept.
 
     Returns:
-      How many cases there are.
+      The cases, in order of identity.
 
     Raises:
-      InputError: names the first file that cannot be used.
+      InputError: says how many cannot be used, and the first one's reason.
     """
     cohort = open_cohort(config, config.dataset, cache_dir=cache_dir)
-    return len(prepare_cases(cohort, cohort.identities, config, cache_dir=prepared_folder(cache_dir)))
+    kept, size, window = prepared_folder(cache_dir), config.model.size, config.data.window_hu
+    cases: list[PreparedCase] = []
+    errors: list[InputError] = []
+    with progress_bar(len(cohort.identities), f"volumes of {cohort.name}") as bar:
+        for identity in cohort.identities:
+            try:
+                cases += prepare_cohort(cohort, [identity], size, window_hu=window, cache_dir=kept)
+            except InputError as error:
+                logging.error("%s", error)
+                errors.append(error)
+            bar.update()
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise InputError(
+            cohort.name, found=f"{len(errors)} cases that cannot be used", expected=f"none; the first: {errors[0]}"
+        )
+    return cases
+
+
+def summary(cases: Sequence[PreparedCase]) -> str:
+    """Lines of what a data set's volumes are like, least, median and most: a slip in a header stands out."""
+    rows = {
+        "field of view x, mm": [case.field_of_view_mm[0] for case in cases],
+        "field of view y, mm": [case.field_of_view_mm[1] for case in cases],
+        "field of view z, mm": [case.field_of_view_mm[2] for case in cases],
+        "mean CT value, HU": [_mean_hu(case) for case in cases],
+        "heart, ml": [_heart_ml(case) for case in cases if case.label is not None],
+    }
+    return "\n".join(
+        f"  {name:<22}" + "".join(f"{value:>9.0f}" for value in np.percentile(values, (0, 50, 100)))
+        for name, values in rows.items()
+        if values
+    )
+
+
+def _mean_hu(case: PreparedCase) -> float:
+    low, high = case.window_hu
+    return low + (float(case.image.mean()) + 1.0) / 2.0 * (high - low)
+
+
+def _heart_ml(case: PreparedCase) -> float:
+    assert case.label is not None  # noqa: S101
+    return float(np.count_nonzero(case.label)) * float(np.prod(case.geometry.spacing_mm)) / 1000.0

@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 import fedsim_tf
-from fedsim_tf.data import Cohort, split_sizes
+from fedsim_tf.data import Cohort
 from fedsim_tf.evaluation.figures import loss_curves
 from fedsim_tf.evaluation.report import print_table, write_report
 from fedsim_tf.evaluation.scores import Scores, over_folds
@@ -30,7 +30,7 @@ def facts(run: RunFolder, cohorts: Mapping[str, Cohort], *, data: str, **more: A
     """What ran, on what and with which software: part of metrics.json and of the report."""
     return {
         "data": data,
-        "split": {name: split_sizes(name, len(cohort.annotated))._asdict() for name, cohort in cohorts.items()},
+        "split": {name: cohort.sizes._asdict() for name, cohort in cohorts.items()},
         "folds": run.config.data.folds,
         "preset": run.config.preset,
         "seed": run.config.seed,

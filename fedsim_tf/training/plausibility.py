@@ -24,8 +24,8 @@ def warn_of_other_extents(site: str, cases: Sequence[PreparedCase], usual_mm: Se
     others = [case for case in cases if unlike(case.field_of_view_mm, usual_mm)]
     if others:
         logging.warning(
-            "%s: %d of %d volumes show far more or less than the usual %s mm, so that hearts in them are squeezed or "
-            "stretched; crop them alike: %s",
+            "%s: %d of %d volumes show far more or less than the usual %s mm, in shape or size, so that hearts in them "
+            "are squeezed or stretched; crop them alike: %s",
             site,
             len(others),
             len(cases),

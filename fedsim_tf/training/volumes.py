@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fedsim_tf.config import Config
-from fedsim_tf.data import Cohort, PreparedCase, prepare_cohort, split, split_sizes
+from fedsim_tf.data import Cohort, PreparedCase, prepare_cohort
 from fedsim_tf.errors import InputError
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.training.plausibility import (
@@ -59,9 +59,7 @@ def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cac
     Raises:
       InputError: too few cases, a damaged or inconsistent file (see `fedsim_tf.data`).
     """
-    annotated = cohort.annotated
-    sizes = split_sizes(cohort.name, len(annotated))
-    parts = split(cohort.identities, sizes, fold=fold, seed=config.data.split_seed, annotated=annotated)
+    parts = cohort.fold(fold, seed=config.data.split_seed)
     chosen = parts.with_labels(n_labelled)
     wanted = [*chosen.labelled, *chosen.unlabelled, *parts.validation, *parts.test]
     prepared = {case.identity: case for case in prepare_cases(cohort, wanted, config, cache_dir=cache_dir)}

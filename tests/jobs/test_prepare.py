@@ -1,11 +1,12 @@
 """Preparing a data set: every file is read once, and a bad one is found before any run."""
 
+import numpy as np
 import pytest
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.jobs.inputs import open_cohort, open_fold
-from fedsim_tf.jobs.prepare import prepare_dataset
-from tests.jobs.toy_cohorts import write_paper_cohort
+from fedsim_tf.jobs.prepare import prepare_dataset, summary
+from tests.jobs.toy_cohorts import EXTENT_MM, write_paper_cohort
 from tests.training.toy_site import toy_config
 
 
@@ -16,7 +17,7 @@ def config(tmp_path):
 
 
 def test_folds_find_every_volume_prepared(config, tmp_path, monkeypatch):
-    assert prepare_dataset(config, cache_dir=tmp_path) == 20
+    assert len(prepare_dataset(config, cache_dir=tmp_path)) == 20
     cohort = open_cohort(config, "ct20", cache_dir=tmp_path)
     monkeypatch.setattr(type(cohort), "load", lambda *_: pytest.fail("read again"))
     site = open_fold(config, cohort, fold=3, n_labelled=4, cache_dir=tmp_path)
@@ -25,5 +26,27 @@ def test_folds_find_every_volume_prepared(config, tmp_path, monkeypatch):
 
 def test_a_damaged_file_is_named(config, tmp_path):
     (tmp_path / "data" / "ct_train_1013_image.nii.gz").write_bytes(b"no volume")
-    with pytest.raises(InputError, match=r"ct_train_1013_image\.nii\.gz"):
+    with pytest.raises(InputError, match=r"^\S*ct_train_1013_image\.nii\.gz"):
         prepare_dataset(config, cache_dir=tmp_path)
+
+
+def test_all_damaged_files_are_named_at_once(config, tmp_path, caplog):
+    caplog.set_level("ERROR")
+    for number in (1003, 1013):
+        (tmp_path / "data" / f"ct_train_{number}_image.nii.gz").write_bytes(b"no volume")
+    with pytest.raises(InputError, match=r"ct20: found 2 cases that cannot be used; .*ct_train_1003_image"):
+        prepare_dataset(config, cache_dir=tmp_path)
+    for number in (1003, 1013):
+        assert f"ct_train_{number}_image.nii.gz" in caplog.text
+    assert len(list((tmp_path / "prepared").glob("*.npz"))) == 18
+
+
+def test_the_summary_says_sizes_and_hearts(config, tmp_path):
+    """Cubes of 32 voxels that span EXTENT_MM, with a ball in each."""
+    cases = prepare_dataset(config, cache_dir=tmp_path)
+    lines = {line[:24].strip(): [float(word) for word in line[24:].split()] for line in summary(cases).splitlines()}
+    for axis in "xyz":
+        assert lines[f"field of view {axis}, mm"] == [EXTENT_MM] * 3
+    voxel_ml = (EXTENT_MM / 32) ** 3 / 1000
+    hearts = [np.count_nonzero(case.label) * voxel_ml for case in cases]
+    np.testing.assert_allclose(lines["heart, ml"], np.percentile(hearts, (0, 50, 100)), atol=0.51)

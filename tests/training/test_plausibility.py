@@ -27,13 +27,17 @@ def case(name, extent_mm):
 
 
 def test_volumes_that_show_more_or_less_are_named(said):
-    close = [case(f"p{i}", (330.0 * k, 330.0, 205.0 / k)) for i, k in enumerate((1.0, 1.3, 0.8))]
+    close = [case(f"p{i}", (330.0 * k, 330.0 * k, 190.0 * k)) for i, k in enumerate((1.0, 1.5, 0.65))]  # children too
     warn_of_other_extents("here", close, USUAL_MM)
     assert said.text == ""
-    others = [case("chest", (330.0, 330.0, 640.0)), case("cropped", (200.0, 330.0, 205.0))]
+    others = [
+        case("chest", (330.0, 330.0, 640.0)),
+        case("air", (500.0, 500.0, 205.0)),
+        case("all", (660.0, 660.0, 410.0)),
+    ]
     warn_of_other_extents("here", [*close, *others], USUAL_MM)
-    assert "here: 2 of 5 volumes show far more or less than the usual 330 x 330 x 205 mm" in said.text
-    assert "chest (330 x 330 x 640), cropped (200 x 330 x 205)" in said.text
+    assert "here: 3 of 6 volumes show far more or less than the usual 330 x 330 x 205 mm" in said.text
+    assert "chest (330 x 330 x 640), air (500 x 500 x 205), all (660 x 660 x 410)" in said.text
 
 
 def test_long_lists_are_cut(said):

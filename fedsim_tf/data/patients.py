@@ -1,0 +1,79 @@
+"""Which scans are one patient's: folds must not train on a patient and test on another scan of the same one."""
+
+from __future__ import annotations
+
+import csv
+import pathlib
+from collections.abc import Collection, Mapping, Sequence
+
+from fedsim_tf.data.splits import Fold, split, split_sizes
+from fedsim_tf.errors import InputError
+
+PATIENTS_FILE = "patients.csv"
+_HEADING = ["scan", "patient"]
+
+
+def read_patients(path: pathlib.Path, identities: Collection[str]) -> dict[str, str]:
+    """Patient by scan, of a CSV with the heading `scan,patient`; scans that it does not name are patients themselves.
+
+    Args:
+      path: the file; none that is there is one without rows.
+      identities: all scans' names, without .nii.gz.
+
+    Raises:
+      InputError: an unreadable file, another heading, a row of another length, or a scan that is not there or comes
+        twice, with its line.
+    """
+    if not path.exists():
+        return {}
+    try:
+        rows = list(csv.reader(path.read_text("utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(path, found=f"an unreadable file ({type(error).__name__})", expected="a CSV file") from None
+    if not rows or [cell.strip() for cell in rows[0]] != _HEADING:
+        raise InputError(path, found=",".join(rows[0]) if rows else "no rows", expected="the heading scan,patient")
+    patients: dict[str, str] = {}
+    for number, row in enumerate(rows[1:], 2):
+        cells = [cell.strip() for cell in row]
+        if not any(cells):
+            continue
+        where = f"{path}, line {number}"
+        if len(cells) != 2 or not all(cells):
+            raise InputError(where, found=",".join(cells), expected="a scan and its patient")
+        if cells[0] not in identities or cells[0] in patients:
+            how = "a second time" if cells[0] in patients else "which is no scan here"
+            raise InputError(where, found=f"{cells[0]}, {how}", expected="each scan's name once, without .nii.gz")
+        patients[cells[0]] = cells[1]
+    return patients
+
+
+def fold_of_scans(
+    name: str,
+    identities: Sequence[str],
+    annotated: Collection[str],
+    patients: Mapping[str, str],
+    *,
+    fold: int,
+    seed: int,
+) -> Fold:
+    """A fold of scans that divides their patients; see `split`.
+
+    Unannotated scans of patients that train, or of whom nothing is annotated, are `unannotated`; those of patients who
+    validate or test are in no part.
+
+    Args:
+      name: of the data set; identities: all scans; annotated: those with labels.
+      patients: patient by scan, where that is not the scan's own name.
+      fold: 0 to 4; seed: another one gives another division.
+    """
+    scans: dict[str, list[str]] = {}
+    for identity in sorted(identities):
+        scans.setdefault(patients.get(identity, identity), []).append(identity)
+    with_labels = {patients.get(identity, identity) for identity in annotated}
+    parts = split(list(scans), split_sizes(name, len(with_labels)), fold=fold, seed=seed, annotated=with_labels)
+
+    def of(chosen: Sequence[str], *, labels: bool) -> tuple[str, ...]:
+        return tuple(scan for patient in chosen for scan in scans[patient] if (scan in annotated) == labels)
+
+    train, validation, test = (of(part, labels=True) for part in parts[:3])
+    return Fold(train, validation, test, of((*parts.train, *parts.unannotated), labels=False))

@@ -1,0 +1,85 @@
+"""Scans of one patient stay together."""
+
+import collections
+
+import pytest
+
+from fedsim_tf.data import find_cohort
+from fedsim_tf.data.patients import PATIENTS_FILE, fold_of_scans, read_patients
+from tests.data.files_for_tests import refused
+
+SCANS = [f"p{number}_{year}" for number in range(12) for year in (2019, 2021, 2024)[: 1 + number % 3]]
+PATIENTS = {scan: scan.partition("_")[0] for scan in SCANS}
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_no_patient_is_in_two_parts_and_everyone_is_tested(seed):
+    tested = collections.Counter()
+    for fold in range(5):
+        parts = fold_of_scans("nifti", SCANS, SCANS, PATIENTS, fold=fold, seed=seed)
+        owners = [{PATIENTS[scan] for scan in part} for part in parts[:3]]
+        assert sum(map(len, owners)) == len(set.union(*owners)) == 12
+        assert sorted(parts.train + parts.validation + parts.test) == sorted(SCANS)
+        tested.update(parts.test)
+    assert set(tested) == set(SCANS)
+
+
+def test_unannotated_scans_train_unless_their_patient_is_held_out():
+    annotated = [scan for scan in SCANS if not scan.endswith("2021")]
+    others = ["x1", "x2"]
+    parts = fold_of_scans("nifti", [*SCANS, *others], annotated, PATIENTS, fold=1, seed=0)
+    held_out = {PATIENTS[scan] for scan in parts.validation + parts.test}
+    assert set(parts.train + parts.validation + parts.test) == set(annotated)
+    assert set(others) <= set(parts.unannotated)
+    wanted = {scan for scan in SCANS if scan.endswith("2021") and PATIENTS[scan] not in held_out}
+    assert set(parts.unannotated) - set(others) == wanted
+
+
+def folder(root, *names):
+    for kind in ("images", "labels"):
+        (root / kind).mkdir(parents=True)
+        for name in names:
+            (root / kind / name).write_bytes(kind.encode())
+    return root
+
+
+def test_a_cohort_reads_whose_its_scans_are(tmp_path):
+    root = folder(tmp_path, *[f"{scan}.nii.gz" for scan in SCANS])
+    assert find_cohort("nifti", root).patients == {}
+    rows = [f"{scan}, {patient}" for scan, patient in PATIENTS.items()]
+    (root / PATIENTS_FILE).write_text("\n".join(["scan,patient", *rows, ""]))
+    cohort = find_cohort("nifti", root)
+    assert cohort.patients == PATIENTS
+    assert cohort.sizes == (7, 2, 3)  # patients
+    assert cohort.fold(2, seed=0) == fold_of_scans("nifti", SCANS, SCANS, PATIENTS, fold=2, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "fragments"),
+    [
+        ("file,patient\na,1\n", ["file,patient", "scan,patient"]),
+        ("", ["no rows"]),
+        ("scan,patient\na,1\nb,1\na,2\n", ["line 4", "a second time"]),
+        ("scan,patient\nc,1\n", ["line 2", "no scan here"]),
+        ("scan,patient\n\na\n", ["line 3", "a scan and its patient"]),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_line(tmp_path, text, fragments):
+    path = tmp_path / PATIENTS_FILE
+    path.write_text(text)
+    refused(lambda: read_patients(path, {"a", "b"}), path, *fragments)
+
+
+def test_one_file_under_two_names_is_refused(tmp_path):
+    root = folder(tmp_path, "a.nii.gz", "c.nii.gz")
+    (root / "images" / "b.nii.gz").symlink_to(root / "images" / "a.nii.gz")
+    refused(lambda: find_cohort("nifti", root), "b.nii.gz", "the same file a second time", "a.nii.gz")
+
+
+def test_names_may_be_upper_case_and_their_letters_decomposed(tmp_path):
+    """As files copied from a Mac: the same u with two dots, written in two ways."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "images" / "mu\u0308ller.NII.GZ").write_bytes(b"")
+    (tmp_path / "labels" / "m\u00fcller.nii.gz").write_bytes(b"")
+    assert find_cohort("nifti", tmp_path).annotated == ("m\u00fcller",)
