@@ -127,17 +127,19 @@ def _run(grid: Grid, run: _Run) -> Iterator[Job]:
 
 
 def _visits(grid: Grid) -> Iterator[Job]:
-    """Patients of each site at each other one, with the networks of the first label size."""
+    """Patients of each site at each other one, with the networks of the first label size, federated ones too."""
     runs = {site: _single_site(grid, site, grid.label_sizes[0]) for site in grid.sites}
     cache = tuple(flag for flag in grid.flags if flag.startswith("--cache_dir="))
     for patients, hospital in ((a, b) for a in grid.sites for b in grid.sites if a != b):
         name = f"out_of_distribution/{patients}-at-{hospital}"
-        two = (runs[patients], runs[hospital])
-        after = tuple(run.name for run in two)
-        flags = dict(zip(("patients", "hospital", "output"), (*after, name), strict=True))
+        of = {"patients": runs[patients], "hospital": runs[hospital]}
+        if "federated" in grid.parts and hospital in grid.config.federated.sites:
+            of["federated"] = _federated(grid, grid.label_sizes[0])
+        flags = {flag: run.name for flag, run in of.items()} | {"output": name}
         command = [f"--{flag}={grid.root / value}" for flag, value in flags.items()]
         seconds = START_SECONDS + _VISITOR_SECONDS * grid.config.data.folds
-        settings = digest([_digest(run.config) for run in two])[:16]
+        after = tuple(run.name for run in of.values())
+        settings = digest([_digest(run.config) for run in of.values()])[:16]
         full = ("experiments.out_of_distribution", *command, *cache)
         yield Job(name, full, seconds, after, grid.root / name / METRICS, settings)
 

@@ -117,8 +117,10 @@ def open_fold(config: Config, cohort: Cohort, *, fold: int, n_labelled: int, cac
 
 
 def prepared_folder(cache_dir: pathlib.Path) -> pathlib.Path:
-    """Where prepared volumes are kept."""
-    return cache_dir / "prepared"
+    """Where prepared volumes are kept; the folder is made for its owner alone, as they are patients' CTs."""
+    folder = cache_dir / "prepared"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 def open_shape_model(config: Config) -> StatisticalShapeModel:

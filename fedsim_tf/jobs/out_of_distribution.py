@@ -1,7 +1,7 @@
 """A patient of hospital A at hospital B: A's hearts and bodies as B's scanner shows them (section 3).
 
 B's enhancement network renders the true masks and downsampled CTs of A's test patients; B's segmentation networks, of
-each arm, are scored on what comes out.
+each arm and of a federated run where one is given, are scored on what comes out.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from fedsim_tf.arms import ARMS
 from fedsim_tf.config import Config, from_dict
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.galleries import segmentation_gallery
@@ -27,7 +28,7 @@ from fedsim_tf.jobs.results import commit
 from fedsim_tf.synthesis import downsampled, render_volume, slice_renderer
 from fedsim_tf.training.batch_norm import settled_statistics, training_slices
 from fedsim_tf.training.learner import SiteLearner
-from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.run import RunFolder, site_path
 from fedsim_tf.training.stage import restore
 from fedsim_tf.training.volumes import SiteVolumes, Volumes
 
@@ -35,7 +36,7 @@ STAGE = "semi_supervised"  # after which the enhancement network is taken
 
 
 class _Fold(NamedTuple):
-    """A finished fold of a single-site run."""
+    """A finished fold of a run."""
 
     run: RunFolder
     number: int
@@ -50,7 +51,12 @@ class _Fold(NamedTuple):
 
 
 def run_out_of_distribution(
-    patients: str | os.PathLike, hospital: str | os.PathLike, output: str | os.PathLike, *, cache_dir: pathlib.Path
+    patients: str | os.PathLike,
+    hospital: str | os.PathLike,
+    output: str | os.PathLike,
+    *,
+    cache_dir: pathlib.Path,
+    federated: str | os.PathLike | None = None,
 ) -> dict[str, Any]:
     """Renders A's test patients as B's and scores B's networks on them, and on the patients as A scanned them.
 
@@ -59,22 +65,24 @@ def run_out_of_distribution(
         the patients of each fold meet the hospital's networks of the fold with the same number.
       output: a folder for metrics.json and a picture of each fold.
       cache_dir: where the phantom cohort and prepared volumes are kept.
+      federated: a federated run, or one fold of it, whose networks at this hospital are scored too.
 
     Returns:
       The contents of metrics.json.
 
     Raises:
-      InputError: no such runs, no fold that both have, volumes of different sizes, or a fold without its last
-        simulation stage.
+      InputError: no such runs, no fold that all have, volumes of different sizes, a fold without its last simulation
+        stage, or a federated run without this hospital.
     """
     pairs = _pairs(patients, hospital)
     theirs, ours = pairs[0]
     if theirs.config.model.size != ours.config.model.size:
         raise InputError(patients, found=f"{theirs.config.model.size} voxels", expected=f"{ours.config.model.size}")
+    shared = _federated_at(federated, ours.config.dataset, [one.number for _, one in pairs]) if federated else {}
     folder = pathlib.Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     title = f"Patients of {theirs.data} at {ours.data}"
-    folds = [_visit(theirs, ours, folder, title, cache_dir) for theirs, ours in pairs]
+    folds = [_visit(theirs, ours, shared.get(ours.number), folder, title, cache_dir) for theirs, ours in pairs]
     summary = {images: over_folds([fold[images] for fold in folds]) for images in folds[0]}
     facts = {
         "experiment": "out_of_distribution",
@@ -92,11 +100,18 @@ def run_out_of_distribution(
     return metrics
 
 
-def _visit(theirs: _Fold, ours: _Fold, folder: pathlib.Path, title: str, cache_dir: pathlib.Path) -> dict[str, Any]:
+def _visit(
+    theirs: _Fold, ours: _Fold, shared: RunFolder | None, folder: pathlib.Path, title: str, cache_dir: pathlib.Path
+) -> dict[str, Any]:
     """Scores by kind of image and arm: one fold's patients at another hospital."""
     visitors = _volumes(theirs, cache_dir)
     rendered = _rendered(ours, _volumes(ours, cache_dir), visitors.test)
-    segmenters = {arm: segmenter_after(ours.run, stage) for arm, stage in finished_arms(ours.run).items()}
+    segmenters = {
+        arm: segmenter_after(run, stage)
+        for run in filter(None, (ours.run, shared))
+        for arm, stage in finished_arms(run).items()
+        if run is ours.run or ARMS[arm].federated
+    }
     picture = folder / f"segmentations_{theirs.number}.png"
     segmentation_gallery(picture, segmenters, rendered, title=f"{title}: truth green, found red")
     images = {"rendered": rendered, "as scanned": visitors.test}
@@ -105,6 +120,20 @@ def _visit(theirs: _Fold, ours: _Fold, folder: pathlib.Path, title: str, cache_d
         kind: {arm: score(segment, volumes, extents_mm) for arm, segment in segmenters.items()}
         for kind, volumes in images.items()
     }
+
+
+def _federated_at(run_dir: str | os.PathLike, site: str, numbers: Sequence[int]) -> dict[int, RunFolder]:
+    """The folders of a site in the folds of a federated run, by number."""
+    found = {}
+    for fold in _folds(run_dir):
+        path = site_path(fold.run.path, site)
+        if not (path / "config.json").is_file():
+            raise InputError(run_dir, found=f"no {site} in fold {fold.number}", expected="a federated run of this site")
+        found[fold.number] = RunFolder(path, from_dict(read_json(path / "config.json")))
+    lacking = sorted(set(numbers) - set(found))
+    if lacking:
+        raise InputError(run_dir, found=f"folds {sorted(found)}", expected=f"fold {lacking[0]} too")
+    return found
 
 
 def _pairs(patients: str | os.PathLike, hospital: str | os.PathLike) -> list[tuple[_Fold, _Fold]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import logging
 
-from fedsim_tf.config import Config, fixed
+from fedsim_tf.config import Config, fixed, from_dict
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import is_partial, read_json, write_json
 
@@ -39,7 +39,7 @@ class RunFolder:
         wanted = json.loads(json.dumps(self.config.to_dict()))
         if file.exists():
             kept = read_json(file)
-            difference = _difference(fixed(kept), fixed(wanted))
+            difference = _difference(fixed(_filled(kept)), fixed(wanted))
             if difference:
                 raise InputError(
                     file, found=f"a run with {difference}", expected="the same configuration, or another --run_dir"
@@ -120,6 +120,14 @@ def fold_path(run: pathlib.Path, number: int) -> pathlib.Path:
 def site_path(fold: pathlib.Path, name: str) -> pathlib.Path:
     """Where a fold of a federated run has a site's folder."""
     return fold / SITES / name
+
+
+def _filled(kept: dict[str, Any]) -> dict[str, Any]:
+    """A run's configuration with the fields that came later: their defaults are what was done before them."""
+    try:
+        return json.loads(json.dumps(from_dict(kept).to_dict()))
+    except InputError:  # other fields altogether: the difference says which
+        return kept
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:

@@ -60,7 +60,11 @@ def test_folds_wait_for_their_sites_and_records_for_folds():
     assert found["single_site/ct20-8/fold_3"].after == ("prepare/ct20",)
     assert found["federated/more/fold_0"].after == tuple(f"prepare/{site}" for site in SITES)
     assert found["single_site/ct20-8"].after == tuple(f"single_site/ct20-8/fold_{k}" for k in range(5))
-    assert found["out_of_distribution/ct20-at-ct34mc"].after == ("single_site/ct20-4", "single_site/ct34mc-6")
+    visit = found["out_of_distribution/ct20-at-ct34mc"]
+    assert visit.after == ("single_site/ct20-4", "single_site/ct34mc-6", "federated/fewer")
+    assert flag(visit, "federated") == "runs/g/federated/fewer"
+    alone = jobs(parts=("single_site", "out_of_distribution"))["out_of_distribution/ct20-at-ct34mc"]
+    assert alone.after == ("single_site/ct20-4", "single_site/ct34mc-6")
 
 
 def test_jobs_make_a_plan_with_a_time(tmp_path):

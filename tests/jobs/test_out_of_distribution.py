@@ -1,16 +1,18 @@
 """Two toy hospitals whose scanners show blood differently, and the patients of one at the other."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from fedsim_tf.data.splits import PAPER_SIZES, SplitSizes
 from fedsim_tf.errors import InputError
+from fedsim_tf.files import write_json
 from fedsim_tf.jobs import out_of_distribution as job
 from fedsim_tf.jobs.out_of_distribution import run_out_of_distribution
 from fedsim_tf.jobs.single_site import run_single_site
-from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.run import RunFolder, site_path
 from tests.evaluation.pictures_for_tests import is_drawn
 from tests.jobs.toy_cohorts import write_paper_cohort, write_shapes
 from tests.training.toy_site import toy_config
@@ -92,6 +94,38 @@ def test_whole_runs_meet_fold_by_fold(hospitals, metrics, tmp_path):
     runs = [hospitals[site].parent for site in SITES]
     found = run_out_of_distribution(*runs, tmp_path, cache_dir=hospitals["root"] / "cache")
     assert found["folds"] == metrics["folds"]
+
+
+@pytest.fixture
+def shared(hospitals, tmp_path):
+    """A federated run whose Direct-FL network at the second hospital is that hospital's own lower bound."""
+    own, fold = hospitals["ct34lc"], tmp_path / "shared" / "fold_0"
+    for folder in (fold, site_path(fold, "ct34lc")):
+        values = json.loads((own / "config.json").read_text())
+        values["segmentation"]["arms"] = ["direct_fl"]
+        write_json(folder / "config.json", values)
+    for part in ("checkpoints/segmentation/{}/finetune", "stages/segmentation/{}/finetune.json"):
+        source, target = own / part.format("lower_bound"), site_path(fold, "ct34lc") / part.format("direct_fl")
+        target.parent.mkdir(parents=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    return fold.parent
+
+
+def test_networks_of_a_federated_run_at_the_hospital_are_scored_too(hospitals, metrics, shared, tmp_path):
+    places = hospitals["ct20"], hospitals["ct34lc"], tmp_path / "out"
+    found = run_out_of_distribution(*places, cache_dir=hospitals["root"] / "cache", federated=shared)
+    for images in ("rendered", "as scanned"):
+        fold, before = found["folds"][0][images], metrics["folds"][0][images]
+        assert tuple(fold) == (*ARMS, "direct_fl")
+        assert {arm: fold[arm] for arm in ARMS} == before
+        assert fold["direct_fl"] == before["lower_bound"]
+
+
+def test_a_federated_run_without_the_hospital_or_its_fold_is_refused(hospitals, shared, tmp_path):
+    with pytest.raises(InputError, match="no ct20 in fold 0; expected a federated run of this site"):
+        job._federated_at(shared, "ct20", [0])
+    with pytest.raises(InputError, match=r"found folds \[0\]; expected fold 3 too"):
+        job._federated_at(shared, "ct34lc", [0, 3])
 
 
 def test_patients_meet_the_networks_of_the_fold_with_the_same_number(tmp_path):

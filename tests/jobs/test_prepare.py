@@ -18,6 +18,7 @@ def config(tmp_path):
 
 def test_folds_find_every_volume_prepared(config, tmp_path, monkeypatch):
     assert len(prepare_dataset(config, cache_dir=tmp_path)) == 20
+    assert (tmp_path / "prepared").stat().st_mode & 0o077 == 0  # patients' CTs
     cohort = open_cohort(config, "ct20", cache_dir=tmp_path)
     monkeypatch.setattr(type(cohort), "load", lambda *_: pytest.fail("read again"))
     site = open_fold(config, cohort, fold=3, n_labelled=4, cache_dir=tmp_path)
