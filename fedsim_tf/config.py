@@ -17,7 +17,7 @@ DATASETS = ("ct20", "ct34lc", "ct34mc", "totalsegmentator", "nifti")
 # Fewer and more labels, of which the paper's Table 3 reports both; None where the paper says nothing.
 PAPER_LABELS = {"ct20": (4, 8), "ct34lc": (6, 12), "ct34mc": (6, 12)}
 LABEL_SIZES = ("fewer", "more")
-_MOST_FOLDS = 5
+N_FOLDS = 5  # of the cross-validation (paper: 5)
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -69,7 +69,7 @@ class DataConfig(_Checked):
         0.0, "Extent towards the head, where that is not true either; 0: in proportion to the left-right one.", low=0
     )
     labels: int = option(0, "Annotated training volumes to use; 0: the paper's smaller number.", low=0)
-    folds: int = option(5, "Cross-validation folds to run, of five (paper: 5).", low=1, high=_MOST_FOLDS)
+    folds: int = option(5, "Cross-validation folds to run, of five (paper: 5).", low=1, high=N_FOLDS)
     split_seed: int = option(0, "Seed of the division into folds and of which patients keep their labels.", low=0)
     window_low_hu: float = option(-1000.0, "CT value that becomes -1.")
     window_high_hu: float = option(1000.0, "CT value that becomes +1.")
@@ -265,7 +265,7 @@ class Config(_Checked):
 
     def of_fold(self, number: int) -> Config:
         """What one fold learns with: a seed of its own, so that no two folds draw the same random numbers."""
-        return dataclasses.replace(self, seed=self.seed * _MOST_FOLDS + number)
+        return dataclasses.replace(self, seed=self.seed * N_FOLDS + number)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dictionaries, as written to config.json."""

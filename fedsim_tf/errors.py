@@ -1,5 +1,14 @@
 """How the library says that its input is wrong, or that it has to stop."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def listed(names: Sequence[str], *, shown: int = 8) -> str:
+    """Names for a message, at most so many of them."""
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+
 
 class InputError(ValueError):
     """Bad input: names the argument or file, what was found there and what was expected.

@@ -20,9 +20,10 @@ def slices_beyond(n_slices: int) -> int:
     """How far a body has to go on beyond each end of a grid for no ray that its reconstruction uses to miss it.
 
     A ray to a corner of the end slice, near the source, has climbed by (s + r) / (s - r) times as much where it leaves
-    the circle of radius r on the far side; the source is at s = 4 r or farther.
+    the circle of radius r on the far side, 2 r / (s - r) times half the grid's height more; the source is at s = 4 r or
+    farther.
     """
-    return math.ceil((SOURCE_RADII + 1) / (SOURCE_RADII - 1) * n_slices / 2 - n_slices / 2)
+    return math.ceil(n_slices / (SOURCE_RADII - 1))
 
 
 def default_views(shape: tuple[int, int, int]) -> int:

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from fedsim_tf.data.preprocess import WINDOW_HU, PreparedCase, prepare
+from fedsim_tf.errors import InputError
 from fedsim_tf.files import digest, replaced
 from fedsim_tf.volume import Case, Geometry
 
@@ -41,6 +42,7 @@ def prepare_cohort(
     window_hu: tuple[float, float] = WINDOW_HU,
     cache_dir: str | os.PathLike | None = None,
     progress: Callable[[int, int, str], None] | None = None,
+    refused: Callable[[InputError], None] | None = None,
 ) -> list[PreparedCase]:
     """Loads and prepares cases, in the order of `identities`.
 
@@ -51,15 +53,21 @@ def prepare_cohort(
       window_hu: CT values that become -1 and 1.
       cache_dir: folder in which prepared cases are kept; a damaged file there is made again. None keeps nothing.
       progress: called after each case with the number done, the number wanted and the identity.
+      refused: called with the reason where a case cannot be used, which then is left out; None raises it.
 
     Raises:
       InputError: see `Cohort.load` and `prepare`.
     """
     prepared = []
-    for identity in identities:
-        prepared.append(_prepared(cohort, identity, size, window_hu, cache_dir))
+    for done, identity in enumerate(identities, 1):
+        try:
+            prepared.append(_prepared(cohort, identity, size, window_hu, cache_dir))
+        except InputError as error:
+            if refused is None:
+                raise
+            refused(error)
         if progress is not None:
-            progress(len(prepared), len(identities), identity)
+            progress(done, len(identities), identity)
     return prepared
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
 
+from fedsim_tf.data.headers import GRID_TOLERANCE_VOXELS, corners
 from fedsim_tf.errors import InputError
 from fedsim_tf.volume import Volume
 
 LUNG_HU = (-990.0, -200.0)  # above air, padding and what scanners fill the corners with
 LEAST_LUNG = 0.02  # of a CT that shows a heart: a third is usual
 OTHER_SHAPE, OTHER_SIZE = 1.25, 1.6  # ratios of two fields of view, along one axis and over all
-# Headers are single precision and are rounded by converters; a tenth of a voxel is far above that.
-GRID_TOLERANCE_VOXELS = 0.1
 
 
 def check_image(image: Volume, subject: str | os.PathLike) -> None:
@@ -66,6 +64,11 @@ def unlike(extent_mm: Sequence[float], usual_mm: Sequence[float]) -> bool:
     return bool(shape.max() > OTHER_SHAPE or max(size, 1.0 / size) > OTHER_SIZE)
 
 
+def extent_text(lengths_mm: Sequence[float]) -> str:
+    """A field of view for a message, such as "330 x 330 x 205"."""
+    return " x ".join(f"{mm:.0f}" for mm in lengths_mm)
+
+
 def check_heart(label: np.ndarray, subject: str | os.PathLike) -> None:
     """Raises InputError if no voxel of a label (region ids) belongs to a heart."""
     if not label.any():
@@ -78,6 +81,6 @@ def _size(volume: Volume) -> str:
 
 def _corners_mm(volume: Volume) -> np.ndarray:
     """Centres of the eight corner voxels in mm. Shape (8, 3)."""
-    index = np.array(list(itertools.product(*((0, n - 1) for n in volume.array.shape[::-1]))), float)
+    index = corners(volume.array.shape[::-1])
     axes = np.asarray(volume.geometry.direction).reshape(3, 3)
     return np.asarray(volume.geometry.origin_mm) + (index * volume.geometry.spacing_mm) @ axes.T

@@ -16,7 +16,7 @@ from fedsim_tf.errors import InputError
 HEADER_BYTES = 540  # NIfTI-2; NIfTI-1 needs 348 of them
 _FLOAT_CODES = {16: "f4", 64: "f8"}
 # Headers are single precision and are rounded by converters; a tenth of a voxel is far above that.
-SHEAR_VOXELS = 0.1
+GRID_TOLERANCE_VOXELS = 0.1
 
 
 class _Fields(NamedTuple):
@@ -75,6 +75,11 @@ def parse_header(content: bytes) -> Header | None:
     return None
 
 
+def corners(shape: tuple[int, ...]) -> np.ndarray:
+    """Indices of a grid's eight corner voxels, as `shape` has its axes. Shape (8, 3), float64."""
+    return np.array(list(itertools.product(*((0, n - 1) for n in shape))), np.float64)
+
+
 def check_axes(header: Header, path: pathlib.Path) -> None:
     """Refuses sheared axes, as of a tilted gantry: ITK would read them as if they were upright.
 
@@ -91,9 +96,8 @@ def check_axes(header: Header, path: pathlib.Path) -> None:
         return
     left, _, right = np.linalg.svd(header.sform[:, :3] / spacing)
     rest = header.sform[:, :3] - left @ right * spacing
-    corners = np.array(list(itertools.product(*((0, n - 1) for n in header.shape[:3]))))
-    apart = float(np.linalg.norm(corners @ rest.T, axis=1).max())
-    if apart > SHEAR_VOXELS * spacing.min():
+    apart = float(np.linalg.norm(corners(header.shape[:3]) @ rest.T, axis=1).max())
+    if apart > GRID_TOLERANCE_VOXELS * spacing.min():
         raise InputError(
             path,
             found=f"sheared axes, whose corners lie up to {apart:.3g} mm from those of upright ones",

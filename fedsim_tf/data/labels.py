@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from fedsim_tf.errors import InputError
+from fedsim_tf.errors import InputError, listed
 
 REGIONS = {
     1: "left ventricle",
@@ -19,7 +19,6 @@ REGIONS = {
     7: "pulmonary artery",
 }
 _IDENTITY = {0: 0, **{region: region for region in REGIONS}}
-_SHOWN = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,5 +122,4 @@ def _present(integers: np.ndarray) -> np.ndarray:
 
 
 def _listed(values: list[int] | np.ndarray) -> str:
-    shown = ", ".join(f"{value:g}" for value in values[:_SHOWN])
-    return shown + (f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else "")
+    return listed([f"{value:g}" for value in values], shown=10)

@@ -10,9 +10,8 @@ import hashlib
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from fedsim_tf.config import N_FOLDS
 from fedsim_tf.errors import InputError
-
-N_FOLDS = 5
 
 
 class SplitSizes(NamedTuple):

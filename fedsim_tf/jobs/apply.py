@@ -12,20 +12,17 @@ from absl import logging
 
 from fedsim_tf import data
 from fedsim_tf.arms import at_federated_sites, last_stage
-from fedsim_tf.config import Config, from_dict
-from fedsim_tf.data import PreparedCase
-from fedsim_tf.data.checks import check_image, check_same_grid, unlike
-from fedsim_tf.data.labels import ANY_SITE, heart_mask
-from fedsim_tf.data.layouts import LAYOUTS
+from fedsim_tf.config import Config
+from fedsim_tf.data.checks import check_image, check_same_grid, extent_text, unlike
+from fedsim_tf.data.labels import ANY_SITE
 from fedsim_tf.data.nifti import check_suffix
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.figures import panel
 from fedsim_tf.evaluation.galleries import heart_slice
-from fedsim_tf.files import read_json
 from fedsim_tf.jobs.same_data import field_of_view_of
 from fedsim_tf.metrics import dice
 from fedsim_tf.models import built
-from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.run import RunFolder, reopened
 from fedsim_tf.training.segmentation import Segmenter, segmenter
 from fedsim_tf.training.stage import restore
 from fedsim_tf.volume import Case, Volume
@@ -48,12 +45,11 @@ def open_segmenter(fold_dir: str | os.PathLike, arm: str) -> tuple[Config, Segme
     file = pathlib.Path(fold_dir) / "config.json"
     if not file.is_file():
         raise InputError(fold_dir, found="no config.json", expected="a run's fold folder, such as runs/demo/fold_0")
-    config = from_dict(read_json(file))
-    run = RunFolder(fold_dir, config)
+    run = reopened(pathlib.Path(fold_dir))
     finished = finished_arms(run)
     if arm not in finished:
         raise InputError("arm", found=repr(arm), expected=f"one that {fold_dir} has finished: {', '.join(finished)}")
-    return config, segmenter_after(run, finished[arm])
+    return run.config, segmenter_after(run, finished[arm])
 
 
 def segmenter_after(run: RunFolder, stage: str) -> Segmenter:
@@ -123,16 +119,16 @@ def _true_heart(
     """Heart or not, on the image's grid. What the network's data set takes for background is background here too."""
     volume = data.read_volume(label)
     check_same_grid(volume, image, label, image_subject=image_subject)
-    own = LAYOUTS[config.dataset].label_map
-    return heart_mask((own if own.others_are_background else ANY_SITE).apply(volume.array, label))
+    own = data.LAYOUTS[config.dataset].label_map
+    return data.heart_mask((own if own.others_are_background else ANY_SITE).apply(volume.array, label))
 
 
-def _check_extent(prepared: PreparedCase, learnt_mm: Sequence[float] | None, subject: str | os.PathLike) -> None:
+def _check_extent(prepared: data.PreparedCase, learnt_mm: Sequence[float] | None, subject: str | os.PathLike) -> None:
     """Warns of a field of view unlike those that the network has seen, as it sees all of it in one cube."""
     found_mm = prepared.field_of_view_mm
     if learnt_mm is not None and unlike(found_mm, learnt_mm):
         text = "%s shows %s mm, the network has learnt from %s mm: crop or pad it to that, or its mask will be wrong"
-        logging.warning(text, subject, *(" x ".join(f"{mm:.0f}" for mm in extent) for extent in (found_mm, learnt_mm)))
+        logging.warning(text, subject, extent_text(found_mm), extent_text(learnt_mm))
 
 
 def _draw(path: pathlib.Path, case: Case, found: Segmentation, truth: np.ndarray | None) -> None:

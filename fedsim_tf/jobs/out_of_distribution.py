@@ -16,19 +16,19 @@ import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.arms import ARMS
-from fedsim_tf.config import Config, from_dict
+from fedsim_tf.config import Config
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.galleries import segmentation_gallery
 from fedsim_tf.evaluation.report import print_table
 from fedsim_tf.evaluation.scores import over_folds, score
-from fedsim_tf.files import read_json, write_json
+from fedsim_tf.files import write_json
 from fedsim_tf.jobs.apply import finished_arms, segmenter_after
 from fedsim_tf.jobs.inputs import labels_of, open_cohort, open_fold, open_shape_model, open_vgg, source
 from fedsim_tf.jobs.results import commit
 from fedsim_tf.synthesis import downsampled, render_volume, slice_renderer
 from fedsim_tf.training.batch_norm import settled_statistics, training_slices
 from fedsim_tf.training.learner import SiteLearner
-from fedsim_tf.training.run import RunFolder, site_path
+from fedsim_tf.training.run import RunFolder, reopened, site_path
 from fedsim_tf.training.stage import restore
 from fedsim_tf.training.volumes import SiteVolumes, Volumes
 
@@ -129,7 +129,7 @@ def _federated_at(run_dir: str | os.PathLike, site: str, numbers: Sequence[int])
         path = site_path(fold.run.path, site)
         if not (path / "config.json").is_file():
             raise InputError(run_dir, found=f"no {site} in fold {fold.number}", expected="a federated run of this site")
-        found[fold.number] = RunFolder(path, from_dict(read_json(path / "config.json")))
+        found[fold.number] = reopened(path)
     lacking = sorted(set(numbers) - set(found))
     if lacking:
         raise InputError(run_dir, found=f"folds {sorted(found)}", expected=f"fold {lacking[0]} too")
@@ -155,7 +155,7 @@ def _folds(run_dir: str | os.PathLike) -> list[_Fold]:
     folds = [(folder, int(number[1])) for folder, number in found if number and (folder / "config.json").is_file()]
     if not folds:
         raise InputError(run_dir, found="no run", expected="a run's folder, or that of a fold such as runs/demo/fold_0")
-    return [_Fold(RunFolder(folder, from_dict(read_json(folder / "config.json"))), number) for folder, number in folds]
+    return [_Fold(reopened(folder), number) for folder, number in folds]
 
 
 def _volumes(fold: _Fold, cache_dir: pathlib.Path) -> SiteVolumes:

@@ -60,7 +60,7 @@ def describe(
     labels = [f"{site} {labels_of(config, site, larger=larger)}" for site in sites]
     folds = config.data.folds if only_fold is None else 1
     rows = _stages(config, sites, arms, folds)
-    cost = estimated_cost(config, sites=sites, federated=federated, folds=folds)
+    cost = _cost(rows)
     which = f"{config.data.folds} of 5 folds" + ("" if only_fold is None else f", now fold {only_fold} alone")
     data = f"{', '.join(sites)}: each its own data" if elsewhere else "; ".join(source(config, site) for site in sites)
     where = "; each site's share is at the site" if elsewhere else ""
@@ -85,7 +85,10 @@ class Cost(NamedTuple):
 
 def estimated_cost(config: Config, *, sites: Sequence[str], federated: bool, folds: int) -> Cost:
     """About what a run takes."""
-    rows = _stages(config, sites, _arms(config, federated), folds)
+    return _cost(_stages(config, sites, _arms(config, federated), folds))
+
+
+def _cost(rows: Sequence[_Stages]) -> Cost:
     return Cost(START_SECONDS + sum(row.seconds for row in rows), sum(row.disk for row in rows))
 
 

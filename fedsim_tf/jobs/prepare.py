@@ -9,10 +9,10 @@ import numpy as np
 from absl import logging
 
 from fedsim_tf.config import Config
-from fedsim_tf.data import PreparedCase, prepare_cohort
+from fedsim_tf.data import PreparedCase, hu_from_unit
 from fedsim_tf.errors import InputError
 from fedsim_tf.jobs.inputs import open_cohort, prepared_folder
-from fedsim_tf.progress import progress_bar
+from fedsim_tf.training.volumes import prepare_cases
 
 
 def prepare_dataset(config: Config, *, cache_dir: pathlib.Path) -> list[PreparedCase]:
@@ -31,17 +31,14 @@ def prepare_dataset(config: Config, *, cache_dir: pathlib.Path) -> list[Prepared
       InputError: says how many cannot be used, and the first one's reason.
     """
     cohort = open_cohort(config, config.dataset, cache_dir=cache_dir)
-    kept, size, window = prepared_folder(cache_dir), config.model.size, config.data.window_hu
-    cases: list[PreparedCase] = []
     errors: list[InputError] = []
-    with progress_bar(len(cohort.identities), f"volumes of {cohort.name}") as bar:
-        for identity in cohort.identities:
-            try:
-                cases += prepare_cohort(cohort, [identity], size, window_hu=window, cache_dir=kept)
-            except InputError as error:
-                logging.error("%s", error)
-                errors.append(error)
-            bar.update()
+
+    def refused(error: InputError) -> None:
+        logging.error("%s", error)
+        errors.append(error)
+
+    kept = prepared_folder(cache_dir)
+    cases = prepare_cases(cohort, cohort.identities, config, cache_dir=kept, refused=refused)
     if len(errors) == 1:
         raise errors[0]
     if errors:
@@ -57,7 +54,7 @@ def summary(cases: Sequence[PreparedCase]) -> str:
         "field of view x, mm": [case.field_of_view_mm[0] for case in cases],
         "field of view y, mm": [case.field_of_view_mm[1] for case in cases],
         "field of view z, mm": [case.field_of_view_mm[2] for case in cases],
-        "mean CT value, HU": [_mean_hu(case) for case in cases],
+        "mean CT value, HU": [float(hu_from_unit(case.image, case.window_hu).mean()) for case in cases],
         "heart, ml": [_heart_ml(case) for case in cases if case.label is not None],
     }
     return "\n".join(
@@ -65,11 +62,6 @@ def summary(cases: Sequence[PreparedCase]) -> str:
         for name, values in rows.items()
         if values
     )
-
-
-def _mean_hu(case: PreparedCase) -> float:
-    low, high = case.window_hu
-    return low + (float(case.image.mean()) + 1.0) / 2.0 * (high - low)
 
 
 def _heart_ml(case: PreparedCase) -> float:

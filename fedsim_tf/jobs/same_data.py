@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from fedsim_tf.config import Config
+from fedsim_tf.data.checks import extent_text
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import file_digest, read_json, write_json
 from fedsim_tf.shape.ssm import PHANTOM_MODEL
@@ -42,7 +44,7 @@ def check_same_data(run: RunFolder, site: SiteVolumes) -> None:
     for part, values in found["parts"].items():
         _compare(file, part, kept["parts"][part], values)
     if not np.allclose(kept["field_of_view_mm"], found["field_of_view_mm"], rtol=0, atol=TOLERANCE):
-        extent = " x ".join(f"{length:.0f}" for length in found["field_of_view_mm"])
+        extent = extent_text(found["field_of_view_mm"])
         raise InputError(file, found=f"a field of view of {extent} mm now", expected=_ANOTHER)
 
 
@@ -90,9 +92,10 @@ def _marks(image: np.ndarray) -> list[float]:
 
 def _centre(weights: np.ndarray) -> list[float]:
     """Centre of mass as a share of each edge (z, y, x); zeros where there is no mass."""
-    mass = max(float(weights.sum(dtype=np.float64)), 1e-9)
-    profiles = [weights.sum(axis=tuple({0, 1, 2} - {axis}), dtype=np.float64) for axis in range(3)]
-    return [round(float(profile @ np.arange(len(profile))) / mass / len(profile), 6) for profile in profiles]
+    if not weights.any():
+        return [0.0, 0.0, 0.0]
+    centre = ndimage.center_of_mass(weights.astype(np.float64))
+    return [round(float(place) / n, 6) for place, n in zip(centre, weights.shape, strict=True)]
 
 
 def _compare(file: pathlib.Path, part: str, kept: Mapping[str, Any], found: Mapping[str, Any]) -> None:

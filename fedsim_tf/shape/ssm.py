@@ -9,6 +9,7 @@ import pathlib
 import numpy as np
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.files import replaced
 from fedsim_tf.shape.surfaces import CorrespondingShapes, check_topology, read_npz
 
 FORMAT_VERSION = 1
@@ -80,11 +81,9 @@ class StatisticalShapeModel:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes an .npz without pickle; an interrupted write leaves no file behind."""
-        path = pathlib.Path(path)
-        temporary = path.with_name(path.name + ".partial.npz")
         arrays = dataclasses.asdict(self) | {"subjects": np.array(self.subjects, np.str_)}
-        np.savez_compressed(temporary, **arrays, format_version=FORMAT_VERSION)
-        os.replace(temporary, path)
+        with replaced(path) as temporary:
+            np.savez_compressed(temporary, **arrays, format_version=FORMAT_VERSION)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> StatisticalShapeModel:

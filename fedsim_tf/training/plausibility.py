@@ -9,10 +9,9 @@ from absl import logging
 from scipy import ndimage
 
 from fedsim_tf.data import PreparedCase
-from fedsim_tf.data.checks import unlike
+from fedsim_tf.data.checks import extent_text, unlike
+from fedsim_tf.errors import listed
 from fedsim_tf.models.generators import TRANSLATION_LIMIT_MM
-
-_NAMED = 8
 
 
 def warn_of_other_extents(site: str, cases: Sequence[PreparedCase], usual_mm: Sequence[float]) -> None:
@@ -29,8 +28,8 @@ def warn_of_other_extents(site: str, cases: Sequence[PreparedCase], usual_mm: Se
             site,
             len(others),
             len(cases),
-            _extent(usual_mm),
-            _listed([f"{case.identity} ({_extent(case.field_of_view_mm)})" for case in others]),
+            extent_text(usual_mm),
+            listed([f"{case.identity} ({extent_text(case.field_of_view_mm)})" for case in others]),
         )
 
 
@@ -54,7 +53,7 @@ def warn_of_unreachable_hearts(
             far.append(f"{identity} ({np.abs(offset_mm).max():.0f} mm)")
     if far:
         text = "%s: the shape network moves hearts by up to %.0f mm from the middle of the volume; farther off: %s"
-        logging.warning(text, site, TRANSLATION_LIMIT_MM, _listed(far))
+        logging.warning(text, site, TRANSLATION_LIMIT_MM, listed(far))
 
 
 def warn_of_known_hearts(site: str, subjects: Sequence[str], held_out: Sequence[str]) -> None:
@@ -66,12 +65,4 @@ def warn_of_known_hearts(site: str, subjects: Sequence[str], held_out: Sequence[
     known = sorted({name.removesuffix("_label") for name in subjects} & set(held_out))
     if known:
         text = "%s: the shape model was made from %d of the patients that validate or test: %s"
-        logging.warning(text, site, len(known), _listed(known))
-
-
-def _extent(lengths_mm: Sequence[float]) -> str:
-    return " x ".join(f"{mm:.0f}" for mm in lengths_mm)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+        logging.warning(text, site, len(known), listed(known))

@@ -112,6 +112,11 @@ class RunFolder:
         return self.path / "stages" / f"{stage}.json"
 
 
+def reopened(path: pathlib.Path) -> RunFolder:
+    """An earlier run's folder, with the configuration that it was begun with."""
+    return RunFolder(path, from_dict(read_json(path / "config.json")))
+
+
 def fold_path(run: pathlib.Path, number: int) -> pathlib.Path:
     """Where a run has a fold."""
     return run / f"fold_{number}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -96,7 +96,12 @@ def _scale(config: Config, typical_mm: np.ndarray) -> np.ndarray:
 
 
 def prepare_cases(
-    cohort: Cohort, identities: Sequence[str], config: Config, *, cache_dir: str | os.PathLike | None
+    cohort: Cohort,
+    identities: Sequence[str],
+    config: Config,
+    *,
+    cache_dir: str | os.PathLike | None,
+    refused: Callable[[InputError], None] | None = None,
 ) -> list[PreparedCase]:
     """These cases as a run's configuration wants them, with progress; see `data.prepare_cohort`."""
     with progress_bar(len(identities), f"volumes of {cohort.name}") as bar:
@@ -107,6 +112,7 @@ def prepare_cases(
             window_hu=config.data.window_hu,
             cache_dir=cache_dir,
             progress=lambda *_: bar.update(),
+            refused=refused,
         )
 
 
