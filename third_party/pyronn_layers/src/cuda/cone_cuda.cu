@@ -35,9 +35,10 @@ struct Arrays {
 
 static_assert(sizeof(Scene) + sizeof(Views) + sizeof(Arrays) <= 4000, "parameters of a kernel");
 
-// Columns, rows, and views times batch. Blocks per multiprocessor, here and below, leave enough registers not to spill.
+// Columns, rows, and views times batch. Four blocks a multiprocessor, here and below, are faster than three, though the
+// transpose of the projection then spills two registers.
 template <bool kProjection>
-__global__ void __launch_bounds__(kThreads, kProjection ? 4 : 3)
+__global__ void __launch_bounds__(kThreads, 4)
     pixels_kernel(const Scene s, const Views views, const Arrays arrays) {
   const int column = blockIdx.x * kWarp + threadIdx.x;
   if (column >= s.columns) return;
@@ -60,7 +61,7 @@ __global__ void __launch_bounds__(kThreads, kProjection ? 4 : 3)
 
 // x, y, and z times batch. Views after the first ones add to what is there.
 template <bool kProjection>
-__global__ void __launch_bounds__(kThreads, kProjection ? 3 : 4)
+__global__ void __launch_bounds__(kThreads, 4)
     voxels_kernel(const Scene s, const Views views, const Arrays arrays) {
   const int x = blockIdx.x * kWarp + threadIdx.x;
   if (x >= s.volume[0]) return;

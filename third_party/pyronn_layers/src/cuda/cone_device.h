@@ -36,6 +36,7 @@ struct View {
   float depth[4];      // depth = depth * (x, y, z, 1)
   int column, row;     // the reference pixel
   int mains;           // bit a is set if a ray of this view may run mainly along axis a
+  int upright;         // whether rays of a column differ in z alone, and none runs mainly along it
 };
 
 // Voxels in one of two orders: as they are given, (z, y, x), or a copy turned to (z, x, y), in which the rays of
@@ -62,6 +63,56 @@ PYRONN_HD inline float look(const float* p) {
 }
 
 PYRONN_HD inline float between(float v, float low, float high) { return fminf(fmaxf(v, low), high); }
+
+// To two units in the last place on a GPU, where a division that rounds correctly takes ten instructions.
+PYRONN_HD inline float reciprocal(float v) {
+#if defined(__CUDA_ARCH__)
+  return __fdividef(1.0f, v);
+#else
+  return 1.0f / v;
+#endif
+}
+
+PYRONN_HD inline float square_root(float v) {
+#if defined(__CUDA_ARCH__)
+  return v * rsqrtf(v);  // of what is positive
+#else
+  return sqrtf(v);
+#endif
+}
+
+// Whole numbers by an addition that leaves no bits for the fraction: conversions between float and int are a quarter as
+// fast on a GPU. Below 2^22.
+constexpr float kWhole = 12582912.0f;  // 1.5 * 2^23
+
+PYRONN_HD inline int index_of(float shifted) {
+#if defined(__CUDA_ARCH__)
+  return __float_as_int(shifted) - 0x4b400000;  // the bits of kWhole
+#else
+  return static_cast<int>(shifted - kWhole);
+#endif
+}
+
+// The lower of the two whole numbers to blend between; where `at` is whole, either of the two pairs.
+struct Lower {
+  float value;
+  int index;
+};
+
+PYRONN_HD inline Lower lower_of(float at, float most) {
+  const float shifted = fminf((at - 0.5f) + kWhole, most + kWhole);
+  return {shifted - kWhole, index_of(shifted)};
+}
+
+// The whole numbers from `least` to `most` that lie in [low, high]; one more at either end where that is whole itself.
+struct Span {
+  int first, last;
+};
+
+PYRONN_HD inline Span span_of(float low, float high, float least, float most) {
+  return {index_of(fminf(fmaxf((low + 0.5f) + kWhole, least + kWhole), most + 1.0f + kWhole)),
+          index_of(fmaxf(fminf((high - 0.5f) + kWhole, most + kWhole), least - 1.0f + kWhole))};
+}
 
 PYRONN_HD inline int smaller_of(int a, int b) { return a < b ? a : b; }
 PYRONN_HD inline int larger_of(int a, int b) { return a > b ? a : b; }
@@ -142,37 +193,63 @@ PYRONN_HD inline float part_of(const Limits& l, float p) {
   return fmaxf(fminf(p + 0.5f, l.leave) - fmaxf(p - 0.5f, l.enter), 0.0f);
 }
 
-// Where a ray crosses plane p, along the k-th axis across; beyond the outer voxels' centres values stay theirs.
+// --- Projection: one pixel.
+
+// The volume along a ray, at planes across its main axis.
 template <int kMain>
-PYRONN_HD inline float crossing(const Scene& s, const Line& line, int k, float p) {
-  return between(fmaf(line.slope[k], p, line.start[k]), 0.0f, s.volume[across<kMain>(k)] - 1.0f);
+struct Planes {
+  const float* data;
+  Line line;
+  float centre, most[2], most_low[2];
+  int stride, stride_a, stride_b, step_a, step_b;
+};
+
+template <int kMain>
+PYRONN_HD inline Planes<kMain> planes_of(const Scene& s, const Voxels& v, const Line& line) {
+  constexpr int a = across<kMain>(0), b = across<kMain>(1);
+  return {v.data,
+          line,
+          s.centre[kMain],
+          {s.volume[a] - 1.0f, s.volume[b] - 1.0f},
+          {fmaxf(s.volume[a] - 2.0f, 0.0f), fmaxf(s.volume[b] - 2.0f, 0.0f)},
+          v.stride[kMain],
+          v.stride[a],
+          v.stride[b],
+          s.volume[a] > 1 ? v.stride[a] : 0,
+          s.volume[b] > 1 ? v.stride[b] : 0};
 }
 
-// --- Projection: one pixel.
+// Where the ray crosses a plane; beyond the outer voxels' centres values stay theirs.
+template <int kMain>
+PYRONN_HD inline float value_at(const Planes<kMain>& planes, int plane) {
+  const float p = plane - planes.centre;
+  const float at_a = between(fmaf(planes.line.slope[0], p, planes.line.start[0]), 0.0f, planes.most[0]);
+  const float at_b = between(fmaf(planes.line.slope[1], p, planes.line.start[1]), 0.0f, planes.most[1]);
+  const Lower a = lower_of(at_a, planes.most_low[0]), b = lower_of(at_b, planes.most_low[1]);
+  const float share_a = at_a - a.value, share_b = at_b - b.value;
+  const float* from = planes.data + plane * planes.stride + a.index * planes.stride_a + b.index * planes.stride_b;
+  const float v00 = look(from), v10 = look(from + planes.step_a);
+  const float v01 = look(from + planes.step_b), v11 = look(from + planes.step_a + planes.step_b);
+  const float low = fmaf(share_a, v10 - v00, v00), high = fmaf(share_a, v11 - v01, v01);
+  return fmaf(share_b, high - low, low);
+}
 
 template <int kMain>
 PYRONN_HD inline float sum_of_planes(const Scene& s, const Voxels& v, const Direction& r) {
   const Line line = line_of<kMain>(s, r);
   const Limits l = limits_of<kMain>(s, line);
   if (!(l.leave > l.enter)) return 0;
-  constexpr int a = across<kMain>(0), b = across<kMain>(1);
   const float centre = s.centre[kMain];
   const int first = larger_of(static_cast<int>(ceilf(l.enter - 0.5f + centre)), 0);
   const int last = smaller_of(static_cast<int>(floorf(l.leave + 0.5f + centre)), s.volume[kMain] - 1);
-  const int step_a = s.volume[a] > 1 ? v.stride[a] : 0, step_b = s.volume[b] > 1 ? v.stride[b] : 0;
-  const int most_a = larger_of(s.volume[a] - 2, 0), most_b = larger_of(s.volume[b] - 2, 0);
+  const Planes<kMain> planes = planes_of<kMain>(s, v, line);
+  // The box's faces cut the outer two layers at either end at most.
+  const int whole = smaller_of(first + 2, last + 1), cut = larger_of(whole, last - 1);
   float sum = 0;
-  for (int plane = first; plane <= last; plane++) {
-    const float p = plane - centre;
-    const float at_a = crossing<kMain>(s, line, 0, p), at_b = crossing<kMain>(s, line, 1, p);
-    const int low_a = smaller_of(static_cast<int>(at_a), most_a), low_b = smaller_of(static_cast<int>(at_b), most_b);
-    const float share_a = at_a - low_a, share_b = at_b - low_b;
-    const float* from = v.data + plane * v.stride[kMain] + low_a * v.stride[a] + low_b * v.stride[b];
-    const float v00 = look(from), v10 = look(from + step_a);
-    const float v01 = look(from + step_b), v11 = look(from + step_a + step_b);
-    const float low = fmaf(share_a, v10 - v00, v00), high = fmaf(share_a, v11 - v01, v01);
-    sum = fmaf(part_of(l, p), fmaf(share_b, high - low, low), sum);
-  }
+  int plane = first;
+  for (; plane < whole; plane++) sum = fmaf(part_of(l, plane - centre), value_at<kMain>(planes, plane), sum);
+  for (; plane < cut; plane++) sum += value_at<kMain>(planes, plane);
+  for (; plane <= last; plane++) sum = fmaf(part_of(l, plane - centre), value_at<kMain>(planes, plane), sum);
   return sum * mm_per_plane<kMain>(s, line);
 }
 
@@ -189,96 +266,191 @@ PYRONN_HD inline float project_pixel(const Scene& s, const View& view, const Vox
 
 // A voxel's shadow, in pixels from the reference one.
 struct Shadow {
-  float at[2], depth;
+  float at[2], depth, inverse;  // inverse: of the depth
 };
 
 PYRONN_HD inline Shadow shadow_of(const Scene& s, const View& view, int x, int y, int z) {
   const float px = x - s.centre[0], py = y - s.centre[1], pz = z - s.centre[2];
   Shadow shadow;
   shadow.depth = fmaf(view.depth[0], px, fmaf(view.depth[1], py, fmaf(view.depth[2], pz, view.depth[3])));
-  const float inverse = 1.0f / shadow.depth;
+  shadow.inverse = reciprocal(shadow.depth);
   for (int k = 0; k < 2; k++) {
     const float* m = view.shift[k];
-    shadow.at[k] = fmaf(m[0], px, fmaf(m[1], py, fmaf(m[2], pz, m[3]))) * inverse;
+    shadow.at[k] = fmaf(m[0], px, fmaf(m[1], py, fmaf(m[2], pz, m[3]))) * shadow.inverse;
   }
   return shadow;
 }
 
 // --- Transpose of the projection: one voxel, one view.
 
-// How far from its shadow the pixels may lie whose rays touch a voxel. Such a ray crosses the voxel's own plane, across
-// the ray's main axis, at most one voxel away from it along either other axis: between the neighbours' centres, and,
-// for a voxel at the border, up to one voxel beyond, since a ray that is in the box somewhere within half a voxel of
-// the plane moves no more than half a voxel across on the way there. False if there is no bound, which takes a source
-// about a voxel away.
+// How far from its shadow the pixels may lie whose rays run mainly along kMain and touch a voxel. Such a ray crosses the
+// voxel's own plane, across kMain, at most one voxel away from it along either other axis: between the neighbours'
+// centres, and, for a voxel at the border, up to one voxel beyond, since a ray that is in the box somewhere within half
+// a voxel of the plane moves no more than half a voxel across on the way there. False if there is no bound, which takes
+// a source about a voxel away.
+template <int kMain>
 PYRONN_HD inline bool reach_of(const View& view, const Shadow& shadow, float reach[2]) {
-  float most[3] = {0, 0, 0};  // of the changes in column and row, times depth, and of the depth
-  for (int k = 0; k < 3; k++) {
-    float change[3];
-    for (int a = 0; a < 3; a++) {
-      change[a] = fabsf(k < 2 ? fmaf(-shadow.at[k], view.depth[a], view.shift[k][a]) : view.depth[a]);
-    }
-    if (view.mains & 1) most[k] = change[1] + change[2];
-    if (view.mains & 2) most[k] = fmaxf(most[k], change[2] + change[0]);
-    if (view.mains & 4) most[k] = fmaxf(most[k], change[0] + change[1]);
-  }
-  const float nearest = shadow.depth - 1.001f * most[2];
+  constexpr int a = across<kMain>(0), b = across<kMain>(1);
+  const float nearest = shadow.depth - 1.001f * (fabsf(view.depth[a]) + fabsf(view.depth[b]));
   if (!(nearest > 0.1f * shadow.depth)) return false;
-  const float inverse = 1.0f / nearest;
-  for (int k = 0; k < 2; k++) reach[k] = fmaf(1.001f * most[k], inverse, 1e-3f);  // and a little, for rounding
+  const float inverse = 1.001f * reciprocal(nearest);
+  for (int k = 0; k < 2; k++) {  // the changes in column and row, times depth
+    const float most = fabsf(fmaf(-shadow.at[k], view.depth[a], view.shift[k][a])) +
+                       fabsf(fmaf(-shadow.at[k], view.depth[b], view.shift[k][b]));
+    reach[k] = fmaf(most, inverse, 1e-3f);  // and a little, for rounding
+  }
   return true;
 }
 
-// The pixels [first, last], counted from the reference one, that lie within `reach` of `at` and on the detector.
-struct Span {
-  int first, last;
-};
-
-PYRONN_HD inline Span span_of(float at, float reach, int reference, int n) {
-  const float low = static_cast<float>(-reference), high = static_cast<float>(n - reference);
-  return {static_cast<int>(between(ceilf(at - reach), low, high)),
-          static_cast<int>(between(floorf(at + reach), low - 1.0f, high - 1.0f))};
+// The pixels, counted from the reference one, that lie within `reach` of `at` and on the detector.
+PYRONN_HD inline Span pixels_near(float at, float reach, int reference, int n) {
+  return span_of(at - reach, at + reach, static_cast<float>(-reference), static_cast<float>(n - 1 - reference));
 }
 
-// What a ray's integral takes of a voxel, in mm.
+// A voxel as the rays see it that run mainly along kMain: the ray of pixel (column, row), whose direction is d, crosses
+// the voxel's plane at offset[k] * (column, row, 1) / d[kMain] voxels from its centre, along the k-th axis across.
+// inner[k]: a voxel lies between it and either face of the box, so that rays near it leave its layer within the box.
+struct Target {
+  int voxel[2], n[2];
+  float offset[2][3];
+  bool inner[2];
+};
+
 template <int kMain>
-PYRONN_HD inline float share_of_voxel(const Scene& s, const Direction& r, const int voxel[3]) {
-  const Line line = line_of<kMain>(s, r);
+PYRONN_HD inline Target target_of(const Scene& s, const View& view, const int voxel[3]) {
+  constexpr int a = across<kMain>(0), b = across<kMain>(1);
   const float p = voxel[kMain] - s.centre[kMain];
-  float share = 1;
-  bool inner = true;
+  const float from_a = voxel[a] - s.centre[a], from_b = voxel[b] - s.centre[b];
+  Target t;
   for (int k = 0; k < 2; k++) {
-    const int a = across<kMain>(k), i = voxel[a];
-    share *= fmaxf(1.0f - fabsf(crossing<kMain>(s, line, k, p) - i), 0.0f);
-    inner = inner && i >= 2 && i < s.volume[a] - 2;
+    t.voxel[k] = voxel[across<kMain>(k)];
+    t.n[k] = s.volume[across<kMain>(k)];
+    t.inner[k] = t.voxel[k] >= 1 && t.voxel[k] < t.n[k] - 1;
   }
-  if (share == 0) return 0;
-  if (!inner) share *= part_of(limits_of<kMain>(s, line), p);  // two voxels inside, a ray crosses whole layers
-  return share * mm_per_plane<kMain>(s, line);
+  for (int j = 0; j < 3; j++) {
+    const float d = view.along[kMain][j];
+    t.offset[0][j] = fmaf(-from_a, d, fmaf(view.along[a][j], p, -view.moment[b][j]));
+    t.offset[1][j] = fmaf(-from_b, d, fmaf(view.along[b][j], p, view.moment[a][j]));
+  }
+  return t;
+}
+
+// Narrows the part of its layer that a ray crosses to what lies between two faces of the box. The ray is at `offset` from
+// the voxel in the middle of the layer, where the part is 0.
+PYRONN_HD inline void cut(const Target& t, int k, float offset, float slope, Limits* part) {
+  const float low = -0.5f - t.voxel[k] - offset, high = t.n[k] - 0.5f - t.voxel[k] - offset;
+  if (fabsf(slope) > 1e-9f) {
+    const float inverse = reciprocal(slope), p = low * inverse, q = high * inverse;
+    part->enter = fmaxf(part->enter, fminf(p, q));
+    part->leave = fminf(part->leave, fmaxf(p, q));
+  } else if (low > 0 || high < 0) {
+    part->leave = part->enter;
+  }
+}
+
+PYRONN_HD inline float length_of(const Limits& part) { return fmaxf(part.leave - part.enter, 0.0f); }
+
+PYRONN_HD inline float within_one(float offset) { return fmaxf(1.0f - fabsf(offset), 0.0f); }
+
+// Of the voxel's value along one axis; beyond the outer voxels' centres values stay theirs.
+PYRONN_HD inline float blend_of(const Target& t, int k, float offset) {
+  if (!t.inner[k]) offset = between(offset, -static_cast<float>(t.voxel[k]), t.n[k] - 1.0f - t.voxel[k]);
+  return within_one(offset);
+}
+
+// What the integral of a ray of direction d takes of a voxel, in mm; `at`: its offset times d[kMain].
+template <int kMain>
+PYRONN_HD inline float share_of_voxel(const Scene& s, const Target& t, const float d[3], const float at[2]) {
+  const float per_plane = reciprocal(d[kMain]);
+  const float x = d[0] * s.spacing[0], y = d[1] * s.spacing[1], z = d[2] * s.spacing[2];
+  float share = square_root(fmaf(x, x, fmaf(y, y, z * z))) * fabsf(per_plane);
+  Limits part = {-0.5f, 0.5f};
+  for (int k = 0; k < 2; k++) {
+    const float offset = at[k] * per_plane;
+    share *= blend_of(t, k, offset);
+    if (!t.inner[k]) cut(t, k, offset, d[across<kMain>(k)] * per_plane, &part);
+  }
+  return share * length_of(part);
+}
+
+// Of the rays that run mainly along kMain.
+template <int kMain>
+PYRONN_HD inline float sum_of_pixels(const Scene& s, const View& view, const Target& t, const float* image,
+                                     const Span& columns, const Span& rows) {
+  float sum = 0;
+  for (int row = rows.first; row <= rows.last; row++) {
+    const float* line = image + static_cast<int64_t>(view.row + row) * s.columns + view.column;
+    for (int column = columns.first; column <= columns.last; column++) {
+      const float c = static_cast<float>(column), r = static_cast<float>(row);
+      const Direction ray = direction_of(view, c, r);
+      if (main_axis(ray) != kMain) continue;
+      const float at[2] = {fmaf(t.offset[0][0], c, fmaf(t.offset[0][1], r, t.offset[0][2])),
+                           fmaf(t.offset[1][0], c, fmaf(t.offset[1][1], r, t.offset[1][2]))};
+      sum = fmaf(share_of_voxel<kMain>(s, t, ray.d, at), look(line + column), sum);
+    }
+  }
+  return sum;
+}
+
+// The same of an upright view, a column at a time: its rays differ in z alone, along which all is linear in the row.
+template <int kMain>
+PYRONN_HD inline float sum_of_columns(const Scene& s, const View& view, const Target& t, const float* image,
+                                      const Span& columns, const Span& rows) {
+  constexpr int kFlat = kMain == 0 ? 0 : 1, kTall = 1 - kFlat;  // of the axes across, the one in the plane of z, and z
+  constexpr int flat = across<kMain>(kFlat);
+  const float rise_per_row = view.along[2][1] * s.spacing[2];
+  float sum = 0;
+  for (int column = columns.first; column <= columns.last; column++) {
+    const float c = static_cast<float>(column);
+    const Direction ray = direction_of(view, c, 0);
+    if (main_axis({{ray.d[0], ray.d[1], 0}, {}}) != kMain) continue;
+    const float per_plane = reciprocal(ray.d[kMain]);
+    const float offset = fmaf(t.offset[kFlat][0], c, t.offset[kFlat][2]) * per_plane;
+    const float x = ray.d[0] * s.spacing[0], y = ray.d[1] * s.spacing[1], level = fmaf(x, x, y * y);
+    const float tall = fmaf(t.offset[kTall][0], c, t.offset[kTall][2]) * per_plane;
+    const float tall_per_row = t.offset[kTall][1] * per_plane, rise = ray.d[2] * s.spacing[2];
+    Limits part = {-0.5f, 0.5f};
+    if (!t.inner[kFlat]) cut(t, kFlat, offset, ray.d[flat] * per_plane, &part);
+    float length = length_of(part), of_column = 0;
+    const float* pixel = image + static_cast<int64_t>(view.row + rows.first) * s.columns + view.column + column;
+    for (int row = rows.first; row <= rows.last; row++, pixel += s.columns) {
+      const float r = static_cast<float>(row);
+      const float up = fmaf(tall_per_row, r, tall), z = fmaf(rise_per_row, r, rise);
+      if (!t.inner[kTall]) {
+        Limits of_row = part;
+        cut(t, kTall, up, fmaf(view.along[2][1], r, ray.d[2]) * per_plane, &of_row);
+        length = length_of(of_row);
+      }
+      const float share = blend_of(t, kTall, up) * length * square_root(fmaf(z, z, level));
+      of_column = fmaf(share, look(pixel), of_column);
+    }
+    sum = fmaf(blend_of(t, kFlat, offset) * fabsf(per_plane), of_column, sum);
+  }
+  return sum;
+}
+
+template <int kMain>
+PYRONN_HD inline float sum_of_rays(const Scene& s, const View& view, const float* image, const int voxel[3],
+                                   const Shadow& shadow) {
+  float reach[2];
+  Span columns = {-view.column, s.columns - 1 - view.column}, rows = {-view.row, s.rows - 1 - view.row};
+  if (reach_of<kMain>(view, shadow, reach)) {
+    columns = pixels_near(shadow.at[0], reach[0], view.column, s.columns);
+    rows = pixels_near(shadow.at[1], reach[1], view.row, s.rows);
+  }
+  const Target t = target_of<kMain>(s, view, voxel);
+  if (kMain < 2 && view.upright) return sum_of_columns<kMain == 2 ? 0 : kMain>(s, view, t, image, columns, rows);
+  return sum_of_pixels<kMain>(s, view, t, image, columns, rows);
 }
 
 PYRONN_HD inline float project_adjoint_voxel(const Scene& s, const View& view, const float* image, int x, int y,
                                              int z) {
   const int voxel[3] = {x, y, z};
   const Shadow shadow = shadow_of(s, view, x, y, z);
-  float reach[2];
-  Span columns = {-view.column, s.columns - 1 - view.column}, rows = {-view.row, s.rows - 1 - view.row};
-  if (reach_of(view, shadow, reach)) {
-    columns = span_of(shadow.at[0], reach[0], view.column, s.columns);
-    rows = span_of(shadow.at[1], reach[1], view.row, s.rows);
-  }
   float sum = 0;
-  for (int row = rows.first; row <= rows.last; row++) {
-    const float* line = image + static_cast<int64_t>(view.row + row) * s.columns + view.column;
-    for (int column = columns.first; column <= columns.last; column++) {
-      const Direction r = direction_of(view, static_cast<float>(column), static_cast<float>(row));
-      const int main = main_axis(r);
-      float share;
-      if (main == 0) share = share_of_voxel<0>(s, r, voxel);
-      else share = main == 1 ? share_of_voxel<1>(s, r, voxel) : share_of_voxel<2>(s, r, voxel);
-      if (share != 0) sum = fmaf(share, look(line + column), sum);
-    }
-  }
+  if (view.mains & 1) sum += sum_of_rays<0>(s, view, image, voxel, shadow);
+  if (view.mains & 2) sum += sum_of_rays<1>(s, view, image, voxel, shadow);
+  if (view.mains & 4) sum += sum_of_rays<2>(s, view, image, voxel, shadow);
   return sum;
 }
 
@@ -293,12 +465,12 @@ struct Neighbours {
 
 PYRONN_HD inline Neighbours neighbours_of(float at, int reference, int n) {
   const float clamped = between(at, static_cast<float>(-1 - reference), static_cast<float>(n - reference));
-  const float low = floorf(clamped);
+  const Lower low = lower_of(clamped, static_cast<float>(n - reference));
   Neighbours found;
-  found.low = static_cast<int>(low) + reference;
-  found.share = clamped - low;
+  found.low = low.index + reference;
+  found.share = clamped - low.value;
   found.has_low = found.low >= 0 && found.low < n;
-  found.has_high = found.low + 1 < n;  // and at least 0
+  found.has_high = found.low + 1 >= 0 && found.low + 1 < n;
   return found;
 }
 
@@ -312,66 +484,84 @@ PYRONN_HD inline float backproject_voxel(const Scene& s, const View& view, const
   const float v01 = r.has_high && c.has_low ? look(from + s.columns) : 0.0f;
   const float v11 = r.has_high && c.has_high ? look(from + s.columns + 1) : 0.0f;
   const float low = fmaf(c.share, v10 - v00, v00), high = fmaf(c.share, v11 - v01, v01);
-  return fmaf(r.share, high - low, low) / (shadow.depth * shadow.depth);
+  return fmaf(r.share, high - low, low) * shadow.inverse * shadow.inverse;
 }
 
 // --- Transpose of the back-projection: one pixel.
 
-// What a voxel's back-projection takes of the pixel.
-PYRONN_HD inline float share_of_pixel(const Scene& s, const View& view, float column, float row, int x, int y, int z) {
-  const Shadow shadow = shadow_of(s, view, x, y, z);
-  const float a = 1.0f - fabsf(shadow.at[0] - column), b = 1.0f - fabsf(shadow.at[1] - row);
-  return fmaxf(a, 0.0f) * fmaxf(b, 0.0f) / (shadow.depth * shadow.depth);
-}
+// In each plane, voxels whose shadow lies within one pixel of the given one lie between the rays at the corners of that
+// square: at most `wide` from the pixel's own ray along either axis across. A corner's distance from that ray is convex
+// over the planes, so that it stays below its chord: wide = at_centre + per_plane * p.
+struct Width {
+  float at_centre[2], per_plane[2];
+};
 
-// The rays at the corners of the square of pixels within one pixel of the given one: in each plane, voxels whose shadow
-// lies in the square lie between them. False where the corners do not all cross the planes in the same direction.
 template <int kMain>
-PYRONN_HD inline bool corners_of(const Scene& s, const View& view, float column, float row, float d, Line corners[4]) {
+PYRONN_HD inline Width width_of(const Scene& s, const View& view, const Line& line, float column, float row, float d) {
+  const float end = fmaxf(s.centre[kMain], 0.5f);
+  float most[2][2] = {{0, 0}, {0, 0}};  // at the first and at the last plane
   bool together = true;
-  for (int k = 0; k < 4; k++) {
-    const Direction r = direction_of(view, column + (k & 1 ? 1.001f : -1.001f), row + (k & 2 ? 1.001f : -1.001f));
+  for (int c = 0; c < 4; c++) {
+    const Direction r = direction_of(view, column + (c & 1 ? 1.001f : -1.001f), row + (c & 2 ? 1.001f : -1.001f));
     together = together && r.d[kMain] * d > 0.1f * d * d;
-    corners[k] = line_of<kMain>(s, r);
+    const Line corner = line_of<kMain>(s, r);
+    for (int k = 0; k < 2; k++) {
+      const float start = corner.start[k] - line.start[k], turn = (corner.slope[k] - line.slope[k]) * end;
+      most[0][k] = fmaxf(most[0][k], fabsf(start - turn));
+      most[1][k] = fmaxf(most[1][k], fabsf(start + turn));
+    }
   }
-  return together;
+  Width wide;
+  for (int k = 0; k < 2; k++) {  // everything, where the corners do not all cross the planes in the same direction
+    wide.at_centre[k] = together ? 0.5f * (most[0][k] + most[1][k]) + 1e-3f : 1e9f;
+    wide.per_plane[k] = together ? 0.5f * (most[1][k] - most[0][k]) / end : 0.0f;
+  }
+  return wide;
 }
 
-// The voxels along the k-th axis across in plane p that lie between the corners, and a little beyond, for rounding.
 template <int kMain>
-PYRONN_HD inline Span between_corners(const Scene& s, const Line corners[4], int k, float p) {
-  float low = fmaf(corners[0].slope[k], p, corners[0].start[k]), high = low;
-  for (int c = 1; c < 4; c++) {
-    const float at = fmaf(corners[c].slope[k], p, corners[c].start[k]);
-    low = fminf(low, at);
-    high = fmaxf(high, at);
+PYRONN_HD inline Span voxels_near(const Scene& s, const Line& line, const Width& wide, int k, float p) {
+  const float middle = fmaf(line.slope[k], p, line.start[k]), half = fmaf(wide.per_plane[k], p, wide.at_centre[k]);
+  return span_of(middle - half, middle + half, 0.0f, s.volume[across<kMain>(k)] - 1.0f);
+}
+
+// Shadows as seen from a pixel: times depth, minus the pixel's place, so that a voxel within one pixel of it is within
+// +-depth; all linear in the voxel.
+struct Offsets {
+  float column[4], row[4];
+};
+
+PYRONN_HD inline Offsets offsets_from(const View& view, float column, float row) {
+  Offsets o;
+  for (int j = 0; j < 4; j++) {
+    o.column[j] = fmaf(-column, view.depth[j], view.shift[0][j]);
+    o.row[j] = fmaf(-row, view.depth[j], view.shift[1][j]);
   }
-  const float n = static_cast<float>(s.volume[across<kMain>(k)]);
-  return {static_cast<int>(between(ceilf(low - 1e-3f), 0.0f, n)),
-          static_cast<int>(between(floorf(high + 1e-3f), -1.0f, n - 1.0f))};
+  return o;
 }
 
 template <int kMain>
 PYRONN_HD inline float sum_of_voxels(const Scene& s, const View& view, const Voxels& v, const Direction& r,
                                      float column, float row) {
   constexpr int a = across<kMain>(0), b = across<kMain>(1);
-  Line corners[4];
-  const bool together = corners_of<kMain>(s, view, column, row, r.d[kMain], corners);
+  const Line line = line_of<kMain>(s, r);
+  const Width wide = width_of<kMain>(s, view, line, column, row, r.d[kMain]);
+  const Offsets o = offsets_from(view, column, row);
   float sum = 0;
   for (int plane = 0; plane < s.volume[kMain]; plane++) {
     const float p = plane - s.centre[kMain];
-    Span in_a = {0, s.volume[a] - 1}, in_b = {0, s.volume[b] - 1};
-    if (together) {
-      in_a = between_corners<kMain>(s, corners, 0, p);
-      in_b = between_corners<kMain>(s, corners, 1, p);
-    }
-    int voxel[3];
-    voxel[kMain] = plane;
-    for (voxel[b] = in_b.first; voxel[b] <= in_b.last; voxel[b]++) {
-      for (voxel[a] = in_a.first; voxel[a] <= in_a.last; voxel[a]++) {
-        const float share = share_of_pixel(s, view, column, row, voxel[0], voxel[1], voxel[2]);
-        const float* from = v.data + plane * v.stride[kMain] + voxel[a] * v.stride[a] + voxel[b] * v.stride[b];
-        if (share > 0) sum = fmaf(share, look(from), sum);
+    const Span in_a = voxels_near<kMain>(s, line, wide, 0, p), in_b = voxels_near<kMain>(s, line, wide, 1, p);
+    for (int ib = in_b.first; ib <= in_b.last; ib++) {
+      const float q = ib - s.centre[b];
+      const float* from = v.data + plane * v.stride[kMain] + ib * v.stride[b];
+      const float to_column = fmaf(o.column[b], q, fmaf(o.column[kMain], p, o.column[3]));
+      const float to_row = fmaf(o.row[b], q, fmaf(o.row[kMain], p, o.row[3]));
+      const float deep = fmaf(view.depth[b], q, fmaf(view.depth[kMain], p, view.depth[3]));
+      for (int ia = in_a.first; ia <= in_a.last; ia++) {
+        const float t = ia - s.centre[a], inverse = reciprocal(fmaf(view.depth[a], t, deep));
+        const float across_columns = within_one(fmaf(o.column[a], t, to_column) * inverse);
+        const float across_rows = within_one(fmaf(o.row[a], t, to_row) * inverse);
+        sum = fmaf(across_columns * across_rows * inverse * inverse, look(from + ia * v.stride[a]), sum);
       }
     }
   }
