@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.resources
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from fedsim_tf.data.rows import read_text, rows_of
 from fedsim_tf.errors import InputError
 
 SITES = ("ct34lc", "ct34mc")
@@ -64,29 +63,19 @@ def read_division(path: str | os.PathLike | None = None) -> Division:
     """
     if path is None:
         return parse_division(importlib.resources.files("fedsim_tf.data").joinpath(SHIPPED).read_text("utf-8"), SHIPPED)
-    try:
-        text = pathlib.Path(path).read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            path, found=f"an unreadable file ({error.__class__.__name__})", expected="a CSV file"
-        ) from None
-    return parse_division(text, str(path))
+    return parse_division(read_text(path), str(path))
 
 
 def parse_division(text: str, subject: str) -> Division:
     """The division written in `text`; see `read_division`."""
-    rows = [
-        (number, [cell.strip() for cell in next(csv.reader([line]))])
-        for number, line in enumerate(text.splitlines(), 1)
-        if line.strip() and not line.lstrip().startswith("#")
-    ]
-    if not rows or rows[0][1] not in [[key, "site"] for key in KEYS]:
-        found = ",".join(rows[0][1]) if rows else "no rows"
+    rows = rows_of(text, subject)
+    if not rows or rows[0].cells not in [[key, "site"] for key in KEYS]:
+        found = ",".join(rows[0].cells) if rows else "no rows"
         raise InputError(subject, found=found, expected="the header id,site or position,site")
-    key = rows[0][1][0]
+    key = rows[0].cells[0]
     sites: dict[int, str] = {}
-    for number, cells in rows[1:]:
-        _add(sites, cells, key, where=f"{subject}, line {number}")
+    for row in rows[1:]:
+        _add(sites, row.cells, key, where=row.where)
     if key == "position" and sorted(sites) != list(range(1, len(sites) + 1)):
         raise InputError(subject, found="positions with gaps", expected=f"1 to {len(sites)}")
     return Division(subject, key, sites)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
 
+from fedsim_tf.data.rows import read_text, rows_of
 from fedsim_tf.data.splits import Fold, split, split_sizes
 from fedsim_tf.errors import InputError
 
@@ -15,6 +15,8 @@ _HEADING = ["scan", "patient"]
 
 def read_patients(path: pathlib.Path, identities: Collection[str]) -> dict[str, str]:
     """Patient by scan, of a CSV with the heading `scan,patient`; scans that it does not name are patients themselves.
+
+    Lines that begin with # are comments.
 
     Args:
       path: the file; none that is there is one without rows.
@@ -26,18 +28,12 @@ def read_patients(path: pathlib.Path, identities: Collection[str]) -> dict[str, 
     """
     if not path.exists():
         return {}
-    try:
-        rows = list(csv.reader(path.read_text("utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(path, found=f"an unreadable file ({type(error).__name__})", expected="a CSV file") from None
-    if not rows or [cell.strip() for cell in rows[0]] != _HEADING:
-        raise InputError(path, found=",".join(rows[0]) if rows else "no rows", expected="the heading scan,patient")
+    rows = rows_of(read_text(path), str(path))
+    if not rows or rows[0].cells != _HEADING:
+        found = ",".join(rows[0].cells) if rows else "no rows"
+        raise InputError(path, found=found, expected="the heading scan,patient")
     patients: dict[str, str] = {}
-    for number, row in enumerate(rows[1:], 2):
-        cells = [cell.strip() for cell in row]
-        if not any(cells):
-            continue
-        where = f"{path}, line {number}"
+    for where, cells in rows[1:]:
         if len(cells) != 2 or not all(cells):
             raise InputError(where, found=",".join(cells), expected="a scan and its patient")
         if cells[0] not in identities or cells[0] in patients:
