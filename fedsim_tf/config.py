@@ -185,6 +185,9 @@ class SegmentationConfig(_Checked):
     pretraining_steps: int = option(4000, "Steps on synthetic volumes (on real ones for the bounds).", low=1)
     finetuning_steps: int = option(4000, "Steps on real annotated volumes.", low=1)
     batch: int = option(1, "Volumes a step (paper: 1, federated 3).", low=1)
+    augment: bool = option(
+        False, "Turn, scale, shift and brighten volumes at random: better networks, but the paper speaks of none."
+    )
     rate: float = option(1e-3, "Adam's rate.", low=0)
     finetuning_rate: float = option(3e-4, "Adam's rate while fine-tuning.", low=0)
     heart_weight: float = option(1.0, "Weight of the heart's voxels in the cross-entropy beside the Dice loss.", low=0)

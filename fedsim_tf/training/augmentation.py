@@ -1,4 +1,4 @@
-"""Random changes of a volume that leave it a plausible CT; the same for every arm of a comparison."""
+"""Random changes of a volume that leave it a plausible CT, where they are asked for; the same for every arm."""
 
 from __future__ import annotations
 

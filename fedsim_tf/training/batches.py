@@ -1,4 +1,4 @@
-"""Batches of augmented volumes, made in the background while the network learns."""
+"""Batches of volumes, made in the background while the network learns."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ class Batches:
       volumes: what to draw from, kept in memory.
       size: volumes a batch.
       seed, stage: see `step_rng`.
+      augment: whether volumes are changed at random; see `augmented`.
     """
 
-    def __init__(self, volumes: Volumes, *, size: int, seed: int, stage: str):
-        self._volumes, self._size, self._seed, self._stage = volumes, size, seed, stage
+    def __init__(self, volumes: Volumes, *, size: int, seed: int, stage: str, augment: bool):
+        self._volumes, self._size, self._seed, self._stage, self._augment = volumes, size, seed, stage, augment
         self._ahead: Iterator[Batch] | None = None
         self._next = 0
 
@@ -60,8 +61,9 @@ class Batches:
         return tf.data.Dataset.range(step, tf.int64.max).map(make).prefetch(_AHEAD)
 
     def _make(self, step: np.int64) -> tuple[np.ndarray, np.ndarray]:
-        rng = step_rng(self._seed, self._stage, int(step))
-        volumes = self._volumes
-        pairs = [augmented(volumes.images[i], volumes.labels[i], rng) for i in self.chosen(int(step))]
+        pairs = [(self._volumes.images[i], self._volumes.labels[i]) for i in self.chosen(int(step))]
+        if self._augment:
+            rng = step_rng(self._seed, self._stage, int(step))
+            pairs = [augmented(image, label, rng) for image, label in pairs]
         images, labels = (np.stack(part)[..., None] for part in zip(*pairs, strict=True))
         return images, labels

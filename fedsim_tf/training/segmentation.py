@@ -105,7 +105,8 @@ class UNetTraining:
           batch: volumes a step; None: as configured.
         """
         settings = self._config.segmentation
-        self._batches = Batches(volumes, size=batch or settings.batch, seed=self._config.seed, stage=stage)
+        size, seed, augment = batch or settings.batch, self._config.seed, settings.augment
+        self._batches = Batches(volumes, size=size, seed=seed, stage=stage, augment=augment)
         self._steps = steps
         for variable in self._optimizer.variables:
             variable.assign(tf.zeros_like(variable))

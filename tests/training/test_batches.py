@@ -13,8 +13,8 @@ def volumes():
     return Volumes(tuple("abcde"), images, (images > 0).astype(np.float32))
 
 
-def batches(stage="stage", size=1, seed=0):
-    return Batches(volumes(), size=size, seed=seed, stage=stage)
+def batches(stage="stage", size=1, seed=0, augment=True):
+    return Batches(volumes(), size=size, seed=seed, stage=stage, augment=augment)
 
 
 def test_each_volume_is_seen_once_an_epoch_in_another_order_each_time():
@@ -46,6 +46,17 @@ def test_images_and_labels_are_those_of_the_chosen_volumes():
         number = found.chosen(step)[0]
         assert abs(float(np.mean(images)) - data.images[number].mean()) < 0.2
         assert float(np.mean(labels)) == data.labels[number].mean()
+
+
+def test_without_augmentation_volumes_are_as_they_are():
+    found, data = batches(size=2, augment=False), volumes()
+    for step in range(4):
+        images, labels = (part.numpy()[..., 0] for part in found.at(step))
+        np.testing.assert_array_equal(images, data.images[found.chosen(step)])
+        np.testing.assert_array_equal(labels, data.labels[found.chosen(step)])
+    same = batches(size=2, augment=True)
+    assert [same.chosen(step) for step in range(4)] == [found.chosen(step) for step in range(4)]
+    assert not np.array_equal(same.at(0)[0], found.at(0)[0])
 
 
 def test_stages_and_seeds_have_batches_of_their_own():
