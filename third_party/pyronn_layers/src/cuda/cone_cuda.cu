@@ -1,29 +1,14 @@
 // The CUDA kernels, and the C interface. A thread computes one pixel of one view, or one voxel, with the functions of
 // cone_device.h; threads of a warp are neighbours along a detector row, or along x.
-#include <cuda_runtime.h>
-
-#include <algorithm>
 #include <cstdio>
 
-#include "device_geometry.h"
+#include "launch.h"
+#include "upright_kernels.h"
 
 namespace pyronn_layers {
 namespace {
 
-using device::Scene;
-using device::View;
-
-// Views travel as parameters of the kernel: nothing to allocate or to keep until it has run, and every thread reads
-// them from the constant bank. Parameters may take 4 KB.
-constexpr int kViewsTogether = 28;
-constexpr int kWarp = 32, kTall = 8, kThreads = kWarp * kTall;  // of a block
-constexpr int64_t kMostBlocks = 65535;                          // along y and z
 constexpr int64_t kTurnedFloats = 1 << 24;  // of the turned copy of a batch, unless one volume takes more
-
-struct Views {
-  View of[kViewsTogether];
-  int first, count, total;
-};
 
 struct Arrays {
   const float* in;
@@ -35,8 +20,7 @@ struct Arrays {
 
 static_assert(sizeof(Scene) + sizeof(Views) + sizeof(Arrays) <= 4000, "parameters of a kernel");
 
-// Columns, rows, and views times batch. Four blocks a multiprocessor, here and below, are faster than three, though the
-// transpose of the projection then spills two registers.
+// Columns, rows, and views times batch. Four blocks a multiprocessor, here and below, are faster than three or five.
 template <bool kProjection>
 __global__ void __launch_bounds__(kThreads, 4)
     pixels_kernel(const Scene s, const Views views, const Arrays arrays) {
@@ -111,12 +95,13 @@ dim3 grid_of(int64_t x, int64_t y, int64_t z, int64_t tall) {
               static_cast<unsigned>(std::min(z, kMostBlocks)));
 }
 
-const dim3 kBlock(kWarp, kTall);
+void turn_planes(const float* in, float* out, int64_t nx, int64_t ny, int64_t planes, cudaStream_t stream) {
+  turn_kernel<<<grid_of(nx, ny, planes, kWarp), kBlock, 0, stream>>>(in, out, static_cast<int>(nx),
+                                                                     static_cast<int>(ny), planes);
+}
 
 void turn(const PyronnConeGeometry& g, const float* in, float* out, int64_t batch, cudaStream_t stream) {
-  const int64_t planes = g.volume[2] * batch;
-  turn_kernel<<<grid_of(g.volume[0], g.volume[1], planes, kWarp), kBlock, 0, stream>>>(
-      in, out, static_cast<int>(g.volume[0]), static_cast<int>(g.volume[1]), planes);
+  turn_planes(in, out, g.volume[0], g.volume[1], g.volume[2] * batch, stream);
 }
 
 void launch(Operator which, const Scene& s, const Views& views, const Arrays& arrays, cudaStream_t stream) {
@@ -129,22 +114,6 @@ void launch(Operator which, const Scene& s, const Views& views, const Arrays& ar
     if (which == Operator::kProjectionAdjoint) voxels_kernel<true><<<grid, kBlock, 0, stream>>>(s, views, arrays);
     else voxels_kernel<false><<<grid, kBlock, 0, stream>>>(s, views, arrays);
   }
-}
-
-// One after the other, so that the transposes add up views in order.
-cudaError_t launch_views(Operator which, const PyronnConeGeometry& g, const Arrays& arrays, cudaStream_t stream) {
-  const Scene s = device::make_scene(g);
-  Views views;
-  views.total = static_cast<int>(g.views);
-  for (int64_t first = 0; first < g.views; first += kViewsTogether) {
-    views.first = static_cast<int>(first);
-    views.count = static_cast<int>(std::min<int64_t>(kViewsTogether, g.views - first));
-    for (int k = 0; k < views.count; k++) views.of[k] = device::make_view(g, first + k);
-    launch(which, s, views, arrays, stream);
-    const cudaError_t error = cudaPeekAtLastError();
-    if (error != cudaSuccess) return error;
-  }
-  return cudaSuccess;
 }
 
 // Entries of the batch that one launch treats: as many as the turned copy has room for, or all if there is none.
@@ -160,12 +129,52 @@ bool any_main_x(const PyronnConeGeometry& g) {
   return false;
 }
 
+cudaError_t apply(Operator which, const PyronnConeGeometry& g, double multiplier, const float* in, int64_t batch,
+                  float* out, float* scratch, int64_t scratch_floats, cudaStream_t stream) {
+  const Scene s = device::make_scene(g);
+  const int64_t voxels = device::voxels_of(g), images = g.views * device::pixels_of(g);
+  const bool volumes = takes_volumes(which), turns = volumes && scratch_floats >= voxels;
+  const int64_t together = std::min<int64_t>(entries_together(which, g, batch, scratch_floats), 1 << 20);
+  for (int64_t first = 0; first < batch; first += together) {
+    const int64_t count = std::min(together, batch - first);
+    const float* const from = in + first * (volumes ? voxels : images);
+    if (turns) turn(g, from, scratch, count, stream);
+    const Arrays arrays = {from, turns ? scratch : nullptr, out + first * (volumes ? images : voxels),
+                           static_cast<int>(count), static_cast<float>(multiplier)};
+    const cudaError_t error =
+        for_views(g, kViewsTogether, [&](const Views& views) { launch(which, s, views, arrays, stream); });
+    if (error != cudaSuccess) return error;
+  }
+  return cudaSuccess;
+}
+
+// The transpose of the projection, of upright views.
+cudaError_t apply_upright(const PyronnConeGeometry& g, const float* in, int64_t batch, float* out, float* scratch,
+                          cudaStream_t stream) {
+  const Scene s = device::make_scene(g);
+  const UprightPlan plan = upright_plan(g, batch);
+  const int64_t voxels = device::voxels_of(g), images = g.views * device::pixels_of(g);
+  float* const turned = scratch + plan.entries * plan.views * plan.line_floats;
+  for (int64_t first = 0; first < batch; first += plan.entries) {
+    const int64_t count = std::min(plan.entries, batch - first);
+    const cudaError_t error = for_views(g, plan.views, [&](const Views& views) {
+      launch_upright(s, views, in + first * images, count, scratch, turned, stream);
+    });
+    if (error != cudaSuccess) return error;
+    turn_planes(turned, out + first * voxels, g.volume[2], g.volume[0] * g.volume[1], count, stream);
+  }
+  return cudaPeekAtLastError();
+}
+
 }  // namespace
 }  // namespace pyronn_layers
 
 using namespace pyronn_layers;
 
 int64_t pyronn_cone_cuda_scratch(int which, const PyronnConeGeometry* g, int64_t batch) {
+  if (is_upright(static_cast<Operator>(which), *g)) {
+    return upright_plan(*g, batch).floats * static_cast<int64_t>(sizeof(float));
+  }
   if (!takes_volumes(static_cast<Operator>(which)) || !any_main_x(*g)) return 0;
   const int64_t voxels = device::voxels_of(*g);
   const int64_t together = std::max<int64_t>(1, std::min(batch, kTurnedFloats / voxels));
@@ -176,21 +185,12 @@ int pyronn_cone_cuda_apply(int number, const PyronnConeGeometry* g, double multi
                            float* out, void* scratch, int64_t scratch_bytes, void* stream_handle) {
   const cudaStream_t stream = static_cast<cudaStream_t>(stream_handle);
   const Operator which = static_cast<Operator>(number);
-  const int64_t voxels = device::voxels_of(*g), images = g->views * device::pixels_of(*g);
   const int64_t floats = scratch == nullptr ? 0 : scratch_bytes / static_cast<int64_t>(sizeof(float));
-  const bool volumes = takes_volumes(which), turns = volumes && floats >= voxels;
-  const int64_t together = std::min<int64_t>(entries_together(which, *g, batch, floats), 1 << 20);
-  for (int64_t first = 0; first < batch; first += together) {
-    const int64_t count = std::min(together, batch - first);
-    const float* const from = in + first * (volumes ? voxels : images);
-    float* const turned = turns ? static_cast<float*>(scratch) : nullptr;
-    if (turns) turn(*g, from, turned, count, stream);
-    const Arrays arrays = {from, turned, out + first * (volumes ? images : voxels), static_cast<int>(count),
-                           static_cast<float>(multiplier)};
-    const cudaError_t error = launch_views(which, *g, arrays, stream);
-    if (error != cudaSuccess) return error;
+  float* const memory = static_cast<float*>(scratch);
+  if (batch > 0 && is_upright(which, *g) && floats >= upright_plan(*g, batch).floats) {
+    return apply_upright(*g, in, batch, out, memory, stream);
   }
-  return cudaSuccess;
+  return apply(which, *g, multiplier, in, batch, out, memory, floats, stream);
 }
 
 const char* pyronn_cuda_error(int error) { return cudaGetErrorString(static_cast<cudaError_t>(error)); }

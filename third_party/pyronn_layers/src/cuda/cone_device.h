@@ -36,7 +36,6 @@ struct View {
   float depth[4];      // depth = depth * (x, y, z, 1)
   int column, row;     // the reference pixel
   int mains;           // bit a is set if a ray of this view may run mainly along axis a
-  int upright;         // whether rays of a column differ in z alone, and none runs mainly along it
 };
 
 // Voxels in one of two orders: as they are given, (z, y, x), or a copy turned to (z, x, y), in which the rays of
@@ -283,8 +282,8 @@ PYRONN_HD inline Shadow shadow_of(const Scene& s, const View& view, int x, int y
 
 // --- Transpose of the projection: one voxel, one view.
 
-// How far from its shadow the pixels may lie whose rays run mainly along kMain and touch a voxel. Such a ray crosses the
-// voxel's own plane, across kMain, at most one voxel away from it along either other axis: between the neighbours'
+// How far from its shadow the pixels may lie whose rays run mainly along kMain and touch a voxel. Such a ray crosses
+// the voxel's own plane, across kMain, at most one voxel away from it along either other axis: between the neighbours'
 // centres, and, for a voxel at the border, up to one voxel beyond, since a ray that is in the box somewhere within half
 // a voxel of the plane moves no more than half a voxel across on the way there. False if there is no bound, which takes
 // a source about a voxel away.
@@ -335,10 +334,10 @@ PYRONN_HD inline Target target_of(const Scene& s, const View& view, const int vo
   return t;
 }
 
-// Narrows the part of its layer that a ray crosses to what lies between two faces of the box. The ray is at `offset` from
-// the voxel in the middle of the layer, where the part is 0.
-PYRONN_HD inline void cut(const Target& t, int k, float offset, float slope, Limits* part) {
-  const float low = -0.5f - t.voxel[k] - offset, high = t.n[k] - 0.5f - t.voxel[k] - offset;
+// Narrows the part of its layer that a ray crosses, counted from the layer's middle, to what lies between the box's two
+// faces along one axis of n voxels. In the middle the ray is at `at` along it.
+PYRONN_HD inline void cut(int n, float at, float slope, Limits* part) {
+  const float low = -0.5f - at, high = n - 0.5f - at;
   if (fabsf(slope) > 1e-9f) {
     const float inverse = reciprocal(slope), p = low * inverse, q = high * inverse;
     part->enter = fmaxf(part->enter, fminf(p, q));
@@ -352,11 +351,8 @@ PYRONN_HD inline float length_of(const Limits& part) { return fmaxf(part.leave -
 
 PYRONN_HD inline float within_one(float offset) { return fmaxf(1.0f - fabsf(offset), 0.0f); }
 
-// Of the voxel's value along one axis; beyond the outer voxels' centres values stay theirs.
-PYRONN_HD inline float blend_of(const Target& t, int k, float offset) {
-  if (!t.inner[k]) offset = between(offset, -static_cast<float>(t.voxel[k]), t.n[k] - 1.0f - t.voxel[k]);
-  return within_one(offset);
-}
+// What voxel i, of n along an axis, counts at `at`; beyond the outer voxels' centres values stay theirs.
+PYRONN_HD inline float blend_of(int n, int i, float at) { return within_one(between(at, 0.0f, n - 1.0f) - i); }
 
 // What the integral of a ray of direction d takes of a voxel, in mm; `at`: its offset times d[kMain].
 template <int kMain>
@@ -366,9 +362,9 @@ PYRONN_HD inline float share_of_voxel(const Scene& s, const Target& t, const flo
   float share = square_root(fmaf(x, x, fmaf(y, y, z * z))) * fabsf(per_plane);
   Limits part = {-0.5f, 0.5f};
   for (int k = 0; k < 2; k++) {
-    const float offset = at[k] * per_plane;
-    share *= blend_of(t, k, offset);
-    if (!t.inner[k]) cut(t, k, offset, d[across<kMain>(k)] * per_plane, &part);
+    const float offset = at[k] * per_plane, place = t.voxel[k] + offset;
+    share *= t.inner[k] ? within_one(offset) : blend_of(t.n[k], t.voxel[k], place);
+    if (!t.inner[k]) cut(t.n[k], place, d[across<kMain>(k)] * per_plane, &part);
   }
   return share * length_of(part);
 }
@@ -392,43 +388,6 @@ PYRONN_HD inline float sum_of_pixels(const Scene& s, const View& view, const Tar
   return sum;
 }
 
-// The same of an upright view, a column at a time: its rays differ in z alone, along which all is linear in the row.
-template <int kMain>
-PYRONN_HD inline float sum_of_columns(const Scene& s, const View& view, const Target& t, const float* image,
-                                      const Span& columns, const Span& rows) {
-  constexpr int kFlat = kMain == 0 ? 0 : 1, kTall = 1 - kFlat;  // of the axes across, the one in the plane of z, and z
-  constexpr int flat = across<kMain>(kFlat);
-  const float rise_per_row = view.along[2][1] * s.spacing[2];
-  float sum = 0;
-  for (int column = columns.first; column <= columns.last; column++) {
-    const float c = static_cast<float>(column);
-    const Direction ray = direction_of(view, c, 0);
-    if (main_axis({{ray.d[0], ray.d[1], 0}, {}}) != kMain) continue;
-    const float per_plane = reciprocal(ray.d[kMain]);
-    const float offset = fmaf(t.offset[kFlat][0], c, t.offset[kFlat][2]) * per_plane;
-    const float x = ray.d[0] * s.spacing[0], y = ray.d[1] * s.spacing[1], level = fmaf(x, x, y * y);
-    const float tall = fmaf(t.offset[kTall][0], c, t.offset[kTall][2]) * per_plane;
-    const float tall_per_row = t.offset[kTall][1] * per_plane, rise = ray.d[2] * s.spacing[2];
-    Limits part = {-0.5f, 0.5f};
-    if (!t.inner[kFlat]) cut(t, kFlat, offset, ray.d[flat] * per_plane, &part);
-    float length = length_of(part), of_column = 0;
-    const float* pixel = image + static_cast<int64_t>(view.row + rows.first) * s.columns + view.column + column;
-    for (int row = rows.first; row <= rows.last; row++, pixel += s.columns) {
-      const float r = static_cast<float>(row);
-      const float up = fmaf(tall_per_row, r, tall), z = fmaf(rise_per_row, r, rise);
-      if (!t.inner[kTall]) {
-        Limits of_row = part;
-        cut(t, kTall, up, fmaf(view.along[2][1], r, ray.d[2]) * per_plane, &of_row);
-        length = length_of(of_row);
-      }
-      const float share = blend_of(t, kTall, up) * length * square_root(fmaf(z, z, level));
-      of_column = fmaf(share, look(pixel), of_column);
-    }
-    sum = fmaf(blend_of(t, kFlat, offset) * fabsf(per_plane), of_column, sum);
-  }
-  return sum;
-}
-
 template <int kMain>
 PYRONN_HD inline float sum_of_rays(const Scene& s, const View& view, const float* image, const int voxel[3],
                                    const Shadow& shadow) {
@@ -439,7 +398,6 @@ PYRONN_HD inline float sum_of_rays(const Scene& s, const View& view, const float
     rows = pixels_near(shadow.at[1], reach[1], view.row, s.rows);
   }
   const Target t = target_of<kMain>(s, view, voxel);
-  if (kMain < 2 && view.upright) return sum_of_columns<kMain == 2 ? 0 : kMain>(s, view, t, image, columns, rows);
   return sum_of_pixels<kMain>(s, view, t, image, columns, rows);
 }
 

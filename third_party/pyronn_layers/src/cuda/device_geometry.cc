@@ -86,8 +86,11 @@ View make_view(const PyronnConeGeometry& g, int64_t number) {
   for (int a = 0; a < 3; a++) view.depth[a] = static_cast<float>(from.matrix[2][a]);
   view.depth[3] = static_cast<float>(at[2]);
   view.mains = mains_of(g, from);
-  view.upright = g.separable && !(view.mains & 4);
-  if (view.upright) view.along[0][1] = view.along[1][1] = view.moment[2][1] = 0;  // as good as, before
+  if (g.separable) {  // columns parallel to z, and no ray mainly along it: what is as good as nothing is nothing
+    view.mains &= 3;
+    view.along[0][1] = view.along[1][1] = view.moment[2][1] = 0;
+    view.shift[0][2] = view.depth[2] = 0;
+  }
   return view;
 }
 

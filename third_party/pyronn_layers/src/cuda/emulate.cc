@@ -8,6 +8,7 @@
 
 #include "cone_beam.h"
 #include "device_geometry.h"
+#include "upright_device.h"
 
 namespace pyronn_layers {
 namespace {
@@ -78,6 +79,37 @@ void emulate_voxels(Operator which, const device::Scene& s, const std::vector<de
   }
 }
 
+// A column's lines, one for each plane.
+std::vector<float> spread(const device::Scene& s, const device::View& view, const float* image, int column) {
+  const device::Column c = device::column_of(s, view, column - view.column);
+  std::vector<float> weighted(s.rows), lines(static_cast<size_t>(device::most_planes(s)) * s.volume[2]);
+  for (int row = 0; row < s.rows; row++) {
+    weighted[row] = image[static_cast<int64_t>(row) * s.columns + column] * mm_of(s, c, row - view.row);
+  }
+  for (int plane = 0; plane < planes_of(s, c); plane++) {
+    for (int z = 0; z < s.volume[2]; z++) {
+      lines[static_cast<size_t>(plane) * s.volume[2] + z] = spread_of(s, c, weighted.data(), view.row, plane, z);
+    }
+  }
+  return lines;
+}
+
+// Adds one view.
+void emulate_upright(const device::Scene& s, const device::View& view, const float* image, float* volume) {
+  std::vector<std::vector<float>> lines;
+  for (int column = 0; column < s.columns; column++) lines.push_back(spread(s, view, image, column));
+  for (int y = 0; y < s.volume[1]; y++) {
+    for (int x = 0; x < s.volume[0]; x++) {
+      for_columns(s, view, x, y, [&](int column, int plane, float share) {
+        for (int z = 0; z < s.volume[2]; z++) {
+          float* const voxel = volume + (static_cast<int64_t>(z) * s.volume[1] + y) * s.volume[0] + x;
+          *voxel += share * lines[column][static_cast<size_t>(plane) * s.volume[2] + z];
+        }
+      });
+    }
+  }
+}
+
 void emulate_apply(Operator which, const PyronnConeGeometry& g, double multiplier, const float* in, int64_t batch,
                    float* out) {
   const device::Scene s = device::make_scene(g);
@@ -85,6 +117,13 @@ void emulate_apply(Operator which, const PyronnConeGeometry& g, double multiplie
   for (int64_t k = 0; k < g.views; k++) views.push_back(device::make_view(g, k));
   const int64_t voxels = device::voxels_of(g), pixels = device::pixels_of(g);
   for (int64_t b = 0; b < batch; b++) {
+    if (which == Operator::kProjectionAdjoint && g.separable) {
+      std::fill_n(out + b * voxels, voxels, 0.0f);
+      for (int64_t k = 0; k < g.views; k++) {
+        emulate_upright(s, views[k], in + (b * g.views + k) * pixels, out + b * voxels);
+      }
+      continue;
+    }
     if (!takes_volumes(which)) {
       emulate_voxels(which, s, views, in + b * g.views * pixels, multiplier, out + b * voxels);
       continue;
