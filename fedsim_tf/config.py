@@ -156,7 +156,9 @@ class SemiSupervisedConfig(_Checked):
     rate: float = option(1e-4, "Adam's rate for the shape and material networks.", low=0)
     latent_rate: float = option(1e-2, "Adam's rate for the latents.", low=0)
     unsupervised_weight: float = option(
-        0.05, "Of the unsupervised losses in the shape and material networks, beside 1 of the supervised ones.", low=0
+        0.3,
+        "Length of the shape and of the material network's unsupervised gradients, beside 1 of supervised ones.",
+        low=0,
     )
     gan_rate: float = option(5e-5, "Adam's rate for the enhancement generator.", low=0)
 
@@ -305,7 +307,7 @@ _DEMO = {
     },
     "pretraining": {"steps": 130, "batch": 2, "rate": 2e-3, "latent_rate": 5e-2},
     "gan": {"steps": 250, "batch": 4, "generator_rate": 4e-4, "discriminator_rate": 8e-4},
-    "semi": {"steps": 30, "batch": 2, "gan_rate": 2e-5},
+    "semi": {"steps": 100, "batch": 2, "gan_rate": 2e-5},
     "segmentation": {
         "pretraining_steps": 270,
         "finetuning_steps": 270,

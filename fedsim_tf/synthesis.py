@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from fedsim_tf.ct import CTSimulator, ScanEffects, attenuation, render
 from fedsim_tf.models import LatentDistribution, MaterialGenerator, ShapeGenerator, built
 from fedsim_tf.resize import resize_volume, resized_slices
 from fedsim_tf.shape import Grid, ShapeDecoder, StatisticalShapeModel
+
+SHAPE_FRAME_MM = 256.0  # what shapes call the edge of a field of view, whatever it is
 
 
 class SyntheticVolume(NamedTuple):
@@ -142,8 +145,19 @@ def downsampled(images: np.ndarray, coarse_size: int) -> np.ndarray:
     return resize_volume(tf.constant(images, tf.float32), coarse_size).numpy()
 
 
+def shape_frame_mm(field_of_view_mm: Sequence[float]) -> tuple[float, float, float]:
+    """The field of view (x, y, z) as shapes see it: in its own proportions, but of the same size at every site.
+
+    A latent's material fills whatever field of view it is rendered in. Its heart has to grow with it: in true
+    millimetres the heart of a latent that was learnt in a small field of view would be too small for the material
+    around it in a large one, and sites that share the networks have fields of view of their own.
+    """
+    x, y, z = (mm * SHAPE_FRAME_MM / math.prod(field_of_view_mm) ** (1 / 3) for mm in field_of_view_mm)
+    return x, y, z
+
+
 def _decoder(sizes: ModelConfig, ssm: StatisticalShapeModel, field_of_view_mm: tuple[float, ...]) -> ShapeDecoder:
-    grid = Grid.centred((sizes.size,) * 3, field_of_view_mm)  # type: ignore[arg-type]
+    grid = Grid.centred((sizes.size,) * 3, shape_frame_mm(field_of_view_mm))
     return ShapeDecoder(ssm, grid, rows_per_voxel=sizes.rows_per_voxel)
 
 

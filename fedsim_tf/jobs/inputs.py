@@ -125,6 +125,8 @@ def prepared_folder(cache_dir: pathlib.Path) -> pathlib.Path:
 
 def open_shape_model(config: Config) -> StatisticalShapeModel:
     """The shape model given, or the one that is shipped, of phantom hearts that are in no cohort."""
+    if not config.model.shape_model and not config.is_phantom:
+        logging.warning("Shapes are of a model of phantom hearts; --model_shape_model takes one of real hearts")
     return load_shape_model(config.model.shape_model or PHANTOM_MODEL, n_modes=config.model.shape_modes)
 
 

@@ -71,6 +71,11 @@ class SiteLearner:
         count = len(self.model.shape_generator.trainable_variables)
         return norms(shape=gradients[:count], material=gradients[count:])
 
+    def scaled(self, gradients: Sequence[tf.Tensor], *, shape: tf.Tensor, material: tf.Tensor) -> list[tf.Tensor]:
+        """Gradients in the order of `shared_variables`, those of theta_S and of theta_M times a factor each."""
+        count = len(self.model.shape_generator.trainable_variables)
+        return [gradient * (shape if i < count else material) for i, gradient in enumerate(gradients)]
+
     def latent_statistics(self, *, with_unlabelled: bool) -> LatentStatistics:
         """Count, sum and sum of outer products of this site's latents: all that sampling needs to know of them."""
         statistics = LatentStatistics.of(self.labelled_latents.table.numpy())

@@ -12,6 +12,7 @@ from fedsim_tf.data import PreparedCase
 from fedsim_tf.data.checks import extent_text, unlike
 from fedsim_tf.errors import listed
 from fedsim_tf.models.generators import TRANSLATION_LIMIT_MM
+from fedsim_tf.synthesis import shape_frame_mm
 
 
 def warn_of_other_extents(site: str, cases: Sequence[PreparedCase], usual_mm: Sequence[float]) -> None:
@@ -45,15 +46,16 @@ def warn_of_unreachable_hearts(
 ) -> None:
     """Names annotated hearts (n, z, y, x) whose centre the shape network cannot move the mean heart to."""
     edges_mm = np.array(field_of_view_mm)[::-1]
+    reach_mm = TRANSLATION_LIMIT_MM * field_of_view_mm[0] / shape_frame_mm(field_of_view_mm)[0]
     far = []
     for identity, label in zip(identities, labels, strict=True):
         middle = (np.array(label.shape) - 1) / 2
         offset_mm = (np.array(ndimage.center_of_mass(label)) - middle) * edges_mm / label.shape
-        if np.abs(offset_mm).max() > TRANSLATION_LIMIT_MM:
+        if np.abs(offset_mm).max() > reach_mm:
             far.append(f"{identity} ({np.abs(offset_mm).max():.0f} mm)")
     if far:
         text = "%s: the shape network moves hearts by up to %.0f mm from the middle of the volume; farther off: %s"
-        logging.warning(text, site, TRANSLATION_LIMIT_MM, listed(far))
+        logging.warning(text, site, reach_mm, listed(far))
 
 
 def warn_of_known_hearts(site: str, subjects: Sequence[str], held_out: Sequence[str]) -> None:

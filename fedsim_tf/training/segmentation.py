@@ -42,21 +42,33 @@ def train_segmenter(
     tf.keras.utils.set_random_seed(config.seed)  # every arm starts from the same weights
     network = UNetTraining(config, validation)
     _run(run, network, arm, "pretrain", pretrain, rate=settings.rate, steps=settings.pretraining_steps)
-    return segmenter(network.best) if finetune is None else finetuned(run, network, arm, finetune)
+    if finetune is None:
+        return segmenter(network.best)
+    # A bound is on the same real volumes all the time: what its first stage found may be the best.
+    return finetuned(run, network, arm, finetune, anew=finetune is not pretrain)
 
 
-def finetuned(run: RunFolder, network: UNetTraining, arm: str, volumes: Volumes) -> Segmenter:
-    """The second stage of an arm, on real annotated volumes, whatever the first one was."""
+def finetuned(run: RunFolder, network: UNetTraining, arm: str, volumes: Volumes, *, anew: bool = True) -> Segmenter:
+    """The second stage of an arm, on real annotated volumes, whatever the first one was; see `UNetTraining.begin`."""
     settings = run.config.segmentation
-    _run(run, network, arm, "finetune", volumes, rate=settings.finetuning_rate, steps=settings.finetuning_steps)
+    rate, steps = settings.finetuning_rate, settings.finetuning_steps
+    _run(run, network, arm, "finetune", volumes, rate=rate, steps=steps, anew=anew)
     return segmenter(network.best)
 
 
 def _run(
-    run: RunFolder, training: UNetTraining, arm: str, part: str, volumes: Volumes, *, rate: float, steps: int
+    run: RunFolder,
+    training: UNetTraining,
+    arm: str,
+    part: str,
+    volumes: Volumes,
+    *,
+    rate: float,
+    steps: int,
+    anew: bool = True,
 ) -> None:
     # Arms draw the same order and augmentation: their differences are the data's alone.
-    training.begin(volumes, rate=rate, steps=steps, stage=part)
+    training.begin(volumes, rate=rate, steps=steps, stage=part, anew=anew)
     run_stage(
         run,
         f"segmentation/{arm}/{part}",
@@ -70,7 +82,7 @@ def _run(
 
 def segmenter(network: UNet3D) -> Segmenter:
     """The network as a function from one image (z, y, x) in [-1, 1] to a mask (z, y, x) uint8."""
-    threshold = lambda image: network(image[None, ..., None], training=False)[0, ..., 0] > 0  # noqa: E731
+    threshold = lambda image: network(image[None, ..., None])[0, ..., 0] > 0  # noqa: E731
     predict = tf.function(threshold, autograph=False)
     return lambda image: predict(tf.constant(image, tf.float32)).numpy().astype(np.uint8)
 
@@ -95,14 +107,24 @@ class UNetTraining:
         self._predict = segmenter(self.network)
         self.gradient_norms: TensorLosses = {}
 
-    def begin(self, volumes: Volumes, *, rate: float, steps: int, stage: str, batch: int | None = None) -> None:
-        """A new stage: other volumes, a fresh optimizer; selection starts anew from the present weights.
+    def begin(
+        self,
+        volumes: Volumes,
+        *,
+        rate: float,
+        steps: int,
+        stage: str,
+        batch: int | None = None,
+        anew: bool = True,
+    ) -> None:
+        """A new stage: other volumes, a fresh optimizer.
 
         Args:
           volumes: what to learn from.
           rate: Adam's; steps: of the stage, for the schedule.
           stage: a word on which the order and the augmentation of the volumes depend.
           batch: volumes a step; None: as configured.
+          anew: whether the best weights are looked for among this stage's alone.
         """
         settings = self._config.segmentation
         size, seed, augment = batch or settings.batch, self._config.seed, settings.augment
@@ -112,7 +134,8 @@ class UNetTraining:
             variable.assign(tf.zeros_like(variable))
         self._rate.assign(rate)
         self._length.assign(steps)
-        self._best_dice.assign(-1.0)
+        if anew:
+            self._best_dice.assign(-1.0)
         self._looks_since.assign(0)
 
     @property
@@ -161,7 +184,7 @@ class UNetTraining:
     def _gradients(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, TensorLosses, SharedGradients]:
         with tf.GradientTape() as tape:
             weight = self._config.segmentation.heart_weight
-            loss = segmentation_loss(self.network(images, training=True), labels, heart_weight=weight)
+            loss = segmentation_loss(self.network(images), labels, heart_weight=weight)
         gradients = tape.gradient(loss, self.network.trainable_variables)
         return loss, norms(unet=gradients), gradients
 

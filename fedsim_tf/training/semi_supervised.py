@@ -41,6 +41,7 @@ class SemiSupervised:
         self.generator_optimizer = adam(semi.gan_rate, self._generator, steps=semi.steps, betas=TTUR_BETAS)
         self._traced_supervised = tf.function(self._supervised_gradients, autograph=False)
         self._traced_unsupervised = tf.function(self._unsupervised_gradients, autograph=False)
+        self._lengths = {name: tf.Variable(0.0, trainable=False) for name in ("shape", "material")}
         self.gradient_norms: TensorLosses = {}
 
     @property
@@ -51,6 +52,7 @@ class SemiSupervised:
             "labelled_optimizer": self.labelled_optimizer,
             "unlabelled_optimizer": self.unlabelled_optimizer,
             "generator_optimizer": self.generator_optimizer,
+            **{f"{name}_length": length for name, length in self._lengths.items()},
         }
 
     def look(self) -> Look:
@@ -96,7 +98,10 @@ class SemiSupervised:
             enhanced = self._enhancement_losses(coarse, labels, slices, real)
             losses.update({f"labelled_{key}": value for key, value in enhanced.items()})
             total = tf.add_n(list(losses.values()))
-        return losses, *self._apply_own(tape, total, learner.labelled_latents, self.labelled_optimizer)
+        found, shared = self._apply_own(tape, total, learner.labelled_latents, self.labelled_optimizer)
+        for name, length in self._lengths.items():
+            length.assign(found[name])
+        return losses, found, shared
 
     def _unsupervised_gradients(self, batch: tf.Tensor, slices: tf.Tensor) -> Traced:
         model = self.learner.model
@@ -109,9 +114,11 @@ class SemiSupervised:
             total = tf.add_n(list(losses.values()))
         latents = self.learner.unlabelled_latents
         found, shared = self._apply_own(tape, total, latents, self.unlabelled_optimizer)
-        # The GAN's losses are a hundred times as large as L_IoU and L_M: unweighted, the shared networks forget these.
+        # The GAN's losses are up to a hundred times as steep as L_IoU and L_M, and differently so for each network:
+        # as they are, the shared networks forget the annotated volumes.
         weight = self.learner.config.semi.unsupervised_weight
-        return losses, found, [weight * gradient for gradient in shared]
+        scales = {name: weight * tf.math.divide_no_nan(old, found[name]) for name, old in self._lengths.items()}
+        return losses, found, self.learner.scaled(shared, **scales)
 
     def _enhancement_losses(
         self, coarse: tf.Tensor, labels: tf.Tensor, slices: tf.Tensor, real: tf.Tensor

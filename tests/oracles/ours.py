@@ -66,7 +66,7 @@ def gan_gradients(enhancer: GauGANGenerator, critic: MultiScaleDiscriminator) ->
 def unet_gradients(network: UNet3D) -> Numbers:
     images, labels = seeded.unet_inputs(0)
     with tf.GradientTape() as tape:
-        loss = segmentation_loss(network(images, training=True), labels)
+        loss = segmentation_loss(network(images), labels)
     numbers = {"loss": loss, **_gradients(tape, loss, network, seeded.unet_layers())}
     return {name: np.asarray(value) for name, value in numbers.items()}
 

@@ -15,7 +15,9 @@ class DoubleConvolution(nn.Module):
     def __init__(self, first: nn.Module, second: nn.Conv3d):
         super().__init__()
         self.convolutions = nn.ModuleList([first, second])
-        self.norms = nn.ModuleList(nn.BatchNorm3d(filters) for filters in (second.in_channels, second.out_channels))
+        # Without running statistics those of the batch are used after training too.
+        widths = (second.in_channels, second.out_channels)
+        self.norms = nn.ModuleList(nn.BatchNorm3d(width, track_running_stats=False) for width in widths)
 
     def forward(self, *maps: Tensor) -> Tensor:
         first, second = self.convolutions

@@ -140,7 +140,7 @@ def fit_segmentation(training: UNetTraining, volumes: Volumes, *, rate: float, s
     training.begin(volumes, rate=rate, steps=steps, stage="overfitting")
     for _ in range(steps):
         training._traced(images, labels)
-    return training.network(images, training=True).numpy()[0, ..., 0] > 0
+    return training.network(images).numpy()[0, ..., 0] > 0
 
 
 def _move_shared(

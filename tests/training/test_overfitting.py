@@ -41,7 +41,7 @@ def test_shape_and_material_of_one_volume(generator):
 
 
 def test_one_slice(rendering):
-    assert rendering.distance < 0.06 * rendering.distance_of_grey
+    assert rendering.distance < 0.08 * rendering.distance_of_grey
 
 
 @pytest.mark.usefixtures("generator", "rendering")

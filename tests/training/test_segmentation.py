@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from fedsim_tf.metrics import dice
 from fedsim_tf.training import segmentation as segmentation_module
@@ -24,9 +25,29 @@ def test_learns_an_easy_heart_and_keeps_the_best_weights(tmp_path):
 
 
 def test_segmenter_thresholds_logits_at_zero():
-    segment = segmenter(lambda image, training: image)
+    segment = segmenter(lambda image: image)
     image = np.array([[[-1.0, 0.5], [0.0, 2.0]]], np.float32)
     np.testing.assert_array_equal(segment(image), [[[0, 1], [0, 1]]])
+
+
+@pytest.mark.parametrize(("is_bound", "best"), [(True, 80.0), (False, 70.0)])
+def test_a_bound_keeps_the_best_of_both_stages_and_other_arms_of_the_second(tmp_path, monkeypatch, is_bound, best):
+    scores, made = iter([50.0, 80.0, 60.0, 70.0]), []
+
+    class Kept(UNetTraining):
+        def __init__(self, *given):
+            super().__init__(*given)
+            made.append(self)
+
+    monkeypatch.setattr(segmentation_module, "mean_dice", lambda *_: next(scores))
+    monkeypatch.setattr(segmentation_module, "UNetTraining", Kept)
+    site = toy_site()
+    run = RunFolder(
+        tmp_path, toy_config(segmentation={"pretraining_steps": 4, "finetuning_steps": 4, "validation_every": 2})
+    )
+    pretrain = site.labelled if is_bound else site.fully_labelled
+    train_segmenter(run, "arm", pretrain=pretrain, finetune=site.labelled, validation=site.validation)
+    assert float(made[0]._best_dice) == best
 
 
 def test_one_trace_serves_both_stages_of_an_arm():

@@ -8,11 +8,13 @@ import tensorflow as tf
 from fedsim_tf.config import make_config
 from fedsim_tf.models import VGG19Features
 from fedsim_tf.shape import Grid, ShapeDecoder, StatisticalShapeModel
+from fedsim_tf.synthesis import shape_frame_mm
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.volumes import SiteVolumes, UnlabelledVolumes, Volumes
 from tests.shape.shapes_for_tests import population
 
 FIELD_OF_VIEW_MM = (96.0, 96.0, 96.0)
+_TO_FRAME = np.float32(shape_frame_mm(FIELD_OF_VIEW_MM)[0] / FIELD_OF_VIEW_MM[0])
 
 
 def toy_config(**overrides):
@@ -39,7 +41,8 @@ def toy_config(**overrides):
 
 @functools.cache
 def toy_shape_model():
-    return StatisticalShapeModel.fit(*population(n=12), n_modes=4)
+    points, faces, region_id = population(n=12)
+    return StatisticalShapeModel.fit(points * _TO_FRAME, faces, region_id, n_modes=4)
 
 
 @functools.cache
@@ -49,11 +52,11 @@ def toy_vgg():
 
 def toy_volumes(count, seed):
     """Hearts drawn from the shape model, at 100 HU in air-filled noise."""
-    grid = Grid.centred((32, 32, 32), FIELD_OF_VIEW_MM)
+    grid = Grid.centred((32, 32, 32), shape_frame_mm(FIELD_OF_VIEW_MM))
     decoder = ShapeDecoder(toy_shape_model(), grid)
     rng = np.random.default_rng(seed)
     tau = np.concatenate([rng.normal(0, 1, (count, 4)), rng.normal(0, 0.1, (count, 3))], axis=1)
-    tau = np.concatenate([tau, rng.normal(0, 4, (count, 3)), rng.normal(0, 0.05, (count, 1))], axis=1)
+    tau = np.concatenate([tau, rng.normal(0, 4 * _TO_FRAME, (count, 3)), rng.normal(0, 0.05, (count, 1))], axis=1)
     soft = decoder(tf.constant(tau, tf.float32)).numpy()
     images = np.clip(soft * 1.0 - 0.8 + 0.03 * rng.standard_normal(soft.shape), -1, 1).astype(np.float32)
     names = tuple(f"toy_{seed}_{i}" for i in range(count))
