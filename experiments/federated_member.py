@@ -26,6 +26,10 @@ flags.DEFINE_integer(
     "least_latents", FederatedConfig().latents_of, "Refuses jobs that want moments of fewer latents.", lower_bound=1
 )
 flags.DEFINE_float("least_noise", 0.0, "Refuses jobs with a smaller --federated_noise_multiplier.", lower_bound=0)
+flags.DEFINE_float(
+    "most_epsilon", 0.0, "Gives no more gradients once those of all runs in --runs_dir amount to it; 0: no limit.",
+    lower_bound=0,
+)  # fmt: skip
 command.define_cache_dir()
 flags.adopt_module_key_flags(command)
 FLAGS = flags.FLAGS
@@ -36,7 +40,7 @@ def run() -> None:
 
     check_flare()
     from fedsim_tf.jobs.flare import set_up_member
-    from fedsim_tf.jobs.flare_member import LOCAL_FIELDS, Local, absolute_fields
+    from fedsim_tf.jobs.flare_member import LOCAL_FIELDS, Local, absolute_fields, kept_secret
 
     kit = pathlib.Path(FLAGS.kit)
     given = {name: FLAGS[name].value for name in LOCAL_FIELDS if name in FLAGS and FLAGS[name].value is not None}
@@ -46,6 +50,8 @@ def run() -> None:
         FLAGS.dataset or "",
         FLAGS.least_latents,
         FLAGS.least_noise,
+        FLAGS.most_epsilon,
+        kept_secret(kit / "local"),
         absolute_fields(given),
     )
     is_site = (kit / "startup" / "fed_client.json").is_file()

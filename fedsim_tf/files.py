@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import fcntl
 import hashlib
 import json
+import math
 import os
 import pathlib
+import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TextIO
+
+from fedsim_tf.errors import RunStopped
 
 _PARTIAL = ".partial-"
 _CHUNK = 1 << 22  # bytes
@@ -32,6 +37,30 @@ def replaced(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+_HELD: dict[pathlib.Path, TextIO] = {}  # locks are gone with their files
+
+
+def hold(folder: pathlib.Path, *, seconds: float = 60.0) -> None:
+    """Keeps a folder for this process until it ends; a process that is about to end is waited for.
+
+    Raises:
+      RunStopped: another process has it, still after that many seconds.
+    """
+    path = folder.resolve() / ".lock"
+    if path in _HELD:
+        return
+    file = open(path, "w", encoding="utf-8")  # noqa: SIM115
+    for left in range(math.ceil(seconds), -1, -1):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _HELD[path] = file
+            return
+        except BlockingIOError:
+            time.sleep(min(left, 1))
+    file.close()
+    raise RunStopped(f"{folder}: another process works in it")
 
 
 def to_disk(path: str | os.PathLike) -> None:

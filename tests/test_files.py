@@ -1,8 +1,11 @@
 import hashlib
+import subprocess
+import sys
 
 import pytest
 
-from fedsim_tf.files import append_rows, file_digest, read_json, read_rows, replaced, write_json
+from fedsim_tf.errors import RunStopped
+from fedsim_tf.files import append_rows, file_digest, hold, read_json, read_rows, replaced, write_json
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):
@@ -31,3 +34,19 @@ def test_the_digest_of_a_file_is_that_of_its_bytes(tmp_path):
     file = tmp_path / "data"
     file.write_bytes(bytes(range(256)) * 20_000)  # more than is read at a time
     assert file_digest(file) == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_a_folder_is_one_process_at_a_time(tmp_path):
+    code = f"import pathlib, sys; from fedsim_tf.files import hold; hold(pathlib.Path({str(tmp_path)!r}), seconds=1)"
+    keep = "; print('held', flush=True); sys.stdin.read()"
+    first = subprocess.Popen([sys.executable, "-c", code + keep], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert first.stdout.readline() == b"held\n"
+        with pytest.raises(RunStopped, match="another process works in it"):
+            hold(tmp_path, seconds=0)
+    finally:
+        first.communicate(b"")
+    hold(tmp_path, seconds=0)
+    hold(tmp_path, seconds=0)  # it is this process's already
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "another process works in it" in other.stderr

@@ -66,7 +66,7 @@ class DirectFederated:
             learner.data.labelled,
             rate=settings.rate,
             steps=settings.pretraining_steps,
-            stage=f"pretrain/{learner.data.name}",
+            stage=f"pretrain/{learner.data.random_word}",
             batch=VOLUMES_A_SITE,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import math
 import numbers
 import statistics
@@ -21,6 +22,7 @@ from fedsim_tf.training.stage import OpenStage
 from fedsim_tf.training.watch import Look, rates
 
 REFUSED = "refused.csv"
+_PAST = 10  # rounds
 
 
 class QuorumLost(RunStopped):
@@ -53,7 +55,7 @@ class Coordinator:
         self._run, self._exchange, self._sites, self._pauses = run, exchange, list(sites), pauses
         settings = run.config.federated
         self._quorum = settings.quorum or len(self._sites)
-        self._largest_norm, self._latent = settings.largest_norm, run.config.model.latent
+        self._norms, self._latent = Norms(settings.largest_norm), run.config.model.latent
         self.lacking: list[str] = []
 
     def rounds(
@@ -135,7 +137,7 @@ class Coordinator:
             except InputError as error:
                 refused[update.site] = str(error)
         usable = [answer for answer in received if answer.update.site not in refused]
-        refused |= beyond([answer.update for answer in usable], self._largest_norm)
+        refused |= self._norms.beyond([answer.update for answer in usable])
         usable = [answer for answer in usable if answer.update.site not in refused]
         self._note(task, refused)
         self.lacking = sorted(refused)
@@ -155,19 +157,38 @@ class Coordinator:
                 logging.warning("%s, round %d: without %s: %s", task.stage or task.kind, task.round, site, reason)
 
 
-def beyond(updates: Sequence[SiteUpdate], largest: float) -> dict[str, str]:
-    """Sites whose gradient's norm is more than `largest` times the median of the others'; 0: none are."""
-    found = {}
-    norms = {update.site: update.norm for update in updates}  # once each: there may be many sites
-    for site, norm in norms.items():
-        others = [other for name, other in norms.items() if name != site]
-        usual = statistics.median(others) if others else 0.0
-        if largest and usual and norm > largest * usual:
-            found[site] = (
-                f"gradients of {site}: found norm {norm:.3g}; expected at most {largest:g} times the "
-                f"median of the other sites', {usual:.3g}"
-            )
-    return found
+class Norms:
+    """Tells gradients whose norm is far beyond what is usual: accidents, not attackers who know of it.
+
+    What is usual is the median of the other sites' norms in the round. Of two sites nobody can tell which is odd, and
+    of one there are no others: there it is the median of the site's own last rounds.
+
+    Args:
+      largest: how many times what is usual a norm may be; 0: any.
+    """
+
+    def __init__(self, largest: float):
+        self._largest = largest
+        self._past: dict[tuple[str, str], collections.deque[float]] = {}
+
+    def beyond(self, updates: Sequence[SiteUpdate]) -> dict[str, str]:
+        """The sites whose gradients are, with the reason."""
+        found = {}
+        given = [update for update in updates if update.gradients]
+        norms = {update.site: update.norm for update in given}  # once each: there may be many sites
+        for site, stage in ((update.site, update.stage) for update in given):
+            norm, past = norms[site], self._past.setdefault((site, stage), collections.deque(maxlen=_PAST))
+            others = [other for name, other in norms.items() if name != site]
+            whose, compared = ("the other sites'", others) if len(others) > 1 else ("its own last", list(past))
+            usual = statistics.median(compared) if len(compared) >= (2 if len(others) > 1 else _PAST) else 0.0
+            if self._largest and usual and norm > self._largest * usual:
+                found[site] = (
+                    f"gradients of {site}: found norm {norm:.3g}; expected at most {self._largest:g} times the "
+                    f"median of {whose}, {usual:.3g}"
+                )
+            else:
+                past.append(norm)
+        return found
 
 
 def _check_losses(site: str, losses: Mapping[str, float]) -> None:

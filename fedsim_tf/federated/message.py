@@ -12,6 +12,7 @@ from fedsim_tf.federated.task import Answer, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate
 from fedsim_tf.models import LatentDistribution, LatentStatistics
 
+LONGEST_WORD = 500  # characters
 WEIGHTS, GRADIENTS, LATENTS = "weights/", "gradients/", "latents/"
 MEAN, COVARIANCE = f"{LATENTS}mean", f"{LATENTS}covariance"
 SUM, SUM_OUTER = f"{LATENTS}sum", f"{LATENTS}sum_outer"
@@ -35,6 +36,19 @@ class Message(NamedTuple):
     def bytes(self) -> int:
         """Of the arrays."""
         return sum(array.nbytes for array in self.arrays.values())
+
+
+def check_words(message: Message) -> None:
+    """Refuses anything but short plain words and numbers, which go into logs and tables.
+
+    Raises:
+      InputError: names the word.
+    """
+    for name, value in message.words.items():
+        if not isinstance(name, str) or not isinstance(value, str | int) or len(str(value)) > LONGEST_WORD:
+            raise InputError(f"word {str(name)[:50]!r}", found=str(value)[:50], expected="a short text or a number")
+    if not isinstance(message.losses, Mapping):
+        raise InputError("losses", found=type(message.losses).__name__, expected="numbers by name")
 
 
 def of_task(task: Task) -> Message:

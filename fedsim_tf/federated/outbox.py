@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.message import GRADIENTS, SUM, SUM_OUTER, Message
+from fedsim_tf.federated.message import GRADIENTS, LONGEST_WORD, SUM, SUM_OUTER, Message
 from fedsim_tf.federated.task import GRADIENTS as ASKED_FOR_GRADIENTS
 from fedsim_tf.federated.task import KINDS
 from fedsim_tf.federated.task import LATENTS as ASKED_FOR_LATENTS
@@ -21,7 +21,6 @@ from fedsim_tf.federated.wire_record import SENT, WireRecord
 Shapes = Mapping[str, tuple[int, ...]]
 
 MOST_LOSSES = 64  # an image would fit into enough of them
-LONGEST_WORD = 500  # characters
 _WORDS = ("kind", "stage", "round", "count", "failure", "under_way")
 _LOSS_NAME = re.compile(r"[A-Za-z0-9_/-]{1,80}")
 
@@ -55,11 +54,16 @@ class Outbox:
         Raises:
           InputError: says what may not leave, and why.
         """
-        self._check(message)
+        self.check(message)
         self._record.note(self._site, message)
         return message
 
-    def _check(self, message: Message) -> None:
+    def check(self, message: Message) -> None:
+        """Looks at a message without recording it.
+
+        Raises:
+          InputError: as `let_pass`.
+        """
         allowed = self._allowed(message)
         for name, array in message.arrays.items():
             if name not in allowed:

@@ -7,15 +7,18 @@ the run's seed, which the server knows.
 
 from __future__ import annotations
 
+import math
 import pathlib
 
 import numpy as np
+from scipy import optimize
 
 from fedsim_tf.config import FederatedConfig
+from fedsim_tf.errors import InputError
 from fedsim_tf.federated.task import GRADIENTS
 from fedsim_tf.federated.update import Arrays, norm_of
 from fedsim_tf.federated.wire_record import SENT, read_record
-from fedsim_tf.files import write_json
+from fedsim_tf.files import read_json, write_json
 
 DELTA = 1e-5
 RECORD = "privacy.json"
@@ -31,33 +34,107 @@ def privatized(gradients: Arrays, *, bound: float, multiplier: float) -> dict[st
     """
     if not bound:
         return dict(gradients)
-    norm = norm_of(gradients)
-    scale = min(1.0, bound / norm) if norm else 1.0
-    rng = np.random.default_rng()
+    clipped = {name: value.astype(np.float64) for name, value in gradients.items()}
+    norm = norm_of(clipped)
+    if norm > bound:
+        clipped = {name: value * (bound / norm) for name, value in clipped.items()}
+    if not norm_of(clipped) <= bound * (1 + 1e-6):
+        raise FloatingPointError(f"gradients of norm {norm:g} that cannot be clipped to {bound:g}")
+    rng = np.random.Generator(np.random.PCG64DXSM())  # seeded by the operating system, anew in every round
     return {
-        name: (scale * value + multiplier * bound * rng.standard_normal(value.shape)).astype(np.float32)
-        for name, value in gradients.items()
+        name: (value + multiplier * bound * rng.standard_normal(value.shape)).astype(np.float32)
+        for name, value in clipped.items()
     }
 
 
-def epsilon(multiplier: float, rounds: int, *, delta: float = DELTA) -> float:
-    """Epsilon of that many rounds with noise of `multiplier` times the bound; infinite without noise."""
+def loss_of(multiplier: float, rounds: int) -> float:
+    """What rounds with noise of `multiplier` times the bound give away: rounds over its square, which adds up."""
     if not rounds:
         return 0.0
-    if not multiplier:
-        return float("inf")
-    from dp_accounting import GaussianDpEvent, NeighboringRelation, pld  # of the extra [federated]
-
-    # One data set in the place of another: the accountant takes twice the bound for what this may change.
-    accountant = pld.PLDAccountant(NeighboringRelation.REPLACE_ONE)
-    accountant.compose(GaussianDpEvent(multiplier), rounds)
-    return float(accountant.get_epsilon(delta))
+    return rounds / multiplier**2 if multiplier else math.inf
 
 
-def account(folder: pathlib.Path, settings: FederatedConfig) -> float:
-    """Writes privacy.json of a site's fold from the record of what it sent, repeated rounds too; returns epsilon."""
-    rounds = sum(row.task == GRADIENTS and row.arrays > 0 for row in read_record(folder, SENT))
-    found = epsilon(settings.noise_multiplier, rounds)
+def epsilon(loss: float, *, delta: float = DELTA) -> float:
+    """Epsilon of a `loss_of`, of one kind of rounds or summed over several; infinite without noise.
+
+    Rounds of Gaussian noise together are one of their summed precision (Dong et al. 2022), and that one's epsilon has a
+    closed form.
+    """
+    if not loss or not math.isfinite(loss):
+        return loss
+    from dp_accounting.pld.privacy_loss_mechanism import GaussianPrivacyLoss  # of the extra [federated]
+
+    # One data set in the place of another moves clipped gradients by up to twice the bound.
+    mechanism = GaussianPrivacyLoss(1 / math.sqrt(loss), sensitivity=2.0)
+    beyond = lambda found: mechanism.get_delta_for_epsilon(found) - delta  # noqa: E731
+    if beyond(0.0) <= 0:
+        return 0.0
+    most = 1.0
+    while beyond(most) > 0:
+        most *= 2
+    return float(optimize.brentq(beyond, 0.0, most))
+
+
+def rounds_sent(folder: pathlib.Path) -> int:
+    """How many rounds' gradients have left from a site's fold, by its own record, repeated rounds too."""
+    return sum(row.task == GRADIENTS and row.arrays > 0 for row in read_record(folder, SENT))
+
+
+def spent(runs: pathlib.Path) -> float:
+    """The `loss_of` all gradients that were sent from the folds below a folder, of whatever runs."""
+    folders = {file.parent for file in runs.rglob(f"{SENT}.csv")}
+    return sum(loss_of(_multiplier(folder), rounds_sent(folder)) for folder in folders)
+
+
+def _multiplier(folder: pathlib.Path) -> float:
+    """A fold's noise, 0 where that is not to be read any more."""
+    try:
+        return float(read_json(folder / "config.json")["federated"]["noise_multiplier"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+
+
+class Budget:
+    """What a site's gradients may give away in all of its runs together; asked before each of a round leaves.
+
+    Args:
+      runs: the folder of all of the site's runs, whose records say what has been given away.
+      most_epsilon: at most that, at `DELTA`; 0: no limit.
+      multiplier: this run's noise.
+    """
+
+    def __init__(self, runs: pathlib.Path, most_epsilon: float, multiplier: float):
+        self._runs, self._most, self._round = runs, most_epsilon, loss_of(multiplier, 1)
+        self._spent = spent(runs) if most_epsilon else 0.0
+
+    def spend(self) -> None:
+        """Counts a round.
+
+        Raises:
+          InputError: it would be one too many.
+        """
+        after = self._spent + self._round
+        if self._most and (found := epsilon(after)) > self._most:
+            where = f"gradients of the runs in {self._runs}"
+            raise InputError(where, found=f"epsilon {found:.3g} with this round", expected=f"at most {self._most:g}")
+        self._spent = after
+
+
+def account(folder: pathlib.Path, settings: FederatedConfig, *, least: int = 0) -> float:
+    """Writes privacy.json of a site's fold from the record of what it sent, repeated rounds too; returns epsilon.
+
+    Args:
+      folder: of the fold at this site, below which its record is.
+      settings: the run's.
+      least: how many rounds the stage that has just ended had at this site.
+
+    Raises:
+      InputError: the record has fewer rounds than that: nobody knows what has left.
+    """
+    rounds = rounds_sent(folder)
+    if rounds < least:
+        raise InputError(folder / f"{SENT}.csv", found=f"{rounds} rounds of gradients", expected=f"at least {least}")
+    found = epsilon(loss_of(settings.noise_multiplier, rounds))
     record = {
         "epsilon": found if np.isfinite(found) else None,
         "delta": DELTA,

@@ -11,7 +11,7 @@ from absl import logging
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.outbox import Outbox, Shapes
-from fedsim_tf.federated.privacy import DELTA, account, privatized
+from fedsim_tf.federated.privacy import DELTA, Budget, account, privatized
 from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS, Answer, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate
 from fedsim_tf.models import LatentDistribution, LatentStatistics
@@ -74,10 +74,11 @@ class Site:
       name: the site's name.
       run: its own folder, which keeps checkpoints, losses and all that it learns.
       work: what it does with its data.
+      budget: how much its gradients may give away; None: anything.
     """
 
-    def __init__(self, name: str, run: RunFolder, work: Work):
-        self.name, self._run, self._work = name, run, work
+    def __init__(self, name: str, run: RunFolder, work: Work, budget: Budget | None = None):
+        self.name, self._run, self._work, self._budget = name, run, work, budget
         self._settings = run.config.federated
         self._stage: SharedStage | None = None
         self._open: OpenStage | None = None
@@ -120,6 +121,8 @@ class Site:
         self._stage = self._open = None  # until it is known that the step was sound
         losses, gradients = stage.shared_gradients(task.round)
         added = opened.add(task.round, losses)
+        if self._budget is not None:
+            self._budget.spend()
         named = zip(stage.learner.shared_names, gradients, strict=True)
         sent = privatized(
             {name: gradient.numpy() for name, gradient in named},
@@ -144,15 +147,15 @@ class Site:
         _, opened = self._receive(task)
         if under_way or self._run.finished(task.stage) is None:
             opened.save()
-            self._account(task.stage)
+            self._account(task.stage, opened.done)
             opened.finish()
         self._stage = self._open = None
         return self._done(task)
 
-    def _account(self, stage: str) -> None:
+    def _account(self, stage: str, rounds: int) -> None:
         """Says what the gradients sent so far have given away, where they carry noise."""
         if self._settings.noise_multiplier:
-            spent = account(self._run.path, self._settings)
+            spent = account(self._run.path, self._settings, least=rounds)
             logging.info("%s, %s: gradients have epsilon %.2f so far, at delta %g", self.name, stage, spent, DELTA)
 
     def _alone(self, task: Task) -> Answer:

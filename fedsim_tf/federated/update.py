@@ -11,6 +11,8 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.models import LatentStatistics
 
 Arrays = Mapping[str, np.ndarray]
+MOST_VOLUMES = 100_000  # of a site
+_ROUNDING = 1e-4  # of moments, relative
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,8 +27,7 @@ class SiteUpdate:
       latents: pooled moments of the site's latents, when the server asked for them.
 
     Raises:
-      InputError: a count that is none, anything that is not a finite float32 array, or moments that are not finite or
-        of different lengths.
+      InputError: a count that is none, anything that is not a finite float32 array, or moments that no latents have.
     """
 
     site: str
@@ -57,6 +58,18 @@ class SiteUpdate:
             )
         _check_finite(subject, latents.sum)
         _check_finite(subject, latents.sum_outer)
+        self._check_moments(subject, latents)
+
+    def _check_moments(self, subject: str, latents: LatentStatistics) -> None:
+        """Moments decide what every site samples: those of no latents at all must not."""
+        outer, size = latents.sum_outer, float(np.abs(latents.sum_outer).max(initial=0.0))
+        if not 0 < latents.count <= MOST_VOLUMES:
+            raise InputError(subject, found=f"moments of {latents.count} volumes", expected=f"1 to {MOST_VOLUMES}")
+        if np.abs(outer - outer.T).max(initial=0.0) > _ROUNDING * size:
+            raise InputError(subject, found="a sum of outer products that is not symmetric", expected="a symmetric one")
+        spread = outer - np.outer(latents.sum, latents.sum) / latents.count
+        if np.linalg.eigvalsh(spread).min(initial=0.0) < -_ROUNDING * size:
+            raise InputError(subject, found="moments of a negative variance", expected="those of latents")
 
     @property
     def norm(self) -> float:
@@ -66,7 +79,8 @@ class SiteUpdate:
 
 def norm_of(arrays: Arrays) -> float:
     """The Euclidean norm of all arrays together."""
-    return float(np.sqrt(sum(float(np.vdot(value, value)) for value in arrays.values())))
+    # In float64: squares of tiny float32 values are nothing in float32, and a norm of nothing would not be clipped.
+    return float(np.sqrt(sum(float(np.sum(np.square(value, dtype=np.float64))) for value in arrays.values())))
 
 
 def check_against(update: SiteUpdate, weights: Arrays, *, stage: str, round_number: int, latent: int) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from fedsim_tf.federated.message import Message
 from fedsim_tf.federated.task import GRADIENTS
-from fedsim_tf.files import append_rows, read_rows
+from fedsim_tf.files import append_rows, read_rows, to_disk
 
 SENT, RECEIVED = "sent", "received"
 
@@ -44,6 +44,7 @@ class WireRecord:
     """
 
     def __init__(self, folder: pathlib.Path, name: str):
+        self._name = name
         self._messages, self._arrays = folder / f"{name}.csv", folder / f"{name}_arrays.csv"
         self._seen = {tuple(row) for row in read_rows(self._arrays)}
 
@@ -54,6 +55,8 @@ class WireRecord:
         count, losses = len(message.arrays), len(message.losses)
         row = Row(site, task, words.get("stage", ""), words.get("round", 0), count, message.bytes, losses, word)
         append_rows(self._messages, Row._fields, [row])
+        if self._name == SENT:
+            to_disk(self._messages)  # what has left must not be forgotten in a power cut
         arrays = [
             ArrayRow(site, task, name, "x".join(map(str, array.shape)), str(array.dtype))
             for name, array in message.arrays.items()

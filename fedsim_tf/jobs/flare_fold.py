@@ -10,8 +10,9 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.flare.controller import StageController
 from fedsim_tf.federated.flare.executor import SiteExecutor
+from fedsim_tf.federated.privacy import Budget
 from fedsim_tf.federated.site import Site
-from fedsim_tf.files import read_json
+from fedsim_tf.files import hold, read_json
 from fedsim_tf.jobs.coordination import coordinate
 from fedsim_tf.jobs.federated_site import COMPARISON, FoldAtSite
 from fedsim_tf.jobs.flare_member import Local
@@ -40,6 +41,7 @@ class FoldController(StageController):
         here = Local.read(local)
         config = here.applied(self.config)
         run = RunFolder(fold_path(here.run_path(self.run_name), self.fold), config.of_fold(self.fold))
+        hold(run.path)
         sites = config.federated.sites
         exchange = self.exchange(sites, run.path, timeout=config.federated.timeout)
         coordinator = Coordinator(run, exchange, sites, pauses=lambda: self.has_kept(exchange))
@@ -73,16 +75,19 @@ class FoldExecutor(SiteExecutor):
         cohort = open_annotated(config, dataset, cache_dir=cache_dir, larger=larger)
         labels = labels_of(config, dataset, larger=larger)
         data = open_fold(config, cohort, fold=self.fold, n_labelled=labels, cache_dir=cache_dir)
-        data = data._replace(name=name)  # two hospitals may have data sets of one kind
+        data = data._replace(name=name, secret=here.secret)  # two hospitals may have data sets of one kind
         root = here.run_path(self.run_name)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)  # there will be pictures of patients in it
         whole = RunFolder(root, config) if self.reports else None  # claimed before its first fold is
         run = RunFolder(site_path(fold_path(root, self.fold), name), config.of_fold(self.fold))
+        hold(run.path)
+        budget = Budget(pathlib.Path(here.runs_dir), here.most_epsilon, config.federated.noise_multiplier)
         vgg = open_vgg(config)
         work = FoldAtSite(run, data, open_shape_model(config), vgg)
         if whole is None:
-            return Site(name, run, work)
+            return Site(name, run, work, budget)
         about = {"experiment": "federated", "data": source(config, name), "labelled": {name: labels}, "vgg": vgg.source}
-        return Site(name, run, ReportingFold(work, whole, name, cohort, about))
+        return Site(name, run, ReportingFold(work, whole, name, cohort, about), budget)
 
 
 class ReportingFold:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import re
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +39,8 @@ class Local:
       cache_dir: where prepared volumes are kept.
       dataset: which of the data sets a site has, "" where that is the site's name.
       least_latents, least_noise: what a job's `latents_of` and `noise_multiplier` have to be at this site.
+      most_epsilon: what the gradients of all runs below `runs_dir` may amount to together; 0: anything.
+      secret: goes into the site's random choices; see `SiteVolumes`.
       fields: of `LOCAL_FIELDS`.
     """
 
@@ -46,6 +49,8 @@ class Local:
     dataset: str = ""
     least_latents: int = LEAST_LATENTS
     least_noise: float = 0.0
+    most_epsilon: float = 0.0
+    secret: str = ""
     fields: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -59,7 +64,7 @@ class Local:
         if not file.exists():
             raise InputError(file, found="nothing", expected="what python -m experiments.federated_member writes")
         values = read_json(file)
-        known = ("runs_dir", "cache_dir", "dataset", "least_latents", "least_noise")
+        known = tuple(field.name for field in dataclasses.fields(cls) if field.name != "fields")
         unknown = sorted(set(values) - {*known, *LOCAL_FIELDS})
         missing = sorted({"runs_dir", "cache_dir"} - set(values))
         if unknown or missing:
@@ -103,6 +108,12 @@ class Local:
             if found < least:
                 raise InputError(f"the job's {name}", found=found, expected=f"at least {least} at this site")
         return config
+
+
+def kept_secret(folder: pathlib.Path) -> str:
+    """The secret of a member's local file, a new one where there is none yet."""
+    file = folder / LOCAL_FILE
+    return (read_json(file).get("secret") if file.exists() else None) or secrets.token_hex(16)
 
 
 def local_fields(config: Config) -> dict[str, Any]:

@@ -64,15 +64,25 @@ class Checkpoints:
     def restore(self, *, at: int | None = None) -> int:
         """Restores the last whole checkpoint; returns its step, 0 where there is none yet.
 
-        A damaged checkpoint is passed over with a warning that names its file. Those after step `at` are removed: what
-        goes on from there would be taken for older than they are.
+        A damaged checkpoint is passed over with a warning that names its file. One after step `at` is removed: what
+        goes on from there would be taken for older than it is.
 
         Raises:
-          InputError: all are damaged, or the checkpoint is of other networks.
+          InputError: all are damaged, or the checkpoint is of other networks; more than one is after step `at`, which
+            is not what a process leaves that was killed between two others' states.
         """
         found = _found(self._folder)
-        while at is not None and found and _step(found[0]) > at:
-            shutil.rmtree(found.pop(0))
+        later = [checkpoint for checkpoint in found if at is not None and _step(checkpoint) > at]
+        if len(later) > 1:
+            steps = ", ".join(str(_step(checkpoint)) for checkpoint in reversed(later))
+            raise InputError(
+                self._folder,
+                found=f"the states of steps {steps}, while the server begins at {at}: it has lost its own",
+                expected="another name of the run, or this folder moved away",
+            )
+        for checkpoint in later:
+            shutil.rmtree(checkpoint)
+            found.remove(checkpoint)
         for checkpoint in found:
             damage = _damage(checkpoint)
             if not damage:

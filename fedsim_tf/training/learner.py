@@ -39,7 +39,7 @@ class SiteLearner:
 
     def rng(self, purpose: str, step: int = 0) -> np.random.Generator:
         """This site's random choices, such as those of a stage's step; see `step_rng`."""
-        return step_rng(self.config.seed, f"{purpose}/{self.data.name}", step)
+        return step_rng(self.config.seed, f"{purpose}/{self.data.random_word}", step)
 
     @property
     def objects(self) -> dict[str, tf.Module]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 from typing import Any
 
 from absl import logging
@@ -52,7 +53,9 @@ class RunFolder:
             write_json(file, wanted)
 
     def _has_files(self) -> bool:
-        return self.path.is_dir() and any(not is_partial(file) for file in self.path.iterdir())
+        # The server of a federation may have begun its folds before a site on its machine claims the whole run.
+        ours = lambda file: is_partial(file) or re.fullmatch(r"fold_\d+", file.name)  # noqa: E731
+        return self.path.is_dir() and not all(map(ours, self.path.iterdir()))
 
     def _made(self, name: str) -> pathlib.Path:
         folder = self.path / name

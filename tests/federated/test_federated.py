@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.coordinator import Coordinator, Paused, QuorumLost, beyond
+from fedsim_tf.federated.coordinator import Coordinator, Norms, Paused, QuorumLost
 from fedsim_tf.federated.server import Server, pooled_distribution
 from fedsim_tf.federated.site import Site, assign
 from fedsim_tf.federated.task import Answer, Answers, Task
@@ -99,13 +99,41 @@ def test_the_round_goes_on_without_a_bad_update_where_enough_are_left(tmp_path, 
 
 
 def test_norms_are_compared_with_those_of_the_others():
-    """A site's own norm has no part in what is usual; two sites judge each other."""
-    assert list(beyond([update("a"), update("b", value=201.0), update("c", value=3.0)], 100.0)) == ["b"]
-    assert beyond([update("a"), update("b", value=199.0), update("c", value=3.0)], 100.0) == {}
-    assert list(beyond([update("a"), update("b", value=101.0)], 100.0)) == ["b"]
-    assert beyond([update("a"), update("b", value=1e9)], 0.0) == {}
-    assert beyond([update("a")], 100.0) == {}
-    assert beyond([update("a", value=0.0), update("b")], 100.0) == {}
+    """A site's own norm has no part in what is usual."""
+    updates = [update("a"), update("b", value=201.0), update("c", value=3.0)]
+    assert list(Norms(100.0).beyond(updates)) == ["b"]
+    assert Norms(0.0).beyond(updates) == {}
+    assert Norms(100.0).beyond([update("a"), update("b", value=199.0), update("c", value=3.0)]) == {}
+    assert Norms(100.0).beyond([update("a", value=0.0), update("b", value=0.0), update("c")]) == {}
+
+
+@pytest.mark.parametrize("others", [[], [("b", 1e-9)]])
+def test_where_there_are_no_two_others_norms_are_compared_with_the_sites_own_last(others):
+    norms, quiet = Norms(100.0), [update(name, value=value) for name, value in others]
+    for value in (1.0, 1e9, *[1.0] * 9):  # nothing is usual before ten rounds
+        assert norms.beyond([update("a", value=value), *quiet]) == {}
+    assert norms.beyond([update("a", value=99.0), *quiet]) == {}
+    assert list(norms.beyond([update("a", value=101.0), *quiet])) == ["a"]
+    assert norms.beyond([dataclasses.replace(update("a", value=1e9), stage="another"), *quiet]) == {}
+
+
+def test_norms_of_tiny_and_of_huge_gradients_are_told():
+    assert update("a", value=1e-25).norm == pytest.approx(1e-25 * np.sqrt(10), rel=1e-5)
+    assert np.isfinite(update("a", value=1e38).norm)
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "outer", "message"),
+    [
+        (10**9, [0.0, 0.0], np.eye(2), "moments of 1000000000 volumes"),
+        (3, [0.0, 0.0], [[1.0, 0.5], [0.0, 1.0]], "not symmetric"),
+        (3, [9.0, 0.0], np.eye(2), "negative variance"),
+    ],
+)
+def test_moments_that_no_latents_have_are_refused(count, total, outer, message):
+    moments = LatentStatistics(count, np.array(total), np.array(outer))
+    with pytest.raises(InputError, match=message):
+        SiteUpdate("a", "s", 0, count, latents=moments)
 
 
 def test_updates_that_are_not_finite_cannot_be_made():

@@ -9,9 +9,9 @@ from scipy import optimize, stats
 
 from fedsim_tf.config import FederatedConfig
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.privacy import account, epsilon, privatized
+from fedsim_tf.federated.privacy import Budget, account, epsilon, loss_of, privatized, spent
 from fedsim_tf.federated.wire_record import Row
-from fedsim_tf.files import append_rows, read_json
+from fedsim_tf.files import append_rows, read_json, write_json
 
 GRADIENTS = {"a": np.full((30, 40), 0.1, np.float32), "b": np.full(1200, -0.1, np.float32)}  # norm sqrt(24)
 
@@ -48,13 +48,24 @@ def test_epsilon_is_that_of_one_gaussian_with_the_same_width(multiplier, rounds)
         return cdf(mu / 2 - value / mu) - math.exp(value) * cdf(-mu / 2 - value / mu) - 1e-5
 
     wanted = optimize.brentq(excess, 0.01, 300)
-    assert wanted <= epsilon(multiplier, rounds) * 1.001
-    assert epsilon(multiplier, rounds) == pytest.approx(wanted, rel=0.02)
+    assert epsilon(loss_of(multiplier, rounds)) == pytest.approx(wanted, rel=1e-4)
 
 
 def test_without_noise_or_rounds_nothing_is_promised_or_spent():
-    assert epsilon(0.0, 1) == math.inf
-    assert epsilon(1.0, 0) == 0.0
+    assert epsilon(loss_of(0.0, 1)) == math.inf
+    assert epsilon(loss_of(1.0, 0)) == epsilon(loss_of(0.0, 0)) == 0.0
+
+
+def test_epsilon_grows_with_the_rounds_and_stays_cheap_for_many():
+    found = [epsilon(loss_of(0.5, rounds)) for rounds in (1, 10, 4000)]
+    assert found == sorted(found)
+    assert found[-1] > 3e4
+
+
+def test_tiny_gradients_are_clipped_too():
+    """Their squares are nothing in float32: a job that scales gradients down must not get round the noise."""
+    tiny = {name: value * np.float32(1e-24) for name, value in GRADIENTS.items()}
+    assert norm(privatized(tiny, bound=1e-35, multiplier=0.0)) <= 1e-35 * (1 + 1e-5)
 
 
 def test_the_account_counts_what_was_sent_repeated_rounds_too(tmp_path):
@@ -65,7 +76,9 @@ def test_the_account_counts_what_was_sent_repeated_rounds_too(tmp_path):
     spent = account(tmp_path, settings)
     record = read_json(tmp_path / "privacy.json")
     assert (record["rounds"], record["clip_norm"], record["noise_multiplier"]) == (5, 0.5, 4.0)
-    assert record["epsilon"] == spent == epsilon(4.0, 5)
+    assert record["epsilon"] == spent == epsilon(loss_of(4.0, 5))
+    with pytest.raises(InputError, match="found 5 rounds of gradients; expected at least 6"):
+        account(tmp_path, settings, least=6)
 
 
 def test_a_row_that_was_cut_short_counts_as_gradients_sent(tmp_path):
@@ -80,3 +93,28 @@ def test_a_row_that_was_cut_short_counts_as_gradients_sent(tmp_path):
 def test_noise_without_a_bound_is_refused():
     with pytest.raises(InputError, match="noise_multiplier: found no clip_norm"):
         FederatedConfig(noise_multiplier=1.0)
+
+
+def test_a_budget_is_for_all_runs_of_a_site_and_is_never_passed(tmp_path):
+    for name, multiplier, rounds in (("first/fold_0", 4.0, 20), ("second/fold_1/sites/a", 8.0, 40)):
+        folder = tmp_path / name
+        rows = [("a", "gradients", "pretraining", number, 14, 100, 3, "") for number in range(rounds)]
+        write_json(folder / "config.json", {"federated": {"noise_multiplier": multiplier}})
+        append_rows(folder / "sent.csv", Row._fields, rows)
+    assert spent(tmp_path) == pytest.approx(20 / 16 + 40 / 64)
+    most = epsilon(spent(tmp_path) + 2.5 / 16)
+    budget = Budget(tmp_path, most, 4.0)
+    budget.spend()
+    budget.spend()
+    for _ in range(2):
+        with pytest.raises(InputError, match="expected at most"):
+            budget.spend()
+    unlimited = Budget(tmp_path, 0.0, 0.0)
+    unlimited.spend()
+
+
+def test_runs_without_noise_leave_nothing_of_a_budget(tmp_path):
+    (tmp_path / "run").mkdir()
+    append_rows(tmp_path / "run" / "sent.csv", Row._fields, [("a", "gradients", "pretraining", 0, 14, 100, 3, "")])
+    with pytest.raises(InputError, match="epsilon inf"):
+        Budget(tmp_path, 1000.0, 4.0).spend()

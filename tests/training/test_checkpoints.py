@@ -232,6 +232,10 @@ def test_states_after_the_one_that_is_gone_on_from_are_removed(finished):
     np.testing.assert_array_equal(variable, 4)
     checkpoints.save(5)
     assert sorted(path.name for path in folder.iterdir()) == ["step-4", "step-5"]
+    with pytest.raises(InputError, match="states of steps 4, 5, while the server begins at 0: it has lost its own"):
+        checkpoints.restore(at=0)
+    assert len(list(folder.iterdir())) == 2
+    shutil.rmtree(folder / "step-4")  # what a first state is that only the site has kept
     assert checkpoints.restore(at=0) == 0
     checkpoints.save(1)
     assert [path.name for path in folder.iterdir()] == ["step-1"]

@@ -14,7 +14,7 @@ from nvflare.app_common.workflows.model_controller import ModelController
 
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.federated.flare.wire import to_message, to_model
-from fedsim_tf.federated.message import Message, of_failure, of_task, to_answer
+from fedsim_tf.federated.message import LONGEST_WORD, Message, check_words, of_failure, of_task, to_answer
 from fedsim_tf.federated.task import Answer, Answers, Task
 from fedsim_tf.federated.wire_record import RECEIVED, WireRecord
 from fedsim_tf.files import read_json, write_json
@@ -147,10 +147,13 @@ class FlareExchange:
         for answer in answers:
             site = answer.meta["client_name"]  # as FLARE knows it from its certificate
             try:
-                heard[site] = to_message(answer)
-                self._record.note(site, heard[site])
-            except (InputError, KeyError) as error:
-                heard[site] = of_failure(task, f"{site} has sent no message of this project ({error})")
+                message = to_message(answer)
+                check_words(message)
+                self._record.note(site, message)
+                heard[site] = message
+            except Exception as error:  # whatever a site sends costs that site alone
+                why = f"{type(error).__name__}: {error}"[:LONGEST_WORD]
+                heard[site] = of_failure(task, f"{site} has sent no message of this project ({why})")
         return heard
 
     def _sort(self, site: str, message: Message, received: list[Answer], missing: dict[str, str]) -> None:
@@ -162,6 +165,8 @@ class FlareExchange:
             received.append(to_answer(site, message))
         except InputError as error:
             missing[site] = str(error)
+        except Exception as error:  # lists where arrays should be, and the like
+            missing[site] = f"{site} has sent what is no answer ({type(error).__name__}: {error})"[:LONGEST_WORD]
 
     @property
     def lacks_sites(self) -> bool:

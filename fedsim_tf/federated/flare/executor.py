@@ -55,6 +55,8 @@ class SiteExecutor(Executor, abc.ABC):
             self._under_way = None
         except concurrent.futures.TimeoutError:
             message = of_work_under_way(task)
+            if self._outbox is not None:
+                self._outbox.let_pass(message)
         if message is None:
             return make_reply(ReturnCode.EXECUTION_EXCEPTION)
         if self._outbox is not None:
@@ -68,18 +70,20 @@ class SiteExecutor(Executor, abc.ABC):
                 self._site = self.open_site(name, local)
             message = of_answer(task, self._site.answer(task))
             self._outbox = self._site.outbox  # made after the first answer, as in one process: making it draws numbers
-            return message
+            return self._outbox.let_pass(message)
         except FloatingPointError as error:
-            return of_failure(task, str(error))
+            failure = of_failure(task, str(error))
         except Exception:  # what went wrong may name this hospital's files: it is told here, not there
             logging.exception("%s cannot answer %r of %s, round %d", name, task.kind, task.stage, task.round)
-            return of_failure(task, f"{name} failed, its own log says why") if self._outbox else None
+            failure = of_failure(task, f"{name} failed, its own log says why")
+        return self._outbox.let_pass(failure) if self._outbox else None
 
 
 class OutgoingFilter(Filter):
-    """What every answer passes on its way out; the site's own `local/privacy.json` puts it there, not the job.
+    """A second look at every answer on its way out; the site's own `local/privacy.json` puts it there, not the job.
 
-    An answer that may not leave is kept back: the server is told that there is none.
+    The executor has looked at it and recorded it already, with or without this filter. An answer that may not leave is
+    kept back: the server is told that there is none.
     """
 
     def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
@@ -89,7 +93,7 @@ class OutgoingFilter(Filter):
         outbox = fl_ctx.get_prop(_OUTBOX)
         try:
             if isinstance(outbox, Outbox):
-                outbox.let_pass(message)
+                outbox.check(message)
             elif not is_sign_of_life(message):
                 raise InputError("answer", found="one that no site of this project gave", expected="its own")
         except InputError as error:

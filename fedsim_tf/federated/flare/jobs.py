@@ -76,6 +76,7 @@ def write_local_files(
     filters = [{"path": _path(OutgoingFilter), "args": {}, "direction": "out"}]
     scope = {"name": _SCOPE, "properties": {}, "task_result_filters": filters, "task_data_filters": []}
     write_json(folder / settings_file, dict(settings))
+    (folder / settings_file).chmod(0o600)  # paths, and the site's secret
     write_json(folder / "privacy.json", {"scopes": [scope], "default_scope": _SCOPE})
     write_json(folder / "authorization.json", {"format_version": "1.0", "permissions": _PERMISSIONS})
     write_json(folder / _RESOURCES, _resources(folder, [_path(one) for one in (*classes, OutgoingFilter)]))
@@ -92,6 +93,8 @@ def _resources(folder: pathlib.Path, classes: Sequence[str]) -> dict[str, Any]:
     resources["allow_log_streaming"] = False
     components = [one for one in resources.get("components", []) if one["id"] not in _LOG_COMPONENTS]
     for one in components:
+        if one["id"] == "job_scheduler":
+            one["args"]["max_jobs"] = 1  # jobs of a run go on from one another's states
         if one["id"] == "job_manager":
             one["args"]["uri_root"] = str(folder.resolve().parent / "jobs-storage")
     if components:

@@ -46,7 +46,8 @@ def local_of(root: pathlib.Path, member: str, config) -> Local:
         if not data.exists():
             write_own_cohort(data, annotated=5, seed=100 * HOSPITALS.index(member))
         fields["data_root"], dataset = str(data), "nifti"
-    return Local(str(root / "runs" / member), str(root / "cache"), dataset, least_latents=2, fields=fields)
+    runs, cache, secret = str(root / "runs" / member), str(root / "cache"), f"of {member}"
+    return Local(runs, cache, dataset, least_latents=2, secret=secret, fields=fields)
 
 
 def run_in_process(root: pathlib.Path, config) -> RunFolder:

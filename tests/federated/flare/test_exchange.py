@@ -89,6 +89,21 @@ def test_messages_of_another_kind_cost_their_site_alone(exchange):
     assert "a has sent no message of this project" in missing["a"]
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda message: message._replace(arrays={"gradients/shape/0": [1.0, 2.0]}),
+        lambda message: message._replace(arrays={"latents/sum": [1.0], "latents/sum_outer": [[1.0]]}),
+        lambda message: message._replace(words={**message.words, "stage": "s" * 1000}),
+    ],
+)
+def test_whatever_a_site_sends_costs_that_site_alone(exchange, odd):
+    received, missing = exchange(Controller({"a": odd(answered("a")), "b": answered("b")}))(TASK)
+    assert [answer.update.site for answer in received] == ["b"]
+    assert "a has sent" in missing["a"]
+    assert len(missing["a"]) < 600
+
+
 def test_what_arrives_is_recorded(exchange, tmp_path):
     exchange(Controller({"a": of_work_under_way(TASK), "b": answered("b")}, {"a": answered("a")}))(TASK)
     size = 4 * LENGTH
@@ -154,8 +169,10 @@ def test_a_task_that_takes_long_is_done_once_while_the_site_says_that_it_lives(t
     sent = [row for row in read_record(tmp_path / "runs" / "run" / "sites" / "leeds", SENT) if row.task == "gradients"]
     assert [row.arrays for row in sent] == [0] * (len(sent) - 1) + [1]
     start = time.monotonic()
-    asked(site, context, TASK)  # asked for once more, it is a new question
+    assert "under_way" in asked(site, context, TASK).words  # asked for once more, it is a new question
     assert time.monotonic() - start < 0.4
+    while "under_way" in asked(site, context, TASK).words:
+        pass
 
 
 def test_what_goes_wrong_at_a_site_is_told_there(tmp_path):
@@ -168,6 +185,26 @@ def test_what_goes_wrong_at_a_site_is_told_there(tmp_path):
     asked(site, context, Task("alone", "anything"))
     refused = asked(site, context, TASK)  # it was never told to begin
     assert refused.words["failure"] == "leeds failed, its own log says why"
+
+
+def test_answers_are_checked_and_recorded_without_the_filter_too(tmp_path, monkeypatch):
+    """A kit's `privacy.json` may be lost or replaced: what puts the filter there must not be all that looks."""
+    write_json(tmp_path / SETTINGS, {"runs_dir": str(tmp_path / "runs")})
+    site, context = ToyExecutor(["leeds"], "run"), Context(tmp_path)
+
+    def sent(task):
+        answer = site.execute(task.kind, FLModelUtils.to_shareable(to_model(of_task(task))), context, None)
+        return to_message(FLModelUtils.from_shareable(answer))
+
+    sent(Task("begin", STAGE, 3, TASK.weights))
+    assert sent(TASK).arrays
+    more = {"gradients/shape/1": np.zeros(2, np.float32)}
+    honest = executor_module.of_answer
+    leaky = lambda *given: honest(*given)._replace(arrays=honest(*given).arrays | more)  # noqa: E731
+    monkeypatch.setattr(executor_module, "of_answer", leaky)
+    assert sent(TASK).words["failure"] == "leeds failed, its own log says why"
+    rows = read_record(tmp_path / "runs" / "run" / "sites" / "leeds", SENT)
+    assert [(row.task, row.arrays) for row in rows] == [("begin", 0), ("gradients", 1), ("gradients", 0)]
 
 
 def test_an_answer_without_a_site_does_not_leave():
