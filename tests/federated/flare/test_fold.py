@@ -6,10 +6,10 @@ import tensorflow as tf
 
 from fedsim_tf.baselines.direct_fl import initial_weights
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.flare.deployment import Deployment
 from fedsim_tf.federated.wire_record import RECEIVED, SENT, read_arrays, read_record
 from fedsim_tf.files import read_json, read_rows, write_json
-from fedsim_tf.jobs.flare_fold import FoldController, shape_model_digest
+from fedsim_tf.jobs import flare
+from fedsim_tf.jobs.flare_fold import FoldController
 from fedsim_tf.jobs.flare_member import LOCAL_FIELDS, LOCAL_FILE, Local, local_fields, travelling
 from fedsim_tf.jobs.inputs import open_shape_model
 from fedsim_tf.training.learner import initial_shared_weights
@@ -28,18 +28,18 @@ def folds(tmp_path_factory):
     tf.config.run_functions_eagerly(False)
     other = tmp_path_factory.mktemp("deployed")
     classes = (FoldController, EagerFoldExecutor)
-    settings = {name: local_of(other, name, config).to_dict() for name in (SERVER, *HOSPITALS)}
-    system = Federation(other, HOSPITALS, LOCAL_FILE, settings.get, classes=classes)
-    values = travelling(config)
-    executor = EagerFoldExecutor(values, RUN, 0, shape_model_digest(config), True)
-    job = job_of_tests(RUN, FoldController(values, RUN, 0), executor, HOSPITALS, quorum=0)
-    deployment = Deployment(system.admin)
-    system.start_all()
-    try:
-        assert deployment.run(job).completed
-    finally:
-        deployment.close()
-        system.kill_all()
+    settings = {name: local_of(other, name, config) for name in (SERVER, *HOSPITALS)}
+    system = Federation(other, HOSPITALS, LOCAL_FILE, lambda name: {}, classes=())
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("COMPONENTS", classes), ("FoldExecutor", EagerFoldExecutor), ("make_job", job_of_tests)):
+            patch.setattr(flare, name, value)
+        for name, local in settings.items():
+            flare.set_up_member(system.kits / name, local, check=None if name == SERVER else name)
+        system.start_all()
+        try:
+            flare.deploy(config, RUN, system.admin)
+        finally:
+            system.kill_all()
     return root / "runs", other / "runs", config
 
 
