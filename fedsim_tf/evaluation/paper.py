@@ -1,4 +1,6 @@
-"""Numbers of Li et al., MICCAI 2020, as printed: test Dice in percent, mean and standard deviation over five folds.
+"""Numbers of Li et al., MICCAI 2020, as printed: mean and standard deviation over five folds, in percent.
+
+The paper does not name the metric of Tables 2 and 3; they are taken for test Dice.
 
 Table 1, the sizes of the splits, is `data.splits.PAPER_SIZES`.
 """
