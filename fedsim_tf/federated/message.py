@@ -68,7 +68,7 @@ def to_task(message: Message) -> Task:
     """
     words, arrays = message.words, message.arrays
     try:
-        distribution = LatentDistribution(arrays[MEAN], arrays[COVARIANCE]) if MEAN in arrays else None
+        distribution = _distribution(arrays[MEAN], arrays[COVARIANCE]) if MEAN in arrays else None
         return Task(
             words["kind"], words["stage"], words["round"], _named(WEIGHTS, arrays), distribution,
             words["with_unlabelled"],
@@ -111,6 +111,14 @@ def to_answer(site: str, message: Message) -> Answer:
     except KeyError as error:
         raise InputError(f"answer of {site}", found=f"none of {error}", expected="what this version sends") from None
     return Answer(update, message.losses)
+
+
+def _distribution(mean: np.ndarray, covariance: np.ndarray) -> LatentDistribution:
+    fits = mean.ndim == 1 and covariance.shape == mean.shape * 2
+    if not (fits and np.all(np.isfinite(mean)) and np.all(np.isfinite(covariance))):
+        found = f"a mean of shape {mean.shape} and a covariance of shape {covariance.shape}"
+        raise InputError("task", found=found, expected="finite ones that fit")
+    return LatentDistribution(mean, covariance)
 
 
 def _prefixed(prefix: str, arrays: Arrays) -> dict[str, np.ndarray]:

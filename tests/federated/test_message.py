@@ -54,6 +54,12 @@ def test_messages_of_another_kind_are_refused():
         to_task(of_answer(TASK, answer()))
 
 
+@pytest.mark.parametrize(("mean", "covariance"), [(np.zeros(2), np.eye(3)), (np.array([0.0, np.nan]), np.eye(2))])
+def test_a_distribution_that_cannot_be_one_is_refused(mean, covariance):
+    with pytest.raises(InputError, match="task: found a mean of shape"):
+        to_task(of_task(Task("begin", "semi_supervised", 0, WEIGHTS, LatentDistribution(mean, covariance))))
+
+
 def test_what_may_leave_passes_and_is_recorded(tmp_path):
     box = outbox(tmp_path)
     message = of_answer(TASK, answer())

@@ -126,7 +126,9 @@ class FlareExchange:
         while asked:
             heard = self._ask(task, asked)
             self._gone |= {
-                name: f"no answer from {name}, its own log may say why" for name in asked if name not in heard
+                name: f"no answer from {name} within {self._timeout:g} s (--federated_timeout), its own log may say why"
+                for name in asked
+                if name not in heard
             }
             asked = [name for name, message in heard.items() if "under_way" in message.words]
             if asked:

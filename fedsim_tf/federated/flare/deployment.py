@@ -16,11 +16,17 @@ from absl import logging
 from nvflare.apis.job_def import JobMetaKey, RunStatus
 from nvflare.fuel.flare_api.api_spec import (
     AuthenticationError,
+    AuthorizationError,
     InternalError,
+    InvalidJobDefinition,
+    InvalidTarget,
     JobNotDone,
+    JobNotFound,
+    NoClientsAvailable,
     NoConnection,
     NoReply,
     SessionClosed,
+    SubmitTokenJobDeleted,
 )
 from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
 from nvflare.job_config.api import FedJob
@@ -33,7 +39,9 @@ from fedsim_tf.files import read_json
 _POLL_SECONDS = 2.0
 _CONNECT_SECONDS = 10.0
 _LOST = (NoConnection, SessionClosed)  # while the server is away or starts again
-_FAILED = (InternalError, JobNotDone, NoReply)  # which may be better a little later
+_FAILED = (InternalError, JobNotDone, NoClientsAvailable, NoReply)  # which may be better a little later
+# Which asking again does not mend.
+_REFUSED = (AuthorizationError, InvalidJobDefinition, InvalidTarget, JobNotFound, SubmitTokenJobDeleted)
 _FAILURES = 5
 _TELL_SECONDS = 60.0
 _WAITS = RunStatus.SUBMITTED.value
@@ -176,6 +184,8 @@ class Deployment:
             except AuthenticationError as error:
                 found = f"one that the server refuses ({error})"
                 raise InputError("--flare_kit", found=found, expected="of this server's project") from None
+            except _REFUSED as error:
+                raise RunStopped(f"FLARE's server: {type(error).__name__}, {error}") from None
             except _FAILED as error:
                 failures += 1
                 if failures == _FAILURES:

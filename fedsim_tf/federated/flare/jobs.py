@@ -77,9 +77,18 @@ def write_local_files(
     scope = {"name": _SCOPE, "properties": {}, "task_result_filters": filters, "task_data_filters": []}
     write_json(folder / settings_file, dict(settings))
     (folder / settings_file).chmod(0o600)  # paths, and the site's secret
-    write_json(folder / "privacy.json", {"scopes": [scope], "default_scope": _SCOPE})
-    write_json(folder / "authorization.json", {"format_version": "1.0", "permissions": _PERMISSIONS})
+    _replace(folder / "privacy.json", {"scopes": [scope], "default_scope": _SCOPE})
+    _replace(folder / "authorization.json", {"format_version": "1.0", "permissions": _PERMISSIONS})
     write_json(folder / _RESOURCES, _resources(folder, [_path(one) for one in (*classes, OutgoingFilter)]))
+
+
+def _replace(file: pathlib.Path, values: dict[str, Any]) -> None:
+    """Writes a file of FLARE's; another one that was there is kept beside it."""
+    if file.exists() and read_json(file) != values:
+        before = file.with_name(f"{file.name}.before")
+        file.rename(before)
+        logging.warning("%s: replaced; as it was: %s", file, before)
+    write_json(file, values)
 
 
 def _resources(folder: pathlib.Path, classes: Sequence[str]) -> dict[str, Any]:
@@ -90,6 +99,7 @@ def _resources(folder: pathlib.Path, classes: Sequence[str]) -> dict[str, Any]:
     found = [file for file in (folder / _RESOURCES, folder / f"{_RESOURCES}.default") if file.exists()]
     resources = read_json(found[0]) if found else {}
     resources[CLASS_ALLOW_LIST] = list(classes)
+    resources["class_list_enforcement_mode"] = "enforce"
     resources["allow_log_streaming"] = False
     components = [one for one in resources.get("components", []) if one["id"] not in _LOG_COMPONENTS]
     for one in components:

@@ -68,7 +68,7 @@ def test_a_silent_site_is_waited_for_once(exchange):
     for task in (TASK, NEXT):
         received, missing = asking(task)
         assert [answer.update.site for answer in received] == ["b"]
-        assert missing == {"a": "no answer from a, its own log may say why"}
+        assert missing == {"a": "no answer from a within 60 s (--federated_timeout), its own log may say why"}
     assert controller.asked == [["a", "b"], ["b"]]
     assert asking.lacks_sites
 
