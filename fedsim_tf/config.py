@@ -211,7 +211,8 @@ class FederatedConfig(_Checked):
     quorum: int = option(0, "Sites whose answers a round needs; 0: all. The paper has all.", low=0, may_change=True)
     largest_norm: float = option(
         100.0,
-        "How many times the median of the other sites' a gradient's norm may be before it is refused; 0: any.",
+        "A gradient is refused whose norm is so many times what is usual: the median of the other sites' or, where "
+        "there are not two, of the site's own last; 0: none is.",
         low=0,
         may_change=True,
     )

@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
+from absl import logging
+
 from fedsim_tf.errors import RunStopped
 
 _PARTIAL = ".partial-"
@@ -59,6 +61,11 @@ def hold(folder: pathlib.Path, *, seconds: float = 60.0) -> None:
             return
         except BlockingIOError:
             time.sleep(min(left, 1))
+        except OSError as error:
+            logging.warning(
+                "%s: its file system has no locks (%s); two processes there would not notice", folder, error
+            )
+            return
     file.close()
     raise RunStopped(f"{folder}: another process works in it")
 
@@ -72,6 +79,16 @@ def to_disk(path: str | os.PathLike) -> None:
         os.close(handle)
 
 
+@contextlib.contextmanager
+def owners_alone() -> Iterator[None]:
+    """Files that the process makes meanwhile can be read by their owner alone."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes a text file atomically."""
     with replaced(path) as temporary:
@@ -80,7 +97,12 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 def write_json(path: str | os.PathLike, values: Any) -> None:
     """Writes readable JSON atomically."""
-    write_text(path, json.dumps(values, indent=2, sort_keys=True) + "\n")
+    write_text(path, as_json(values))
+
+
+def as_json(values: Any) -> str:
+    """What `write_json` writes."""
+    return json.dumps(values, indent=2, sort_keys=True) + "\n"
 
 
 def read_json(path: str | os.PathLike) -> Any:

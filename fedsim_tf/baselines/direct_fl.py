@@ -1,7 +1,7 @@
 """Direct-FL: the segmentation network itself learnt over sites, whose gradients are averaged (section 3).
 
 Each site's gradient is of one volume, so that a round of three sites has the effective batch of three that the other
-arms of the comparison use. Batch norm's moving averages stay at each site.
+arms of the comparison use.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class DirectFederated:
             learner.data.labelled,
             rate=settings.rate,
             steps=settings.pretraining_steps,
-            stage=f"pretrain/{learner.data.random_word}",
+            stage=f"pretrain/{learner.data.name}",
+            secret=learner.data.secret,
             batch=VOLUMES_A_SITE,
         )
 

@@ -1,4 +1,4 @@
-"""Small CSV files that people write by hand: spaces, empty lines and # comments do not count."""
+"""Small CSV files that people write by hand: spaces, empty rows and # comments do not count."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def rows_of(text: str, subject: str) -> list[Row]:
         where = f"{subject}, line {number}"
         if line.strip() and not line.lstrip().startswith("#"):
             try:
-                rows.append(Row(where, [cell.strip() for cell in next(csv.reader([line]))]))
+                cells = [cell.strip() for cell in next(csv.reader([line]))]
+                rows += [Row(where, cells)] if any(cells) else []
             except csv.Error as error:
                 raise InputError(where, found=f"{line[:40]!r} ({error})", expected="comma-separated values") from None
     return rows

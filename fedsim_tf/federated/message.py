@@ -38,15 +38,21 @@ class Message(NamedTuple):
         return sum(array.nbytes for array in self.arrays.values())
 
 
-def check_words(message: Message) -> None:
-    """Refuses anything but short plain words and numbers, which go into logs and tables.
+def check_form(message: Message) -> None:
+    """Refuses what can be no message whatever it says: words go into logs and tables, short and in one line.
 
     Raises:
-      InputError: names the word.
+      InputError: names what is odd.
     """
+    if "kind" not in message.words:
+        raise InputError("message", found="no kind of task", expected="what this version sends")
     for name, value in message.words.items():
-        if not isinstance(name, str) or not isinstance(value, str | int) or len(str(value)) > LONGEST_WORD:
-            raise InputError(f"word {str(name)[:50]!r}", found=str(value)[:50], expected="a short text or a number")
+        short = isinstance(value, str | int) and len(str(value)) <= LONGEST_WORD and str(value).isprintable()
+        if not isinstance(name, str) or not short:
+            raise InputError(f"word {str(name)[:50]!r}", found=repr(value)[:50], expected="a short text or a number")
+    for name, array in message.arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"array {str(name)[:50]!r}", found=type(array).__name__, expected="an array")
     if not isinstance(message.losses, Mapping):
         raise InputError("losses", found=type(message.losses).__name__, expected="numbers by name")
 

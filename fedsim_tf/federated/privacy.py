@@ -18,7 +18,7 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.federated.task import GRADIENTS
 from fedsim_tf.federated.update import Arrays, norm_of
 from fedsim_tf.federated.wire_record import SENT, read_record
-from fedsim_tf.files import read_json, write_json
+from fedsim_tf.files import hold, read_json, write_json
 
 DELTA = 1e-5
 RECORD = "privacy.json"
@@ -75,13 +75,14 @@ def epsilon(loss: float, *, delta: float = DELTA) -> float:
     return float(optimize.brentq(beyond, 0.0, most))
 
 
-def rounds_sent(folder: pathlib.Path) -> int:
-    """How many rounds' gradients have left from a site's fold, by its own record, repeated rounds too."""
-    return sum(row.task == GRADIENTS and row.arrays > 0 for row in read_record(folder, SENT))
+def rounds_sent(folder: pathlib.Path, stage: str = "") -> int:
+    """How many rounds' gradients, repeated ones too, have left from a site's fold, or of one stage, by its record."""
+    sent = [row for row in read_record(folder, SENT) if row.task == GRADIENTS and row.arrays > 0]
+    return sum(stage in ("", row.stage) for row in sent)
 
 
 def spent(runs: pathlib.Path) -> float:
-    """The `loss_of` all gradients that were sent from the folds below a folder, of whatever runs."""
+    """The `loss_of` of all gradients that were sent from the folds below a folder, of whatever runs."""
     folders = {file.parent for file in runs.rglob(f"{SENT}.csv")}
     return sum(loss_of(_multiplier(folder), rounds_sent(folder)) for folder in folders)
 
@@ -105,35 +106,42 @@ class Budget:
 
     def __init__(self, runs: pathlib.Path, most_epsilon: float, multiplier: float):
         self._runs, self._most, self._round = runs, most_epsilon, loss_of(multiplier, 1)
-        self._spent = spent(runs) if most_epsilon else 0.0
+        self._spent = 0.0
+        if most_epsilon:
+            hold(runs)  # two processes would both spend what is left
+            self._spent = spent(runs)
 
-    def spend(self) -> None:
-        """Counts a round.
+    def check(self) -> None:
+        """Whether there is something left for another round.
 
         Raises:
-          InputError: it would be one too many.
+          InputError: there is not.
         """
-        after = self._spent + self._round
-        if self._most and (found := epsilon(after)) > self._most:
+        found = epsilon(self._spent + self._round)
+        if self._most and found > self._most:
             where = f"gradients of the runs in {self._runs}"
-            raise InputError(where, found=f"epsilon {found:.3g} with this round", expected=f"at most {self._most:g}")
-        self._spent = after
+            raise InputError(where, found=f"epsilon {found:.3g} with another round", expected=f"at most {self._most:g}")
+
+    def spend(self) -> None:
+        """Counts a round; see `check`."""
+        self.check()
+        self._spent += self._round
 
 
-def account(folder: pathlib.Path, settings: FederatedConfig, *, least: int = 0) -> float:
+def account(folder: pathlib.Path, settings: FederatedConfig, *, stage: str = "", least: int = 0) -> float:
     """Writes privacy.json of a site's fold from the record of what it sent, repeated rounds too; returns epsilon.
 
     Args:
       folder: of the fold at this site, below which its record is.
       settings: the run's.
-      least: how many rounds the stage that has just ended had at this site.
+      stage: the one that has just ended; least: of how many of its rounds this site has given gradients.
 
     Raises:
       InputError: the record has fewer rounds than that: nobody knows what has left.
     """
-    rounds = rounds_sent(folder)
-    if rounds < least:
-        raise InputError(folder / f"{SENT}.csv", found=f"{rounds} rounds of gradients", expected=f"at least {least}")
+    recorded, rounds = rounds_sent(folder, stage), rounds_sent(folder)
+    if recorded < least:
+        raise InputError(folder / f"{SENT}.csv", found=f"{recorded} rounds of gradients", expected=f"at least {least}")
     found = epsilon(loss_of(settings.noise_multiplier, rounds))
     record = {
         "epsilon": found if np.isfinite(found) else None,

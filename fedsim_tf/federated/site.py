@@ -82,6 +82,7 @@ class Site:
         self._settings = run.config.federated
         self._stage: SharedStage | None = None
         self._open: OpenStage | None = None
+        self._given = 0  # rounds' gradients of the stage under way
 
     @functools.cached_property
     def outbox(self) -> Outbox:
@@ -102,7 +103,7 @@ class Site:
         self._check_not_of_an_earlier_run(task)
         stage = self._work.begin(task.stage, task.distribution)
         self._open = OpenStage(self._run, task.stage, objects=stage.objects, watched=stage, at=task.round)
-        self._stage = stage
+        self._stage, self._given = stage, 0
         self._receive(task)
         return self._done(task)
 
@@ -133,6 +134,7 @@ class Site:
             raise FloatingPointError(f"{task.stage}, step {task.round}: a gradient of {self.name} is not finite")
         update = SiteUpdate(self.name, task.stage, task.round, stage.learner.count, sent)
         self._stage, self._open = stage, opened
+        self._given += 1
         return Answer(update, {name: value for name, value in added.items() if name != VALIDATION_ERROR})
 
     def _keep(self, task: Task) -> Answer:
@@ -147,15 +149,15 @@ class Site:
         _, opened = self._receive(task)
         if under_way or self._run.finished(task.stage) is None:
             opened.save()
-            self._account(task.stage, opened.done)
+            self._account(task.stage)
             opened.finish()
         self._stage = self._open = None
         return self._done(task)
 
-    def _account(self, stage: str, rounds: int) -> None:
+    def _account(self, stage: str) -> None:
         """Says what the gradients sent so far have given away, where they carry noise."""
         if self._settings.noise_multiplier:
-            spent = account(self._run.path, self._settings, least=rounds)
+            spent = account(self._run.path, self._settings, stage=stage, least=self._given)
             logging.info("%s, %s: gradients have epsilon %.2f so far, at delta %g", self.name, stage, spent, DELTA)
 
     def _alone(self, task: Task) -> Answer:

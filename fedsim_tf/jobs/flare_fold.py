@@ -77,11 +77,13 @@ class FoldExecutor(SiteExecutor):
         data = open_fold(config, cohort, fold=self.fold, n_labelled=labels, cache_dir=cache_dir)
         data = data._replace(name=name, secret=here.secret)  # two hospitals may have data sets of one kind
         root = here.run_path(self.run_name)
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)  # there will be pictures of patients in it
+        root.mkdir(parents=True, exist_ok=True)
+        root.chmod(0o700)  # there will be pictures of patients in it
         whole = RunFolder(root, config) if self.reports else None  # claimed before its first fold is
         run = RunFolder(site_path(fold_path(root, self.fold), name), config.of_fold(self.fold))
         hold(run.path)
         budget = Budget(pathlib.Path(here.runs_dir), here.most_epsilon, config.federated.noise_multiplier)
+        budget.check()
         vgg = open_vgg(config)
         work = FoldAtSite(run, data, open_shape_model(config), vgg)
         if whole is None:

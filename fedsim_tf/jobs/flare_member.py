@@ -9,6 +9,8 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from absl import logging
+
 from fedsim_tf.config import Config, FederatedConfig, from_dict, make_config, merge
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import read_json
@@ -70,6 +72,8 @@ class Local:
         if unknown or missing:
             found = f"{unknown[0]!r}" if unknown else f"no {missing[0]!r}"
             raise InputError(file, found=found, expected=f"of {', '.join((*known, *LOCAL_FIELDS))}")
+        if "secret" not in values:
+            logging.warning("%s has no secret: experiments.federated_member writes one", file)
         given = {name: values[name] for name in known if name in values}
         return cls(**given, fields={name: values[name] for name in LOCAL_FIELDS if name in values})
 
@@ -77,7 +81,7 @@ class Local:
         """As in the file."""
         values = dataclasses.asdict(self)
         fields = values.pop("fields")
-        return {name: value for name, value in values.items() if value != ""} | fields
+        return {name: value for name, value in values.items() if value != "" or name == "secret"} | fields
 
     def run_path(self, name: str) -> pathlib.Path:
         """The folder of a run of that name, which comes from outside.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -24,12 +25,13 @@ class Batches:
     Args:
       volumes: what to draw from, kept in memory.
       size: volumes a batch.
-      seed, stage: see `step_rng`.
+      seed, stage, secret: see `step_rng`.
       augment: whether volumes are changed at random; see `augmented`.
     """
 
-    def __init__(self, volumes: Volumes, *, size: int, seed: int, stage: str, augment: bool):
-        self._volumes, self._size, self._seed, self._stage, self._augment = volumes, size, seed, stage, augment
+    def __init__(self, volumes: Volumes, *, size: int, seed: int, stage: str, augment: bool, secret: str = ""):
+        self._volumes, self._size, self._stage, self._augment = volumes, size, stage, augment
+        self._rng = functools.partial(step_rng, seed, secret=secret)
         self._ahead: Iterator[Batch] | None = None
         self._next = 0
 
@@ -46,7 +48,7 @@ class Batches:
         return [int(self._order(place // len(self._volumes))[place % len(self._volumes)]) for place in places]
 
     def _order(self, epoch: int) -> np.ndarray:
-        return step_rng(self._seed, f"{self._stage}/order", epoch).permutation(len(self._volumes))
+        return self._rng(f"{self._stage}/order", epoch).permutation(len(self._volumes))
 
     def _from(self, step: int) -> tf.data.Dataset:
         """All batches from this step on, without end."""
@@ -63,7 +65,7 @@ class Batches:
     def _make(self, step: np.int64) -> tuple[np.ndarray, np.ndarray]:
         pairs = [(self._volumes.images[i], self._volumes.labels[i]) for i in self.chosen(int(step))]
         if self._augment:
-            rng = step_rng(self._seed, self._stage, int(step))
+            rng = self._rng(self._stage, int(step))
             pairs = [augmented(image, label, rng) for image, label in pairs]
         images, labels = (np.stack(part)[..., None] for part in zip(*pairs, strict=True))
         return images, labels

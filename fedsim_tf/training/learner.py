@@ -10,8 +10,9 @@ import tensorflow as tf
 from fedsim_tf.config import Config
 from fedsim_tf.models import LatentStatistics, LatentTable, VGG19Features, built
 from fedsim_tf.shape import StatisticalShapeModel
+from fedsim_tf.shape.pose import N_POSE
 from fedsim_tf.synthesis import GenerativeModel, shared_networks
-from fedsim_tf.training.plausibility import warn_of_known_hearts
+from fedsim_tf.training.plausibility import warn_of_known_hearts, warn_of_unreachable_sizes
 from fedsim_tf.training.stage import step_rng
 from fedsim_tf.training.volumes import SiteVolumes
 from fedsim_tf.training.watch import norms
@@ -32,6 +33,9 @@ class SiteLearner:
         self.config, self.data, self.vgg = config, data, vgg
         warn_of_known_hearts(data.name, ssm.subjects, [*data.validation.identities, *data.test.identities])
         self.model = GenerativeModel(config, ssm, data.field_of_view_mm)
+        mean = self.model.decoder(tf.zeros((1, ssm.n_modes + N_POSE)))
+        mean_voxels = float(tf.reduce_sum(mean))
+        warn_of_unreachable_sizes(data.name, data.labelled.identities, data.labelled.labels, mean_voxels)
         self.discriminator = built.discriminator(config.model)
         length = config.model.latent
         self.labelled_latents = LatentTable(len(data.labelled), length, seed=self.rng("latents/labelled"))
@@ -39,7 +43,7 @@ class SiteLearner:
 
     def rng(self, purpose: str, step: int = 0) -> np.random.Generator:
         """This site's random choices, such as those of a stage's step; see `step_rng`."""
-        return step_rng(self.config.seed, f"{purpose}/{self.data.random_word}", step)
+        return step_rng(self.config.seed, f"{purpose}/{self.data.name}", step, secret=self.data.secret)
 
     @property
     def objects(self) -> dict[str, tf.Module]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import ndimage
 from fedsim_tf.data import PreparedCase
 from fedsim_tf.data.checks import extent_text, unlike
 from fedsim_tf.errors import listed
-from fedsim_tf.models.generators import TRANSLATION_LIMIT_MM
+from fedsim_tf.models.generators import LOG_SCALE_LIMIT, TRANSLATION_LIMIT_MM
 from fedsim_tf.synthesis import shape_frame_mm
 
 
@@ -56,6 +57,24 @@ def warn_of_unreachable_hearts(
     if far:
         text = "%s: the shape network moves hearts by up to %.0f mm from the middle of the volume; farther off: %s"
         logging.warning(text, site, reach_mm, listed(far))
+
+
+def warn_of_unreachable_sizes(site: str, identities: Sequence[str], labels: np.ndarray, mean_voxels: float) -> None:
+    """Names annotated hearts (n, z, y, x) that the shape network cannot scale the mean heart to.
+
+    Args:
+      site: its name; identities: of the hearts; labels: their masks.
+      mean_voxels: how many voxels the mean heart takes at this site.
+    """
+    factors = np.cbrt(labels.reshape(len(labels), -1).sum(axis=1) / mean_voxels)
+    odd = [
+        f"{name} ({factor:.2f} times)"
+        for name, factor in zip(identities, factors, strict=True)
+        if not 1 / math.exp(LOG_SCALE_LIMIT) < factor < math.exp(LOG_SCALE_LIMIT)
+    ]
+    if odd:
+        text = "%s: hearts too small or too large for the shape model's mean, beside their field of view: %s"
+        logging.warning(text, site, listed(odd))
 
 
 def warn_of_known_hearts(site: str, subjects: Sequence[str], held_out: Sequence[str]) -> None:

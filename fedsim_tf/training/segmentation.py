@@ -27,13 +27,13 @@ Segmenter = Callable[[np.ndarray], np.ndarray]  # image (z, y, x) in [-1, 1] to 
 def train_segmenter(
     run: RunFolder, arm: str, *, pretrain: Volumes, finetune: Volumes | None, validation: Volumes
 ) -> Segmenter:
-    """Trains one arm of a comparison; every arm has the same budget, augmentation and selection.
+    """Trains one arm of a comparison; every arm has the same budget and augmentation.
 
     Args:
       run: the run's folder; the stages are called `segmentation/<arm>/pretrain` and `.../finetune`.
       pretrain: synthetic volumes, or real ones for the bounds.
       finetune: real annotated volumes; None to leave the second stage out.
-      validation: chooses the best weights of the last stage by Dice.
+      validation: chooses the best weights by Dice: the last stage's, or of both where both are on the same volumes.
 
     Returns:
       The best network as a function.
@@ -116,6 +116,7 @@ class UNetTraining:
         stage: str,
         batch: int | None = None,
         anew: bool = True,
+        secret: str = "",
     ) -> None:
         """A new stage: other volumes, a fresh optimizer.
 
@@ -125,10 +126,11 @@ class UNetTraining:
           stage: a word on which the order and the augmentation of the volumes depend.
           batch: volumes a step; None: as configured.
           anew: whether the best weights are looked for among this stage's alone.
+          secret: see `step_rng`.
         """
         settings = self._config.segmentation
         size, seed, augment = batch or settings.batch, self._config.seed, settings.augment
-        self._batches = Batches(volumes, size=size, seed=seed, stage=stage, augment=augment)
+        self._batches = Batches(volumes, size=size, seed=seed, stage=stage, augment=augment, secret=secret)
         self._steps = steps
         for variable in self._optimizer.variables:
             variable.assign(tf.zeros_like(variable))

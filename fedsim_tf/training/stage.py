@@ -24,10 +24,14 @@ from fedsim_tf.training.watch import Board, Look, Watched
 Losses = Mapping[str, Any]  # name to a scalar tensor or float
 
 
-def step_rng(seed: int, stage: str, step: int) -> np.random.Generator:
-    """The random choices of one step, a function of seed, stage and step alone: a resumed run repeats them exactly."""
+def step_rng(seed: int, stage: str, step: int, *, secret: str = "") -> np.random.Generator:
+    """The random choices of one step, a function of seed, stage and step alone: a resumed run repeats them exactly.
+
+    With a secret nobody can repeat them who does not know it.
+    """
     word = int.from_bytes(hashlib.sha256(stage.encode()).digest()[:4], "big")
-    return np.random.default_rng([seed, word, step])
+    hidden = [int.from_bytes(hashlib.sha256(secret.encode()).digest(), "big")] if secret else []
+    return np.random.default_rng([seed, word, step, *hidden])
 
 
 class OpenStage:

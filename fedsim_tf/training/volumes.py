@@ -53,11 +53,6 @@ class SiteVolumes(NamedTuple):
     test_extents_mm: np.ndarray  # (n, 3), the field of view (x, y, z) of each test volume
     secret: str = ""  # of a hospital: whoever knows a run's seed cannot repeat this site's random choices
 
-    @property
-    def random_word(self) -> str:
-        """What makes this site's random choices its own."""
-        return f"{self.name}/{self.secret}" if self.secret else self.name
-
 
 def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cache_dir: str | None) -> SiteVolumes:
     """Splits a cohort, prepares its volumes and stacks them.

@@ -47,7 +47,7 @@ def test_a_cohort_reads_whose_its_scans_are(tmp_path):
     root = folder(tmp_path, *[f"{scan}.nii.gz" for scan in SCANS])
     assert find_cohort("nifti", root).patients == {}
     rows = [f"{scan}, {patient}" for scan, patient in PATIENTS.items()]
-    (root / PATIENTS_FILE).write_text("\n".join(["# from the RIS", "scan,patient", *rows, ""]))
+    (root / PATIENTS_FILE).write_text("\n".join(["# from the RIS", "scan,patient", *rows, ",", ""]))
     cohort = find_cohort("nifti", root)
     assert cohort.patients == PATIENTS
     assert cohort.sizes == (7, 2, 3)  # patients

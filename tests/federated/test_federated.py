@@ -9,10 +9,12 @@ import pytest
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.coordinator import Coordinator, Norms, Paused, QuorumLost
+from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.server import Server, pooled_distribution
 from fedsim_tf.federated.site import Site, assign
 from fedsim_tf.federated.task import Answer, Answers, Task
 from fedsim_tf.federated.update import SiteUpdate
+from fedsim_tf.files import read_json
 from fedsim_tf.models import LatentStatistics
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import RunFolder
@@ -355,3 +357,17 @@ def test_a_site_that_missed_rounds_comes_back_with_its_latents_of_then(tmp_path)
     assert steps == {"a": set(range(6)), "b": {0, 4, 5}}  # it had kept round 1
     assert 0 < np.abs(learner.labelled_latents.table.numpy() - then).max() < 0.5
     assert (tmp_path / "run" / "refused.csv").read_text().count("b is away") >= 3
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_site_that_missed_rounds_ends_a_stage_with_noise_and_accounts_for_what_it_gave(tmp_path):
+    config = toy_config(federated={"clip_norm": 1.0, "noise_multiplier": 4.0})
+    federation = ToyFederation(tmp_path, config, {"a": 0})
+    site = federation.sites["a"]
+    answer = InProcess([site])
+    answer(Task("begin", "pretraining", 0, federation.start))
+    for number in (0, 1, 10):
+        answer(Task("gradients", "pretraining", number, federation.start))
+    answer(Task("end", "pretraining", 11, federation.start))
+    record = read_json(next(tmp_path.rglob("privacy.json")))
+    assert record["rounds"] == 3

@@ -9,6 +9,7 @@ from fedsim_tf.training.plausibility import (
     warn_of_other_extents,
     warn_of_unknown_spacing,
     warn_of_unreachable_hearts,
+    warn_of_unreachable_sizes,
 )
 from fedsim_tf.volume import Geometry
 
@@ -47,17 +48,24 @@ def test_long_lists_are_cut(said):
     assert "and 12 more" in said.text
 
 
-def ball(centre_zyx):
+def ball(centre_zyx, radius=4):
     grid = np.stack(np.meshgrid(*[np.arange(32)] * 3, indexing="ij"), axis=-1)
-    return (np.linalg.norm(grid - centre_zyx, axis=-1) < 4).astype(np.float32)
+    return (np.linalg.norm(grid - centre_zyx, axis=-1) < radius).astype(np.float32)
 
 
 def test_hearts_out_of_reach_are_named_with_their_distance(said):
-    """Voxels of 10 mm along z and 5 mm within slices: 6 voxels are 60 or 30 mm."""
+    """Voxels of 10 mm along z and 5 mm within slices; 50 mm in a cube of 256 mm are 39 here."""
     middle = np.full(3, 15.5)
-    labels = np.stack([ball(middle), ball(middle + np.array([0, 6, 0])), ball(middle + np.array([6, 0, 0]))])
+    labels = np.stack([ball(middle), ball(middle + np.array([0, 7, 0])), ball(middle + np.array([4.5, 0, 0]))])
     warn_of_unreachable_hearts("here", ("a", "b", "c"), labels, (160.0, 160.0, 320.0))
-    assert "farther off: c (60 mm)" in said.text
+    assert "by up to 39 mm" in said.text
+    assert "farther off: c (45 mm)" in said.text
+
+
+def test_hearts_out_of_scale_are_named_with_their_factor(said):
+    labels = np.stack([ball(np.full(3, 15.5), radius=radius) for radius in (4, 6, 9)])
+    warn_of_unreachable_sizes("here", ("a", "b", "c"), labels, mean_voxels=float(labels[0].sum()))
+    assert "beside their field of view: c (2.2" in said.text
 
 
 def test_hearts_of_the_shape_model_must_not_be_tested(said):

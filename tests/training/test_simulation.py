@@ -73,6 +73,19 @@ def test_semi_supervised_steps_take_turns_and_freeze_the_discriminator():
 
 
 @pytest.mark.usefixtures("eagerly")
+def test_unsupervised_gradients_have_a_share_of_the_last_supervised_ones_length():
+    learner = toy_learner(toy_config(semi={"unsupervised_weight": 0.25}))
+    stage = SemiSupervised(learner)
+    shape = len(learner.model.shape_generator.trainable_variables)
+    for step in (0, 2):
+        lengths = []
+        for turn in (step, step + 1):
+            _, gradients = stage.shared_gradients(turn)
+            lengths.append([float(tf.linalg.global_norm(part)) for part in (gradients[:shape], gradients[shape:])])
+        np.testing.assert_allclose(lengths[1], 0.25 * np.array(lengths[0]), rtol=1e-4)
+
+
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize(("unsupervised", "turns"), [(0, "sssss"), (1, "susus"), (3, "suuus")])
 def test_so_many_unsupervised_steps_follow_each_supervised_one(monkeypatch, unsupervised, turns):
     learner = toy_learner(toy_config(semi={"unsupervised_steps": unsupervised}))

@@ -123,6 +123,9 @@ def test_random_choices_differ_by_seed_stage_and_step():
     draws = {step_rng(*key).integers(1 << 62) for key in [(0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1)]}
     assert len(draws) == 4
     assert step_rng(0, "a", 0).integers(1 << 62) == step_rng(0, "a", 0).integers(1 << 62)
+    hidden = {step_rng(0, "a", 0, secret=secret).integers(1 << 62) for secret in ("", "x", "y")}
+    assert len(hidden) == 3
+    assert step_rng(0, "a", 0, secret="x").integers(1 << 62) in hidden
 
 
 def test_rate_is_constant_then_falls_to_zero():

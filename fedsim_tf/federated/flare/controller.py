@@ -14,7 +14,7 @@ from nvflare.app_common.workflows.model_controller import ModelController
 
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.federated.flare.wire import to_message, to_model
-from fedsim_tf.federated.message import LONGEST_WORD, Message, check_words, of_failure, of_task, to_answer
+from fedsim_tf.federated.message import LONGEST_WORD, Message, check_form, of_failure, of_task, to_answer
 from fedsim_tf.federated.task import Answer, Answers, Task
 from fedsim_tf.federated.wire_record import RECEIVED, WireRecord
 from fedsim_tf.files import read_json, write_json
@@ -150,12 +150,13 @@ class FlareExchange:
             site = answer.meta["client_name"]  # as FLARE knows it from its certificate
             try:
                 message = to_message(answer)
-                check_words(message)
-                self._record.note(site, message)
+                check_form(message)
                 heard[site] = message
             except Exception as error:  # whatever a site sends costs that site alone
                 why = f"{type(error).__name__}: {error}"[:LONGEST_WORD]
                 heard[site] = of_failure(task, f"{site} has sent no message of this project ({why})")
+                continue
+            self._record.note(site, message)
         return heard
 
     def _sort(self, site: str, message: Message, received: list[Answer], missing: dict[str, str]) -> None:

@@ -55,11 +55,10 @@ class SiteExecutor(Executor, abc.ABC):
             self._under_way = None
         except concurrent.futures.TimeoutError:
             message = of_work_under_way(task)
-            if self._outbox is not None:
-                self._outbox.let_pass(message)
         if message is None:
             return make_reply(ReturnCode.EXECUTION_EXCEPTION)
         if self._outbox is not None:
+            self._outbox.let_pass(message)
             fl_ctx.set_prop(_OUTBOX, self._outbox, private=True, sticky=True)
         return FLModelUtils.to_shareable(to_model(message))
 
@@ -70,13 +69,13 @@ class SiteExecutor(Executor, abc.ABC):
                 self._site = self.open_site(name, local)
             message = of_answer(task, self._site.answer(task))
             self._outbox = self._site.outbox  # made after the first answer, as in one process: making it draws numbers
-            return self._outbox.let_pass(message)
+            self._outbox.check(message)
+            return message
         except FloatingPointError as error:
-            failure = of_failure(task, str(error))
+            return of_failure(task, str(error))
         except Exception:  # what went wrong may name this hospital's files: it is told here, not there
             logging.exception("%s cannot answer %r of %s, round %d", name, task.kind, task.stage, task.round)
-            failure = of_failure(task, f"{name} failed, its own log says why")
-        return self._outbox.let_pass(failure) if self._outbox else None
+            return of_failure(task, f"{name} failed, its own log says why") if self._outbox else None
 
 
 class OutgoingFilter(Filter):

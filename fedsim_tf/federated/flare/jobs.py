@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from nvflare.job_config.api import FedJob
 from fedsim_tf.errors import RunStopped
 from fedsim_tf.federated.flare.controller import StageController, find_outcome
 from fedsim_tf.federated.flare.executor import OutgoingFilter, SiteExecutor
-from fedsim_tf.files import read_json, write_json
+from fedsim_tf.files import as_json, owners_alone, read_json, write_json
 
 POLL_SECONDS = 0.1  # between a site's questions for its next task
 PACKAGE = "fedsim_tf"
@@ -75,18 +76,18 @@ def write_local_files(
     """
     filters = [{"path": _path(OutgoingFilter), "args": {}, "direction": "out"}]
     scope = {"name": _SCOPE, "properties": {}, "task_result_filters": filters, "task_data_filters": []}
-    write_json(folder / settings_file, dict(settings))
-    (folder / settings_file).chmod(0o600)  # paths, and the site's secret
+    with owners_alone():  # paths, and the site's secret
+        write_json(folder / settings_file, dict(settings))
     _replace(folder / "privacy.json", {"scopes": [scope], "default_scope": _SCOPE})
     _replace(folder / "authorization.json", {"format_version": "1.0", "permissions": _PERMISSIONS})
     write_json(folder / _RESOURCES, _resources(folder, [_path(one) for one in (*classes, OutgoingFilter)]))
 
 
 def _replace(file: pathlib.Path, values: dict[str, Any]) -> None:
-    """Writes a file of FLARE's; another one that was there is kept beside it."""
-    if file.exists() and read_json(file) != values:
-        before = file.with_name(f"{file.name}.before")
-        file.rename(before)
+    """Writes a file of FLARE's; one that was there before any of this project's is kept beside it."""
+    before = file.with_name(f"{file.name}.before")
+    if file.exists() and not before.exists() and file.read_bytes() != as_json(values).encode():
+        shutil.copy2(file, before)
         logging.warning("%s: replaced; as it was: %s", file, before)
     write_json(file, values)
 
@@ -104,7 +105,7 @@ def _resources(folder: pathlib.Path, classes: Sequence[str]) -> dict[str, Any]:
     components = [one for one in resources.get("components", []) if one["id"] not in _LOG_COMPONENTS]
     for one in components:
         if one["id"] == "job_scheduler":
-            one["args"]["max_jobs"] = 1  # jobs of a run go on from one another's states
+            one.setdefault("args", {})["max_jobs"] = 1  # jobs of a run go on from one another's states
         if one["id"] == "job_manager":
             one["args"]["uri_root"] = str(folder.resolve().parent / "jobs-storage")
     if components:

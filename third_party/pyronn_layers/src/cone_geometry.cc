@@ -9,6 +9,7 @@ namespace pyronn_layers {
 namespace {
 
 // A column may move this much over the height of the volume and still count as parallel to z.
+constexpr int64_t kMostAlong = int64_t{1} << 22;
 constexpr double kParallelPixels = 1e-3;
 constexpr double kTruncatedPixels = 1e-3;
 const char* const kAxes[3] = {"z", "y", "x"};
@@ -150,6 +151,13 @@ std::string check_numbers(const ConeArguments& a) {
   for (int k = 0; k < 2; k++) {
     if (a.detector_shape[k] < 1) text << "detector_shape: found " << a.detector_shape[k] << (k ? " columns" : " rows");
     if (text.tellp() > 0) return text.str() + "; expected at least 1";
+  }
+  // Positions along an axis are float32, with some bits left for the fraction.
+  for (int64_t edge : {a.volume_shape[0], a.volume_shape[1], a.volume_shape[2]}) {
+    if (edge >= kMostAlong) return "volume_shape: found 2^22 voxels or more along an axis; expected fewer";
+  }
+  for (int64_t edge : {a.detector_shape[0], a.detector_shape[1]}) {
+    if (edge >= kMostAlong) return "detector_shape: found 2^22 rows or columns or more; expected fewer";
   }
   const double most = std::numeric_limits<int32_t>::max();
   // The kernels keep lines along z padded to 16 and count floats in 32 bits.

@@ -51,9 +51,12 @@ class ConeBeamGpu : public tf::OpKernel {
   tf::Status apply(tf::OpKernelContext* context, const Group& group, const float* from, float* to) const {
     const PyronnConeGeometry geometry = plain_geometry(group.geometry);
     const int which = static_cast<int>(which_);
-    const int64_t batch = group.last - group.first, bytes = pyronn_cone_cuda_scratch(which, &geometry, batch);
+    const int64_t batch = group.last - group.first;
+    int64_t bytes = pyronn_cone_cuda_scratch(which, &geometry, batch);
     tf::Tensor scratch;
-    TF_RETURN_IF_ERROR(context->allocate_temp(tf::DT_UINT8, {bytes}, &scratch));
+    const tf::Status given = context->allocate_temp(tf::DT_UINT8, {bytes}, &scratch);
+    if (tf::errors::IsResourceExhausted(given)) bytes = 0;  // without, it is only slower
+    else TF_RETURN_IF_ERROR(given);
     void* const stream = context->op_device_context()->stream()->platform_specific_handle().stream;
     void* const memory = bytes > 0 ? scratch.flat<tf::uint8>().data() : nullptr;
     const int error =

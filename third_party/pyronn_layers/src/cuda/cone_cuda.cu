@@ -1,5 +1,6 @@
 // The CUDA kernels, and the C interface. A thread computes one pixel of one view, or one voxel, with the functions of
-// cone_device.h; threads of a warp are neighbours along a detector row, or along x.
+// cone_device.h; threads of a warp are neighbours along a detector row, or along x. upright_kernels.h has those of the
+// projection's transpose for upright views.
 #include <cstdio>
 
 #include "launch.h"
@@ -163,7 +164,7 @@ cudaError_t apply_upright(const PyronnConeGeometry& g, const float* in, int64_t 
     if (error != cudaSuccess) return error;
     turn_planes(turned, out + first * voxels, g.volume[2], g.volume[0] * g.volume[1], count, stream);
   }
-  return cudaPeekAtLastError();
+  return cudaGetLastError();
 }
 
 }  // namespace

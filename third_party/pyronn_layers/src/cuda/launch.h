@@ -35,7 +35,7 @@ cudaError_t for_views(const PyronnConeGeometry& g, int64_t together, const Launc
     views.count = static_cast<int>(std::min<int64_t>(together, g.views - first));
     for (int k = 0; k < views.count; k++) views.of[k] = device::make_view(g, first + k);
     launch(views);
-    const cudaError_t error = cudaPeekAtLastError();
+    const cudaError_t error = cudaGetLastError();
     if (error != cudaSuccess) return error;
   }
   return cudaSuccess;

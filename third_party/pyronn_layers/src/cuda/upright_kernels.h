@@ -9,6 +9,7 @@ namespace {
 
 // Lines that one launch spreads columns over, unless a view's take more: they stay in the L2 cache until gathered.
 constexpr int64_t kLineFloats = 1 << 23;
+constexpr int64_t kMostLineFloats = 1 << 29;  // of one view; where they take more, memory is worth more than time
 constexpr int64_t kMostRows = 48 * 1024 / 4;  // of a column, in shared memory
 constexpr int kDeep = 4;                      // voxels of a thread, along z
 constexpr int kParts = 4;                     // blocks that share a column's planes
@@ -18,15 +19,22 @@ struct UprightPlan {
   int64_t line_floats, views, entries, floats;  // line_floats: of one view
 };
 
+int64_t line_floats_of(const PyronnConeGeometry& g) {
+  return g.columns * std::max(g.volume[0], g.volume[1]) * g.volume[2];
+}
+
+int64_t z_blocks_of(int64_t tall) { return (tall + kWarp * kDeep - 1) / (kWarp * kDeep); }
+
 bool is_upright(Operator which, const PyronnConeGeometry& g) {
-  return which == Operator::kProjectionAdjoint && g.separable && g.rows <= kMostRows;
+  return which == Operator::kProjectionAdjoint && g.separable && g.rows <= kMostRows &&
+         line_floats_of(g) <= kMostLineFloats && z_blocks_of(g.volume[2]) <= kMostBlocks;
 }
 
 UprightPlan upright_plan(const PyronnConeGeometry& g, int64_t batch) {
   UprightPlan plan;
-  plan.line_floats = g.columns * std::max(g.volume[0], g.volume[1]) * g.volume[2];
+  plan.line_floats = line_floats_of(g);
   plan.views = std::max<int64_t>(1, std::min<int64_t>({kLineFloats / plan.line_floats, kViewsTogether, g.views}));
-  const int64_t most = std::min<int64_t>(kLineFloats / (plan.views * plan.line_floats), kMostBlocks);
+  const int64_t most = std::min(kLineFloats / (plan.views * plan.line_floats), kMostBlocks / z_blocks_of(g.volume[2]));
   plan.entries = std::max<int64_t>(1, std::min(most, batch));
   plan.floats = plan.entries * (plan.views * plan.line_floats + device::voxels_of(g));
   return plan;
@@ -93,11 +101,12 @@ __global__ void __launch_bounds__(kThreads)
 
 void launch_upright(const Scene& s, const Views& views, const float* in, int64_t entries, float* lines, float* turned,
                     cudaStream_t stream) {
-  const unsigned count = static_cast<unsigned>(entries), tall = static_cast<unsigned>(s.volume[2]);
+  const unsigned count = static_cast<unsigned>(entries);
   const dim3 columns(static_cast<unsigned>(s.columns) * kParts, static_cast<unsigned>(views.count), count);
   spread_kernel<<<columns, kBlock, s.rows * sizeof(float), stream>>>(s, views, in, lines);
-  const dim3 voxels(static_cast<unsigned>((s.volume[0] + kTall - 1) / kTall), static_cast<unsigned>(s.volume[1]),
-                    count * ((tall + kWarp * kDeep - 1) / (kWarp * kDeep)));
+  const dim3 voxels(static_cast<unsigned>((s.volume[0] + kTall - 1) / kTall),
+                    static_cast<unsigned>(std::min<int64_t>(s.volume[1], kMostBlocks)),
+                    count * static_cast<unsigned>(z_blocks_of(s.volume[2])));
   gather_kernel<<<voxels, kBlock, 0, stream>>>(s, views, lines, turned);
 }
 

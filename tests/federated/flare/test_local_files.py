@@ -1,0 +1,69 @@
+"""What a member's kit is given."""
+
+import stat
+
+import pytest
+
+from fedsim_tf.federated.flare.jobs import write_local_files
+from fedsim_tf.files import read_json, write_json
+from fedsim_tf.jobs.flare_member import LOCAL_FILE, Local, kept_secret
+from tests.federated.flare.toy_job import COMPONENTS
+
+
+@pytest.fixture
+def local(tmp_path):
+    scheduler = {"id": "job_scheduler", "args": {"max_jobs": 4}}
+    write_json(tmp_path / "resources.json.default", {"components": [scheduler, {"id": "log_receiver"}]})
+    return tmp_path
+
+
+def write(folder, **settings):
+    write_local_files(folder, LOCAL_FILE, Local("/runs", "/cache", **settings).to_dict(), classes=COMPONENTS)
+
+
+def test_only_this_projects_components_run_one_job_at_a_time_and_no_log_leaves(local):
+    write(local)
+    found = read_json(local / "resources.json")
+    assert [(one["id"], one["args"]["max_jobs"]) for one in found["components"]] == [("job_scheduler", 1)]
+    assert found["class_list_enforcement_mode"] == "enforce"
+    assert found["allow_log_streaming"] is False
+    assert {name.rpartition(".")[2] for name in found["class_allow_list"]} == {
+        "ToyController",
+        "ToyExecutor",
+        "LeakyExecutor",
+        "OutgoingFilter",
+    }
+
+
+def test_what_a_hospital_had_of_its_own_is_kept_beside(local):
+    own = {"scopes": [], "default_scope": "ours"}
+    write_json(local / "privacy.json", own)
+    write(local)
+    write(local)
+    assert read_json(local / "privacy.json")["default_scope"] == "public"
+    assert read_json(local / "privacy.json.before") == own
+    assert not (local / "authorization.json.before").exists()
+
+
+def test_the_file_of_what_only_this_machine_knows_is_its_owners_alone(local):
+    write(local, secret="s")
+    assert stat.S_IMODE((local / LOCAL_FILE).stat().st_mode) == 0o600
+
+
+def test_a_secret_is_made_once(local):
+    first = kept_secret(local)
+    assert len(first) == 32
+    assert kept_secret(local) != first
+    write(local, secret=first)
+    assert kept_secret(local) == first
+    assert Local.read(local).secret == first
+
+
+def test_a_file_without_a_secret_is_warned_of(local, caplog):
+    values = Local("/runs", "/cache").to_dict()
+    write_json(local / LOCAL_FILE, values)
+    Local.read(local)
+    assert "no secret" not in caplog.text  # a simulator's says that it wants none
+    write_json(local / LOCAL_FILE, {name: value for name, value in values.items() if name != "secret"})
+    Local.read(local)
+    assert "has no secret: experiments.federated_member writes one" in caplog.text
