@@ -308,7 +308,7 @@ _DEMO = {
     },
     "pretraining": {"steps": 130, "batch": 2, "rate": 2e-3, "latent_rate": 5e-2},
     "gan": {"steps": 250, "batch": 4, "generator_rate": 4e-4, "discriminator_rate": 8e-4},
-    "semi": {"steps": 100, "batch": 2, "gan_rate": 2e-5},
+    "semi": {"steps": 100, "batch": 2, "latent_rate": 5e-2, "gan_rate": 2e-5},
     "segmentation": {
         "pretraining_steps": 270,
         "finetuning_steps": 270,
