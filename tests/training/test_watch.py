@@ -49,7 +49,7 @@ def run(tmp_path_factory):
             "semi_supervised",
             4,
             {"shape", "material", "latents", "enhancer"},
-            {"latents": 1e-2, "enhancer": 2e-5 / 2, "shared": 1e-4 / 2},
+            {"latents": 5e-2, "enhancer": 2e-5 / 2, "shared": 1e-4 / 2},
         ),
     ],
 )
