@@ -20,6 +20,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 from pyronn.ct_reconstruction.geometry.geometry_cone_3d import GeometryCone3D
 
+from benchmarks.bodies import body, difference
 from benchmarks.rtk import RtkScan
 from fedsim_tf.ct import ConeBeamScanner, CTSimulator, FixedAtlas, render
 from pyronn_layers.geometry import read_geometry
@@ -53,14 +54,6 @@ def apply(scanner: ConeBeamScanner, operator: str, values: tf.Tensor, **how: str
     return _apply(operator, values, "shape", shape, given, **how)
 
 
-def body(size: int) -> np.ndarray:
-    """A smooth body that ends within the volume, attenuation in 1/mm."""
-    z, y, x = np.meshgrid(*[(np.arange(size) + 0.5) / size * 2 - 1] * 3, indexing="ij")
-    radius = np.sqrt((x / 0.8) ** 2 + (y / 0.7) ** 2 + (z / 0.6) ** 2)
-    ripple = 1 + 0.2 * np.sin(9 * x) * np.cos(7 * y)
-    return (0.02 * np.clip((1 - radius) * 8, 0, 1) * ripple).astype(np.float32)
-
-
 def seconds_of(call: Callable[[], Any]) -> float:
     start = time.perf_counter()
     call()
@@ -70,13 +63,6 @@ def seconds_of(call: Callable[[], Any]) -> float:
 def median_seconds(call: Callable[[], Any], repeats: int) -> float:
     call()
     return float(np.median([seconds_of(call) for _ in range(repeats)]))
-
-
-def difference(ours: tf.Tensor, theirs: np.ndarray) -> float:
-    """Root mean square, relative, away from the border, where transposes are defined differently."""
-    inner = (slice(2, -2),) * 3
-    a, b = np.asarray(ours)[0][inner], theirs[inner]
-    return float(np.sqrt(np.mean((a - b) ** 2) / np.mean(b**2)))
 
 
 def against_peer(size: int, threads: int) -> None:

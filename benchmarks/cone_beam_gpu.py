@@ -11,9 +11,8 @@ from __future__ import annotations
 import argparse
 import pathlib
 
-import numpy as np
-
 from benchmarks.astra_scan import AstraScan
+from benchmarks.bodies import body, difference
 from third_party.pyronn_layers.cuda_check import LIBRARY, Library, Scan, circular, describe
 
 TO_DETECTOR_MM, TO_AXIS_MM, FIELD_MM = 1200.0, 800.0, 256.0
@@ -26,27 +25,13 @@ def scan_of(size: int) -> Scan:
     return circular(name, (size,) * 3, (voxel,) * 3, detector, (pixel, pixel), views, distances=distances, batch=1)
 
 
-def ball(size: int) -> np.ndarray:
-    """A smooth ball with ripples, within the volume: (1, size, size, size)."""
-    z, y, x = np.meshgrid(*[(np.arange(size) + 0.5) / size * 2 - 1] * 3, indexing="ij")
-    radius = np.sqrt((x / 0.8) ** 2 + (y / 0.7) ** 2 + (z / 0.6) ** 2)
-    return (np.clip((1 - radius) * 8, 0, 1) * (1 + 0.2 * np.sin(9 * x) * np.cos(7 * y))).astype(np.float32)[None]
-
-
-def gap(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Root mean square of the difference over that of theirs, two elements away from the borders."""
-    inner = (slice(2, -2),) * 3
-    a, b = ours[0][inner].astype(np.float64), theirs[inner].astype(np.float64)
-    return float(np.sqrt(np.mean((a - b) ** 2) / np.mean(b**2)))
-
-
 def against_astra(library: Library, size: int, repeats: int) -> None:
     """Prints a row for each operator."""
     scan = scan_of(size)
-    peer, volume = AstraScan(scan, TO_DETECTOR_MM), ball(size)
+    peer, volume = AstraScan(scan, TO_DETECTOR_MM), body(size)[None]
     sinogram = library.gpu("projection", scan, volume)
-    forward_gap = gap(sinogram, peer.project(volume[0]))
-    back_gap = gap(library.gpu("projection_adjoint", scan, sinogram), peer.transpose(sinogram[0]))
+    forward_gap = difference(sinogram, peer.project(volume[0]))
+    back_gap = difference(library.gpu("projection_adjoint", scan, sinogram), peer.transpose(sinogram[0]))
     forward, back = peer.milliseconds(repeats)
     rows = [
         ("projection", volume, "projection", forward, f"{forward_gap:.0e}"),
@@ -54,11 +39,11 @@ def against_astra(library: Library, size: int, repeats: int) -> None:
         ("backprojection", sinogram, "back-projection", back, "other weights"),
         ("backprojection_adjoint", volume, "projection", forward, "other weights"),
     ]
-    for operator, values, theirs, peer_ms, difference in rows:
+    for operator, values, theirs, peer_ms, apart in rows:
         ms = library.gpu_ms(operator, scan, values, repeats)
         ratio = f"{peer_ms / ms:.2f}"
         name = operator.replace("_", " ")
-        print(f"| {scan.name} | {name} | {ms:.3f} | {theirs} | {peer_ms:.3f} | {ratio} | {difference} |", flush=True)
+        print(f"| {scan.name} | {name} | {ms:.3f} | {theirs} | {peer_ms:.3f} | {ratio} | {apart} |", flush=True)
 
 
 def main() -> None:

@@ -178,9 +178,7 @@ class Norms:
         norms = {update.site: update.norm for update in given}  # once each: there may be many sites
         for site, stage in ((update.site, update.stage) for update in given):
             norm, past = norms[site], self._past.setdefault((site, stage), collections.deque(maxlen=_PAST))
-            others = [other for name, other in norms.items() if name != site]
-            whose, compared = ("the other sites'", others) if len(others) > 1 else ("its own last", list(past))
-            usual = statistics.median(compared) if len(compared) >= (2 if len(others) > 1 else _PAST) else 0.0
+            whose, usual = _usual([other for name, other in norms.items() if name != site], past)
             if self._largest and usual and norm > self._largest * usual:
                 found[site] = (
                     f"gradients of {site}: found norm {norm:.3g}; expected at most {self._largest:g} times the "
@@ -189,6 +187,13 @@ class Norms:
             else:
                 past.append(norm)
         return found
+
+
+def _usual(others: Sequence[float], past: Sequence[float]) -> tuple[str, float]:
+    """Whose norms say what is usual, and their median; 0 where nothing does yet."""
+    if len(others) > 1:
+        return "the other sites'", statistics.median(others)
+    return "its own last", statistics.median(past) if len(past) == _PAST else 0.0
 
 
 def _check_losses(site: str, losses: Mapping[str, float]) -> None:

@@ -117,8 +117,7 @@ class Budget:
         Raises:
           InputError: there is not.
         """
-        found = epsilon(self._spent + self._round)
-        if self._most and found > self._most:
+        if self._most and (found := epsilon(self._spent + self._round)) > self._most:
             where = f"gradients of the runs in {self._runs}"
             raise InputError(where, found=f"epsilon {found:.3g} with another round", expected=f"at most {self._most:g}")
 

@@ -168,7 +168,7 @@ class FlareExchange:
             received.append(to_answer(site, message))
         except InputError as error:
             missing[site] = str(error)
-        except Exception as error:  # lists where arrays should be, and the like
+        except Exception as error:  # whatever it is that costs that site alone
             missing[site] = f"{site} has sent what is no answer ({type(error).__name__}: {error})"[:LONGEST_WORD]
 
     @property

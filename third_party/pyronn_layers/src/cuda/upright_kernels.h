@@ -23,7 +23,7 @@ int64_t line_floats_of(const PyronnConeGeometry& g) {
   return g.columns * std::max(g.volume[0], g.volume[1]) * g.volume[2];
 }
 
-int64_t z_blocks_of(int64_t tall) { return (tall + kWarp * kDeep - 1) / (kWarp * kDeep); }
+__host__ __device__ constexpr int64_t z_blocks_of(int64_t tall) { return (tall + kWarp * kDeep - 1) / (kWarp * kDeep); }
 
 bool is_upright(Operator which, const PyronnConeGeometry& g) {
   return which == Operator::kProjectionAdjoint && g.separable && g.rows <= kMostRows &&
@@ -81,7 +81,7 @@ struct AddLine {
 __global__ void __launch_bounds__(kThreads)
     gather_kernel(const Scene s, const Views views, const float* __restrict__ lines, float* __restrict__ turned) {
   const int x = blockIdx.x * kTall + threadIdx.y, tall = s.volume[2];
-  const int z_blocks = (tall + kWarp * kDeep - 1) / (kWarp * kDeep);
+  const int z_blocks = static_cast<int>(z_blocks_of(tall));
   const int64_t entry = blockIdx.z / z_blocks, planes = most_planes(s);
   const int z = (blockIdx.z % z_blocks) * kWarp * kDeep + threadIdx.x;
   if (x >= s.volume[0] || z >= tall) return;
