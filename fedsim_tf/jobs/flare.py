@@ -34,7 +34,9 @@ def simulate_fold(config: Config, fold_dir: pathlib.Path, fold: int, *, cache_di
       RunStopped: it ended before it was done; a second call goes on.
     """
     root = fold_dir.resolve().parent
-    local = Local(str(root.parent), str(cache_dir.resolve()), fields=absolute_fields(local_fields(config)))
+    least = config.federated.latents_of  # who simulates hospitals decides for all of them
+    fields = absolute_fields(local_fields(config))
+    local = Local(str(root.parent), str(cache_dir.resolve()), least_latents=least, fields=fields)
     workspace = fold_dir.resolve() / "flare"
     write_local_files(workspace / "local", LOCAL_FILE, local.to_dict(), classes=COMPONENTS)
     simulate(fold_job(config, root.name, fold, reports=False), config.federated.sites, workspace)

@@ -1,0 +1,62 @@
+"""A federated run on FLARE's simulator as the command makes it, against the same run in one process."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fedsim_tf.files import read_rows
+from fedsim_tf.jobs import flare
+from fedsim_tf.jobs.federated import IN_PROCESS, NVFLARE, run_federated
+from fedsim_tf.jobs.flare_fold import FoldController
+from tests.federated.flare.federation import REPOSITORY, job_of_tests
+from tests.federated.flare.fold import EagerFoldExecutor
+from tests.jobs.toy_cohorts import without_times, write_own_cohort, write_shapes
+from tests.training.toy_site import toy_config
+
+SITE = "nifti"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Folder and metrics of the run by either engine."""
+    root = tmp_path_factory.mktemp("engines")
+    write_own_cohort(root / "scans", annotated=5)
+    config = toy_config(
+        data={"labels": 2, "root": str(root / "scans")},
+        model={"shape_model": str(write_shapes(root / "shapes.npz")), "vgg_weights": "random"},
+        pretraining={"steps": 2},
+        gan={"steps": 1},
+        semi={"steps": 2},
+        synthesis={"volumes": 1},
+        segmentation={"arms": ("direct_fl", "ours_full"), "pretraining_steps": 1, "finetuning_steps": 1},
+        federated={"sites": (SITE,), "latents_of": 2},
+    )
+    found = {}
+    tf.config.run_functions_eagerly(True)  # as the site's process does
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", str(REPOSITORY))
+            patch.setattr(flare, "COMPONENTS", (FoldController, EagerFoldExecutor))
+            patch.setattr(flare, "FoldExecutor", EagerFoldExecutor)
+            patch.setattr(flare, "make_job", job_of_tests)
+            for engine in (IN_PROCESS, NVFLARE):
+                metrics = run_federated(config, root / engine, cache_dir=root / "cache", engine=engine)
+                found[engine] = root / engine, metrics
+    finally:
+        tf.config.run_functions_eagerly(False)
+    return found
+
+
+def test_the_run_is_the_same(runs):
+    (mine, wanted), (other, found) = runs[IN_PROCESS], runs[NVFLARE]
+    for stage in ("pretraining", "semi_supervised", "segmentation/direct_fl/pretrain"):
+        rows, others = (read_rows(folder / "fold_0" / "losses" / f"{stage}.csv") for folder in (mine, other))
+        assert rows
+        assert [row[:2] for row in others] == [row[:2] for row in rows]
+        np.testing.assert_allclose([float(row[2]) for row in others], [float(row[2]) for row in rows], rtol=1e-6)
+    wanted, found = (without_times(metrics) for metrics in (wanted, found))
+    assert list(found) == list(wanted)
+    assert found["facts"] == wanted["facts"]
+    assert list(found["stages"]) == list(wanted["stages"])
+    for arm, scores in wanted["summary"][SITE].items():
+        assert found["summary"][SITE][arm]["dice"] == pytest.approx(scores["dice"], abs=1e-3)
