@@ -4,6 +4,7 @@ python -m experiments.paper_tables
 python -m experiments.paper_tables --sites=ct20 --parts=single_site --label_sizes=fewer --preset=small --data_folds=3
 """
 
+import contextlib
 import pathlib
 import signal
 
@@ -39,12 +40,13 @@ def run() -> None:
     from fedsim_tf.progress import duration
 
     grid = _grid()
-    plan = Plan(paper_jobs(grid), grid.root / "plan")
+    plan = Plan(paper_jobs(grid), _plan_folder(grid.root))
     plan.check_unchanged()
-    print(plan.describe(processes=FLAGS.processes))
+    speed = _speed(grid.config)
+    print(plan.describe(processes=FLAGS.processes, speed=speed))
     if FLAGS.dry_run:
         return
-    outcome = None if FLAGS.tables_only else _run(plan)
+    outcome = None if FLAGS.tables_only else _run(plan, grid.config, speed)
     files = plan.metrics()
     write_tables(grid.root / "tables", files)
     draw_figure_3(grid.root / "tables" / "figure_3.png", files)
@@ -57,7 +59,7 @@ def run() -> None:
 
 
 def _grid():
-    from fedsim_tf.grid import Grid
+    from fedsim_tf.grid import Grid, settled
 
     given = [name for name in PLANNED if FLAGS[name].present]
     chosen = {name: tuple(FLAGS[name].value or ()) for name in ("sites", "label_sizes", "parts")}
@@ -68,8 +70,16 @@ def _grid():
         if wrong or not chosen[name]:
             raise InputError(f"--{name}", found=",".join(wrong) or "nothing", expected=f"of {', '.join(choices)}")
     config = command.config_from_flags(data={"folds": 5})
+    if FLAGS.launcher == "slurm" and config.model.precision == "auto":
+        expected = "float32 or bfloat16: this machine may be another kind than those that compute"
+        raise InputError("--model_precision", found="auto", expected=expected)
     root = pathlib.Path(FLAGS.grid_dir or f"runs/paper_tables-{config.preset}")
-    flags_of_runs = command.given() | {"preset": config.preset, "data_folds": config.data.folds}
+    config = settled(config, _plan_folder(root))
+    flags_of_runs = command.given() | {
+        "preset": config.preset,
+        "data_folds": config.data.folds,
+        "model_precision": config.model.precision,
+    }
     return Grid(
         config=config,
         flags=tuple(f"--{name}={value}" for name, value in flags_of_runs.items()),
@@ -78,11 +88,26 @@ def _grid():
     )
 
 
-def _run(plan):
-    from fedsim_tf.grid import run_plan
+def _plan_folder(root):
+    return root / "plan"
+
+
+def _speed(config):
+    from fedsim_tf.grid import local_speed
+    from fedsim_tf.jobs.plan import cores_used
+
+    if FLAGS.launcher == "slurm":
+        return float(FLAGS.processes)
+    return local_speed(FLAGS.processes, cores_used=cores_used(config))
+
+
+def _run(plan, config, speed):
+    from fedsim_tf.grid import keep_settings, run_plan
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # being ended is being interrupted: jobs end too
-    return run_plan(plan, _launcher(plan.folder), processes=FLAGS.processes)
+    launcher = _launcher(plan.folder)
+    keep_settings(config, plan.folder)
+    return run_plan(plan, launcher, processes=FLAGS.processes, speed=speed)
 
 
 def _launcher(folder):
@@ -98,7 +123,14 @@ def _parameters():
     wrong = [name for name, sign, _ in pairs if not sign]
     if wrong:
         raise InputError("--cluster", found=wrong[0], expected="name=value")
-    return {name: int(value) if value.isdigit() else value for name, _, value in pairs}
+    return {name: _number_if_one(value) for name, _, value in pairs}
+
+
+def _number_if_one(text):
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
 
 
 if __name__ == "__main__":

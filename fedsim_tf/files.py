@@ -53,21 +53,42 @@ def hold(folder: pathlib.Path, *, seconds: float = 60.0) -> None:
     path = folder.resolve() / ".lock"
     if path in _HELD:
         return
-    file = open(path, "w", encoding="utf-8")  # noqa: SIM115
     for left in range(math.ceil(seconds), -1, -1):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if (file := locked(path)) is not None:
             _HELD[path] = file
             return
-        except BlockingIOError:
-            time.sleep(min(left, 1))
-        except OSError as error:
-            logging.warning(
-                "%s: its file system has no locks (%s); two processes there would not notice", folder, error
-            )
-            return
-    file.close()
+        time.sleep(min(left, 1))
     raise RunStopped(f"{folder}: another process works in it")
+
+
+@contextlib.contextmanager
+def held(folder: pathlib.Path, *, seconds: float = 60.0) -> Iterator[None]:
+    """`hold`, until the end of the context; within another one for the same folder, of that."""
+    path = folder.resolve() / ".lock"
+    within = path in _HELD
+    hold(folder, seconds=seconds)
+    try:
+        yield
+    finally:
+        if not within:
+            _HELD.pop(path).close()
+
+
+def locked(path: pathlib.Path) -> TextIO | None:
+    """A file, made if need be, locked as long as this process or one that inherits it has it open.
+
+    None where another one has it. Where the file system has no locks, that is warned of.
+    """
+    file = open(path, "w", encoding="utf-8")  # noqa: SIM115 (the caller keeps it)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    except OSError as error:
+        text = "%s: its file system has no locks (%s); two processes there would not notice"
+        logging.warning(text, path.parent, error)
+    return file
 
 
 def to_disk(path: str | os.PathLike) -> None:

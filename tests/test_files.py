@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import hashlib
 import subprocess
 import sys
@@ -5,7 +7,7 @@ import sys
 import pytest
 
 from fedsim_tf.errors import RunStopped
-from fedsim_tf.files import append_rows, file_digest, hold, read_json, read_rows, replaced, write_json
+from fedsim_tf.files import append_rows, file_digest, held, hold, locked, read_json, read_rows, replaced, write_json
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):
@@ -50,3 +52,22 @@ def test_a_folder_is_one_process_at_a_time(tmp_path):
     hold(tmp_path, seconds=0)  # it is this process's already
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "another process works in it" in other.stderr
+
+
+def test_a_folder_is_let_go_at_the_end_of_the_outermost_context(tmp_path):
+    with held(tmp_path):
+        with held(tmp_path):
+            assert locked(tmp_path / ".lock") is None
+        assert locked(tmp_path / ".lock") is None
+    with locked(tmp_path / ".lock") as free:
+        assert free is not None
+
+
+def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, caplog):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with locked(tmp_path / "lock") as free:
+        assert free is not None
+    assert "has no locks" in caplog.text

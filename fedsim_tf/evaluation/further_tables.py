@@ -18,7 +18,7 @@ _MEASURES = {
     "iou": "IoU %",
     "hd95_mm": "HD95 mm",
     "surface_mm": "mean surface distance mm",
-    "volume_error": "volume error",
+    "volume_error": "volume error %",
 }
 
 
@@ -48,7 +48,7 @@ def novelty(metrics: Iterable[Metrics]) -> Table:
 
 def tissue_values(metrics: Iterable[Metrics]) -> Table:
     """CT values by tissue, mean and standard deviation in HU, of real and synthetic volumes; means over folds."""
-    headings = [f"{tissue}, {kind}" for tissue in TISSUES for kind in ("real", "synthetic")]
+    headings = [f"{tissue}, {kind}, HU" for tissue in TISSUES for kind in ("real", "synthetic")]
     rows = []
     for cell, folds in _likeness(metrics):
         pairs = [
@@ -79,7 +79,7 @@ def visitors(visits: Iterable[Metrics]) -> Table:
     rows = []
     for one in visits:
         facts, folds = one["facts"], one["folds"]
-        for arm in folds[0]["rendered"]:
+        for arm in filter(folds[0]["rendered"].__contains__, arms.ARMS):
             name = [facts["patients"], f"{facts['hospital']} {facts['labelled']}", arms.title(arm)]
             dice = [[fold[kind][arm]["dice"] for fold in folds] for kind in ("rendered", "as scanned")]
             rows.append([*name, *map(ours, dice), str(len(folds))])
@@ -88,15 +88,18 @@ def visitors(visits: Iterable[Metrics]) -> Table:
 
 def across_sites(runs: Sequence[Metrics], visits: Iterable[Metrics], arm: str = "lower_bound") -> Table:
     """How much a network trained at one site loses on another's scans: Dice, rows trained, columns tested."""
-    found: dict[tuple[str, str], Sequence[float]] = {}
-    for cell, values in collect([one for one in runs if one["facts"]["experiment"] == "single_site"]).items():
-        if cell.arm == arm:
-            found.setdefault((cell.site, cell.site), values)  # fewer labels come first, as for visitors
+    own = collect([one for one in runs if one["facts"]["experiment"] == "single_site"])
+    found: dict[tuple[str, int], dict[str, Sequence[float]]] = {}  # by site and its number of labels, then by patients
     for one in visits:
-        pair = (one["facts"]["hospital"], one["facts"]["patients"])
-        found[pair] = [fold["as scanned"][arm]["dice"] for fold in one["folds"]]
-    sites = list(dict.fromkeys(site for pair in found for site in pair))
-    rows = [[site, *(ours(found.get((site, other), ())) for other in sites)] for site in sites]
+        facts = one["facts"]
+        site, labels = facts["hospital"], facts["labelled"]
+        row = found.setdefault((site, labels), {site: own.get(Cell("single_site", arm, site, labels), ())})
+        row[facts["patients"]] = [fold["as scanned"][arm]["dice"] for fold in one["folds"]]
+    sites = sorted({patients for row in found.values() for patients in row})
+    rows = [
+        [f"{site} {labels}", *(ours(row.get(other, ())) for other in sites)]
+        for (site, labels), row in sorted(found.items())
+    ]
     return Table((f"{arms.title(arm)}, trained at", *(f"tested at {site}" for site in sites)), rows)
 
 

@@ -22,18 +22,18 @@ def heart_slice(label: np.ndarray) -> int:
     return int(np.argmax(areas)) if areas.any() else len(label) // 2
 
 
-def nearest(image: np.ndarray, volumes: Volumes) -> int:
-    """The volume with the smallest squared distance over the whole CT (the paper's Figure 3)."""
-    return int(np.argmin([np.mean(np.square(other - image)) for other in volumes.images]))
+def nearest(image: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Of images (n, z, y, x) that with the smallest squared distance over the whole CT (the paper's Figure 3)."""
+    return others[np.argmin([np.mean(np.square(other - image)) for other in others])]
 
 
-def sample_gallery(path: pathlib.Path, samples: Sequence[SyntheticVolume], training: Volumes, *, title: str) -> None:
-    """Samples, their labels and simulated CTs, beside the same slice of the nearest training volume."""
+def sample_gallery(path: pathlib.Path, samples: Sequence[SyntheticVolume], training: np.ndarray, *, title: str) -> None:
+    """Samples, their labels and simulated CTs, beside the same slice of the nearest of the training images."""
     rows = []
     for sample in samples[:ROWS]:
         k = heart_slice(sample.label)
         coarse = resize_volume(sample.coarse[None], len(sample.label))[0].numpy()
-        neighbour = training.images[nearest(sample.image, training)]
+        neighbour = nearest(sample.image, training)
         rows.append(
             [
                 (coarse[k], None, None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,8 +18,8 @@ class Outcome(NamedTuple):
     """What became of a plan's jobs: their names.
 
     Attributes:
-      done: now or before; failed: ended with another status than 0; waiting: never started, as others failed that they
-        wait for.
+      done: now or before; failed: ended with another status than 0, or could not be started; waiting: never started, as
+        others failed that they wait for.
     """
 
     done: tuple[str, ...]
@@ -31,6 +32,7 @@ def run_plan(
     launcher: Launcher,
     *,
     processes: int,
+    speed: float | None = None,
     say: Callable[[str], None] = print,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Outcome:
@@ -40,18 +42,19 @@ def run_plan(
       plan: the jobs.
       launcher: starts them.
       processes: how many may run at a time.
+      speed: how much faster so many are than one, for the time that is left; None: as many times.
       say: takes a line for each job that starts and ends.
       sleep: for tests.
 
     Raises:
       KeyboardInterrupt: as it came, once the running jobs are stopped.
     """
-    return _Driver(plan, launcher, processes, say).run(sleep)
+    return _Driver(plan, launcher, processes, speed or processes, say).run(sleep)
 
 
 class _Driver:
-    def __init__(self, plan: Plan, launcher: Launcher, processes: int, say: Callable[[str], None]):
-        self._plan, self._launcher, self._processes, self._say = plan, launcher, processes, say
+    def __init__(self, plan: Plan, launcher: Launcher, processes: int, speed: float, say: Callable[[str], None]):
+        self._plan, self._launcher, self._processes, self._speed, self._say = plan, launcher, processes, speed, say
         self._done = {job.name for job in plan.jobs.values() if plan.is_done(job)}
         self._failed: list[str] = []
         self._running: dict[str, tuple[Running, float]] = {}  # and when it was started
@@ -65,8 +68,9 @@ class _Driver:
                 sleep(POLL_SECONDS)
                 self._see_who_ended()
         except BaseException:
-            for running, _ in self._running.values():
-                running.stop()
+            with contextlib.ExitStack() as each:  # all of them are stopped, even if one cannot be
+                for running, _ in self._running.values():
+                    each.callback(running.stop)
             raise
         ended = self._done | set(self._failed)
         waiting = tuple(name for name in self._plan.jobs if name not in ended)
@@ -77,8 +81,14 @@ class _Driver:
         free = self._processes - len(self._running)
         chosen = list(self._plan.ready(self._done, started))[: max(0, free)]
         for job in chosen:
+            try:
+                running = self._launcher.start(job, self._plan.log(job))
+            except Exception as error:  # a queue may refuse a job, a machine another process
+                self._failed.append(job.name)
+                self._say(f"{job.name}: FAILED to start ({error})")
+                continue
             self._say(f"{job.name}: started, output in {self._plan.log(job)}")
-            self._running[job.name] = (self._launcher.start(job, self._plan.log(job)), time.monotonic())
+            self._running[job.name] = (running, time.monotonic())
         return bool(chosen)
 
     def _see_who_ended(self) -> None:
@@ -105,4 +115,4 @@ class _Driver:
         """The rest's estimate, corrected by how the ended jobs' estimates fared; the first few jobs say little."""
         ended = self._done | set(self._failed)
         rest = sum(job.seconds for job in self._plan.jobs.values() if job.name not in ended)
-        return rest * (self._spent + self._trusted) / (self._expected + self._trusted) / self._processes
+        return rest * (self._spent + self._trusted) / (self._expected + self._trusted) / self._speed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib
 import os
 import pathlib
@@ -12,6 +11,7 @@ import sys
 from typing import Any, Protocol, TextIO
 
 from fedsim_tf.errors import InputError, RunStopped
+from fedsim_tf.files import locked
 from fedsim_tf.grid.plan import Job
 
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
@@ -24,21 +24,10 @@ def _lock_plan(folder: pathlib.Path) -> TextIO:
       RunStopped: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = _locked(folder / "lock")
+    lock = locked(folder / "lock")
     if lock is None:
         raise RunStopped(f"{folder}: another process works on this plan, or a job that it started still runs")
     return lock
-
-
-def _locked(path: pathlib.Path) -> TextIO | None:
-    """A file, made if need be, that this process and those that inherit it lock; None where another one does."""
-    file = open(path, "w", encoding="utf-8")  # noqa: SIM115 (the caller keeps it)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
 
 
 class Running(Protocol):
@@ -56,6 +45,11 @@ class Launcher(Protocol):
 
     def start(self, job: Job, log: pathlib.Path) -> Running:
         """Starts a job whose output goes to a file."""
+
+
+def local_speed(processes: int, *, cores_used: int) -> float:
+    """How much faster so many processes of this machine are than one, each of which can use so many cores."""
+    return float(max(1, min(processes, (os.cpu_count() or 1) // cores_used)))
 
 
 class LocalProcesses:
@@ -112,7 +106,7 @@ class Submitit:
 
     Args:
       folder: the plan's; submitit's own files go to `submitit/` in it, which all machines have to see. It is locked by
-        this process alone: each job has a lock of its own, as jobs in a queue outlive a launcher that was killed.
+        this process alone; jobs in a queue, which outlive a launcher that was killed, hold the folders they work in.
       cluster: "slurm" or "local".
       **parameters: of `submitit.AutoExecutor.update_parameters`, such as `slurm_partition` or `timeout_min`.
 
@@ -127,56 +121,50 @@ class Submitit:
         except ImportError:
             raise InputError("--launcher", found="no submitit", expected="pip install 'fedsim-tf[cluster]'") from None
         self._lock = _lock_plan(folder)
-        self._executor = self._submitit.AutoExecutor(folder=folder / "submitit" / "%j", cluster=cluster)
+        try:
+            self._executor = self._submitit.AutoExecutor(folder=folder / "submitit" / "%j", cluster=cluster)
+        except RuntimeError as error:
+            raise InputError("--launcher", found=str(error), expected=f"a machine that has {cluster}") from None
         try:
             self._executor.update_parameters(**parameters)
-        except NameError as error:
+        except (NameError, AssertionError) as error:
             raise InputError("--cluster", found=str(error), expected="parameters of submitit's AutoExecutor") from None
 
     def start(self, job: Job, log: pathlib.Path) -> Running:
         log.parent.mkdir(parents=True, exist_ok=True)
         call = _LoggedCommand(job.line, (sys.executable, "-m", *job.command), os.getcwd(), str(log))
-        return _Submitted(self._executor.submit(call))
+        return _Submitted(self._executor.submit(call), log)
 
 
 class _LoggedCommand:
-    """Runs a command in a folder with its output in a file; returns the exit status.
-
-    One that an earlier launcher has started, and that still runs, is left alone: that counts as a failure.
-    """
+    """Runs a command in a folder with its output in a file; returns the exit status."""
 
     def __init__(self, line: str, command: tuple[str, ...], folder: str, log: str):
         self._line, self._command, self._folder, self._log = line, command, folder, log
 
     def __call__(self) -> int:
         with open(self._log, "a", encoding="utf-8") as output:
-            lock = _locked(pathlib.Path(f"{self._log}.lock"))
-            if lock is None:
-                output.write("this job still runs: an earlier launcher has started it\n")
-                return os.EX_TEMPFAIL
-            with lock:
-                output.write(f"$ {self._line}\n")
-                output.flush()
-                return subprocess.run(
-                    self._command,
-                    cwd=self._folder,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    check=False,
-                    pass_fds=(lock.fileno(),),
-                ).returncode
+            output.write(f"$ {self._line}\n")
+            output.flush()
+            return subprocess.run(
+                self._command, cwd=self._folder, stdout=output, stderr=subprocess.STDOUT, check=False
+            ).returncode
 
 
 class _Submitted:
-    def __init__(self, job: Any):
-        self._job = job
+    def __init__(self, job: Any, log: pathlib.Path):
+        self._job, self._log = job, log
 
     def poll(self) -> int | None:
         if not self._job.done():
             return None
         error = self._job.exception()  # of the queue: killed, out of time or memory
-        return 1 if error is not None else int(self._job.result())
+        if error is None:
+            return int(self._job.result())
+        with open(self._log, "a", encoding="utf-8") as output:
+            output.write(f"{error}\n")
+        return 1
 
     def stop(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, subprocess.SubprocessError):  # scancel itself may fail
             self._job.cancel()

@@ -8,24 +8,25 @@ from typing import Any, NamedTuple
 
 from fedsim_tf.arms import ABLATION, DIRECT, FEDERATED_SIMULATION, PARTS
 from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS, Config, fixed, from_dict, merge
+from fedsim_tf.data.splits import PAPER_SIZES
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.tables import ABLATION_LABELS, ABLATION_SITE
 from fedsim_tf.files import digest
 from fedsim_tf.grid.plan import METRICS, Job
 from fedsim_tf.jobs.inputs import pinned
-from fedsim_tf.jobs.plan import PHANTOM_SITE_SECONDS, START_SECONDS, estimated_cost
+from fedsim_tf.jobs.plan import PHANTOM_SITE_SECONDS, START_SECONDS, estimated_cost, visit_seconds
 
 FEDERATED_BATCH = 3  # "all other 3D-Unet training also uses a batch size of three", says the paper
 FEDERATED_ARMS = (DIRECT, FEDERATED_SIMULATION)
 _SINGLE_SITE_ARMS = ("lower_bound", "ours_fix_mat", "ours_pre", "ours_full")
-_VISITOR_SECONDS = 20.0  # of a fold of patients at another hospital
+_VISIT_SECONDS = 20.0  # before the first patient of a fold is rendered: networks are read and traced
 
 
 class Grid(NamedTuple):
     """What to make tables of.
 
     Attributes:
-      config: what all runs have in common.
+      config: what all runs have in common; see `settled`.
       flags: the command-line flags that make this configuration from the defaults of the runs' own commands.
       root: folder of all runs.
       sites: the data sets whose cells are wanted.
@@ -137,7 +138,8 @@ def _visits(grid: Grid) -> Iterator[Job]:
             of["federated"] = _federated(grid, grid.label_sizes[0])
         flags = {flag: run.name for flag, run in of.items()} | {"output": name}
         command = [f"--{flag}={grid.root / value}" for flag, value in flags.items()]
-        seconds = START_SECONDS + _VISITOR_SECONDS * grid.config.data.folds
+        fold = _VISIT_SECONDS + visit_seconds(grid.config, patients=PAPER_SIZES[patients].test)
+        seconds = START_SECONDS + fold * grid.config.data.folds
         after = tuple(run.name for run in of.values())
         settings = digest([_digest(run.config) for run in of.values()])[:16]
         full = ("experiments.out_of_distribution", *command, *cache)

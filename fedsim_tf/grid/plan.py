@@ -103,10 +103,13 @@ class Plan:
             if job.name not in started and job.name not in done and done.issuperset(job.after):
                 yield job
 
-    def describe(self, *, processes: int) -> str:
-        """How many jobs are done of each run and in all, and about how much disk and time the rest takes."""
+    def describe(self, *, processes: int, speed: float) -> str:
+        """How many jobs are done of each run and in all, and about how much disk and time the rest takes.
+
+        `speed`: how much faster so many processes are than one.
+        """
         left = [job for job in self.jobs.values() if not self.is_done(job)]
-        seconds, disk = sum(job.seconds for job in left) / processes, sum(job.disk for job in left)
+        seconds, disk = sum(job.seconds for job in left) / speed, sum(job.disk for job in left)
         return "\n".join(
             [
                 *(f"  {name:<40}{done:>3} of {count} jobs done" for name, (done, count) in self._runs().items()),

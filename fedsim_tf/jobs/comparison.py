@@ -41,7 +41,7 @@ def compare_with_pictures(
             arm,
             samples_folder(run, arm),
             volumes,
-            site.fully_labelled,
+            site,
             vgg=vgg,
             title=f"Samples of {arm}, {data}",
         )

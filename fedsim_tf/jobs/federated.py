@@ -16,7 +16,7 @@ from fedsim_tf.evaluation.scores import Scores
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.site import Site
-from fedsim_tf.files import read_json
+from fedsim_tf.files import held, read_json
 from fedsim_tf.jobs.coordination import coordinate
 from fedsim_tf.jobs.federated_site import FoldAtSite
 from fedsim_tf.jobs.folds import run_folds
@@ -69,11 +69,12 @@ def run_federated(
 
             simulate_fold(config, fold_run.path, fold, cache_dir=cache_dir)
         else:
-            data = [
-                open_fold(config, cohort, fold=fold, n_labelled=labels[name], cache_dir=cache_dir)
-                for name, cohort in cohorts.items()
-            ]
-            run_fold(fold_run, data, ssm, vgg)
+            with held(fold_run.path):
+                data = [
+                    open_fold(config, cohort, fold=fold, n_labelled=labels[name], cache_dir=cache_dir)
+                    for name, cohort in cohorts.items()
+                ]
+                run_fold(fold_run, data, ssm, vgg)
         draw_losses(fold_run, data=sources)
         return {name: _scores(fold_run, name) for name in names}
 

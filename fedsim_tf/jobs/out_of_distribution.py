@@ -25,6 +25,7 @@ from fedsim_tf.files import write_json
 from fedsim_tf.jobs.apply import finished_arms, segmenter_after
 from fedsim_tf.jobs.inputs import labels_of, open_cohort, open_fold, open_shape_model, open_vgg, source
 from fedsim_tf.jobs.results import commit
+from fedsim_tf.jobs.same_data import learnt_from
 from fedsim_tf.synthesis import downsampled, render_volume, slice_renderer
 from fedsim_tf.training.batch_norm import settled_statistics, training_slices
 from fedsim_tf.training.learner import SiteLearner
@@ -72,7 +73,7 @@ def run_out_of_distribution(
 
     Raises:
       InputError: no such runs, no fold that all have, volumes of different sizes, a fold without its last simulation
-        stage, or a federated run without this hospital.
+        stage, or a federated run without this hospital or one that has learnt from these patients.
     """
     pairs = _pairs(patients, hospital)
     theirs, ours = pairs[0]
@@ -105,6 +106,8 @@ def _visit(
 ) -> dict[str, Any]:
     """Scores by kind of image and arm: one fold's patients at another hospital."""
     visitors = _volumes(theirs, cache_dir)
+    if shared is not None:
+        _check_unknown(shared, visitors)
     rendered = _rendered(ours, _volumes(ours, cache_dir), visitors.test)
     segmenters = {
         arm: segmenter_after(run, stage)
@@ -136,10 +139,18 @@ def _federated_at(run_dir: str | os.PathLike, site: str, numbers: Sequence[int])
     return found
 
 
+def _check_unknown(shared: RunFolder, visitors: SiteVolumes) -> None:
+    """Refuses a federated fold whose networks have learnt, at their own hospital, from these patients."""
+    own = site_path(shared.path.parents[1], visitors.name)
+    known = sorted(learnt_from(own) & set(visitors.test.identities))
+    if known:
+        raise InputError(own, found=f"{known[0]} among what it learnt from", expected="the patients' own fold")
+
+
 def _pairs(patients: str | os.PathLike, hospital: str | os.PathLike) -> list[tuple[_Fold, _Fold]]:
     """Folds of both runs with the same number; two that are named as they are may differ in it."""
     theirs, ours = ({fold.number: fold for fold in _folds(run_dir)} for run_dir in (patients, hospital))
-    if len(theirs) == len(ours) == 1:
+    if all(map(_is_fold, (patients, hospital))):
         return [(*theirs.values(), *ours.values())]  # type: ignore[list-item]
     both = sorted(theirs.keys() & ours.keys())
     if not both:
@@ -150,12 +161,17 @@ def _pairs(patients: str | os.PathLike, hospital: str | os.PathLike) -> list[tup
 def _folds(run_dir: str | os.PathLike) -> list[_Fold]:
     """A run's folds in order, or the one fold whose folder this is."""
     path = pathlib.Path(run_dir).resolve()
-    folders = [path] if path.name.startswith("fold_") else sorted(path.glob("fold_*"))
+    folders = [path] if _is_fold(path) else sorted(path.glob("fold_*"))
     found = [(folder, re.fullmatch(r"fold_(\d)", folder.name)) for folder in folders]
     folds = [(folder, int(number[1])) for folder, number in found if number and (folder / "config.json").is_file()]
     if not folds:
         raise InputError(run_dir, found="no run", expected="a run's folder, or that of a fold such as runs/demo/fold_0")
     return [_Fold(reopened(folder), number) for folder, number in folds]
+
+
+def _is_fold(run_dir: str | os.PathLike) -> bool:
+    """Whether a path names a fold, not a run."""
+    return pathlib.Path(run_dir).resolve().name.startswith("fold_")
 
 
 def _volumes(fold: _Fold, cache_dir: pathlib.Path) -> SiteVolumes:

@@ -60,6 +60,8 @@ def describe(
     labels = [f"{site} {labels_of(config, site, larger=larger)}" for site in sites]
     folds = config.data.folds if only_fold is None else 1
     rows = _stages(config, sites, arms, folds)
+    if config.is_phantom:
+        rows.insert(0, _Stages("phantom sites, first use", len(sites), len(sites) * PHANTOM_SITE_SECONDS))
     cost = _cost(rows)
     which = f"{config.data.folds} of 5 folds" + ("" if only_fold is None else f", now fold {only_fold} alone")
     data = f"{', '.join(sites)}: each its own data" if elsewhere else "; ".join(source(config, site) for site in sites)
@@ -84,8 +86,18 @@ class Cost(NamedTuple):
 
 
 def estimated_cost(config: Config, *, sites: Sequence[str], federated: bool, folds: int) -> Cost:
-    """About what a run takes."""
+    """About what a run on volumes that are prepared takes."""
     return _cost(_stages(config, sites, _arms(config, federated), folds))
+
+
+def visit_seconds(config: Config, *, patients: int) -> float:
+    """About how long it takes to render and segment that many patients at another hospital."""
+    return patients * _SECONDS[resolved(config.model.precision)]["sample"][config.model.size]
+
+
+def cores_used(config: Config) -> int:
+    """How many cores a run makes full use of: at the smallest size a step is no faster with two than with one."""
+    return 1 if config.model.size <= min(_SECONDS["float32"]["unet"]) else 2
 
 
 def _cost(rows: Sequence[_Stages]) -> Cost:
@@ -110,9 +122,8 @@ def _stages(config: Config, sites: Sequence[str], arms: Sequence[str], folds: in
     times = folds * len(sites)
     segmentation = config.segmentation
     sources, series = simulators(arms), len(drawn(arms))
-    phantom = _Stages("phantom sites, first use", len(sites), len(sites) * PHANTOM_SITE_SECONDS)
     stage = lambda name, kind, steps: _several(config, name, kind, [steps] * times)  # noqa: E731
-    rows = [phantom] if config.is_phantom else []
+    rows = []
     if sources - {"fixed"}:
         rows.append(stage("generator pre-training", "pretraining", config.pretraining.steps))
         rows.append(stage("GAN pre-training", "gan", config.gan.steps))

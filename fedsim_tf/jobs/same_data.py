@@ -57,6 +57,13 @@ def field_of_view_of(fold_dir: pathlib.Path) -> tuple[float, float, float] | Non
         return None
 
 
+def learnt_from(fold_dir: pathlib.Path) -> set[str]:
+    """The volumes that a fold has learnt from or was chosen by; none where none are noted."""
+    file = fold_dir / RECORD
+    parts = read_json(file)["parts"] if file.exists() else {}
+    return {identity for part, volumes in parts.items() if part != "test" for identity in volumes}
+
+
 def shape_model_digest(config: Config) -> str:
     """SHA-256 of the shape model's file: sites whose files differ would learn different things."""
     return file_digest(config.model.shape_model or PHANTOM_MODEL)

@@ -25,7 +25,7 @@ from fedsim_tf.synthesis import GenerativeModel, SyntheticVolume, sample_volumes
 from fedsim_tf.training.batch_norm import settled_statistics, training_slices
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import RunFolder
-from fedsim_tf.training.volumes import Volumes
+from fedsim_tf.training.volumes import SiteVolumes, Volumes
 from fedsim_tf.volume import Geometry, Volume
 
 _SHAPE_MODES = "shape_modes.json"
@@ -113,7 +113,7 @@ def show_samples(
     name: str,
     folder: pathlib.Path,
     samples: Sequence[SyntheticVolume],
-    real: Volumes,
+    site: SiteVolumes,
     *,
     vgg: VGG19Features,
     title: str,
@@ -124,7 +124,7 @@ def show_samples(
       run: whose pictures these are.
       name: of the arm or site, in the pictures' names.
       folder: where the samples are kept.
-      real: the site's training part.
+      site: whose training part they are compared with; CT values by tissue with its annotated volumes alone.
       vgg: features for distances between slices.
       title: above the pictures; says which cohort this is.
 
@@ -132,19 +132,20 @@ def show_samples(
       "tissues", CT values by tissue, see `evaluation.tissues.compare_tissues`; "novelty" and "features", see
       `evaluation.novelty`; "shape_modes", where shapes were learnt.
     """
+    real = site.training_images
     sample_gallery(run.pictures / f"samples_{name}.png", samples, real, title=title)
     synthetic, window_hu = as_volumes(samples), run.config.data.window_hu
     tissues = show_likeness(
         run.pictures / f"likeness_{name}.png",
-        real,
+        site.fully_labelled,
         synthetic,
         window_hu=window_hu,
         title=f"{title}: slices and CT values, real and synthetic",
     )
     found: dict[str, dict[str, Any]] = {
         "tissues": tissues,
-        "novelty": novelty(real.images, synthetic.images, window_hu),
-        "features": feature_distances(vgg, real.images, synthetic.images),
+        "novelty": novelty(real, synthetic.images, window_hu),
+        "features": feature_distances(vgg, real, synthetic.images),
     }
     modes = folder / _SHAPE_MODES
     return {**found, "shape_modes": read_json(modes)} if modes.exists() else found

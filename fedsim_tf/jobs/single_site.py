@@ -12,6 +12,7 @@ from absl import logging
 from fedsim_tf.arms import simulators
 from fedsim_tf.config import Config
 from fedsim_tf.evaluation.scores import Scores
+from fedsim_tf.files import held
 from fedsim_tf.jobs.comparison import compare_with_pictures
 from fedsim_tf.jobs.fixed_material import samples_folder, simulate_fixed
 from fedsim_tf.jobs.folds import run_folds
@@ -65,8 +66,9 @@ def run_single_site(
     run = RunFolder(run_dir, config)
 
     def make(fold_run: RunFolder, fold: int) -> dict[str, Scores]:
-        site = open_fold(config, cohort, fold=fold, n_labelled=n_labelled, cache_dir=cache_dir)
-        return run_fold(fold_run, site, ssm, vgg, data=f"{data}, fold {fold}")
+        with held(fold_run.path):
+            site = open_fold(config, cohort, fold=fold, n_labelled=n_labelled, cache_dir=cache_dir)
+            return run_fold(fold_run, site, ssm, vgg, data=f"{data}, fold {fold}")
 
     folds = run_folds(run, make, only=only_fold)
     if only_fold is not None:

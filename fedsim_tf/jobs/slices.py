@@ -18,6 +18,7 @@ from PIL import Image
 from fedsim_tf.config import Config
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.figures import panel
+from fedsim_tf.files import held
 from fedsim_tf.jobs.inputs import open_vgg
 from fedsim_tf.jobs.results import draw_losses
 from fedsim_tf.models import GauGANGenerator, built
@@ -88,7 +89,8 @@ def run_slices(
     semantics = slice_semantics(slices, config.model.coarse_size)
     trained = len(semantics) - held_out
     training = SliceTraining(config, semantics[:trained], slices.images[:trained])
-    run_stage(run, STAGE, steps=config.gan.steps, step=training.step, objects=training.objects, watched=training)
+    with held(run.path):
+        run_stage(run, STAGE, steps=config.gan.steps, step=training.step, objects=training.objects, watched=training)
     path = run.pictures / "slices.png"
     with settled_statistics(training.enhancer, training.batches()):
         _compare(path, slices, semantics, rendered(training.enhancer, semantics), held_out)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pathlib
 
 import h5py
@@ -9,11 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.files import held
 
 TAPS = ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1")
 CHOICES = "'imagenet' (downloaded by Keras), a path to .h5 or .npz weights, or 'random'"
 # Caffe's order and means: blue, green, red.
 _MEAN_BGR = (103.939, 116.779, 123.68)
+_DOWNLOAD_SECONDS = 3600.0  # that another process may take
 _BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 1))  # widths, convolutions; block 5 ends at its first
 
 
@@ -121,7 +125,8 @@ def _checked(
 
 def _download() -> dict[str, np.ndarray]:
     try:
-        network = tf.keras.applications.VGG19(include_top=False, weights="imagenet")
+        with _one_process():
+            network = tf.keras.applications.VGG19(include_top=False, weights="imagenet")
     except Exception as error:
         raise InputError("VGG-19 weights", found=f"no download ({error})", expected=CHOICES) from error
     layers = [layer for layer in network.layers if layer.weights]
@@ -131,6 +136,15 @@ def _download() -> dict[str, np.ndarray]:
         for layer in layers
         for kind, value in zip(kinds, layer.get_weights(), strict=True)
     }
+
+
+def _one_process() -> contextlib.AbstractContextManager[None]:
+    """Of those that start together only one downloads: Keras writes the file where the others would read it."""
+    folder = pathlib.Path.home() / ".keras"
+    with contextlib.suppress(OSError):
+        folder.mkdir(exist_ok=True)
+    writable = os.access(folder, os.W_OK)  # where it is not, Keras uses another one
+    return held(folder, seconds=_DOWNLOAD_SECONDS) if writable else contextlib.nullcontext()
 
 
 def _random(seed: int) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from fedsim_tf.config import Config, fixed, from_dict
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import is_partial, read_json, write_json
 
-SITES = "sites"
+CONFIG, SITES = "config.json", "sites"
 
 
 class RunFolder:
@@ -36,21 +36,11 @@ class RunFolder:
         self.samples = self._made("samples")
 
     def _claim(self) -> None:
-        file = self.path / "config.json"
-        wanted = json.loads(json.dumps(self.config.to_dict()))
-        if file.exists():
-            kept = read_json(file)
-            difference = _difference(fixed(_filled(kept)), fixed(wanted))
-            if difference:
-                raise InputError(
-                    file, found=f"a run with {difference}", expected="the same configuration, or another --run_dir"
-                )
-            if kept != wanted:
-                write_json(file, wanted)
-        elif self._has_files() and not file.exists():  # another process may have begun the run just now
+        file = self.path / CONFIG
+        if not file.exists() and self._has_files() and not file.exists():  # another process may have begun it just now
             raise InputError(self.path, found="a folder that is no run", expected="an empty or new folder")
-        else:
-            write_json(file, wanted)
+        refuse_other(file, self.config, flag="--run_dir")
+        keep(file, self.config)
 
     def _has_files(self) -> bool:
         # The server of a federation may have begun its folds before a site on its machine claims the whole run.
@@ -117,7 +107,27 @@ class RunFolder:
 
 def reopened(path: pathlib.Path) -> RunFolder:
     """An earlier run's folder, with the configuration that it was begun with."""
-    return RunFolder(path, from_dict(read_json(path / "config.json")))
+    return RunFolder(path, from_dict(read_json(path / CONFIG)))
+
+
+def refuse_other(file: pathlib.Path, config: Config, *, flag: str) -> None:
+    """Refuses a configuration that differs, but for what may change, from the one that a file has kept, if any.
+
+    Raises:
+      InputError: shows the difference, and names the flag for another folder.
+    """
+    if file.exists():
+        difference = _difference(fixed(_filled(read_json(file))), fixed(_as_read(config)))
+        if difference:
+            expected = f"the same configuration, or another {flag}"
+            raise InputError(file, found=f"a run with {difference}", expected=expected)
+
+
+def keep(file: pathlib.Path, config: Config) -> None:
+    """Writes a configuration where it is not yet."""
+    wanted = _as_read(config)
+    if not file.exists() or read_json(file) != wanted:
+        write_json(file, wanted)
 
 
 def fold_path(run: pathlib.Path, number: int) -> pathlib.Path:
@@ -130,10 +140,15 @@ def site_path(fold: pathlib.Path, name: str) -> pathlib.Path:
     return fold / SITES / name
 
 
+def _as_read(config: Config) -> dict[str, Any]:
+    """A configuration as JSON gives it back."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
 def _filled(kept: dict[str, Any]) -> dict[str, Any]:
     """A run's configuration with the fields that came later: their defaults are what was done before them."""
     try:
-        return json.loads(json.dumps(from_dict(kept).to_dict()))
+        return _as_read(from_dict(kept))
     except InputError:  # other fields altogether: the difference says which
         return kept
 

@@ -47,11 +47,16 @@ class SiteVolumes(NamedTuple):
     field_of_view_mm: tuple[float, float, float]  # (x, y, z), median over the training part
     labelled: Volumes
     unlabelled: UnlabelledVolumes
-    fully_labelled: Volumes  # the whole training part with its annotations: for the upper bound only
+    fully_labelled: Volumes  # the annotated training part: for the upper bound, and beside samples
     validation: Volumes
     test: Volumes
     test_extents_mm: np.ndarray  # (n, 3), the field of view (x, y, z) of each test volume
     secret: str = ""  # of a hospital: whoever knows a run's seed cannot repeat this site's random choices
+
+    @property
+    def training_images(self) -> np.ndarray:
+        """(n, z, y, x) of all that may be learnt from, annotated or not."""
+        return np.concatenate([self.labelled.images, self.unlabelled.images])
 
 
 def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cache_dir: str | None) -> SiteVolumes:
@@ -72,9 +77,6 @@ def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cac
     warn_of_other_extents(cohort.name, take(wanted), in_files_mm.tolist())
     if not (config.data.field_of_view_mm or config.data.field_of_view_z_mm):
         warn_of_unknown_spacing(cohort.name, take(wanted))
-    if config.data.field_of_view_mm:
-        test_mm = test_mm * config.data.field_of_view_mm / typical_mm[0]
-        typical_mm = typical_mm * config.data.field_of_view_mm / typical_mm[0]
     labelled = stack(take(chosen.labelled))
     warn_of_unreachable_hearts(cohort.name, labelled.identities, labelled.labels, typical_mm.tolist())
     return SiteVolumes(

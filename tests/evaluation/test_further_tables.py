@@ -37,11 +37,16 @@ RUN = {
 }
 
 
-def visit(patients, hospital, *, rendered=70.0, scanned=60.0):
-    arms = {"lower_bound": {"dice": rendered}, "ours_full": {"dice": rendered + 5.0}}
+def visit(patients, hospital, *, labelled=6, rendered=70.0, scanned=60.0):
+    arms = {"ours_full": {"dice": rendered + 5.0}, "lower_bound": {"dice": rendered}}  # as in files: by name
     seen = {arm: {"dice": scanned} for arm in arms}
     return {
-        "facts": {"experiment": "out_of_distribution", "patients": patients, "hospital": hospital, "labelled": 6},
+        "facts": {
+            "experiment": "out_of_distribution",
+            "patients": patients,
+            "hospital": hospital,
+            "labelled": labelled,
+        },
         "folds": [{"rendered": arms, "as scanned": seen}, {"rendered": arms, "as scanned": seen}],
     }
 
@@ -71,9 +76,9 @@ def test_quality_tables_hold_means_over_folds_and_dashes_for_what_was_not_record
     assert near["VGG features, real to synthetic"] == "1.5"
     assert near["closest real, HU"] == "-"
     (values,) = rows(further_tables.tissue_values([RUN])).values()
-    assert values["heart, real"] == "150, 50"
-    assert values["heart, synthetic"] == "141, 40"
-    assert values["lung, real"] == "-"
+    assert values["heart, real, HU"] == "150, 50"
+    assert values["heart, synthetic, HU"] == "141, 40"
+    assert values["lung, real, HU"] == "-"
     table = further_tables.shape_modes([RUN], first=2)
     assert [row[3] for row in table.rows] == ["learnt", "sampled"]
     assert list(table.rows[0][4:]) == ["1.10, 1.00", "-0.20, 0.50"]
@@ -88,8 +93,11 @@ def test_visitors_have_a_row_for_each_arm():
     assert table.rows[1][3:] == ["75.00 ± 0.00", "60.00 ± 0.00", "2"]
 
 
-def test_across_sites_has_a_sites_own_score_on_the_diagonal():
-    table = further_tables.across_sites([RUN], [visit("ct34lc", "ct20", scanned=55.0)])
-    assert table.headings[1:] == ("tested at ct20", "tested at ct34lc")
-    assert table.rows[0] == ["ct20", "82.00 ± 2.83", "55.00 ± 0.00"]
-    assert table.rows[1] == ["ct34lc", "-", "-"]
+def test_across_sites_has_a_sites_own_score_with_as_many_labels_on_the_diagonal():
+    other = {"facts": {**RUN["facts"], "labelled": 8}, "folds": [{"ct20": {"lower_bound": scores(99.0)}}]}
+    visits = [visit("ct20", "ct34lc"), visit("ct34lc", "ct20", labelled=4, scanned=55.0)]
+    for runs in ([RUN, other], [other, RUN]):
+        table = further_tables.across_sites(runs, visits)
+        assert table.headings[1:] == ("tested at ct20", "tested at ct34lc")
+        assert table.rows == [["ct20 4", "82.00 ± 2.83", "55.00 ± 0.00"], ["ct34lc 6", "60.00 ± 0.00", "-"]]
+    assert further_tables.across_sites([other], visits).rows[0][1] == "-"

@@ -127,15 +127,15 @@ def test_heart_slice_is_the_one_with_most_heart_or_the_middle():
 
 
 def test_nearest_neighbour_is_found_over_the_whole_volume():
-    volumes = blocks((0, 2), (3, 6), (5, 8))
-    noisy = volumes.images[1] + 0.1 * np.random.default_rng(0).normal(size=volumes.images[1].shape)
-    assert nearest(noisy, volumes) == 1
+    images = blocks((0, 2), (3, 6), (5, 8)).images
+    noisy = images[1] + 0.1 * np.random.default_rng(0).normal(size=images[1].shape)
+    np.testing.assert_array_equal(nearest(noisy, images), images[1])
 
 
 def test_sample_gallery_has_a_row_for_each_sample_up_to_its_limit(tmp_path, titles, monkeypatch):
     monkeypatch.setattr(galleries, "ROWS", 2)
     for count in (1, 2, 3):
-        training = blocks((1, 3), (4, 7))
+        training = blocks((1, 3), (4, 7)).images
         sample_gallery(tmp_path / f"{count}.png", [sample(2, 5)] * count, training, title="Samples, phantom cohort")
         assert is_drawn(tmp_path / f"{count}.png")
     heights = [pixels(tmp_path / f"{count}.png").shape[0] for count in (1, 2, 3)]

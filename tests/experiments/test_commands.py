@@ -299,7 +299,11 @@ def test_the_papers_tables_say_what_will_run_and_write_nothing(tmp_path):
         (["--sites=ct99"], ["--sites: found ct99", "ct20, ct34lc, ct34mc"]),
         (["--parts=ablation"], ["parts: found ablation alone"]),
         (["--data_labels=3"], ["--data_labels", "the plan sets it"]),
-        (["--launcher=slurm", "--cluster=fast"], ["--cluster: found fast; expected name=value"]),
+        (["--launcher=slurm"], ["--model_precision: found auto", "another kind than those that compute"]),
+        (
+            ["--launcher=slurm", "--cluster=fast", "--model_precision=float32"],
+            ["--cluster: found fast; expected name=value"],
+        ),
     ],
 )
 def test_wrong_input_of_the_papers_tables_is_one_line(arguments, fragments, tmp_path):

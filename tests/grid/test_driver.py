@@ -10,11 +10,14 @@ from fedsim_tf.grid import Job, Plan, run_plan
 class Scripted:
     """A launcher whose jobs end with given statuses after a given number of looks."""
 
-    def __init__(self, *, fails=(), looks=1, interrupt_at=None):
-        self.fails, self.looks, self.interrupt_at = set(fails), looks, interrupt_at
+    def __init__(self, *, fails=(), refuses=(), stuck=(), looks=1, interrupt_at=None):
+        self.fails, self.refuses, self.stuck = set(fails), set(refuses), set(stuck)
+        self.looks, self.interrupt_at = looks, interrupt_at
         self.started, self.stopped, self.most, self.running = [], [], 0, set()
 
     def start(self, job, log):
+        if job.name in self.refuses:
+            raise OSError("the queue is full")
         self.started.append(job.name)
         self.running.add(job.name)
         self.most = max(self.most, len(self.running))
@@ -36,6 +39,8 @@ class _Running:
 
     def stop(self):
         self.launcher.stopped.append(self.name)
+        if self.name in self.launcher.stuck:
+            raise OSError("no such job")
 
 
 def plan(folder):
@@ -84,6 +89,17 @@ def test_a_failed_job_is_listed_and_stops_only_what_waits_for_it(tmp_path):
     assert "a/fold_1.log" in line
 
 
+def test_a_job_that_cannot_be_started_has_failed_and_stops_no_other(tmp_path):
+    said = []
+    launcher = Scripted(refuses=["a/fold_0"])
+    outcome = run(tmp_path, launcher, 2, said)
+    assert outcome.failed == ("a/fold_0",)
+    assert outcome.waiting == ("a", "both")
+    assert "a/fold_0: FAILED to start (the queue is full)" in said
+    assert {"a/fold_1", "b"} <= set(outcome.done)
+    assert launcher.stopped == []
+
+
 def test_the_next_start_runs_what_failed_and_what_waited_alone(tmp_path):
     run(tmp_path, Scripted(fails=["a/fold_1"]))
     launcher = Scripted()
@@ -104,9 +120,20 @@ def test_an_interruption_stops_what_runs_and_keeps_what_is_done(tmp_path):
     assert "a/fold_0" not in later.started
 
 
+def test_a_job_that_cannot_be_stopped_does_not_keep_the_others_from_it(tmp_path):
+    launcher = Scripted(interrupt_at="a/fold_1", stuck=["a/fold_0", "b/fold_0"], looks=9)
+    with pytest.raises(OSError, match="no such job"):
+        run(tmp_path, launcher, 4)
+    assert set(launcher.stopped) == {"a/fold_0", "a/fold_1", "b/fold_0", "b/fold_1"}
+
+
 def test_time_left_is_the_estimate_corrected_by_what_was_measured(tmp_path):
     said = []
     run(tmp_path, Scripted(), said=said)
+    quick = []
+    run_plan(plan(tmp_path / "other"), Scripted(), processes=1, speed=4.0, say=quick.append, sleep=lambda _: None)
+    seconds = [float(re.search(r"about ([\d.]+) s left$", lines[1])[1]) for lines in (said, quick)]
+    assert seconds[0] == pytest.approx(4 * seconds[1], rel=0.2)
     left = int(re.search(r"1 of 8 jobs done, about (\d+) s left$", said[1])[1])
     assert 0.5 * 23 < left < 23  # that many seconds were estimated; the first of them took none, but is only one
     assert said[-1].endswith("8 of 8 jobs done, about 0 s left")

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from fedsim_tf.errors import InputError, RunStopped
-from fedsim_tf.grid import Job, LocalProcesses, Plan, Submitit, run_plan
+from fedsim_tf.grid import Job, LocalProcesses, Plan, Submitit, local_speed, run_plan
 
 MODULE = "job_for_tests"
 CODE = """
@@ -105,20 +105,12 @@ def test_submitit_runs_the_same_plan(tmp_path):
     assert plan.log(plan.jobs["bad"]).read_text().splitlines()[0] == f"$ python -m {MODULE} bad 7 0"
 
 
-def test_one_launcher_at_a_time_submits_a_plan_and_what_it_left_in_the_queue_is_not_run_twice(tmp_path):
+def test_one_launcher_at_a_time_submits_a_plan(tmp_path):
     pytest.importorskip("submitit")
     launcher = Submitit(tmp_path / "plan", cluster="local", timeout_min=2)
     with pytest.raises(RunStopped, match="another process works on this plan"):
         Submitit(tmp_path / "plan", cluster="local")
-    first = launcher.start(job("slow", seconds=8), tmp_path / "log")
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "log").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    second = launcher.start(job("slow", seconds=8), tmp_path / "log")
-    while None in (first.poll(), second.poll()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert (first.poll(), second.poll()) == (0, os.EX_TEMPFAIL)
-    assert "this job still runs: an earlier launcher" in (tmp_path / "log").read_text()
+    del launcher
 
 
 def test_a_job_that_the_queue_kills_has_failed(tmp_path):
@@ -130,12 +122,29 @@ def test_a_job_that_the_queue_kills_has_failed(tmp_path):
     while (status := running.poll()) is None and time.monotonic() < deadline:
         time.sleep(0.1)
     assert status not in (None, 0)
+    assert "has not produced any output" in (tmp_path / "log").read_text()
 
 
 def test_parameters_that_submitit_does_not_know_are_refused(tmp_path):
     pytest.importorskip("submitit")
     with pytest.raises(InputError, match=r"--cluster.*colour"):
         Submitit(tmp_path, cluster="local", colour="blue")
+    with pytest.raises(InputError, match=r"--cluster.*timeout_min"):
+        Submitit(tmp_path, cluster="local", timeout_min="long")
+
+
+def test_a_cluster_that_is_not_there_is_refused(tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"--launcher.*srun.*expected a machine that has slurm"):
+        Submitit(tmp_path / "plan", cluster="slurm")
+
+
+def test_processes_of_one_machine_are_no_faster_than_its_cores(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert [local_speed(processes, cores_used=1) for processes in (1, 2, 16)] == [1, 2, 4]
+    assert [local_speed(processes, cores_used=2) for processes in (1, 2, 16)] == [1, 2, 2]
+    assert local_speed(2, cores_used=8) == 1
 
 
 def test_without_submitit_the_error_says_how_to_get_it(tmp_path, monkeypatch):

@@ -69,7 +69,7 @@ def test_folds_wait_for_their_sites_and_records_for_folds():
 
 def test_jobs_make_a_plan_with_a_time(tmp_path):
     plan = Plan(paper_jobs(grid()), tmp_path)
-    assert "57 jobs, 0 done" in plan.describe(processes=1)
+    assert "57 jobs, 0 done" in plan.describe(processes=1, speed=1.0)
     assert all(job.seconds > 0 for job in plan.jobs.values())
     assert all("--preset=demo" in job.command or "experiments.out_of" in job.command[0] for job in plan.jobs.values())
     assert all("--cache_dir=/cache" in job.command for job in plan.jobs.values())

@@ -70,11 +70,11 @@ def test_description_counts_jobs_by_run_and_estimates_the_rest(tmp_path):
         tmp_path / "plan",
     )
     plan.record(plan.jobs["x/fold_0"], 500.0)
-    lines = plan.describe(processes=2).splitlines()
+    lines = plan.describe(processes=4, speed=2.0).splitlines()
     assert lines[0].split() == ["x", "1", "of", "3", "jobs", "done"]
     assert "3 jobs, 1 done" in lines[1]
     assert lines[2].startswith("disk for checkpoints of the rest: 300 MB; ")
-    assert "6 min, 2 at a time" in lines[3]
+    assert "6 min, 4 at a time" in lines[3]
 
 
 def test_a_job_is_done_again_with_other_settings_and_after_what_it_waits_for_was(tmp_path):

@@ -128,6 +128,19 @@ def test_a_federated_run_without_the_hospital_or_its_fold_is_refused(hospitals, 
         job._federated_at(shared, "ct34lc", [0, 3])
 
 
+def test_a_federated_run_that_has_learnt_from_the_patients_is_refused(hospitals, shared, tmp_path):
+    """In another fold, or with another split, the patients' own hospital may have trained with them."""
+    own = site_path(shared / "fold_0", "ct20")
+    own.mkdir()
+    record = json.loads((hospitals["ct20"] / "data.json").read_text())
+    (patient,) = record["parts"]["test"]
+    record["parts"]["unlabelled"][patient] = record["parts"]["test"].pop(patient)
+    write_json(own / "data.json", record)
+    places = hospitals["ct20"], hospitals["ct34lc"], tmp_path / "out"
+    with pytest.raises(InputError, match=f"found {patient} among what it learnt from; expected the patients' own fold"):
+        run_out_of_distribution(*places, cache_dir=hospitals["root"] / "cache", federated=shared)
+
+
 def test_patients_meet_the_networks_of_the_fold_with_the_same_number(tmp_path):
     """Whichever folds of the two runs there are; a network must not have learnt from the patients that it meets."""
     theirs, ours, other = (tmp_path / name for name in ("theirs", "ours", "other"))
@@ -139,6 +152,9 @@ def test_patients_meet_the_networks_of_the_fold_with_the_same_number(tmp_path):
     assert {a.run.path.parent for a, _ in pairs} == {theirs.resolve()}
     [(a, b)] = job._pairs(theirs / "fold_0", ours / "fold_1")
     assert (a.number, b.number) == (0, 1)
+    RunFolder(tmp_path / "one" / "fold_0", toy_config())
+    with pytest.raises(InputError, match=r"found folds \[1, 4\]; expected one of folds \[0\]"):
+        job._pairs(tmp_path / "one", other)
     with pytest.raises(InputError, match=r"found folds \[1, 4\]; expected one of folds \[0, 2, 3\]"):
         job._pairs(theirs, other)
 

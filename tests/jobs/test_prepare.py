@@ -6,7 +6,7 @@ import pytest
 from fedsim_tf.errors import InputError
 from fedsim_tf.jobs.inputs import open_cohort, open_fold
 from fedsim_tf.jobs.prepare import prepare_dataset, summary
-from tests.jobs.toy_cohorts import EXTENT_MM, write_paper_cohort
+from tests.jobs.toy_cohorts import EXTENT_MM, write_own_cohort, write_paper_cohort
 from tests.training.toy_site import toy_config
 
 
@@ -23,6 +23,17 @@ def test_folds_find_every_volume_prepared(config, tmp_path, monkeypatch):
     monkeypatch.setattr(type(cohort), "load", lambda *_: pytest.fail("read again"))
     site = open_fold(config, cohort, fold=3, n_labelled=4, cache_dir=tmp_path)
     assert len(site.fully_labelled) == 12
+
+
+def test_what_a_fold_learns_from_has_the_unannotated_volumes_too(tmp_path):
+    write_own_cohort(tmp_path / "data", annotated=6, unannotated=2)
+    config = toy_config(dataset="nifti", data={"root": str(tmp_path / "data")})
+    cohort = open_cohort(config, "nifti", cache_dir=tmp_path)
+    site = open_fold(config, cohort, fold=0, n_labelled=2, cache_dir=tmp_path)
+    assert set(site.unlabelled.identities) > {"case_6", "case_7"}
+    assert len(site.training_images) == len(site.fully_labelled) + 2
+    for part in (site.labelled, site.unlabelled, site.fully_labelled):
+        assert all(any(np.array_equal(image, one) for one in site.training_images) for image in part.images)
 
 
 def test_a_damaged_file_is_named(config, tmp_path):

@@ -14,6 +14,7 @@ from fedsim_tf.arms import ARMS as ALL_ARMS
 from fedsim_tf.arms import drawn
 from fedsim_tf.config import from_dict, merge
 from fedsim_tf.errors import InputError
+from fedsim_tf.files import locked
 from fedsim_tf.jobs import samples as samples_module
 from fedsim_tf.jobs.apply import open_segmenter, segment_file
 from fedsim_tf.jobs.single_site import run_single_site
@@ -215,6 +216,21 @@ def test_a_finished_fold_is_not_even_opened(finished, monkeypatch):
 
     monkeypatch.setattr("fedsim_tf.jobs.single_site.open_fold", refused)
     assert without_times(again(finished)) == without_times(finished.metrics)
+
+
+def test_a_fold_is_held_while_it_is_made(finished, tmp_path, monkeypatch):
+    """A second process, started by mistake or by a queue, would spoil the first one's checkpoints."""
+    lock = tmp_path / "run" / "fold_0" / ".lock"
+
+    def run_fold(*_, **__):
+        assert locked(lock) is None
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fedsim_tf.jobs.single_site.run_fold", run_fold)
+    with pytest.raises(KeyboardInterrupt):
+        run_single_site(finished.config, tmp_path / "run", cache_dir=finished.root / "cache")
+    with locked(lock) as free:
+        assert free is not None
 
 
 @pytest.mark.usefixtures("_undrawn")

@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.files import locked
 from fedsim_tf.models import VGG19Features
 
 CONVOLUTIONS = (2, 2, 4, 4, 1)  # of blocks 1 to 5, as far as relu5_1
@@ -187,3 +188,19 @@ def test_keras_file_gives_keras_features(tmp_path, rng):
     caffe = tf.keras.applications.vgg19.preprocess_input(np.repeat(127.5 * (images + 1), 3, axis=-1))
     expected = tf.keras.Model(keras_vgg.inputs, layer.output)(caffe)
     np.testing.assert_allclose(VGG19Features(str(path))(images)[2], expected, atol=1e-4 * np.max(expected))
+
+
+def test_one_process_downloads_at_a_time(tmp_path, monkeypatch):
+    """Keras writes the file in place: another process must not find half of it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    lock = tmp_path / ".keras" / ".lock"
+
+    def no_download(**_):
+        assert locked(lock) is None
+        raise OSError("no network")
+
+    monkeypatch.setattr(tf.keras.applications, "VGG19", no_download)
+    with pytest.raises(InputError, match=r"no download \(no network\)"):
+        VGG19Features("imagenet")
+    with locked(lock) as free:
+        assert free is not None
