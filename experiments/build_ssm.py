@@ -38,6 +38,7 @@ flags.DEFINE_integer(
 flags.DEFINE_integer("seed", 0, "Of the points that are drawn.", lower_bound=0)
 flags.DEFINE_bool("dry_run", False, "Only say what would be built, and about how long it takes.")
 FLAGS = flags.FLAGS
+OF_LABELS = ("dataset", "fold", "split_seed", "regions", "points", "seed")
 
 
 def run() -> None:
@@ -52,6 +53,9 @@ def run() -> None:
         raise InputError("--out", found=str(out), expected="a file that ends in .npz")
     if (FLAGS.labels is None) == (FLAGS.shapes is None):
         raise InputError("--labels and --shapes", found="both or none", expected="one of them")
+    of_labels = [name for name in OF_LABELS if FLAGS.shapes is not None and FLAGS[name].present]
+    if of_labels:
+        raise InputError(f"--{of_labels[0]}", found="--shapes beside it", expected="--labels, which alone it is about")
     regions = command.whole_numbers("--regions", FLAGS.regions)
     options = RegistrationOptions(
         components=FLAGS.points,
@@ -72,7 +76,7 @@ def run() -> None:
     else:
         loaders = job.find_subjects(FLAGS.labels, FLAGS.dataset, fold=FLAGS.fold, split_seed=FLAGS.split_seed)
         job.check_modes(FLAGS.modes, len(loaders))
-        minutes = len(loaders) * job.SECONDS_PER_SUBJECT * FLAGS.points / 4000 / 60
+        minutes = job.estimated_seconds(len(loaders), FLAGS.points) / 60
         logging.info("%d subjects, %d modes: about %.0f minutes on two cores", len(loaders), FLAGS.modes, minutes)
         if FLAGS.dry_run:
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import tensorflow as tf
 from pyronn.ct_reconstruction.geometry.geometry_cone_3d import GeometryCone3D
 from pyronn.ct_reconstruction.layers.backprojection_3d import cone_backprojection3d
@@ -63,9 +65,12 @@ class ConeBeamScanner:
         if self._beyond:
             below, above = (tf.repeat(end, self._beyond, axis=1) for end in (mu_per_mm[:, :1], mu_per_mm[:, -1:]))
             mu_per_mm = tf.concat([below, mu_per_mm, above], axis=1)
-        if mu_per_mm.shape[0] is not None:
-            return cone_projection3d(mu_per_mm, self._body)
-        return pyronn_layers.cone_projection3d(mu_per_mm, self.range_shape, **_arguments(self._body))
+        with warnings.catch_warnings():
+            if self._beyond:  # what lies beyond the grid is not reconstructed, and need not be seen in every view
+                warnings.filterwarnings("ignore", "the detector does not see the whole volume")
+            if mu_per_mm.shape[0] is not None:
+                return cone_projection3d(mu_per_mm, self._body)
+            return pyronn_layers.cone_projection3d(mu_per_mm, self.range_shape, **_arguments(self._body))
 
     def measure(self, mu_per_mm: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Line integrals as this scanner measures them, shaped as those of `project`.

@@ -15,7 +15,7 @@ from fedsim_tf.data import find_cohort
 from fedsim_tf.data.label_files import find_label_files, read_label_map
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.shape_figures import fit_figure, mode_figure, quality_figure
-from fedsim_tf.files import replaced, write_json, write_text
+from fedsim_tf.files import write_json, write_text
 from fedsim_tf.phantom import model_hearts
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.shape import CorrespondingShapes, Grid, StatisticalShapeModel
@@ -27,7 +27,7 @@ from fedsim_tf.shape.registration import RegistrationOptions, register_with_reco
 from fedsim_tf.shape.surfaces import region_surface
 from fedsim_tf.volume import Volume
 
-SECONDS_PER_SUBJECT = 12.0  # of the registration at 4,000 points on two cores, measured
+_SECONDS_PER_SUBJECT = 12.0  # of the registration at 4,000 points on two cores, measured
 _PICTURE_VOXELS = 160
 _THREADS = 2
 _MARGIN_MM = 10.0
@@ -53,6 +53,11 @@ class BuildPlan:
     regions: tuple[int, ...] = ()
     options: RegistrationOptions = dataclasses.field(default_factory=RegistrationOptions)
     specificity_samples: int = 500
+
+
+def estimated_seconds(n_subjects: int, points: int) -> float:
+    """About how long the registration takes: its work is points times components, which are as many."""
+    return n_subjects * _SECONDS_PER_SUBJECT * (points / 4000) ** (2 if points > 4000 else 1)
 
 
 def find_subjects(
@@ -135,7 +140,8 @@ def build_from_labels(loaders: dict[str, Loader], plan: BuildPlan) -> Statistica
         "registration": [iteration._asdict() for iteration in found.record],
         "residual_mm": dict(zip(names, residuals, strict=True)),
     }
-    model = _finish(found.shapes, names, plan, surfaces=surfaces, extra=extra)
+    shapes = dataclasses.replace(found.shapes, subjects=tuple(names))
+    model = _finish(shapes, names, plan, surfaces=surfaces, extra=extra)
     worst = int(np.argmax(residuals))
     _picture_of_fit(
         loaders[names[worst]](), found.shapes, worst, plan.report / "worst_fit.png", names[worst], residuals[worst]
@@ -146,7 +152,7 @@ def build_from_labels(loaders: dict[str, Loader], plan: BuildPlan) -> Statistica
 def build_from_shapes(shapes: CorrespondingShapes, plan: BuildPlan) -> StatisticalShapeModel:
     """The model of shapes that are in correspondence already, with its report."""
     check_modes(plan.n_modes, len(shapes.points))
-    names = [f"shape_{number + 1:03d}" for number in range(len(shapes.points))]
+    names = shapes.subjects or [f"shape_{number + 1:03d}" for number in range(len(shapes.points))]
     return _finish(shapes, names, plan)
 
 
@@ -217,15 +223,13 @@ def _finish(
     report.mkdir(parents=True, exist_ok=True)
     plan.out.parent.mkdir(parents=True, exist_ok=True)
     model = StatisticalShapeModel.fit(shapes.points, shapes.faces, shapes.region_id, plan.n_modes)
-    if surfaces is not None:
-        model = dataclasses.replace(model, subjects=tuple(names))
+    model = dataclasses.replace(model, subjects=shapes.subjects)
     true = None if surfaces is None else [(s.points, s.faces, s.region_id) for s in surfaces]
     left_out = min(plan.n_modes, len(names) - 2)
     general = generalisation(shapes, left_out, true) if left_out >= 1 else None
     specific = specificity(model, shapes, n_samples=plan.specificity_samples)
     explained = compactness(shapes)
-    with replaced(report / "shapes.npz") as temporary:
-        np.savez_compressed(temporary, shapes=shapes.points, faces=shapes.faces, region_id=shapes.region_id)
+    shapes.save(report / "shapes.npz")
     mode_figure(report / "modes.png", model, title=f"Modes of {len(names)} hearts")
     if general is not None:
         quality_figure(report / "quality.png", explained, general, shapes.region_id, title=f"{len(names)} hearts")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import os
 import pathlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -17,10 +20,11 @@ from fedsim_tf.phantom.hearts import ADULTS, CHILDREN, YOUNG_ADULTS, draw_hearts
 from fedsim_tf.phantom.scanner import Scanner
 from fedsim_tf.phantom.subjects import SiteSpec, make_subject
 from fedsim_tf.shape import CorrespondingShapes
+from fedsim_tf.shape.surfaces import REGIONS
 
 Progress = Callable[[int, int, str], None]
 VERSION = 6  # of the phantom: another number makes cached cohorts again
-FINISHED = "complete.json"
+FINISHED, RECIPE = "complete.json", "recipe.json"
 _THREADS = 2
 _MODEL_SEED = 7_000_000  # hearts of the shape model: far from every site's
 _MMWHS_VALUES = np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16)
@@ -80,7 +84,7 @@ def dealt(shapes: CorrespondingShapes, site: str) -> CorrespondingShapes | None:
     first = sum(SITES[name].n_subjects for name in names[: names.index(site)])
     points = shapes.points[first : first + SITES[site].n_subjects]
     logging.info("Phantom site %s: %d of its %d hearts are given ones", site, len(points), SITES[site].n_subjects)
-    return CorrespondingShapes(points, shapes.faces, shapes.region_id) if len(points) else None
+    return dataclasses.replace(shapes, points=points, subjects=()) if len(points) else None
 
 
 def write_site(
@@ -92,7 +96,8 @@ def write_site(
 ) -> None:
     """Writes a phantom site as NIfTI: ct20 as MM-WHS lays it out, ct34lc and ct34mc as CHD68 does.
 
-    Files that are there already are kept. Subject i gets shape i of `shapes`, later ones phantom hearts.
+    Files that are there already, of the same recipe, are kept. Subject i gets shape i of `shapes`, later ones phantom
+    hearts.
 
     Args:
       name: "ct20", "ct34lc" or "ct34mc".
@@ -101,11 +106,15 @@ def write_site(
       progress: see `ensure_site`.
 
     Raises:
-      InputError: an unknown site, or a folder that cannot be written.
+      InputError: an unknown site, hearts without all seven regions, or a folder that cannot be written or has others.
     """
     spec, root = _spec(name), pathlib.Path(root)
+    if shapes is not None and set(shapes.region_id) != set(REGIONS):
+        found = f"regions {', '.join(map(str, sorted(set(shapes.region_id))))}"
+        raise InputError("shapes", found=found, expected="all seven, around which a chest is built")
     try:
         root.mkdir(parents=True, exist_ok=True)
+        _claim(root, {"site": name, "version": VERSION, "spec": repr(spec), "shapes": _digest(shapes)})
         if name != "ct20":
             write_text(root / "division.csv", _division())
     except OSError as error:
@@ -125,6 +134,25 @@ def write_site(
         for done, identity in enumerate(pool.map(write, range(spec.n_subjects)), 1):
             if progress is not None:
                 progress(done, spec.n_subjects, identity)
+
+
+def _claim(root: pathlib.Path, recipe: dict[str, Any]) -> None:
+    """Refuses a folder with files of another recipe, or of an unknown one: the rest would be of this one."""
+    file = root / RECIPE
+    if not file.exists():
+        if any(root.glob("*.nii.gz")):
+            raise InputError(root, found="files of unknown making", expected="an empty or new folder")
+        write_json(file, recipe)
+    elif read_json(file) != recipe:
+        raise InputError(root, found="a cohort of another recipe", expected="the same one, or another folder")
+
+
+def _digest(shapes: CorrespondingShapes | None) -> str | None:
+    """Of the hearts that were given."""
+    if shapes is None:
+        return None
+    arrays = (shapes.points, shapes.faces, shapes.region_id)
+    return digest([hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() for array in arrays])
 
 
 def identity_of(name: str, number: int) -> str:

@@ -1,7 +1,7 @@
 """Phantom hearts: seven closed surfaces made from a few anatomical measures, in correspondence over subjects.
 
 Coordinates are LPS (x left, y back, z head) in mm around the heart. Default measures are those of an adult at the end
-of diastole; `docs/method.md` lists the volumes that they give beside published ones.
+of diastole; `docs/data.md` lists the volumes that they give beside published ones.
 """
 
 from __future__ import annotations

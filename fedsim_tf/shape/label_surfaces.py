@@ -8,12 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from skimage.measure import marching_cubes
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.shape.surfaces import check_topology, signed_volume_mm3
+from fedsim_tf.shape.surfaces import check_topology, pieces, signed_volume_mm3
 from fedsim_tf.volume import Geometry, Volume
 
 HEART_REGIONS = (1, 2, 3, 4, 5, 6, 7)
@@ -227,6 +225,10 @@ def _region_surface(mask: _Mask, geometry: Geometry, subject: str) -> tuple[np.n
     search, error, closed = _LevelSearch(), np.inf, False
     for _ in range(_LEVEL_STEPS):
         level = search.level
+        if field.max() <= level:  # so few voxels that nothing of the blurred mask is left: an empty surface
+            error, closed = -1.0, True
+            search.update(error)
+            continue
         points, faces = _marching_cubes(_closed(field, mask.cut, level), level)
         points, faces = _without_specks(points, faces, MAX_DROPPED * wanted)
         error = (signed_volume_mm3(points, faces) - wanted) / wanted
@@ -234,7 +236,7 @@ def _region_surface(mask: _Mask, geometry: Geometry, subject: str) -> tuple[np.n
         if abs(error) <= MAX_VOLUME_ERROR / 4 and closed:
             return _to_patient(points, faces, mask.corner, geometry)
         search.update(error)
-    found = f"a surface with {error:+.1%} of the voxels' volume" if closed else "an open or non-manifold surface"
+    found = f"{error:+.1%} of the volume of {wanted} voxels" if closed else "an open or non-manifold surface"
     raise InputError(subject, found=found, expected=f"a closed surface within {MAX_VOLUME_ERROR:.0%}")
 
 
@@ -288,8 +290,8 @@ def _marching_cubes(field: np.ndarray, level: float) -> tuple[np.ndarray, np.nda
 
 def _without_specks(points: np.ndarray, faces: np.ndarray, smallest: float) -> tuple[np.ndarray, np.ndarray]:
     """Leaves out the pieces that enclose less than `smallest`."""
-    edges = coo_array((np.ones(2 * len(faces)), (np.tile(faces[:, 0], 2), faces[:, 1:].T.ravel())), (len(points),) * 2)
-    n_pieces, piece = connected_components(edges, directed=False)
+    piece = pieces(faces, len(points))
+    n_pieces = piece.max() + 1
     if n_pieces == 1:
         return points, faces
     a, b, c = (points[faces[:, k]] for k in range(3))
@@ -304,7 +306,7 @@ def is_closed(faces: np.ndarray, n_vertices: int) -> bool:
     """Do the faces make closed, manifold, consistently oriented surfaces without idle vertices?"""
     try:
         check_topology(faces, np.zeros(n_vertices, np.uint8), n_vertices=n_vertices)
-    except (InputError, ValueError):  # ValueError: no face at all
+    except InputError:
         return False
     return len(np.unique(faces)) == n_vertices
 

@@ -107,7 +107,8 @@ def read_corresponding(folder: str | os.PathLike) -> CorrespondingShapes:
     meshes = [read(subject) for subject in subjects]
     for subject, mesh in zip(subjects[1:], meshes[1:], strict=True):
         _check_same(subject, mesh, subjects[0], meshes[0])
-    return CorrespondingShapes(np.stack([mesh.points for mesh in meshes]), meshes[0].faces, meshes[0].region_id)
+    points, names = np.stack([mesh.points for mesh in meshes]), tuple(subject.stem for subject in subjects)
+    return CorrespondingShapes(points, meshes[0].faces, meshes[0].region_id, names)
 
 
 def write_mesh(

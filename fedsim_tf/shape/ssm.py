@@ -10,7 +10,7 @@ import numpy as np
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import replaced
-from fedsim_tf.shape.surfaces import CorrespondingShapes, check_topology, read_npz
+from fedsim_tf.shape.surfaces import CorrespondingShapes, check_outward, check_regions, check_topology, read_npz
 
 FORMAT_VERSION = 1
 # 14 modes of the phantom's hearts: `python -m experiments.build_ssm --shapes=phantom --out=...` makes it.
@@ -92,9 +92,15 @@ class StatisticalShapeModel:
         version = int(arrays.pop("format_version"))
         if version != FORMAT_VERSION:
             raise InputError(path, found=f"format version {version}", expected=f"version {FORMAT_VERSION}")
-        check_topology(arrays["faces"], arrays["region_id"], n_vertices=len(arrays["mean"]))
-        if not all(np.all(np.isfinite(arrays[name])) for name in ("mean", "modes", "std")):
+        mean, modes, std = (arrays[name] for name in ("mean", "modes", "std"))
+        if mean.shape[1:] != (3,) or std.ndim != 1 or modes.shape != (len(std), *mean.shape):
+            found = f"mean, modes and std of shapes {mean.shape}, {modes.shape} and {std.shape}"
+            raise InputError(path, found=found, expected="(V, 3), (K, V, 3) and (K,)")
+        if not all(np.all(np.isfinite(values)) for values in (mean, modes, std)):
             raise InputError(path, found="NaN or infinite values", expected="a finite mean, modes and std")
+        check_regions(arrays["region_id"])
+        check_topology(arrays["faces"], arrays["region_id"], n_vertices=len(mean))
+        check_outward(mean[None], arrays["faces"], arrays["region_id"])
         subjects = tuple(str(name) for name in arrays.get("subjects", ()))
         return cls(**{name: arrays[name] for name in _ARRAYS[:-1]}, subjects=subjects)
 
@@ -103,7 +109,8 @@ def load_shape_model(path: str | os.PathLike, *, n_modes: int) -> StatisticalSha
     """A model from a file: either one that `save` wrote, or corresponding shapes to fit."""
     if "shapes" in read_npz(path, required=("faces", "region_id")):
         shapes = CorrespondingShapes.load(path)
-        return StatisticalShapeModel.fit(shapes.points, shapes.faces, shapes.region_id, n_modes)
+        model = StatisticalShapeModel.fit(shapes.points, shapes.faces, shapes.region_id, n_modes)
+        return dataclasses.replace(model, subjects=shapes.subjects)
     model = StatisticalShapeModel.load(path)
     if model.n_modes < n_modes:
         expected = f"at least {n_modes}; --model_shape_modes asks for fewer"

@@ -7,8 +7,13 @@ import os
 import pathlib
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.files import replaced
+
+REGIONS = range(1, 8)  # of the heart
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -19,29 +24,42 @@ class CorrespondingShapes:
       points: (n, V, 3) in mm, (x, y, z).
       faces: (F, 3) vertex numbers, counter-clockwise seen from outside.
       region_id: (V,) region of each vertex, 1..7; a face belongs to one region.
+      subjects: whose shapes these are, where that is known.
 
     Raises:
-      InputError: shapes that do not fit together, values that are not finite, an open surface.
+      InputError: shapes that do not fit together, values that are not finite, an open surface or one inside out.
     """
 
     points: np.ndarray
     faces: np.ndarray
     region_id: np.ndarray
+    subjects: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.points.ndim != 3 or self.points.shape[2] != 3:
             raise InputError("points", found=f"shape {self.points.shape}", expected="(subjects, vertices, 3)")
         if not np.all(np.isfinite(self.points)):
             raise InputError("points", found="NaN or infinite coordinates", expected="finite coordinates in mm")
+        if self.subjects and len(self.subjects) != len(self.points):
+            raise InputError("subjects", found=f"{len(self.subjects)} names", expected=f"{len(self.points)}")
+        check_regions(self.region_id)
         check_topology(self.faces, self.region_id, n_vertices=self.points.shape[1])
+        check_outward(self.points, self.faces, self.region_id)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> CorrespondingShapes:
-        """Reads an .npz with `shapes` (n, V, 3), `faces` and `region_id`."""
+        """Reads an .npz with `shapes` (n, V, 3), `faces` and `region_id`, and where it has them the `subjects`."""
         arrays = read_npz(path, required=("shapes", "faces", "region_id"))
-        return cls(
-            arrays["shapes"].astype(np.float32), arrays["faces"].astype(np.int32), arrays["region_id"].astype(np.uint8)
-        )
+        check_regions(arrays["region_id"])
+        subjects = tuple(str(name) for name in arrays.get("subjects", ()))
+        points, faces, region_id = (arrays[name] for name in ("shapes", "faces", "region_id"))
+        return cls(points.astype(np.float32), faces.astype(np.int32), region_id.astype(np.uint8), subjects)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes what `load` reads; an interrupted write leaves no file behind."""
+        arrays = {"shapes": self.points, "faces": self.faces, "region_id": self.region_id}
+        with replaced(path) as temporary:
+            np.savez_compressed(temporary, **arrays, subjects=np.array(self.subjects, np.str_))
 
 
 def read_npz(path: str | os.PathLike, *, required: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -64,6 +82,8 @@ def check_topology(faces: np.ndarray, region_id: np.ndarray, *, n_vertices: int)
     """Refuses faces that name missing vertices, mix regions, or leave a surface open or badly oriented."""
     if faces.ndim != 2 or faces.shape[1] != 3:
         raise InputError("faces", found=f"shape {faces.shape}", expected="(faces, 3)")
+    if len(faces) == 0:
+        raise InputError("faces", found="none", expected="closed surfaces")
     if region_id.shape != (n_vertices,):
         raise InputError("region_id", found=f"shape {region_id.shape}", expected=f"({n_vertices},)")
     if faces.min() < 0 or faces.max() >= n_vertices:
@@ -80,6 +100,23 @@ def check_topology(faces: np.ndarray, region_id: np.ndarray, *, n_vertices: int)
         )
 
 
+def check_regions(region_id: np.ndarray) -> None:
+    """Refuses numbers that are no region of the heart."""
+    strange = np.setdiff1d(region_id, REGIONS)
+    if len(strange):
+        raise InputError("region_id", found=f"{strange[0]}", expected=f"regions {REGIONS[0]}..{REGIONS[-1]}")
+
+
+def check_outward(points: np.ndarray, faces: np.ndarray, region_id: np.ndarray) -> None:
+    """Refuses regions of shapes (n, V, 3) whose faces are clockwise seen from outside: nothing would lie inside."""
+    for region in np.unique(region_id):
+        own, own_faces = region_surface(points, faces, region_id, region)
+        inside_out = [number for number, shape in enumerate(own) if signed_volume_mm3(shape, own_faces) <= 0]
+        if inside_out:
+            found = f"region {region} of shape {inside_out[0]} inside out"
+            raise InputError("faces", found=found, expected="faces that are counter-clockwise seen from outside")
+
+
 def region_surface(
     points: np.ndarray, faces: np.ndarray, region_id: np.ndarray, region: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -87,6 +124,13 @@ def region_surface(
     kept = np.asarray(region_id) == region
     number = np.cumsum(kept) - 1
     return points[..., kept, :], number[faces[kept[faces[:, 0]]]]
+
+
+def pieces(faces: np.ndarray, n_vertices: int) -> np.ndarray:
+    """Of each vertex the number, from 0, of the connected piece that it belongs to."""
+    edges = np.tile(faces[:, 0], 2), faces[:, 1:].T.ravel()
+    graph = coo_array((np.ones(2 * len(faces)), edges), (n_vertices, n_vertices))
+    return connected_components(graph, directed=False)[1]
 
 
 def signed_volume_mm3(points_mm: np.ndarray, faces: np.ndarray) -> float:

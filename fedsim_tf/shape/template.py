@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.shape.label_surfaces import LabelSurface, region_shares, vertex_normals
-from fedsim_tf.shape.surfaces import check_topology, signed_volume_mm3
+from fedsim_tf.shape.surfaces import check_topology, pieces, region_surface, signed_volume_mm3
 
 MIN_VERTICES = 20  # of a region
 _ELIGIBLE = 0.4  # only this share of the edges, the shortest, may collapse in a round: it keeps the mesh even
@@ -46,7 +46,7 @@ def make_template(surface: LabelSurface, n_vertices: int) -> Template:
         )
     parts, first = [], 0
     for region, count in region_shares(surface, n_vertices).items():
-        dense_points, dense_faces = region_mesh(surface.points, surface.faces, surface.region_id, region)
+        dense_points, dense_faces = region_surface(surface.points, surface.faces, surface.region_id, region)
         points, faces = collapse_edges(dense_points, dense_faces, max(count, MIN_VERTICES))
         points, faces = _relaxed(points, faces, dense_points, vertex_normals(dense_points, dense_faces))
         parts.append((points, faces + first, np.full(len(points), region, np.uint8)))
@@ -59,28 +59,27 @@ def make_template(surface: LabelSurface, n_vertices: int) -> Template:
 def medoid(surfaces: Sequence[LabelSurface]) -> int:
     """Number of the subject whose mesh serves all best.
 
-    Voxels turn thin walls into lattices, so only subjects with the fewest handles are asked; among them, the one whose
-    regions' volumes are nearest to everyone's: the least sum of absolute log-ratios.
+    Voxels turn thin walls into lattices and cut regions in two, so only subjects with the fewest handles and further
+    pieces are asked; among them, the one whose regions' volumes are nearest to everyone's: the least sum of absolute
+    log-ratios.
     """
     logs = np.log(
         [
-            [abs(signed_volume_mm3(*region_mesh(s.points, s.faces, s.region_id, region))) for region in s.regions]
+            [abs(signed_volume_mm3(*region_surface(s.points, s.faces, s.region_id, region))) for region in s.regions]
             for s in surfaces
         ]
     )
-    # Euler's characteristic, vertices less half the faces, falls by two with each handle.
-    simplicity = np.array([2 * len(s.points) - len(s.faces) for s in surfaces])
+    flaws = np.array([_handles_and_pieces(s.points, s.faces) for s in surfaces])
     distance = np.abs(logs[:, None] - logs[None]).sum(axis=(1, 2))
-    return int(np.where(simplicity == simplicity.max(), distance, np.inf).argmin())
+    return int(np.where(flaws == flaws.min(), distance, np.inf).argmin())
 
 
-def region_mesh(
-    points: np.ndarray, faces: np.ndarray, region_id: np.ndarray, region: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """One region's points and faces, renumbered."""
-    kept = region_id == region
-    number = np.cumsum(kept) - 1
-    return points[kept], number[faces[kept[faces[:, 0]]]]
+def _handles_and_pieces(points: np.ndarray, faces: np.ndarray) -> int:
+    """How many handles closed surfaces have, and how many pieces they are of.
+
+    Euler's characteristic, vertices less half the faces, is two for each piece, less two for each handle.
+    """
+    return int(2 * (pieces(faces, len(points)).max() + 1) - (len(points) - len(faces) // 2) // 2)
 
 
 def collapse_edges(points: np.ndarray, faces: np.ndarray, n_vertices: int) -> tuple[np.ndarray, np.ndarray]:

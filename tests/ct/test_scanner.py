@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -137,6 +139,20 @@ def test_a_body_that_goes_on_beyond_the_grid_is_as_dense_at_its_ends(shape):
     ending = ConeBeamScanner(cone_beam_geometry(shape, spacing))
     cut = ending.reconstruct(ending.project(mu))[0].numpy()
     assert cut[0][core[0]].mean() < 0.8 * 0.02
+
+
+def test_only_a_volume_that_is_cut_off_is_warned_of():
+    """A body that goes on beyond the grid leaves the detector as it should."""
+    geometry = cone_beam_geometry(SHAPE, SPACING_MM, n_views=12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        project = ConeBeamScanner(geometry, goes_on=True).project
+        project(tf.zeros((1, *SHAPE)))
+        tf.function(project, input_signature=[tf.TensorSpec((None, *SHAPE))])(tf.zeros((2, *SHAPE)))
+    for name in ("volume_spacing", "volume_origin"):
+        setattr(geometry, name, 3.0 * np.asarray(getattr(geometry, name)))
+    with pytest.warns(UserWarning, match="the detector does not see the whole volume"):
+        ConeBeamScanner(geometry).project(tf.zeros((1, *SHAPE)))
 
 
 def test_the_gradient_through_a_body_that_goes_on_is_that_of_its_adjoint():

@@ -398,6 +398,7 @@ def test_bad_input_is_one_line_on_a_machine_whose_caches_are_still_empty(tmp_pat
         (["--out=model.npz"], "--labels and --shapes: found both or none; expected one of them"),
         (["--shapes=phantom", "--out=model.vtk"], "--out: found model.vtk; expected a file that ends in .npz"),
         (["--labels=.", "--regions=1,x", "--out=model.npz"], "--regions: found 1,x; expected whole numbers"),
+        (["--shapes=phantom", "--fold=0", "--out=model.npz"], "--fold: found --shapes beside it; expected --labels"),
     ],
 )
 def test_wrong_input_of_build_ssm_is_one_line(arguments, expected, tmp_path):

@@ -5,7 +5,14 @@ import pytest
 
 from fedsim_tf.data import SplitSizes, split, write_volume
 from fedsim_tf.errors import InputError
-from fedsim_tf.jobs.build_ssm import BuildPlan, build_from_labels, build_from_shapes, find_subjects, open_shapes
+from fedsim_tf.jobs.build_ssm import (
+    BuildPlan,
+    build_from_labels,
+    build_from_shapes,
+    estimated_seconds,
+    find_subjects,
+    open_shapes,
+)
 from fedsim_tf.phantom.hearts import ADULTS, draw_hearts
 from fedsim_tf.shape import Grid, StatisticalShapeModel, label_map
 from fedsim_tf.shape.meshes import write_mesh
@@ -89,7 +96,9 @@ def test_report_is_complete(built):
 def test_written_model_and_shapes_open(built):
     plan, model = built
     np.testing.assert_array_equal(StatisticalShapeModel.load(plan.out).mean, model.mean)
-    assert load_shape_model(plan.report / "shapes.npz", n_modes=3).n_modes == 3
+    fitted = load_shape_model(plan.report / "shapes.npz", n_modes=3)
+    assert fitted.n_modes == 3
+    assert fitted.subjects == model.subjects  # whoever tests with one of them is warned
 
 
 def test_same_call_resumes_to_the_same(built, labels):
@@ -107,7 +116,14 @@ def test_meshes_in_correspondence_are_taken_as_they_are(hearts, tmp_path):
     found = build_from_shapes(shapes, plan)
     expected = StatisticalShapeModel.fit(hearts.points, hearts.faces, hearts.region_id, 3)
     np.testing.assert_allclose(found.std, expected.std, rtol=1e-4)
+    assert found.subjects == tuple(f"heart{number}" for number in range(N_HEARTS))
+    assert "| heart2 |" in (plan.report / "quality.md").read_text()
     assert not (plan.report / "worst_fit.png").exists()
+
+
+def test_the_estimate_grows_with_the_square_of_the_points():
+    assert estimated_seconds(20, 4000) == 2 * estimated_seconds(10, 4000) == 2 * estimated_seconds(20, 2000)
+    assert estimated_seconds(20, 16000) == 16 * estimated_seconds(20, 4000)
 
 
 def test_too_many_modes_say_how_many(labels, tmp_path):

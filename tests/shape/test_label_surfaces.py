@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import trimesh
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.shape.label_surfaces import label_surface, sample, vertex_areas, vertex_normals
-from fedsim_tf.shape.surfaces import signed_volume_mm3
-from fedsim_tf.shape.template import make_template, medoid, region_mesh
+from fedsim_tf.shape.label_surfaces import LabelSurface, label_surface, sample, vertex_areas, vertex_normals
+from fedsim_tf.shape.surfaces import region_surface, signed_volume_mm3
+from fedsim_tf.shape.template import make_template, medoid
 from fedsim_tf.volume import IDENTITY_DIRECTION, Geometry, Volume
 
 AXES = np.array([18.0, 13.0, 9.0])
@@ -56,7 +57,7 @@ def test_regions_lie_together_and_touch():
     assert surface.regions == (1, 2)
     assert np.all(np.diff(surface.region_id.astype(int)) >= 0)
     for region in (1, 2):
-        points, faces = region_mesh(surface.points, surface.faces, surface.region_id, region)
+        points, faces = region_surface(surface.points, surface.faces, surface.region_id, region)
         voxels = (two_regions().array == region).sum() * np.prod(two_regions().spacing_mm)
         assert signed_volume_mm3(points, faces) == pytest.approx(voxels, rel=0.01)
 
@@ -165,3 +166,41 @@ def test_the_medoid_is_the_middle_one():
     volumes = [Volume(array, Geometry((spacing,) * 3)) for spacing in (0.8, 1.0, 1.3)]
     surfaces = [label_surface(volume, identity="one", regions=(1,)) for volume in volumes]
     assert medoid(surfaces) == 1
+
+
+def test_the_medoid_is_in_one_piece_and_without_handles():
+    """A cavity, a second piece or a handle would be everyone's."""
+    ball, small = trimesh.creation.icosphere(radius=20), trimesh.creation.icosphere(radius=9)
+    cavity, aside = small.copy(), small.copy()
+    cavity.invert()
+    aside.apply_translation((50, 0, 0))
+    meshes = [
+        trimesh.util.concatenate([ball, cavity]),
+        trimesh.util.concatenate([ball, aside]),
+        trimesh.creation.torus(20, 9),
+        trimesh.creation.icosphere(radius=40),
+        ball,
+    ]
+    surfaces = [
+        LabelSurface(
+            "one", np.array(m.vertices), np.array(m.vertex_normals), np.array(m.faces), np.ones(len(m.vertices))
+        )
+        for m in meshes
+    ]
+    assert medoid(surfaces) == 4
+    assert medoid(surfaces[:4]) == 3
+
+
+def test_small_regions_have_a_surface_or_are_named():
+    """A few voxels left over by a segmentation program, blurred, may be below any level."""
+
+    def speck(radius):
+        z, y, x = np.meshgrid(*(np.arange(24) - 12,) * 3, indexing="ij")
+        inside = (z**2 + y**2 + x**2 <= radius**2).astype(np.uint8)
+        surface = label_surface(Volume(inside, Geometry((0.7, 0.7, 2.5))), identity="anna", regions=(1,))
+        return signed_volume_mm3(surface.points, surface.faces) / (inside.sum() * 0.7 * 0.7 * 2.5)
+
+    for radius in (2.0, 2.5):
+        assert speck(radius) == pytest.approx(1, rel=0.01)
+    with pytest.raises(InputError, match=r"anna, region 1: found -100.0% of the volume of 1 voxels"):
+        speck(0.5)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,47 @@ def test_open_and_broken_surfaces_are_refused():
     mixed[0] = 2
     with pytest.raises(InputError, match="across two regions"):
         CorrespondingShapes(points, faces, mixed)
+
+
+def test_surfaces_inside_out_are_refused(tmp_path):
+    """Nothing would lie inside them: every label made of such a shape would be empty."""
+    points, faces, region_id = population()
+    second = region_id[faces[:, 0]] == 2
+    for turned in (faces[:, ::-1], np.where(second[:, None], faces[:, ::-1], faces)):
+        region = 1 if turned[0, 0] != faces[0, 0] else 2
+        with pytest.raises(InputError, match=f"region {region} of shape 0 inside out"):
+            CorrespondingShapes(points, turned, region_id)
+    mirrored = points.copy()
+    mirrored[3] *= (-1, 1, 1)
+    with pytest.raises(InputError, match="region 1 of shape 3 inside out"):
+        CorrespondingShapes(mirrored, faces, region_id)
+    model = StatisticalShapeModel.fit(points, faces, region_id, n_modes=3)
+    dataclasses.replace(model, faces=model.faces[:, ::-1]).save(tmp_path / "model.npz")
+    with pytest.raises(InputError, match="inside out"):
+        StatisticalShapeModel.load(tmp_path / "model.npz")
+
+
+@pytest.mark.parametrize("values", [(500, 600), (0, 1), (1, 8)])
+def test_numbers_that_are_no_regions_are_refused(tmp_path, values):
+    """MM-WHS's values would wrap around in eight bits."""
+    points, faces, region_id = population()
+    np.savez(tmp_path / "shapes.npz", shapes=points, faces=faces, region_id=np.array(values)[region_id - 1])
+    with pytest.raises(InputError, match=r"region_id: found (500|0|8); expected regions 1\.\.7"):
+        CorrespondingShapes.load(tmp_path / "shapes.npz")
+
+
+def test_surfaces_without_faces_are_refused():
+    points, faces, region_id = population()
+    with pytest.raises(InputError, match="faces: found none"):
+        CorrespondingShapes(points, faces[:0], region_id)
+
+
+@pytest.mark.parametrize("changes", [{"modes": (slice(None), slice(5))}, {"std": slice(2)}, {"mean": slice(-5)}])
+def test_models_whose_arrays_do_not_fit_are_refused(tmp_path, changes):
+    path, model = tmp_path / "model.npz", StatisticalShapeModel.fit(*population(), n_modes=3)
+    dataclasses.replace(model, **{name: getattr(model, name)[part] for name, part in changes.items()}).save(path)
+    with pytest.raises(InputError, match=r"model\.npz: found mean, modes and std of shapes"):
+        StatisticalShapeModel.load(path)
 
 
 def test_generalisation_over_real_hearts(real_data):

@@ -12,7 +12,7 @@ from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.label_surfaces import LabelSurface, label_surface, vertex_normals
 from fedsim_tf.shape.registration import RegistrationOptions, register_groupwise, register_with_record
 from fedsim_tf.shape.registration.refinement import Mesh
-from fedsim_tf.shape.template import region_mesh
+from fedsim_tf.shape.surfaces import region_surface
 from fedsim_tf.shape.voxelize import label_map
 from fedsim_tf.volume import Geometry, Volume
 from tests.shape.shapes_for_tests import sphere
@@ -88,8 +88,8 @@ def test_registered_meshes_lie_on_the_surfaces(subjects, registered):
     shapes, _ = registered
     for points, surface in zip(shapes.points, subjects, strict=True):
         for region in (1, 2, 3):
-            ours = region_mesh(points, shapes.faces, shapes.region_id, region)
-            theirs = region_mesh(surface.points, surface.faces, surface.region_id, region)
+            ours = region_surface(points, shapes.faces, shapes.region_id, region)
+            theirs = region_surface(surface.points, surface.faces, surface.region_id, region)
             assert mean_surface_distance(*ours, *theirs) < 0.5
             assert distances_to_surface(ours[0], *theirs).max() < 1.5
         assert not Mesh(shapes.faces, len(points)).folded(points).any()
@@ -204,6 +204,6 @@ def test_real_hearts_meet_their_surfaces(real_data):
     for points, surface in zip(found.points, surfaces, strict=True):
         assert not Mesh(found.faces, len(points)).folded(points).any()
         for region in range(1, 8):
-            ours = region_mesh(points, found.faces, found.region_id, region)
-            theirs = region_mesh(surface.points, surface.faces, surface.region_id, region)
+            ours = region_surface(points, found.faces, found.region_id, region)
+            theirs = region_surface(surface.points, surface.faces, surface.region_id, region)
             assert mean_surface_distance(*ours, *theirs) < 0.8

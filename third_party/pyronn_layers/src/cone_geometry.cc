@@ -8,8 +8,8 @@
 namespace pyronn_layers {
 namespace {
 
-// A column may move this much over the height of the volume and still count as parallel to z.
 constexpr int64_t kMostAlong = int64_t{1} << 22;
+// A column may move this much over the height of the volume and still count as parallel to z.
 constexpr double kParallelPixels = 1e-3;
 constexpr double kTruncatedPixels = 1e-3;
 const char* const kAxes[3] = {"z", "y", "x"};
