@@ -17,13 +17,16 @@ FLAGS = flags.FLAGS
 
 
 def run() -> None:
+    from fedsim_tf.errors import Refusals
     from fedsim_tf.jobs.inputs import source
     from fedsim_tf.jobs.prepare import prepare_dataset, summary
 
     config = command.config_from_flags()
-    cases = prepare_dataset(config, cache_dir=pathlib.Path(FLAGS.cache_dir))
+    refusals = Refusals(config.dataset)
+    cases = prepare_dataset(config, cache_dir=pathlib.Path(FLAGS.cache_dir), refusals=refusals)
     print(f"{source(config, config.dataset)}: {len(cases)} cases, prepared at {config.model.size}^3 voxels")
     print(f"least, median and most:\n{summary(cases)}")
+    refusals.check()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from fedsim_tf.arms import ARMS
@@ -18,13 +19,15 @@ DATASETS = ("ct20", "ct34lc", "ct34mc", "totalsegmentator", "nifti")
 PAPER_LABELS = {"ct20": (4, 8), "ct34lc": (6, 12), "ct34mc": (6, 12)}
 LABEL_SIZES = ("fewer", "more")
 N_FOLDS = 5  # of the cross-validation (paper: 5)
+VGG_WORDS = ("imagenet", "random")  # weights that are no file
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def option(default: Any, text: str, **limits: Any) -> Any:
     """A field with a default, a help text, limits and whether a run that is resumed may have another value.
 
-    `limits`: `low` and `high` of numbers, `choices`, `may_change`.
+    `limits`: `low` and `high` of numbers, `choices`, `may_change`, and `path` of what names a file or folder, with the
+    words that do not.
     """
     return dataclasses.field(default=default, metadata={"help": text, **limits})
 
@@ -51,15 +54,19 @@ class _Checked:
 class DataConfig(_Checked):
     """Which patients, and how their volumes are prepared."""
 
-    root: str = option("", "Folder with the real data set; empty: the embedded phantom cohort stands in for it.")
+    root: str = option(
+        "", "Folder with the real data set; empty: the embedded phantom cohort stands in for it.", path=()
+    )
     division: str = option(
         "",
         "CSV (id,site) that divides CHD68 into two sites; empty: the data folder's division.csv or the one shipped.",
+        path=(),
     )
     phantom_shapes: str = option(
         "",
         "Corresponding heart shapes (.npz) for the phantom cohort: the first 20 for ct20, the next 34 for ct34lc, the "
         "next for ct34mc; beyond them, and where empty, its own hearts.",
+        path=(),
     )
     phantom_version: int = option(0, "Version of the phantom cohort; 0: the one that this code makes.", low=0)
     field_of_view_mm: float = option(
@@ -92,7 +99,9 @@ class ModelConfig(_Checked):
     coarse_size: int = option(
         16, "Voxels along each edge of material map and simulated CT (paper: 16).", choices=(16, 32, 64)
     )
-    shape_model: str = option("", "Shape model or corresponding shapes (.npz); empty: a model of phantom hearts.")
+    shape_model: str = option(
+        "", "Shape model or corresponding shapes (.npz); empty: a model of phantom hearts.", path=()
+    )
     shape_modes: int = option(14, "Modes of the statistical shape model (paper: 14).", low=1)
     rows_per_voxel: int = option(
         1, "Rows that sample a voxel along y and z in the voxelization; along x it is exact.", low=1, high=8
@@ -106,7 +115,9 @@ class ModelConfig(_Checked):
         "Of the convolutions in U-Net, GAN and VGG: auto is bfloat16 where the hardware has it, else float32.",
         choices=PRECISIONS,
     )
-    vgg_weights: str = option("imagenet", "VGG-19 weights: 'imagenet' (downloaded by Keras), a file, or 'random'.")
+    vgg_weights: str = option(
+        "imagenet", "VGG-19 weights: 'imagenet' (downloaded by Keras), a file, or 'random'.", path=VGG_WORDS
+    )
     simulated_energy_kev: float = option(70.0, "Effective X-ray energy of the simulator in keV.", low=20, high=200)
     simulated_photons: float = option(0.0, "Photons per detector pixel of the simulator; 0: no noise (paper).", low=0)
     simulated_focal_spot_mm: float = option(0.0, "Width of the simulator's X-ray source (paper: 0).", low=0)
@@ -279,10 +290,25 @@ class Config(_Checked):
 
 
 def fixed(values: dict[str, Any]) -> dict[str, Any]:
-    """A configuration as `Config.to_dict` gives it, without the fields that may change while a run is resumed."""
-    changing = {field.name for field in dataclasses.fields(FederatedConfig) if field.metadata.get("may_change")}
-    federated = {name: value for name, value in values.get("federated", {}).items() if name not in changing}
-    return {**values, "federated": federated}
+    """A configuration as `Config.to_dict` gives it, without what may change while a run is resumed.
+
+    Files may be moved: of paths only that there is one is left. What they hold is compared where it is used, see
+    `jobs.same_data`.
+    """
+    sections = {"data": DataConfig, "model": ModelConfig, "federated": FederatedConfig}
+    return values | {
+        name: _fixed(values[name], dataclasses.fields(kind)) for name, kind in sections.items() if name in values
+    }
+
+
+def _fixed(section: dict[str, Any], fields: Sequence[dataclasses.Field]) -> dict[str, Any]:
+    found = dict(section)
+    for name, limits in ((field.name, field.metadata) for field in fields if field.name in section):
+        if limits.get("may_change"):
+            del found[name]
+        elif "path" in limits and found[name] and found[name] not in limits["path"]:
+            found[name] = "a file or folder"
+    return found
 
 
 SECTIONS = tuple(field.name for field in dataclasses.fields(Config) if field.default is dataclasses.MISSING)

@@ -27,6 +27,11 @@ def is_partial(path: pathlib.Path) -> bool:
     return path.name.startswith(_PARTIAL)
 
 
+def whole_files(folder: pathlib.Path, pattern: str) -> list[pathlib.Path]:
+    """Files below a folder that match and are not left over, half written, from a process that was killed; sorted."""
+    return sorted(file for file in folder.rglob(pattern) if not is_partial(file))
+
+
 @contextlib.contextmanager
 def replaced(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """Gives a temporary path with the same suffixes; on success it takes the place of `path`."""

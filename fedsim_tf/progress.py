@@ -111,4 +111,4 @@ def room(count: float, folder: str | os.PathLike) -> str:
 def _size(count: float) -> str:
     if count < 1e9:
         return f"{count / 1e6:.0f} MB"
-    return f"{count / 1e9:.2g} GB" if count < 1e11 else f"{count / 1e9:.0f} GB"
+    return f"{count / 1e9:.1f} GB" if count < 9.95e9 else f"{count / 1e9:.0f} GB"

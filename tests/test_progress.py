@@ -74,7 +74,8 @@ def test_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(4.84e6, "5 MB"), (478e6, "478 MB"), (1.17e9, "1.2 GB"), (17.2e9, "17 GB"), (300e9, "300 GB")]
+    ("count", "text"),
+    [(4.84e6, "5 MB"), (1.17e9, "1.2 GB"), (17.2e9, "17 GB"), (99.6e9, "100 GB"), (300e9, "300 GB")],
 )
 def test_room_says_bytes_in_their_unit_and_what_is_free(tmp_path, monkeypatch, count, text):
     left = lambda free: monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, free))  # noqa: E731

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from fedsim_tf.data.checks import check_heart, check_image, check_same_grid
 from fedsim_tf.data.division import read_division
 from fedsim_tf.data.labels import CANONICAL, LabelMap, merge_masks
-from fedsim_tf.data.layouts import LAYOUTS, CaseFiles, unique
+from fedsim_tf.data.layouts import LAYOUTS, CaseFiles, nifti_files, stem, unique
 from fedsim_tf.data.nifti import read_volume
 from fedsim_tf.data.patients import PATIENTS_FILE, fold_of_scans, read_patients
 from fedsim_tf.data.splits import Fold, SplitSizes, split_sizes
-from fedsim_tf.errors import InputError
+from fedsim_tf.errors import InputError, Refusals
 from fedsim_tf.volume import Case, Volume
 
 
@@ -49,9 +50,14 @@ class Cohort:
         return tuple(files.identity for files in self.files if files.label is not None)
 
     @property
+    def n_patients(self) -> int:
+        """How many patients have annotated scans."""
+        return len({self.patients.get(scan, scan) for scan in self.annotated})
+
+    @property
     def sizes(self) -> SplitSizes:
         """Patients in each part of a fold."""
-        return split_sizes(self.name, len({self.patients.get(scan, scan) for scan in self.annotated}))
+        return split_sizes(self.name, self.n_patients)
 
     def fold(self, number: int, *, seed: int) -> Fold:
         """The scans of one fold; no patient is in two parts.
@@ -126,6 +132,7 @@ def find_cohort(name: str, root: str | os.PathLike, *, division: str | os.PathLi
         raise InputError("data set", found=repr(name), expected=f"one of {', '.join(LAYOUTS)}")
     layout, root = LAYOUTS[name], pathlib.Path(root)
     found = layout.find(root) if root.is_dir() else []
+    everyone = {files.identity for files in found}
     if name in ("ct34lc", "ct34mc") and found:
         own = root / "division.csv"
         found = _of_site(found, name, own if division is None and own.is_file() else division)
@@ -136,8 +143,17 @@ def find_cohort(name: str, root: str | os.PathLike, *, division: str | os.PathLi
         found = _with_whole_heart(found, root)
     found = sorted(found, key=lambda files: files.identity)
     unique(((os.path.realpath(files.image), files.image) for files in found), what="the same file")
-    patients = read_patients(root / PATIENTS_FILE, {files.identity for files in found})
+    patients = _patients(root, everyone)
     return Cohort(name, tuple(found), layout.label_map, patients)
+
+
+def _patients(root: pathlib.Path, identities: Collection[str]) -> dict[str, str]:
+    """Patient by scan; the file may name scans of other data sets below the same folder too."""
+    file = root / PATIENTS_FILE
+    if not file.exists():
+        return {}
+    below = ((stem(path).removesuffix("_image"), path.parent.name) for path in nifti_files(root))
+    return read_patients(file, {*identities, *itertools.chain.from_iterable(below)})
 
 
 def _of_site(found: list[CaseFiles], site: str, division: str | os.PathLike | None) -> list[CaseFiles]:
@@ -146,7 +162,12 @@ def _of_site(found: list[CaseFiles], site: str, division: str | os.PathLike | No
 
 
 def _with_whole_heart(found: list[CaseFiles], root: pathlib.Path) -> list[CaseFiles]:
-    whole = [files for files in found if _shows_whole_heart(files)]
+    refusals, whole = Refusals(root), []
+    for files in found:
+        with refusals.each():
+            if _shows_whole_heart(files):
+                whole.append(files)
+    refusals.check()
     if not whole:
         raise InputError(root, found=f"no whole heart in {len(found)} CTs", expected="CTs of the chest")
     return whole

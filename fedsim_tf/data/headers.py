@@ -24,14 +24,16 @@ class _Fields(NamedTuple):
 
     dims: tuple[str, int]
     datatype: tuple[str, int]  # and bits a voxel
+    sizes: tuple[str, int]  # of a voxel (pixdim), after a sign
     offset: tuple[str, int]
     codes: tuple[str, int]  # of qform and sform
+    turn: tuple[str, int]  # of qform: quaternion and offset
     rows: tuple[str, int]  # of sform
 
 
 _VERSIONS = {
-    348: _Fields(("8h", 40), ("2h", 70), ("f", 108), ("2h", 252), ("12f", 280)),
-    540: _Fields(("8q", 16), ("2h", 12), ("q", 168), ("2i", 344), ("12d", 400)),
+    348: _Fields(("8h", 40), ("2h", 70), ("4f", 76), ("f", 108), ("2h", 252), ("6f", 256), ("12f", 280)),
+    540: _Fields(("8q", 16), ("2h", 12), ("4d", 104), ("q", 168), ("2i", 344), ("6d", 352), ("12d", 400)),
 }
 
 
@@ -42,16 +44,19 @@ class Header(NamedTuple):
       shape: voxels along each axis, x first.
       offset: where voxels begin, in bytes; voxel_bytes: how many bytes they take.
       float_type: their type if they are floats.
+      sizes_mm: of a voxel along the first three axes.
       qform_code, sform_code: where the axes come from; 0: from nowhere.
-      sform: (3, 4), mm of a voxel's index in the RAS frame.
+      qform: quaternion and offset; sform: (3, 4), mm of a voxel's index in the RAS frame.
     """
 
     shape: tuple[int, ...]
     offset: int
     voxel_bytes: int
     float_type: str | None
+    sizes_mm: np.ndarray
     qform_code: int
     sform_code: int
+    qform: np.ndarray
     sform: np.ndarray
 
 
@@ -70,8 +75,18 @@ def parse_header(content: bytes) -> Header | None:
         shape = tuple(dims[:n_dims])
         float_type = order + _FLOAT_CODES[datatype] if datatype in _FLOAT_CODES else None
         qform_code, sform_code = read(fields.codes)
-        sform = np.array(read(fields.rows), np.float64).reshape(3, 4)
-        return Header(shape, int(offset), math.prod(shape) * bits // 8, float_type, qform_code, sform_code, sform)
+        sizes_mm, qform, sform = (np.array(read(field)) for field in (fields.sizes, fields.turn, fields.rows))
+        return Header(
+            shape,
+            int(offset),
+            math.prod(shape) * bits // 8,
+            float_type,
+            sizes_mm[1:],
+            qform_code,
+            sform_code,
+            qform,
+            sform.reshape(3, 4),
+        )
     return None
 
 
@@ -81,19 +96,21 @@ def corners(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def check_axes(header: Header, path: pathlib.Path) -> None:
-    """Refuses sheared axes, as of a tilted gantry: ITK would read them as if they were upright.
+    """Refuses axes that ITK would read as if they were others: sheared ones, as of a tilted gantry, and bad numbers.
 
     Axes that are no more than a tenth of a voxel from upright ones at the grid's corners are rounded, not sheared. A
     header without any orientation is warned of: its axes are taken for left, back and head.
 
     Raises:
-      InputError: says by how much, and what to do.
+      InputError: says which, by how much, and what to do.
     """
+    _check_numbers(header, path)
     if not (header.qform_code > 0 or header.sform_code > 0):
         logging.warning("%s: no orientation in its header; its axes are taken for left, back and head", path)
     spacing = np.linalg.norm(header.sform[:, :3], axis=0)
     if header.sform_code <= 0 or len(header.shape) < 3 or not np.all(spacing > 0):
         return
+    _check_sizes(header, spacing, path)
     left, _, right = np.linalg.svd(header.sform[:, :3] / spacing)
     rest = header.sform[:, :3] - left @ right * spacing
     apart = float(np.linalg.norm(corners(header.shape[:3]) @ rest.T, axis=1).max())
@@ -103,3 +120,26 @@ def check_axes(header: Header, path: pathlib.Path) -> None:
             found=f"sheared axes, whose corners lie up to {apart:.3g} mm from those of upright ones",
             expected="a CT that was resampled to upright ones, where a gantry was tilted",
         )
+
+
+def _check_numbers(header: Header, path: pathlib.Path) -> None:
+    """ITK takes a voxel's size that is none for 1 mm, and axes that are no numbers for upright ones."""
+    sizes = header.sizes_mm[: len(header.shape)]
+    if not np.all(np.isfinite(sizes) & (sizes != 0)):
+        raise InputError(path, found=f"voxels of {_by(sizes)} mm in its header", expected="their true size (pixdim)")
+    axes = {"qform": (header.qform_code, header.qform), "sform": (header.sform_code, header.sform)}
+    for name, (code, values) in axes.items():
+        if code > 0 and not np.all(np.isfinite(values)):
+            raise InputError(path, found=f"{name} with values that are no numbers", expected="a header with axes")
+
+
+def _check_sizes(header: Header, spacing_mm: np.ndarray, path: pathlib.Path) -> None:
+    """Voxels' sizes stand twice in a header with an sform; ITK reads one, viewers the other."""
+    apart = np.abs(spacing_mm - np.abs(header.sizes_mm)) * (np.array(header.shape[:3]) - 1)
+    if np.any(apart > GRID_TOLERANCE_VOXELS * spacing_mm):
+        found = f"voxels of {_by(header.sizes_mm)} mm in pixdim and of {_by(spacing_mm)} mm in sform"
+        raise InputError(path, found=found, expected="the same in both")
+
+
+def _by(values: np.ndarray) -> str:
+    return " x ".join(f"{value:.4g}" for value in values)

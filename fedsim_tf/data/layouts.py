@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from fedsim_tf.data.labels import CANONICAL, CHD68, MMWHS, LabelMap
-from fedsim_tf.errors import InputError
+from fedsim_tf.errors import InputError, Refusals
 
 _SUFFIX = r"\.(?i:nii(?:\.gz)?)$"
 
@@ -65,9 +65,12 @@ class PairedLayout:
     def find(self, root: pathlib.Path) -> list[CaseFiles]:
         images = self._found(root, "image")
         labels = self._found(root, "label")
+        refusals = Refusals(root)
         for identity, image in images.items():
             if identity not in labels:
-                raise InputError(image, found="no label beside it", expected=f"{identity}_label.nii.gz below {root}")
+                expected = f"{identity}_label.nii.gz below {root}"
+                refusals.add(InputError(image, found="no label beside it", expected=expected))
+        refusals.check()
         return [CaseFiles(identity, image, labels[identity]) for identity, image in images.items()]
 
     def _found(self, root: pathlib.Path, kind: str) -> dict[str, pathlib.Path]:
@@ -98,7 +101,12 @@ class TotalSegmentatorLayout:
 
     def find(self, root: pathlib.Path) -> list[CaseFiles]:
         images = unique((path.parent.name, path) for path in nifti_files(root) if re.match(f"ct{_SUFFIX}", path.name))
-        return [CaseFiles(identity, image, self._masks(image)) for identity, image in images.items()]
+        refusals, found = Refusals(root), []
+        for identity, image in images.items():
+            with refusals.each():
+                found.append(CaseFiles(identity, image, self._masks(image)))
+        refusals.check()
+        return found
 
     def _masks(self, image: pathlib.Path) -> dict[int, pathlib.Path]:
         masks = {}
@@ -128,9 +136,12 @@ class FolderLayout:
             unique((stem(path), path) for path in files if name in path.relative_to(root).parts[:-1])
             for name in ("images", "labels")
         )
+        refusals = Refusals(root)
         for identity, label in labels.items():
             if identity not in images:
-                raise InputError(label, found="a label without an image", expected=f"images/{identity}.nii.gz")
+                expected = f"images/{identity}.nii.gz"
+                refusals.add(InputError(label, found="a label without an image", expected=expected))
+        refusals.check()
         return [CaseFiles(identity, image, labels.get(identity)) for identity, image in images.items()]
 
 

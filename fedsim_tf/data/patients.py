@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 
 from fedsim_tf.data.rows import read_text, rows_of
@@ -20,7 +21,7 @@ def read_patients(path: pathlib.Path, identities: Collection[str]) -> dict[str, 
 
     Args:
       path: the file; none that is there is one without rows.
-      identities: all scans' names, without .nii.gz.
+      identities: the names of all scans beside it, of other sites too, without .nii.gz.
 
     Raises:
       InputError: an unreadable file, another heading, a row of another length, or a scan that is not there or comes
@@ -36,10 +37,11 @@ def read_patients(path: pathlib.Path, identities: Collection[str]) -> dict[str, 
     for where, cells in rows[1:]:
         if len(cells) != 2 or not all(cells):
             raise InputError(where, found=",".join(cells), expected="a scan and its patient")
-        if cells[0] not in identities or cells[0] in patients:
-            how = "a second time" if cells[0] in patients else "which is no scan here"
-            raise InputError(where, found=f"{cells[0]}, {how}", expected="each scan's name once, without .nii.gz")
-        patients[cells[0]] = cells[1]
+        scan = unicodedata.normalize("NFC", cells[0])  # as `layouts.stem`
+        if scan not in identities or scan in patients:
+            how = "a second time" if scan in patients else "which is no scan here"
+            raise InputError(where, found=f"{scan}, {how}", expected="each scan's name once, without .nii.gz")
+        patients[scan] = cells[1]
     return patients
 
 

@@ -86,9 +86,9 @@ def split(
 
     The test parts of consecutive folds are consecutive windows of the ordered patients, and wrap around at the end:
     20 patients are tested exactly once in 5 folds of 4; of 34 patients in 5 folds of 7, one is tested twice. Where
-    fewer windows cover all (12 patients, folds of 3), they overlap, so that no two folds are the same. The
-    validation part is the window after the test part. Sizes are exact: patients beyond `sizes.total`, last in the
-    order, are in no part.
+    fewer windows cover all (12 patients, folds of 3), they overlap, so that no two folds are the same; of three or four
+    patients only as many folds differ. The validation part is the window after the test part. Sizes are exact: patients
+    beyond `sizes.total`, last in the order, are in no part.
 
     Args:
       identities: the patients, in any order.
@@ -118,7 +118,10 @@ def split(
 def _fold(ordered: list[str], sizes: SplitSizes, fold: int) -> Fold:
     n = len(ordered)
     # Where windows side by side would come round to the first one, they overlap evenly instead.
-    start = fold * sizes.test if (N_FOLDS - 1) * sizes.test < n else fold * n // N_FOLDS
+    if n < N_FOLDS:  # as many folds differ as there are patients
+        start = fold % n
+    else:
+        start = fold * sizes.test if (N_FOLDS - 1) * sizes.test < n else fold * n // N_FOLDS
     turned = ordered[start:] + ordered[:start]
     held_out = sizes.test + sizes.validation
     # In the turned order: each fold's labelled patients, the first ones, are others than the next fold's.

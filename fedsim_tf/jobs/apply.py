@@ -16,10 +16,10 @@ from fedsim_tf.config import Config
 from fedsim_tf.data.checks import check_image, check_same_grid, extent_text, unlike
 from fedsim_tf.data.labels import ANY_SITE
 from fedsim_tf.data.nifti import check_suffix
-from fedsim_tf.errors import InputError
+from fedsim_tf.errors import InputError, listed
 from fedsim_tf.evaluation.figures import panel
 from fedsim_tf.evaluation.galleries import heart_slice
-from fedsim_tf.jobs.same_data import field_of_view_of
+from fedsim_tf.jobs.same_data import fields_of_view_of
 from fedsim_tf.metrics import dice
 from fedsim_tf.models import built
 from fedsim_tf.training.run import RunFolder, reopened
@@ -47,6 +47,13 @@ def open_segmenter(fold_dir: str | os.PathLike, arm: str) -> tuple[Config, Segme
         raise InputError(fold_dir, found="no config.json", expected="a run's fold folder, such as runs/demo/fold_0")
     run = reopened(pathlib.Path(fold_dir))
     finished = finished_arms(run)
+    if not finished:
+        folders = [str(file.parent) for file in sorted(run.path.rglob("config.json")) if file.parent != run.path]
+        raise InputError(
+            fold_dir,
+            found="no arm that is finished",
+            expected=f"a fold's folder: {listed(folders) or 'a finished run'}",
+        )
     if arm not in finished:
         raise InputError("arm", found=repr(arm), expected=f"one that {fold_dir} has finished: {', '.join(finished)}")
     return run.config, segmenter_after(run, finished[arm])
@@ -93,7 +100,7 @@ def segment_file(
     check_image(case.image, image)
     truth = _true_heart(label, case.image, config, image_subject=image) if label else None
     prepared = data.prepare(case, config.model.size, window_hu=config.data.window_hu)
-    _check_extent(prepared, field_of_view_of(pathlib.Path(fold_dir)), image)
+    _check_extent(prepared, fields_of_view_of(pathlib.Path(fold_dir)), image)
     mask = data.restore(segment(prepared.image), prepared, nearest=True)
     data.write_volume(mask, output)
     found = Segmentation(mask, None if truth is None else dice(mask.array, truth))
@@ -123,12 +130,14 @@ def _true_heart(
     return data.heart_mask((own if own.others_are_background else ANY_SITE).apply(volume.array, label))
 
 
-def _check_extent(prepared: data.PreparedCase, learnt_mm: Sequence[float] | None, subject: str | os.PathLike) -> None:
+def _check_extent(
+    prepared: data.PreparedCase, learnt_mm: Sequence[Sequence[float]], subject: str | os.PathLike
+) -> None:
     """Warns of a field of view unlike those that the network has seen, as it sees all of it in one cube."""
     found_mm = prepared.field_of_view_mm
-    if learnt_mm is not None and unlike(found_mm, learnt_mm):
+    if learnt_mm and all(unlike(found_mm, one) for one in learnt_mm):
         text = "%s shows %s mm, the network has learnt from %s mm: crop or pad it to that, or its mask will be wrong"
-        logging.warning(text, subject, extent_text(found_mm), extent_text(learnt_mm))
+        logging.warning(text, subject, extent_text(found_mm), extent_text(learnt_mm[0]))
 
 
 def _draw(path: pathlib.Path, case: Case, found: Segmentation, truth: np.ndarray | None) -> None:

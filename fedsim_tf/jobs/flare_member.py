@@ -11,13 +11,12 @@ from typing import Any
 
 from absl import logging
 
-from fedsim_tf.config import Config, FederatedConfig, from_dict, make_config, merge
+from fedsim_tf.config import VGG_WORDS, Config, FederatedConfig, from_dict, make_config, merge
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import read_json
 from fedsim_tf.jobs.inputs import pinned
 
 LEAST_LATENTS = FederatedConfig().latents_of
-VGG_WORDS = ("imagenet", "random")
 LOCAL_FILE = "fedsim_tf.json"
 # Fields of the configuration that are each hospital's own; those of the one who submits a job are not sent with it.
 LOCAL_FIELDS = {

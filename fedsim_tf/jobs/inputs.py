@@ -70,10 +70,14 @@ def open_annotated(config: Config, dataset: str, *, cache_dir: pathlib.Path, lar
     """`open_cohort`, with as many annotated training volumes as are wanted; `larger`: see `labels_of`.
 
     Raises:
-      InputError: no such files, or too few.
+      InputError: no such files, or too few, or fewer annotated patients than folds.
     """
     cohort, wanted = open_cohort(config, dataset, cache_dir=cache_dir), labels_of(config, dataset, larger=larger)
-    annotated, training = len(cohort.annotated), cohort.sizes.train
+    annotated, folds = len(cohort.annotated), config.data.folds
+    if cohort.n_patients < folds:
+        expected = f"at most {cohort.n_patients}, as many as there are annotated patients of {dataset}"
+        raise InputError("--data_folds", found=folds, expected=expected)
+    training = min(len(cohort.fold(fold, seed=config.data.split_seed).train) for fold in range(folds))
     if wanted > training:
         found = f"{wanted} (the default)" if not config.data.labels else wanted
         expected = f"at most {training}, the training part of {annotated} annotated cases of {dataset}"

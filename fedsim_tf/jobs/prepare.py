@@ -6,46 +6,33 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-from absl import logging
 
 from fedsim_tf.config import Config
 from fedsim_tf.data import PreparedCase, hu_from_unit
-from fedsim_tf.errors import InputError
+from fedsim_tf.errors import Refusals
 from fedsim_tf.jobs.inputs import open_cohort, prepared_folder
 from fedsim_tf.training.volumes import prepare_cases
 
 
-def prepare_dataset(config: Config, *, cache_dir: pathlib.Path) -> list[PreparedCase]:
+def prepare_dataset(config: Config, *, cache_dir: pathlib.Path, refusals: Refusals) -> list[PreparedCase]:
     """Prepares all cases of `config.dataset`, so that every file is checked and folds find it prepared.
 
-    A file that cannot be used does not stop the others from being looked at: each is named in the log.
+    A file that cannot be used does not stop the others from being looked at.
 
     Args:
       config: which data set, size and window.
       cache_dir: where prepared volumes are kept.
+      refusals: takes what cannot be used.
 
     Returns:
-      The cases, in order of identity.
+      The other cases, in order of identity.
 
     Raises:
-      InputError: says how many cannot be used, and the first one's reason.
+      InputError: no such data set, or files that lack another.
     """
     cohort = open_cohort(config, config.dataset, cache_dir=cache_dir)
-    errors: list[InputError] = []
-
-    def refused(error: InputError) -> None:
-        logging.error("%s", error)
-        errors.append(error)
-
     kept = prepared_folder(cache_dir)
-    cases = prepare_cases(cohort, cohort.identities, config, cache_dir=kept, refused=refused)
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise InputError(
-            cohort.name, found=f"{len(errors)} cases that cannot be used", expected=f"none; the first: {errors[0]}"
-        )
-    return cases
+    return prepare_cases(cohort, cohort.identities, config, cache_dir=kept, refused=refusals.add)
 
 
 def summary(cases: Sequence[PreparedCase]) -> str:

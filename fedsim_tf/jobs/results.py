@@ -17,7 +17,7 @@ from fedsim_tf.data import Cohort
 from fedsim_tf.evaluation.figures import loss_curves
 from fedsim_tf.evaluation.report import print_table, write_report
 from fedsim_tf.evaluation.scores import Scores, over_folds
-from fedsim_tf.files import read_json, write_json, write_text
+from fedsim_tf.files import read_json, whole_files, write_json, write_text
 from fedsim_tf.models.precision import device, resolved
 from fedsim_tf.training.run import SITES, RunFolder
 
@@ -57,7 +57,7 @@ def commit() -> str:
 
 def _commits(run: RunFolder) -> list[str]:
     """Of the code that has worked on a run's folds, or on one of them."""
-    return list(dict.fromkeys(one for file in sorted(run.path.rglob(_CODE)) for one in read_json(file)))
+    return list(dict.fromkeys(one for file in whole_files(run.path, _CODE) for one in read_json(file)))
 
 
 def finish(
@@ -67,7 +67,7 @@ def finish(
     sites = {site: over_folds([fold[site] for fold in folds]) for site in folds[0]}
     metrics = {"facts": dict(about), "summary": sites, "folds": [dict(fold) for fold in folds], "stages": dict(stages)}
     write_json(run.path / "metrics.json", metrics)
-    files = [file.relative_to(run.path) for file in sorted(run.path.rglob("*.png"))]
+    files = [file.relative_to(run.path) for file in whole_files(run.path, "*.png")]
     pictures = [(str(file), _caption(file)) for file in files]
     write_report(run.path / "report.html", title=title, facts=about, summary=sites, stages=stages, pictures=pictures)
     print_table(title, sites)
@@ -90,7 +90,7 @@ def scores_of(fold: RunFolder, make: Callable[[], dict[str, Any]]) -> dict[str, 
 def draw_losses(run: RunFolder, *, data: str) -> None:
     """The loss curves of every stage of a run's folder."""
     root = run.path / "losses"
-    tables = {str(file.relative_to(root).with_suffix("")): file for file in sorted(root.rglob("*.csv"))}
+    tables = {str(file.relative_to(root).with_suffix("")): file for file in whole_files(root, "*.csv")}
     loss_curves(run.pictures / "losses.png", tables, title=f"Losses, {data}")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from fedsim_tf.config import Config
+from fedsim_tf.config import VGG_WORDS, Config
 from fedsim_tf.data.checks import extent_text
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import file_digest, read_json, write_json
@@ -19,6 +19,7 @@ from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.volumes import SiteVolumes
 
 RECORD = "data.json"
+_LATER = ("vgg", "in_files_mm")  # not in records of before
 TOLERANCE = 1e-3  # on the scale of images, or mm: machines and versions of libraries round differently
 _ANOTHER = "what the run began with, or another --run_dir"
 
@@ -30,17 +31,20 @@ def check_same_data(run: RunFolder, site: SiteVolumes) -> None:
     image, and by size and centre of the heart: a volume that was turned or whose label was corrected is another one.
 
     Raises:
-      InputError: names the first volume that is another, or in another part; other extents or another shape model.
+      InputError: names the first volume that is another, or in another part; other extents, another shape model or
+        other VGG weights.
     """
     file, found = run.path / RECORD, _record(run.config, site)
     if not file.exists():
         write_json(file, found)
         return
-    kept = read_json(file)
+    kept = {**{name: found[name] for name in _LATER}, **read_json(file)}
     if set(kept) != set(found) or set(kept["parts"]) != set(found["parts"]):
         raise InputError(file, found="what another version of this code noted", expected=_ANOTHER)
     if kept["shape_model"] != found["shape_model"]:
         raise InputError(file, found="another shape model now", expected=_ANOTHER)
+    if kept["vgg"] != found["vgg"]:
+        raise InputError(file, found="other VGG-19 weights now", expected=_ANOTHER)
     for part, values in found["parts"].items():
         _compare(file, part, kept["parts"][part], values)
     if not np.allclose(kept["field_of_view_mm"], found["field_of_view_mm"], rtol=0, atol=TOLERANCE):
@@ -48,13 +52,15 @@ def check_same_data(run: RunFolder, site: SiteVolumes) -> None:
         raise InputError(file, found=f"a field of view of {extent} mm now", expected=_ANOTHER)
 
 
-def field_of_view_of(fold_dir: pathlib.Path) -> tuple[float, float, float] | None:
-    """The extent (x, y, z) in mm of the volumes that a fold has learnt from, their median; None where none is noted."""
-    try:
-        x, y, z = read_json(fold_dir / RECORD)["field_of_view_mm"]
-        return x, y, z
-    except (OSError, ValueError, KeyError):
-        return None
+def fields_of_view_of(fold_dir: pathlib.Path) -> list[tuple[float, float, float]]:
+    """The extent (x, y, z) in mm of the volumes that a fold has learnt from, their median; none where none is noted.
+
+    Where files do not carry true extents, the one that was given and that in the files.
+    """
+    file = fold_dir / RECORD
+    record = read_json(file) if file.exists() else {}
+    extents = [tuple(record[name]) for name in ("field_of_view_mm", "in_files_mm") if name in record]
+    return list(dict.fromkeys(extents))
 
 
 def learnt_from(fold_dir: pathlib.Path) -> set[str]:
@@ -88,8 +94,19 @@ def _record(config: Config, site: SiteVolumes) -> dict[str, Any]:
     parts["test"] = {identity: [*marks, *extents[identity]] for identity, marks in parts["test"].items()}
     other = site.unlabelled
     parts["unlabelled"] = {name: _marks(image) for name, image in zip(other.identities, other.images, strict=True)}
-    model = shape_model_digest(config)
-    return {"shape_model": model, "field_of_view_mm": [round(mm, 3) for mm in site.field_of_view_mm], "parts": parts}
+    rounded = lambda extent_mm: [round(mm, 3) for mm in extent_mm]  # noqa: E731
+    return {
+        "shape_model": shape_model_digest(config),
+        "vgg": _vgg_digest(config.model.vgg_weights),
+        "field_of_view_mm": rounded(site.field_of_view_mm),
+        "in_files_mm": rounded(site.in_files_mm or site.field_of_view_mm),
+        "parts": parts,
+    }
+
+
+def _vgg_digest(weights: str) -> str:
+    """SHA-256 of a file's contents; of weights that are no file, their word."""
+    return weights if weights in VGG_WORDS else file_digest(weights)
 
 
 def _marks(image: np.ndarray) -> list[float]:

@@ -5,10 +5,11 @@ The coarse CT that the simulator would give is replaced by the picture itself, r
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pathlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -16,11 +17,12 @@ from absl import logging
 from PIL import Image
 
 from fedsim_tf.config import Config
-from fedsim_tf.errors import InputError
+from fedsim_tf.errors import InputError, listed
 from fedsim_tf.evaluation.figures import panel
-from fedsim_tf.files import held
+from fedsim_tf.files import held, read_json, write_json
 from fedsim_tf.jobs.inputs import open_vgg
 from fedsim_tf.jobs.results import draw_losses
+from fedsim_tf.jobs.same_data import RECORD
 from fedsim_tf.models import GauGANGenerator, built
 from fedsim_tf.models.precision import with_resolved_precision
 from fedsim_tf.resize import linear_matrix
@@ -85,6 +87,7 @@ def run_slices(
     if len(slices.names) <= held_out:
         raise InputError(images, found=f"{len(slices.names)} pictures", expected=f"more than held out ({held_out})")
     run = RunFolder(run_dir, config)
+    _check_same_pictures(run, slices, held_out)
     logging.info("%d slices from %s, %d of them held out", len(slices.names), images, held_out)
     semantics = slice_semantics(slices, config.model.coarse_size)
     trained = len(semantics) - held_out
@@ -93,7 +96,7 @@ def run_slices(
         run_stage(run, STAGE, steps=config.gan.steps, step=training.step, objects=training.objects, watched=training)
     path = run.pictures / "slices.png"
     with settled_statistics(training.enhancer, training.batches()):
-        _compare(path, slices, semantics, rendered(training.enhancer, semantics), held_out)
+        _compare(path, slices, semantics, training.enhancer, held_out)
     draw_losses(run, data=str(images))
     return path
 
@@ -133,9 +136,10 @@ class SliceTraining:
         return Look(self._trainer.scalars(), {"annotated": montage(columns)})
 
     def batches(self) -> Iterator[np.ndarray]:
-        """Semantics of all pictures, eight at a time, for batch norm's statistics."""
-        for first in range(0, len(self._semantics), SLICES):
-            yield self._semantics[first : first + SLICES]
+        """Semantics of all pictures, eight at a time, for batch norm's statistics; the first ones fill the last."""
+        count = len(self._semantics)
+        for first in range(0, count, SLICES):
+            yield self._semantics[np.arange(first, first + SLICES) % count]
 
     def step(self, step: int) -> TensorLosses:
         """One step of the discriminator, then one of the generator, on random pictures."""
@@ -149,10 +153,32 @@ class SliceTraining:
 
 def rendered(enhancer: GauGANGenerator, semantics: np.ndarray) -> np.ndarray:
     """Semantics (n, y, x, 3) to pictures (n, y, x) in [-1, 1]."""
-    return enhancer(semantics, training=False)[..., 0].numpy()
+    parts = [semantics[first : first + SLICES] for first in range(0, len(semantics), SLICES)]
+    return np.concatenate([enhancer(part, training=False)[..., 0].numpy() for part in parts])
 
 
-def _compare(path: pathlib.Path, slices: Slices, semantics: np.ndarray, fake: np.ndarray, held_out: int) -> None:
+def _check_same_pictures(run: RunFolder, slices: Slices, held_out: int) -> None:
+    """Notes which pictures a run learns from at its first start; at others compares with that.
+
+    Raises:
+      InputError: others, or another number held out.
+    """
+    pairs = zip(slices.names, slices.images, slices.labels, strict=True)
+    pictures = {name: hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest() for name, image, mask in pairs}
+    file, expected = run.path / RECORD, "what the run began with, or another --run_dir"
+    kept: dict[str, Any] = read_json(file) if file.exists() else {"held_out": held_out, "pictures": pictures}
+    if kept["held_out"] != held_out:
+        raise InputError(file, found=f"--held_out={held_out}, where {kept['held_out']} were", expected=expected)
+    before = kept["pictures"]
+    others = sorted(name for name in {*before, *pictures} if before.get(name) != pictures.get(name))
+    if others:
+        raise InputError(file, found=f"other pictures: {listed(others)}", expected=expected)
+    write_json(file, kept)
+
+
+def _compare(
+    path: pathlib.Path, slices: Slices, semantics: np.ndarray, enhancer: GauGANGenerator, held_out: int
+) -> None:
     """Four trained-on and all held-out pictures beside what the network makes of their masks."""
     count = len(slices.names)
     shown = [*range(min(4, count - held_out)), *range(count - held_out, count)]
@@ -160,10 +186,10 @@ def _compare(path: pathlib.Path, slices: Slices, semantics: np.ndarray, fake: np
         [
             (semantics[i, ..., 0], None, None),
             (slices.labels[i] * 2 - 1, None, None),
-            (fake[i], None, None),
+            (fake, None, None),
             (slices.images[i], slices.labels[i], None),
         ]
-        for i in shown
+        for i, fake in zip(shown, rendered(enhancer, semantics[shown]), strict=True)
     ]
     columns = ("coarse input", "mask", "rendered", "real, with mask")
     panel(path, rows, columns=columns, title=f"Real slices; the last {held_out} were held out")

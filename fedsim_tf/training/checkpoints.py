@@ -98,12 +98,8 @@ class Checkpoints:
         return 0
 
     def _read(self, checkpoint: pathlib.Path) -> None:
-        try:
+        with _other_networks(checkpoint):
             self._state.read(str(checkpoint / PREFIX)).assert_consumed()
-        except (AssertionError, ValueError, tf.errors.OpError) as error:
-            raise InputError(
-                checkpoint, found=f"the state of other networks ({_first_line(error)})", expected="this version's"
-            ) from error
 
 
 def restore_from(folder: pathlib.Path, step: int, objects: Trackables) -> None:
@@ -118,8 +114,20 @@ def restore_from(folder: pathlib.Path, step: int, objects: Trackables) -> None:
     damage = _damage(checkpoint)
     if damage:
         raise InputError(damage, found="damage", expected="a whole checkpoint; the run's command again makes it anew")
-    status = tf.train.Checkpoint(**objects).read(str(checkpoint / PREFIX))
-    status.assert_existing_objects_matched().expect_partial()
+    with _other_networks(checkpoint):
+        status = tf.train.Checkpoint(**objects).read(str(checkpoint / PREFIX))
+        status.assert_existing_objects_matched().expect_partial()
+
+
+@contextlib.contextmanager
+def _other_networks(checkpoint: pathlib.Path) -> Iterator[None]:
+    """What TensorFlow says of a checkpoint that does not fit, as this project does."""
+    try:
+        yield
+    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        raise InputError(
+            checkpoint, found=f"the state of other networks ({_first_line(error)})", expected="this version's"
+        ) from error
 
 
 @contextlib.contextmanager

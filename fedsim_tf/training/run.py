@@ -12,7 +12,7 @@ from absl import logging
 
 from fedsim_tf.config import Config, fixed, from_dict
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import is_partial, read_json, write_json
+from fedsim_tf.files import is_partial, read_json, whole_files, write_json
 
 CONFIG, SITES = "config.json", "sites"
 
@@ -95,7 +95,7 @@ class RunFolder:
     def records(self) -> dict[str, Any]:
         """The records of all finished stages; a site's are called `sites/<site>/<stage>`."""
         root = self.path / "stages"
-        found = {str(file.relative_to(root).with_suffix("")): read_json(file) for file in sorted(root.rglob("*.json"))}
+        found = {str(file.relative_to(root).with_suffix("")): read_json(file) for file in whole_files(root, "*.json")}
         for folder in sorted(self.path.glob(f"{SITES}/*")):
             site = RunFolder(folder, self.config).records()
             found |= {f"{SITES}/{folder.name}/{stage}": record for stage, record in site.items()}

@@ -51,6 +51,7 @@ class SiteVolumes(NamedTuple):
     validation: Volumes
     test: Volumes
     test_extents_mm: np.ndarray  # (n, 3), the field of view (x, y, z) of each test volume
+    in_files_mm: tuple[float, ...] = ()  # `field_of_view_mm` as files have it, where they are not believed
     secret: str = ""  # of a hospital: whoever knows a run's seed cannot repeat this site's random choices
 
     @property
@@ -88,6 +89,7 @@ def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cac
         validation=stack(take(parts.validation)),
         test=stack(take(parts.test)),
         test_extents_mm=test_mm,
+        in_files_mm=tuple(in_files_mm.tolist()),
     )
 
 

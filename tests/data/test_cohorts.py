@@ -227,3 +227,21 @@ def test_the_fingerprint_follows_the_files(tmp_path):
     after = [cohort.fingerprint(identity) for identity in cohort.identities]
     assert after[0] != before[0]
     assert after[1] == before[1]
+
+
+def test_all_that_is_missing_is_named_at_once(tmp_path, caplog):
+    caplog.set_level("ERROR")
+    for number in (1001, 1002, 1003):
+        (tmp_path / f"ct_train_{number}_image.nii.gz").touch()
+    refused(lambda: find_cohort("ct20", tmp_path), "found 3 cases that cannot be used", "ct_train_1001_image.nii.gz")
+    assert all(f"ct_train_{number}_image.nii.gz: found no label beside it" in caplog.text for number in (1001, 1002))
+
+
+def test_all_damaged_masks_of_totalsegmentator_are_named_at_once(tmp_path, caplog):
+    caplog.set_level("ERROR")
+    for name in ("s0001", "s0002", "s0003"):
+        totalsegmentator(tmp_path, name)
+    for name in ("s0002", "s0003"):
+        (tmp_path / name / "segmentations" / "heart_myocardium.nii.gz").write_bytes(b"no volume")
+    refused(lambda: find_cohort("totalsegmentator", tmp_path), "found 2 cases that cannot be used", "s0002")
+    assert "s0003" in caplog.text

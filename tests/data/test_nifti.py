@@ -152,7 +152,8 @@ def test_both_byte_orders_and_versions_of_the_header_are_known(tmp_path):
     array = np.zeros((5, 6, 7), "<i2")
     little = bytearray(raw_nifti(array, np.eye(3, 4)))
     big = bytearray(little)
-    for offset, n, size in [(0, 1, 4), (40, 8, 2), (70, 2, 2), (76, 8, 4), (108, 3, 4), (252, 2, 2), (280, 12, 4)]:
+    fields = [(0, 1, 4), (40, 8, 2), (70, 2, 2), (76, 8, 4), (108, 3, 4), (252, 2, 2), (256, 6, 4), (280, 12, 4)]
+    for offset, n, size in fields:
         for start in range(offset, offset + n * size, size):
             big[start : start + size] = big[start : start + size][::-1]
     second = bytearray(544)
@@ -206,3 +207,49 @@ def test_a_header_without_orientation_is_warned_of(tmp_path, caplog):
     volume = read_volume(tmp_path / "unknown.nii")
     assert "unknown.nii: no orientation in its header" in caplog.text
     np.testing.assert_array_equal(np.reshape(volume.geometry.direction, (3, 3)), np.eye(3))
+
+
+UPRIGHT = np.column_stack([np.diag([0.5, 0.5, 2.0]), [1.0, 2.0, 3.0]])
+
+
+@pytest.mark.parametrize("size", [1.0, 1.9])
+def test_voxels_of_two_sizes_are_refused(tmp_path, size):
+    """ITK believes pixdim, viewers sform: a mask would be drawn squeezed, and distances would be wrong."""
+    path = tmp_path / "two_sizes.nii"
+    content = bytearray(raw_nifti(ct(), UPRIGHT))
+    struct.pack_into("<f", content, 88, size)
+    path.write_bytes(content)
+    refused(
+        lambda: read_volume(path), path, f"voxels of 0.5 x 0.5 x {size:g} mm in pixdim", "0.5 x 0.5 x 2 mm in sform"
+    )
+
+
+def test_sizes_that_were_rounded_are_read(tmp_path):
+    path = tmp_path / "rounded.nii"
+    content = bytearray(raw_nifti(ct(), UPRIGHT))
+    struct.pack_into("<f", content, 88, 2.01)
+    path.write_bytes(content)
+    assert read_volume(path).geometry.spacing_mm[2] == pytest.approx(2.01)
+
+
+@pytest.mark.parametrize("size", [0.0, np.nan, np.inf])
+@pytest.mark.parametrize("codes", [(1, 0), (0, 1), (0, 0)])
+def test_voxels_without_a_size_are_refused(tmp_path, size, codes):
+    """ITK would take them for 1 mm."""
+    path = tmp_path / "no_size.nii"
+    content = bytearray(raw_nifti(ct(), UPRIGHT))
+    struct.pack_into("<2h", content, 252, *codes)
+    struct.pack_into("<f", content, 84, size)
+    path.write_bytes(content)
+    refused(lambda: read_volume(path), path, f"voxels of 0.5 x {size:g} x 2 mm in its header", "pixdim")
+
+
+@pytest.mark.parametrize(("name", "codes", "offset"), [("qform", (1, 0), 260), ("sform", (0, 1), 284)])
+def test_axes_that_are_no_numbers_are_refused(tmp_path, name, codes, offset):
+    """ITK would take a qform's for upright ones at the origin."""
+    path = tmp_path / "nan.nii"
+    content = bytearray(raw_nifti(ct(), UPRIGHT))
+    struct.pack_into("<2h", content, 252, *codes)
+    struct.pack_into("<f", content, offset, np.nan)
+    path.write_bytes(content)
+    refused(lambda: read_volume(path), path, f"{name} with values that are no numbers")

@@ -1,6 +1,7 @@
 """Scans of one patient stay together."""
 
 import collections
+import unicodedata
 
 import pytest
 
@@ -83,3 +84,28 @@ def test_names_may_be_upper_case_and_their_letters_decomposed(tmp_path):
     (tmp_path / "images" / "mu\u0308ller.NII.GZ").write_bytes(b"")
     (tmp_path / "labels" / "m\u00fcller.nii.gz").write_bytes(b"")
     assert find_cohort("nifti", tmp_path).annotated == ("m\u00fcller",)
+
+
+def test_the_file_may_name_scans_of_other_sites_below_the_same_folder(tmp_path):
+    for number in range(1001, 1005):
+        for kind in ("image", "label"):
+            (tmp_path / f"ct_{number}_{kind}.nii.gz").touch()
+    sites = ["ct34lc", "ct34lc", "ct34mc", "ct34mc"]
+    rows = [f"{number},{site}" for number, site in zip(range(1001, 1005), sites, strict=True)]
+    (tmp_path / "division.csv").write_text("\n".join(["id,site", *rows]) + "\n")
+    for name in ("anna_a", "anna_b"):
+        (tmp_path / "own" / "images").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / "images" / f"{name}.nii.gz").touch()
+    rows = ["ct_1001,x", "ct_1002,x", "ct_1003,y", "ct_1004,z", "anna_a,anna", "anna_b,anna"]
+    (tmp_path / PATIENTS_FILE).write_text("\n".join(["scan,patient", *rows]) + "\n")
+    assert find_cohort("ct34lc", tmp_path).n_patients == 1
+    assert find_cohort("ct34mc", tmp_path).n_patients == 2
+    (tmp_path / PATIENTS_FILE).write_text("scan,patient\nct_1005,x\n")
+    refused(lambda: find_cohort("ct34lc", tmp_path), "ct_1005, which is no scan here")
+
+
+def test_umlauts_are_found_however_they_are_written(tmp_path):
+    names = [unicodedata.normalize("NFC", name) for name in ("Jörg_1", "Jörg_2")]
+    path = tmp_path / PATIENTS_FILE
+    path.write_text("scan,patient\n" + "".join(f"{unicodedata.normalize('NFD', name)},j\n" for name in names))
+    assert read_patients(path, set(names)) == dict.fromkeys(names, "j")

@@ -56,6 +56,13 @@ def test_other_cohorts_are_divided_in_proportion(n, expected):
     assert split_sizes("nifti", n) == expected
 
 
+@pytest.mark.parametrize("n", range(3, 40))
+def test_no_two_folds_test_the_same_patients(n):
+    names = [f"p{k}" for k in range(n)]
+    folds = [split(names, split_sizes("nifti", n), fold=fold, seed=0).test for fold in range(min(5, n))]
+    assert len(set(map(frozenset, folds))) == len(folds)
+
+
 def test_one_of_34_is_tested_twice():
     tested = collections.Counter(
         identity for fold in range(5) for identity in split(CT34, SplitSizes(20, 7, 7), fold=fold, seed=0).test

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fedsim_tf.errors import InputError
-from fedsim_tf.jobs.inputs import open_cohort, open_fold
+from fedsim_tf.errors import InputError, Refusals
+from fedsim_tf.jobs.inputs import open_annotated, open_cohort, open_fold
 from fedsim_tf.jobs.prepare import prepare_dataset, summary
 from tests.jobs.toy_cohorts import EXTENT_MM, write_own_cohort, write_paper_cohort
 from tests.training.toy_site import toy_config
@@ -16,8 +16,15 @@ def config(tmp_path):
     return toy_config(dataset="ct20", data={"root": str(tmp_path / "data")})
 
 
+def prepared(config, cache_dir):
+    refusals = Refusals(config.dataset)
+    cases = prepare_dataset(config, cache_dir=cache_dir, refusals=refusals)
+    refusals.check()
+    return cases
+
+
 def test_folds_find_every_volume_prepared(config, tmp_path, monkeypatch):
-    assert len(prepare_dataset(config, cache_dir=tmp_path)) == 20
+    assert len(prepared(config, tmp_path)) == 20
     assert (tmp_path / "prepared").stat().st_mode & 0o077 == 0  # patients' CTs
     cohort = open_cohort(config, "ct20", cache_dir=tmp_path)
     monkeypatch.setattr(type(cohort), "load", lambda *_: pytest.fail("read again"))
@@ -36,18 +43,39 @@ def test_what_a_fold_learns_from_has_the_unannotated_volumes_too(tmp_path):
         assert all(any(np.array_equal(image, one) for one in site.training_images) for image in part.images)
 
 
+def test_labels_are_limited_by_scans_and_folds_by_patients(tmp_path):
+    """Ten patients with three scans each have eighteen to train on in every fold, of six patients."""
+    write_own_cohort(tmp_path / "data", annotated=30, unannotated=0)
+    rows = [f"case_{number},patient_{number // 3}" for number in range(30)]
+    (tmp_path / "data" / "patients.csv").write_text("\n".join(["scan,patient", *rows]) + "\n")
+
+    def opened(**data):
+        return open_annotated(toy_config(data={"root": str(tmp_path / "data"), **data}), "nifti", cache_dir=tmp_path)
+
+    assert opened(labels=18).n_patients == 10
+    with pytest.raises(InputError, match="--data_labels: found 19; expected at most 18, the training part of 30"):
+        opened(labels=19)
+    rows = [f"case_{number},patient_{number // 10}" for number in range(30)]
+    (tmp_path / "data" / "patients.csv").write_text("\n".join(["scan,patient", *rows]) + "\n")
+    assert opened(labels=10, folds=3).n_patients == 3
+    with pytest.raises(InputError, match="--data_folds: found 5; expected at most 3, as many as there are annotated"):
+        opened(labels=10, folds=5)
+
+
 def test_a_damaged_file_is_named(config, tmp_path):
     (tmp_path / "data" / "ct_train_1013_image.nii.gz").write_bytes(b"no volume")
     with pytest.raises(InputError, match=r"^\S*ct_train_1013_image\.nii\.gz"):
-        prepare_dataset(config, cache_dir=tmp_path)
+        prepared(config, tmp_path)
 
 
 def test_all_damaged_files_are_named_at_once(config, tmp_path, caplog):
     caplog.set_level("ERROR")
     for number in (1003, 1013):
         (tmp_path / "data" / f"ct_train_{number}_image.nii.gz").write_bytes(b"no volume")
+    refusals = Refusals("ct20")
+    assert len(prepare_dataset(config, cache_dir=tmp_path, refusals=refusals)) == 18  # of which it can be said more
     with pytest.raises(InputError, match=r"ct20: found 2 cases that cannot be used; .*ct_train_1003_image"):
-        prepare_dataset(config, cache_dir=tmp_path)
+        refusals.check()
     for number in (1003, 1013):
         assert f"ct_train_{number}_image.nii.gz" in caplog.text
     assert len(list((tmp_path / "prepared").glob("*.npz"))) == 18
@@ -55,7 +83,7 @@ def test_all_damaged_files_are_named_at_once(config, tmp_path, caplog):
 
 def test_the_summary_says_sizes_and_hearts(config, tmp_path):
     """Cubes of 32 voxels that span EXTENT_MM, with a ball in each."""
-    cases = prepare_dataset(config, cache_dir=tmp_path)
+    cases = prepared(config, tmp_path)
     lines = {line[:24].strip(): [float(word) for word in line[24:].split()] for line in summary(cases).splitlines()}
     for axis in "xyz":
         assert lines[f"field of view {axis}, mm"] == [EXTENT_MM] * 3

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import write_json
-from fedsim_tf.jobs.same_data import RECORD, check_same_data
+from fedsim_tf.files import read_json, write_json
+from fedsim_tf.jobs.same_data import RECORD, check_same_data, fields_of_view_of
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.volumes import UnlabelledVolumes, Volumes
 from tests.jobs.toy_cohorts import write_shapes
-from tests.training.toy_site import toy_config, toy_site
+from tests.training.toy_site import FIELD_OF_VIEW_MM, toy_config, toy_site
 
 
 @pytest.fixture
@@ -100,3 +100,32 @@ def test_another_shape_model_of_the_same_name_is_refused(begun):
         file.write(b" ")
     with pytest.raises(InputError, match="another shape model now"):
         check_same_data(begun, toy_site())
+
+
+def test_other_vgg_weights_of_the_same_name_are_refused(tmp_path):
+    weights = tmp_path / "vgg.npz"
+    weights.write_bytes(b"some weights")
+    run = RunFolder(tmp_path / "run", toy_config(model={"vgg_weights": str(weights)}))
+    check_same_data(run, toy_site())
+    moved = weights.rename(tmp_path / "moved.npz")
+    run = RunFolder(run.path, toy_config(model={"vgg_weights": str(moved)}))
+    check_same_data(run, toy_site())
+    moved.write_bytes(b"others")
+    with pytest.raises(InputError, match="other VGG-19 weights now"):
+        check_same_data(run, toy_site())
+
+
+def test_a_record_of_before_vgg_weights_were_noted_is_gone_on_with(begun):
+    record = read_json(begun.path / RECORD)
+    for name in ("vgg", "in_files_mm"):
+        del record[name]
+    write_json(begun.path / RECORD, record)
+    check_same_data(begun, toy_site())
+
+
+def test_extents_that_were_given_stand_beside_those_in_the_files(begun):
+    assert fields_of_view_of(begun.path) == [FIELD_OF_VIEW_MM]
+    (begun.path / RECORD).unlink()
+    check_same_data(begun, toy_site()._replace(in_files_mm=(512.0, 512.0, 300.0)))
+    assert fields_of_view_of(begun.path) == [FIELD_OF_VIEW_MM, (512.0, 512.0, 300.0)]
+    assert fields_of_view_of(begun.path / "elsewhere") == []

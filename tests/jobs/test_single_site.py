@@ -316,6 +316,7 @@ def test_segmenting_refuses_what_is_not_there(finished, tmp_path):
     output = tmp_path / "heart.nii.gz"
     one_line(lambda: open_segmenter(finished.fold, "ours_best"), "'ours_best'", *ARMS)
     one_line(lambda: open_segmenter(tmp_path, "ours_full"), tmp_path, "config.json")
+    one_line(lambda: open_segmenter(finished.run, "ours_full"), "a fold's folder", finished.fold)
     one_line(lambda: open_segmenter(finished.root / "no", "ours_full"), finished.root / "no")
     none = tmp_path / "no.nii.gz"
     one_line(lambda: segment_file(finished.fold, "ours_full", image=none, output=output), none, "no such file")

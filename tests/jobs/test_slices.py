@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.jobs.slices import read_slices, run_slices, slice_semantics
+from fedsim_tf.jobs.slices import SliceTraining, read_slices, run_slices, slice_semantics
+from fedsim_tf.training.batch_norm import SLICES
 from tests.evaluation.pictures_for_tests import is_drawn, recorded_titles
 from tests.training.test_watch import shown
 from tests.training.toy_site import toy_config
@@ -139,3 +140,38 @@ def test_pictures_of_sixteen_bits_are_refused_and_masks_of_another_size(tmp_path
     mask = tmp_path / "labels" / "slice_2.png"
     Image.fromarray(np.zeros((30, 40), np.uint8)).save(mask)
     refused(lambda: read_slices(files.images, files.labels, 32), mask, "found (40, 30) pixels")
+
+
+def test_a_run_goes_on_with_its_own_pictures_alone(finished, tmp_path):
+    """Of others, what the network was trained on would be shown as held out."""
+
+    def again(files, held_out=2):
+        run_slices(
+            toy_config(gan={"steps": 2}),
+            finished.root / "run",
+            images=files.images,
+            labels=files.labels,
+            held_out=held_out,
+        )
+
+    own = types.SimpleNamespace(images=finished.root / "images", labels=finished.root / "labels")
+    again(own)
+    refused(lambda: again(own, held_out=3), "--held_out=3, where 2 were", "another --run_dir")
+    other = draw(tmp_path, count=COUNT + 1)
+    refused(lambda: again(other), "found other pictures: slice_5", "another --run_dir")
+    Image.open(other.images / "slice_0.png").rotate(90).save(other.images / "slice_1.png")
+    (other.images / "slice_5.png").unlink()
+    (other.labels / "slice_5.png").unlink()
+    refused(lambda: again(other), "found other pictures: slice_1;")
+
+
+def test_statistics_see_batches_of_one_size_and_every_picture():
+    training = SliceTraining.__new__(SliceTraining)
+    training._semantics = np.arange(11)
+    batches = list(training.batches())
+    assert [len(batch) for batch in batches] == [SLICES, SLICES]
+    assert set(np.concatenate(batches)) == set(range(11))
+    training._semantics = np.arange(3)
+    (batch,) = training.batches()
+    assert len(batch) == SLICES
+    assert set(batch) == {0, 1, 2}

@@ -44,9 +44,7 @@ def test_a_folder_holds_one_cohort(tmp_path, monkeypatch):
     write_site("ct20", tmp_path, shapes=hearts)
     write_site("ct20", tmp_path, shapes=draw_hearts(ADULTS, 3, seed=5))
     for name, shapes in (("ct20", None), ("ct20", draw_hearts(ADULTS, 3, seed=6)), ("ct34lc", hearts)):
-        with pytest.raises(
-            InputError, match="another recipe; expected the same one, or another folder"
-        ):
+        with pytest.raises(InputError, match="another recipe; expected the same one, or another folder"):
             write_site(name, tmp_path, shapes=shapes)
     monkeypatch.setattr(cohort, "VERSION", 99)
     with pytest.raises(InputError, match="another recipe"):

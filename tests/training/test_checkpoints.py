@@ -17,7 +17,7 @@ import tensorflow as tf
 from fedsim_tf.config import make_config
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.training import checkpoints as checkpoints_module
-from fedsim_tf.training.checkpoints import Checkpoints
+from fedsim_tf.training.checkpoints import Checkpoints, restore_from
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.stage import read_losses, restore, run_stage
 
@@ -220,6 +220,12 @@ flags.main(lambda: Large().run({str(tmp_path / "run")!r}))
     (line,) = [line for line in found.stderr.splitlines() if not line[:2].isdigit()]
     assert line.startswith("error: toy, step 2: cannot write the run's state (")
     assert kept(tmp_path / "run") == []
+
+
+@pytest.mark.parametrize("others", [{"elsewhere": tf.Variable(0.0)}, {"seconds": tf.Variable([0.0, 1.0])}])
+def test_a_part_of_other_networks_is_refused(finished, others):
+    with pytest.raises(InputError, match="step-4: found the state of other networks"):
+        restore_from(finished / "checkpoints" / "toy", 4, others)
 
 
 def test_states_after_the_one_that_is_gone_on_from_are_removed(finished):
