@@ -1,4 +1,5 @@
 // The TensorFlow ops, and their kernels for the CPU.
+#include <atomic>
 #include <new>
 
 #include "cone_beam.h"
@@ -65,8 +66,16 @@ class ConeBeamCpu : public tf::OpKernel {
     tf::Tensor* output = nullptr;
     OP_REQUIRES_OK(context, read_arguments(context, which_, &groups, &output));
     const auto& pool = *context->device()->tensorflow_cpu_worker_threads();
-    const Workers workers = {pool.num_threads, [&pool](int64_t total, int64_t cost, const auto& work) {
-                               tf::Shard(pool.num_threads, pool.workers, total, cost, work);
+    std::atomic<bool> exhausted{false};  // an exception that leaves one of the pool's threads would end the process
+    const Workers workers = {pool.num_threads, [&](int64_t total, int64_t cost, const auto& work) {
+                               tf::Shard(pool.num_threads, pool.workers, total, cost, [&](int64_t first, int64_t last) {
+                                 try {
+                                   work(first, last);
+                                 } catch (const std::bad_alloc&) {
+                                   exhausted = true;
+                                 }
+                               });
+                               if (exhausted) throw std::bad_alloc();
                              }};
     const tf::Tensor& values = context->input(kValues);
     const int64_t in = values.NumElements() / values.dim_size(0), out = output->NumElements() / values.dim_size(0);

@@ -1,3 +1,8 @@
+import os
+import pathlib
+import subprocess
+import sys
+
 import geometries
 import numpy as np
 import pytest
@@ -192,3 +197,47 @@ def test_a_batch_gives_what_each_of_it_gives(rng):
 def test_missing_operators_say_so():
     with pytest.raises(NotImplementedError, match="no fan_projection2d; it has cone_backprojection3d"):
         _ = pyronn_layers.fan_projection2d
+
+
+SHIM = """
+#include <cerrno>
+#include <cstdlib>
+#include <sys/syscall.h>
+#include <unistd.h>
+static bool scarce = false;
+extern "C" void make_scarce() { scarce = true; }
+extern "C" void* aligned_alloc(size_t alignment, size_t bytes) {
+  void* memory = nullptr;
+  const bool first_thread = syscall(SYS_gettid) == getpid();
+  if (alignment < sizeof(void*)) alignment = sizeof(void*);
+  return (first_thread || !scarce) && posix_memalign(&memory, alignment, bytes) == 0 ? memory : nullptr;
+}
+"""
+CALL = """
+import ctypes, sys; sys.path.insert(0, sys.argv[1])
+import numpy as np, tensorflow as tf
+from geometries import GEOMETRIES, apply
+made = GEOMETRIES["longer than a vector"]()
+apply("projection", np.ones((1, *made.volume_shape)), made)
+ctypes.CDLL(None).make_scarce()
+for operator in ("projection", "projection_adjoint", "backprojection", "backprojection_adjoint"):
+    volume = operator in ("projection", "backprojection_adjoint")
+    try:
+        apply(operator, np.ones((1, *(made.volume_shape if volume else made.sinogram_shape))), made, path="auto")
+        print("done")
+    except tf.errors.ResourceExhaustedError as error:
+        print(error.message)
+"""
+
+
+def test_too_little_memory_in_a_worker_is_an_error_and_no_end(tmp_path):
+    """An exception that leaves one of TensorFlow's threads would end the process."""
+    (tmp_path / "shim.cc").write_text(SHIM)
+    compiler = ["g++", "-shared", "-fPIC", "-o", "shim.so", "shim.cc"]
+    subprocess.run(compiler, cwd=tmp_path, check=True)
+    environment = {**os.environ, "LD_PRELOAD": str(tmp_path / "shim.so"), "TF_NUM_INTRAOP_THREADS": "4"}
+    call = [sys.executable, "-c", CALL, str(pathlib.Path(__file__).parent)]
+    found = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
+    lines = [line for line in found.stdout.splitlines() if line == "done" or "pyronn-layers" in line]
+    assert (found.returncode, len(lines)) == (0, 4), found.stderr
+    assert any("too little memory for the operator's copies" in line for line in lines)
