@@ -20,15 +20,13 @@ def read_patients(path: pathlib.Path, identities: Collection[str]) -> dict[str, 
     Lines that begin with # are comments.
 
     Args:
-      path: the file; none that is there is one without rows.
+      path: the file.
       identities: the names of all scans beside it, of other sites too, without .nii.gz.
 
     Raises:
       InputError: an unreadable file, another heading, a row of another length, or a scan that is not there or comes
         twice, with its line.
     """
-    if not path.exists():
-        return {}
     rows = rows_of(read_text(path), str(path))
     if not rows or rows[0].cells != _HEADING:
         found = ",".join(rows[0].cells) if rows else "no rows"

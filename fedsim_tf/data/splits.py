@@ -117,11 +117,12 @@ def split(
 
 def _fold(ordered: list[str], sizes: SplitSizes, fold: int) -> Fold:
     n = len(ordered)
-    # Where windows side by side would come round to the first one, they overlap evenly instead.
     if n < N_FOLDS:  # as many folds differ as there are patients
         start = fold % n
-    else:
-        start = fold * sizes.test if (N_FOLDS - 1) * sizes.test < n else fold * n // N_FOLDS
+    elif (N_FOLDS - 1) * sizes.test < n:
+        start = fold * sizes.test
+    else:  # windows side by side would come round to the first one: they overlap evenly instead
+        start = fold * n // N_FOLDS
     turned = ordered[start:] + ordered[:start]
     held_out = sizes.test + sizes.validation
     # In the turned order: each fold's labelled patients, the first ones, are others than the next fold's.

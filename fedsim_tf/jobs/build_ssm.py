@@ -141,7 +141,7 @@ def build_from_labels(loaders: dict[str, Loader], plan: BuildPlan) -> Statistica
         "residual_mm": dict(zip(names, residuals, strict=True)),
     }
     shapes = dataclasses.replace(found.shapes, subjects=tuple(names))
-    model = _finish(shapes, names, plan, surfaces=surfaces, extra=extra)
+    model = _finish(shapes, plan, surfaces=surfaces, extra=extra)
     worst = int(np.argmax(residuals))
     _picture_of_fit(
         loaders[names[worst]](), found.shapes, worst, plan.report / "worst_fit.png", names[worst], residuals[worst]
@@ -152,8 +152,7 @@ def build_from_labels(loaders: dict[str, Loader], plan: BuildPlan) -> Statistica
 def build_from_shapes(shapes: CorrespondingShapes, plan: BuildPlan) -> StatisticalShapeModel:
     """The model of shapes that are in correspondence already, with its report."""
     check_modes(plan.n_modes, len(shapes.points))
-    names = shapes.subjects or [f"shape_{number + 1:03d}" for number in range(len(shapes.points))]
-    return _finish(shapes, names, plan)
+    return _finish(shapes, plan)
 
 
 def open_shapes(path: str | os.PathLike) -> CorrespondingShapes:
@@ -212,14 +211,13 @@ def _residuals(shapes: CorrespondingShapes, surfaces: Sequence[LabelSurface]) ->
 
 def _finish(
     shapes: CorrespondingShapes,
-    names: Sequence[str],
     plan: BuildPlan,
     *,
     surfaces: Sequence[LabelSurface] | None = None,
     extra: dict | None = None,
 ) -> StatisticalShapeModel:
     """Fits the model, writes it with everything that is known about it."""
-    report = plan.report
+    report, names = plan.report, shapes.subjects or [f"shape_{k + 1:03d}" for k in range(len(shapes.points))]
     report.mkdir(parents=True, exist_ok=True)
     plan.out.parent.mkdir(parents=True, exist_ok=True)
     model = StatisticalShapeModel.fit(shapes.points, shapes.faces, shapes.region_id, plan.n_modes)

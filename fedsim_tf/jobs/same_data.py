@@ -57,8 +57,10 @@ def fields_of_view_of(fold_dir: pathlib.Path) -> list[tuple[float, float, float]
 
     Where files do not carry true extents, the one that was given and that in the files.
     """
-    file = fold_dir / RECORD
-    record = read_json(file) if file.exists() else {}
+    try:
+        record = read_json(fold_dir / RECORD)
+    except (OSError, ValueError):
+        return []
     extents = [tuple(record[name]) for name in ("field_of_view_mm", "in_files_mm") if name in record]
     return list(dict.fromkeys(extents))
 

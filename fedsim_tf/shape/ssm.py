@@ -10,7 +10,7 @@ import numpy as np
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import replaced
-from fedsim_tf.shape.surfaces import CorrespondingShapes, check_outward, check_regions, check_topology, read_npz
+from fedsim_tf.shape.surfaces import CorrespondingShapes, check_surfaces, read_npz
 
 FORMAT_VERSION = 1
 # 14 modes of the phantom's hearts: `python -m experiments.build_ssm --shapes=phantom --out=...` makes it.
@@ -98,9 +98,7 @@ class StatisticalShapeModel:
             raise InputError(path, found=found, expected="(V, 3), (K, V, 3) and (K,)")
         if not all(np.all(np.isfinite(values)) for values in (mean, modes, std)):
             raise InputError(path, found="NaN or infinite values", expected="a finite mean, modes and std")
-        check_regions(arrays["region_id"])
-        check_topology(arrays["faces"], arrays["region_id"], n_vertices=len(mean))
-        check_outward(mean[None], arrays["faces"], arrays["region_id"])
+        check_surfaces(mean[None], arrays["faces"], arrays["region_id"])
         subjects = tuple(str(name) for name in arrays.get("subjects", ()))
         return cls(**{name: arrays[name] for name in _ARRAYS[:-1]}, subjects=subjects)
 

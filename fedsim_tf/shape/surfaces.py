@@ -42,15 +42,13 @@ class CorrespondingShapes:
             raise InputError("points", found="NaN or infinite coordinates", expected="finite coordinates in mm")
         if self.subjects and len(self.subjects) != len(self.points):
             raise InputError("subjects", found=f"{len(self.subjects)} names", expected=f"{len(self.points)}")
-        check_regions(self.region_id)
-        check_topology(self.faces, self.region_id, n_vertices=self.points.shape[1])
-        check_outward(self.points, self.faces, self.region_id)
+        check_surfaces(self.points, self.faces, self.region_id)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> CorrespondingShapes:
         """Reads an .npz with `shapes` (n, V, 3), `faces` and `region_id`, and where it has them the `subjects`."""
         arrays = read_npz(path, required=("shapes", "faces", "region_id"))
-        check_regions(arrays["region_id"])
+        _check_regions(arrays["region_id"])
         subjects = tuple(str(name) for name in arrays.get("subjects", ()))
         points, faces, region_id = (arrays[name] for name in ("shapes", "faces", "region_id"))
         return cls(points.astype(np.float32), faces.astype(np.int32), region_id.astype(np.uint8), subjects)
@@ -78,6 +76,13 @@ def read_npz(path: str | os.PathLike, *, required: tuple[str, ...]) -> dict[str,
     return arrays
 
 
+def check_surfaces(points: np.ndarray, faces: np.ndarray, region_id: np.ndarray) -> None:
+    """Refuses shapes (n, V, 3) that are not the closed surfaces of regions of the heart, seen from outside."""
+    _check_regions(region_id)
+    check_topology(faces, region_id, n_vertices=points.shape[1])
+    _check_outward(points, faces, region_id)
+
+
 def check_topology(faces: np.ndarray, region_id: np.ndarray, *, n_vertices: int) -> None:
     """Refuses faces that name missing vertices, mix regions, or leave a surface open or badly oriented."""
     if faces.ndim != 2 or faces.shape[1] != 3:
@@ -100,14 +105,14 @@ def check_topology(faces: np.ndarray, region_id: np.ndarray, *, n_vertices: int)
         )
 
 
-def check_regions(region_id: np.ndarray) -> None:
+def _check_regions(region_id: np.ndarray) -> None:
     """Refuses numbers that are no region of the heart."""
     strange = np.setdiff1d(region_id, REGIONS)
     if len(strange):
         raise InputError("region_id", found=f"{strange[0]}", expected=f"regions {REGIONS[0]}..{REGIONS[-1]}")
 
 
-def check_outward(points: np.ndarray, faces: np.ndarray, region_id: np.ndarray) -> None:
+def _check_outward(points: np.ndarray, faces: np.ndarray, region_id: np.ndarray) -> None:
     """Refuses regions of shapes (n, V, 3) whose faces are clockwise seen from outside: nothing would lie inside."""
     for region in np.unique(region_id):
         own, own_faces = region_surface(points, faces, region_id, region)

@@ -2,11 +2,12 @@
 
 import pathlib
 
+import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.in_process import InProcess
-from fedsim_tf.files import write_json
+from fedsim_tf.files import read_rows, write_json
 from fedsim_tf.jobs.coordination import coordinate
 from fedsim_tf.jobs.flare_fold import FoldExecutor, shape_model_digest
 from fedsim_tf.jobs.flare_member import LOCAL_FILE, Local, travelling
@@ -61,6 +62,15 @@ def run_in_process(root: pathlib.Path, config) -> RunFolder:
     run = RunFolder(fold_path(root / "runs" / SERVER / RUN, 0), config)
     coordinate(Coordinator(run, InProcess(sites), HOSPITALS), run, n_modes=open_shape_model(config).n_modes)
     return run
+
+
+def check_same_losses(wanted: pathlib.Path, found: pathlib.Path) -> None:
+    """Every site's losses in every stage of a fold, of its server's folder, are those of another one."""
+    for stage in ("pretraining", "semi_supervised", "segmentation/direct_fl/pretrain"):
+        mine, other = (read_rows(folder / "losses" / f"{stage}.csv") for folder in (wanted, found))
+        assert mine
+        assert [row[:2] for row in other] == [row[:2] for row in mine]
+        np.testing.assert_allclose([float(row[2]) for row in other], [float(row[2]) for row in mine], rtol=1e-6)
 
 
 class EagerFoldExecutor(FoldExecutor):
