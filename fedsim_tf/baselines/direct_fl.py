@@ -12,6 +12,7 @@ import tensorflow as tf
 from fedsim_tf.arms import DIRECT
 from fedsim_tf.config import Config
 from fedsim_tf.models import built
+from fedsim_tf.models.initializers import begin_anew
 from fedsim_tf.training.learner import named_variables
 from fedsim_tf.training.pretraining import SharedGradients, TensorLosses
 from fedsim_tf.training.segmentation import UNetTraining
@@ -30,7 +31,7 @@ class SharedUNet:
     """
 
     def __init__(self, config: Config, data: SiteVolumes):
-        tf.keras.utils.set_random_seed(config.seed)  # the same initial weights at every site and in every arm
+        begin_anew(config.seed)  # the same network at every site and in every arm
         self.training, self.data, self.config = UNetTraining(config, data.validation), data, config
 
     @property
@@ -90,5 +91,5 @@ class DirectFederated:
 
 def initial_weights(config: Config) -> dict[str, np.ndarray]:
     """The U-Net's weights as every `SharedUNet` has them at first, by name: what a server without data begins with."""
-    tf.keras.utils.set_random_seed(config.seed)
+    begin_anew(config.seed)
     return {name: variable.numpy() for name, variable in named_variables(unet=built.unet(config.model)).items()}

@@ -24,6 +24,7 @@ from fedsim_tf.jobs.inputs import open_vgg
 from fedsim_tf.jobs.results import draw_losses
 from fedsim_tf.jobs.same_data import RECORD
 from fedsim_tf.models import GauGANGenerator, built
+from fedsim_tf.models.initializers import begin_anew
 from fedsim_tf.models.precision import with_resolved_precision
 from fedsim_tf.resize import linear_matrix
 from fedsim_tf.training.batch_norm import SLICES, settled_statistics
@@ -114,7 +115,7 @@ class SliceTraining:
     """Stage 2 on pictures; see `training.enhancement.EnhancementPretraining` for volumes."""
 
     def __init__(self, config: Config, semantics: np.ndarray, images: np.ndarray):
-        tf.keras.utils.set_random_seed(config.seed)
+        begin_anew(config.seed)
         self.enhancer, self._discriminator = (
             built.enhancement_generator(config.model),
             built.discriminator(config.model),

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from fedsim_tf.config import Config
 from fedsim_tf.models import LatentStatistics, LatentTable, VGG19Features, built
+from fedsim_tf.models.initializers import begin_anew
 from fedsim_tf.shape import StatisticalShapeModel
 from fedsim_tf.shape.pose import N_POSE
 from fedsim_tf.synthesis import GenerativeModel, shared_networks
@@ -29,7 +30,7 @@ class SiteLearner:
     """
 
     def __init__(self, config: Config, ssm: StatisticalShapeModel, data: SiteVolumes, vgg: VGG19Features):
-        tf.keras.utils.set_random_seed(config.seed)  # the same initial weights at every site and in every run
+        begin_anew(config.seed)  # the same networks at every site and in every run
         self.config, self.data, self.vgg = config, data, vgg
         warn_of_known_hearts(data.name, ssm.subjects, [*data.validation.identities, *data.test.identities])
         self.model = GenerativeModel(config, ssm, data.field_of_view_mm)
@@ -90,7 +91,7 @@ class SiteLearner:
 
 def initial_shared_weights(config: Config, *, n_modes: int) -> dict[str, np.ndarray]:
     """theta_S and theta_M as every `SiteLearner` has them at first, by name: what a server without data begins with."""
-    tf.keras.utils.set_random_seed(config.seed)
+    begin_anew(config.seed)
     shape, material = shared_networks(config.model, n_modes=n_modes)
     return {name: v.numpy() for name, v in named_variables(shape=shape, material=material).items()}
 

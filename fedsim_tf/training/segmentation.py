@@ -11,6 +11,7 @@ from fedsim_tf.config import Config
 from fedsim_tf.losses import segmentation_loss
 from fedsim_tf.metrics import dice
 from fedsim_tf.models import UNet3D, built
+from fedsim_tf.models.initializers import begin_anew
 from fedsim_tf.training.batches import Batches
 from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.pictures import SHOWN
@@ -39,7 +40,7 @@ def train_segmenter(
       The best network as a function.
     """
     config, settings = run.config, run.config.segmentation
-    tf.keras.utils.set_random_seed(config.seed)  # every arm starts from the same weights
+    begin_anew(config.seed)  # every arm starts from the same weights
     network = UNetTraining(config, validation)
     _run(run, network, arm, "pretrain", pretrain, rate=settings.rate, steps=settings.pretraining_steps)
     if finetune is None:

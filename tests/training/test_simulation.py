@@ -145,6 +145,15 @@ def test_sites_start_from_latents_of_their_own_and_from_the_same_weights():
     np.testing.assert_array_equal(again.labelled_latents.table, first.labelled_latents.table)
 
 
+def test_what_a_process_made_before_changes_no_digit():
+    shared = []
+    for _ in range(2):
+        stage = SemiSupervised(toy_learner())
+        shared.append([tensor.numpy() for step in range(2) for tensor in stage.shared_gradients(step)[1]])
+    for first, second in zip(*shared, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
 def test_photon_noise_belongs_to_the_latents():
     """Else a resumed run would draw other noise than an undisturbed one."""
     noisy, clean = (toy_learner(toy_config(model={"simulated_photons": n})).model for n in (1e4, 0.0))
