@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedsim_tf.arms import ARMS
@@ -295,9 +295,8 @@ def fixed(values: dict[str, Any]) -> dict[str, Any]:
     Files may be moved: of paths only that there is one is left. What they hold is compared where it is used, see
     `jobs.same_data`.
     """
-    sections = {"data": DataConfig, "model": ModelConfig, "federated": FederatedConfig}
     return values | {
-        name: _fixed(values[name], dataclasses.fields(kind)) for name, kind in sections.items() if name in values
+        name: _fixed(values[name], dataclasses.fields(_KINDS[name])) for name in SECTIONS if name in values
     }
 
 
@@ -306,12 +305,25 @@ def _fixed(section: dict[str, Any], fields: Sequence[dataclasses.Field]) -> dict
     for name, limits in ((field.name, field.metadata) for field in fields if field.name in section):
         if limits.get("may_change"):
             del found[name]
-        elif "path" in limits and found[name] and found[name] not in limits["path"]:
+        elif _names_a_file(found[name], limits):
             found[name] = "a file or folder"
     return found
 
 
-SECTIONS = tuple(field.name for field in dataclasses.fields(Config) if field.default is dataclasses.MISSING)
+def is_path(section: str, name: str, value: Any) -> bool:
+    """Whether a value of a field, such as "root" of "data", names a file or folder."""
+    (field,) = (field for field in dataclasses.fields(_KINDS[section]) if field.name == name)
+    return _names_a_file(value, field.metadata)
+
+
+def _names_a_file(value: Any, limits: Mapping[str, Any]) -> bool:
+    return "path" in limits and bool(value) and value not in limits["path"]
+
+
+_KINDS: dict[str, Any] = {  # of dataclasses
+    field.name: field.default_factory for field in dataclasses.fields(Config) if field.default is dataclasses.MISSING
+}
+SECTIONS = tuple(_KINDS)
 
 _SMALL = {
     "checkpoint_every": 100,

@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import logging
 
-from fedsim_tf.config import VGG_WORDS, Config, FederatedConfig, from_dict, make_config, merge
+from fedsim_tf.config import VGG_WORDS, Config, FederatedConfig, from_dict, is_path, make_config, merge
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import read_json
 from fedsim_tf.jobs.inputs import pinned
@@ -28,7 +28,6 @@ LOCAL_FIELDS = {
     "model_shape_model": ("model", "shape_model"),
     "model_vgg_weights": ("model", "vgg_weights"),
 }
-_PATHS = set(LOCAL_FIELDS) - {"data_field_of_view_mm", "data_field_of_view_z_mm"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +127,7 @@ def local_fields(config: Config) -> dict[str, Any]:
 def absolute_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Those of `LOCAL_FIELDS` with paths that hold in whatever folder a process works."""
     return {
-        name: str(pathlib.Path(value).resolve()) if value and name in _PATHS and value not in VGG_WORDS else value
+        name: str(pathlib.Path(value).resolve()) if is_path(*LOCAL_FIELDS[name], value) else value
         for name, value in fields.items()
     }
 
