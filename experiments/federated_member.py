@@ -2,6 +2,8 @@
 
 python -m experiments.federated_member --kit=leeds --runs_dir=/srv/runs --dataset=nifti --data_root=/srv/hearts
 python -m experiments.federated_member --kit=fedsim.example.org --runs_dir=/srv/runs
+
+Given again, what it is not told stays as it was.
 """
 
 import pathlib
@@ -23,12 +25,15 @@ flags.DEFINE_float("data_field_of_view_z_mm", None, "Extent towards the head, wh
 flags.DEFINE_string("model_shape_model", None, "The shape model that all sites have agreed on; none: the one shipped.")
 flags.DEFINE_string("model_vgg_weights", None, "VGG-19 weights: 'imagenet', a file, or 'random'.")
 flags.DEFINE_integer(
-    "least_latents", FederatedConfig().latents_of, "Refuses jobs that want moments of fewer latents.", lower_bound=1
-)
-flags.DEFINE_float("least_noise", 0.0, "Refuses jobs with a smaller --federated_noise_multiplier.", lower_bound=0)
+    "least_latents", None, f"Refuses jobs that want moments of fewer latents; at first {FederatedConfig().latents_of}.",
+    lower_bound=1,
+)  # fmt: skip
 flags.DEFINE_float(
-    "most_epsilon", 0.0, "Gives no more gradients once those of all runs in --runs_dir amount to it; 0: no limit.",
-    lower_bound=0,
+    "least_noise", None, "Refuses jobs with a smaller --federated_noise_multiplier; at first 0.", lower_bound=0
+)
+flags.DEFINE_float(
+    "most_epsilon", None, "Gives no more gradients once those of all runs in --runs_dir amount to it; 0 and at first: "
+    "no limit.", lower_bound=0,
 )  # fmt: skip
 command.define_cache_dir()
 flags.adopt_module_key_flags(command)
@@ -40,19 +45,19 @@ def run() -> None:
 
     check_flare()
     from fedsim_tf.jobs.flare import set_up_member
-    from fedsim_tf.jobs.flare_member import LOCAL_FIELDS, Local, absolute_fields, kept_secret
+    from fedsim_tf.jobs.flare_member import LOCAL_FIELDS, changed
 
     kit = pathlib.Path(FLAGS.kit)
     given = {name: FLAGS[name].value for name in LOCAL_FIELDS if name in FLAGS and FLAGS[name].value is not None}
-    local = Local(
-        _absolute(FLAGS.runs_dir),
-        _absolute(FLAGS.cache_dir),
-        FLAGS.dataset or "",
-        FLAGS.least_latents,
-        FLAGS.least_noise,
-        FLAGS.most_epsilon,
-        kept_secret(kit / "local"),
-        absolute_fields(given),
+    local = changed(
+        kit / "local",
+        given,
+        runs_dir=_absolute(FLAGS.runs_dir),
+        cache_dir=_absolute(FLAGS.cache_dir),
+        dataset=FLAGS.dataset,
+        least_latents=FLAGS.least_latents,
+        least_noise=FLAGS.least_noise,
+        most_epsilon=FLAGS.most_epsilon,
     )
     is_site = (kit / "startup" / "fed_client.json").is_file()
     found = set_up_member(kit, local, check=kit.resolve().name if is_site else None)

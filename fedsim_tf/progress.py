@@ -105,10 +105,11 @@ def room(count: float, folder: str | os.PathLike) -> str:
     """Bytes that a folder will take beside those that its disk has left, such as "17 GB; 57 GB are free"."""
     path = pathlib.Path(folder).absolute()
     free = shutil.disk_usage(next(one for one in (path, *path.parents) if one.exists())).free
-    return f"{_size(count)}; {_size(free)} are free{'' if count < free else ', TOO FEW'}"
+    return f"{readable(count)}; {readable(free)} are free{'' if count < free else ', TOO FEW'}"
 
 
-def _size(count: float) -> str:
+def readable(count: float) -> str:
+    """Bytes, such as "57 GB"."""
     if count < 1e9:
         return f"{count / 1e6:.0f} MB"
     return f"{count / 1e9:.1f} GB" if count < 9.95e9 else f"{count / 1e9:.0f} GB"

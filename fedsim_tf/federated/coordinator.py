@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import collections
-import math
-import numbers
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 from absl import logging
 
 from fedsim_tf.errors import InputError, RunStopped
+from fedsim_tf.federated.message import check_losses, of_task
 from fedsim_tf.federated.server import Server, pooled_distribution
 from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS, Answer, Exchange, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate, check_against
+from fedsim_tf.federated.wire_record import BROADCAST, EVERYONE, WireRecord
 from fedsim_tf.files import append_rows
 from fedsim_tf.models import LatentDistribution
 from fedsim_tf.progress import progress_bar
@@ -55,6 +55,7 @@ class Coordinator:
         self._run, self._exchange, self._sites, self._pauses = run, exchange, list(sites), pauses
         settings = run.config.federated
         self._quorum = settings.quorum or len(self._sites)
+        self._record = WireRecord(run.path, BROADCAST)
         self._norms, self._latent = Norms(settings.largest_norm), run.config.model.latent
         self.lacking: list[str] = []
 
@@ -128,12 +129,13 @@ class Coordinator:
 
     def _ask(self, task: Task, *, of: Arrays | None = None) -> list[Answer]:
         """The answers that can be used, in the order of the sites; `of`: the weights whose gradients were asked for."""
+        self._record.note(EVERYONE, of_task(task))
         received, missing = self._exchange(task)
         refused = dict(missing)
         for update, losses in received:
             try:
                 check_against(update, of or {}, stage=task.stage, round_number=task.round, latent=self._latent)
-                _check_losses(update.site, losses)
+                check_losses(losses, of=update.site)
             except InputError as error:
                 refused[update.site] = str(error)
         usable = [answer for answer in received if answer.update.site not in refused]
@@ -144,7 +146,8 @@ class Coordinator:
         if len(usable) < self._quorum:
             raise QuorumLost(
                 f"{task.stage or task.kind}, round {task.round}: answers that can be used from {len(usable)} of "
-                f"{len(self._sites)} sites, {self._quorum} are needed ({'; '.join(refused.values())}); "
+                f"{len(self._sites)} sites, {self._quorum} are needed (--federated_quorum; "
+                f"{'; '.join(refused.values())}); "
                 "the last state is kept, the same command again resumes from it"
             )
         return sorted(usable, key=lambda answer: self._sites.index(answer.update.site))
@@ -182,7 +185,7 @@ class Norms:
             if self._largest and usual and norm > self._largest * usual:
                 found[site] = (
                     f"gradients of {site}: found norm {norm:.3g}; expected at most {self._largest:g} times the "
-                    f"median of {whose}, {usual:.3g}"
+                    f"median of {whose}, {usual:.3g} (--federated_largest_norm)"
                 )
             else:
                 past.append(norm)
@@ -194,12 +197,6 @@ def _usual(others: Sequence[float], past: Sequence[float]) -> tuple[str, float]:
     if len(others) > 1:
         return "the other sites'", statistics.median(others)
     return "its own last", statistics.median(past) if len(past) == _PAST else 0.0
-
-
-def _check_losses(site: str, losses: Mapping[str, float]) -> None:
-    bad = [name for name, value in losses.items() if not (isinstance(value, numbers.Real) and math.isfinite(value))]
-    if bad:
-        raise InputError(f"loss {bad[0]} of {site}", found=losses[bad[0]], expected="a finite number")
 
 
 def _losses(answers: Sequence[Answer]) -> dict[str, float]:

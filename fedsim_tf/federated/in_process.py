@@ -28,5 +28,5 @@ class InProcess:
                 answer = site.answer(task)
                 received.append(to_answer(site.name, site.outbox.let_pass(of_answer(task, answer))))
             except FloatingPointError as error:
-                self._gone[site.name] = str(error)
+                self._gone[site.name] = f"{site.name}: {error}"
         return Answers(received, dict(self._gone))

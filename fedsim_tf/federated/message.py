@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import numbers
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -13,6 +16,9 @@ from fedsim_tf.federated.update import Arrays, SiteUpdate
 from fedsim_tf.models import LatentDistribution, LatentStatistics
 
 LONGEST_WORD = 500  # characters
+MOST_ARRAYS = 10_000
+MOST_LOSSES = 64  # an image would fit into enough of them
+_LOSS_NAME = re.compile(r"[A-Za-z0-9_/-]{1,80}")
 WEIGHTS, GRADIENTS, LATENTS = "weights/", "gradients/", "latents/"
 MEAN, COVARIANCE = f"{LATENTS}mean", f"{LATENTS}covariance"
 SUM, SUM_OUTER = f"{LATENTS}sum", f"{LATENTS}sum_outer"
@@ -50,11 +56,36 @@ def check_form(message: Message) -> None:
         short = isinstance(value, str | int) and len(str(value)) <= LONGEST_WORD and str(value).isprintable()
         if not isinstance(name, str) or not short:
             raise InputError(f"word {str(name)[:50]!r}", found=repr(value)[:50], expected="a short text or a number")
+    if len(message.arrays) > MOST_ARRAYS:
+        raise InputError("message", found=f"{len(message.arrays)} arrays", expected=f"at most {MOST_ARRAYS}")
     for name, array in message.arrays.items():
+        if not (isinstance(name, str) and len(name) <= LONGEST_WORD and name.isprintable()):
+            raise InputError("an array's name", found=repr(name)[:50], expected="a short text")
         if not isinstance(array, np.ndarray):
-            raise InputError(f"array {str(name)[:50]!r}", found=type(array).__name__, expected="an array")
-    if not isinstance(message.losses, Mapping):
-        raise InputError("losses", found=type(message.losses).__name__, expected="numbers by name")
+            raise InputError(f"array {name[:50]!r}", found=type(array).__name__, expected="an array")
+    _check_names(message.losses, of="a message")
+
+
+def check_losses(losses: Mapping[str, Any], *, of: str) -> None:
+    """Refuses what are no losses: few, finite, with plain names.
+
+    Raises:
+      InputError: names what is odd, and whose it is.
+    """
+    _check_names(losses, of=of)
+    for name, value in losses.items():
+        if not (isinstance(value, numbers.Real) and math.isfinite(value)):
+            raise InputError(f"loss {name} of {of}", found=str(value)[:50], expected="a finite number")
+
+
+def _check_names(losses: Mapping[str, Any], *, of: str) -> None:
+    subject = f"losses of {of}"
+    if not isinstance(losses, Mapping) or len(losses) > MOST_LOSSES:
+        found = f"{len(losses)} losses" if isinstance(losses, Mapping) else type(losses).__name__
+        raise InputError(subject, found=found, expected=f"at most {MOST_LOSSES} numbers by name")
+    for name in losses:
+        if not (isinstance(name, str) and _LOSS_NAME.fullmatch(name)):
+            raise InputError(subject, found=f"the name {str(name)[:50]!r}", expected="plain names")
 
 
 def of_task(task: Task) -> Message:

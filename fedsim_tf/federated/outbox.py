@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 import pathlib
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.message import GRADIENTS, LONGEST_WORD, SUM, SUM_OUTER, Message
+from fedsim_tf.federated.message import GRADIENTS, LONGEST_WORD, SUM, SUM_OUTER, Message, check_losses
 from fedsim_tf.federated.task import GRADIENTS as ASKED_FOR_GRADIENTS
 from fedsim_tf.federated.task import KINDS
 from fedsim_tf.federated.task import LATENTS as ASKED_FOR_LATENTS
@@ -20,16 +17,20 @@ from fedsim_tf.federated.wire_record import SENT, WireRecord
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-MOST_LOSSES = 64  # an image would fit into enough of them
+NOT_BEGUN = "refused or could not begin, its own log says why"
 _WORDS = ("kind", "stage", "round", "count", "failure", "under_way")
-_LOSS_NAME = re.compile(r"[A-Za-z0-9_/-]{1,80}")
 
 
-def is_sign_of_life(message: Message) -> bool:
-    """Whether a message says nothing but that a task is under way; a site that is still being opened may say so."""
+def is_plain_sign(message: Message) -> bool:
+    """Whether a message says nothing but that a task is under way, or that there is no site to do it.
+
+    That is all which may leave a machine whose site is still being opened, or could not be.
+    """
     words = message.words
     plain = all(isinstance(value, str | int) and len(str(value)) <= LONGEST_WORD for value in words.values())
-    return plain and set(words) == {"kind", "stage", "round", "under_way"} and not message.arrays and not message.losses
+    rest = {name: value for name, value in words.items() if name not in ("kind", "stage", "round")}
+    told = rest in ({"under_way": True}, {"failure": NOT_BEGUN})
+    return plain and told and not message.arrays and not message.losses
 
 
 class Outbox:
@@ -73,12 +74,10 @@ class Outbox:
             if array.dtype not in (np.float32, np.float64) or not np.all(np.isfinite(array)):
                 raise self._refused(f"{name} of {array.dtype} that are not all finite")
         self._check_words(message.words)
-        if len(message.losses) > MOST_LOSSES:
-            raise self._refused(f"{len(message.losses)} losses")
-        for name, value in message.losses.items():
-            named = isinstance(name, str) and _LOSS_NAME.fullmatch(name)
-            if not named or not isinstance(value, numbers.Real) or not math.isfinite(value):
-                raise self._refused(f"a loss {str(name)[:50]!r} that is no finite number of a plain name")
+        try:
+            check_losses(message.losses, of=self._site)
+        except InputError as error:
+            raise self._refused(str(error)) from None
 
     def _allowed(self, message: Message) -> Shapes:
         kind = message.words.get("kind")

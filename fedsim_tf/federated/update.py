@@ -12,6 +12,7 @@ from fedsim_tf.models import LatentStatistics
 
 Arrays = Mapping[str, np.ndarray]
 MOST_VOLUMES = 100_000  # of a site
+_LONGEST_LATENT = 4096  # whose moments are looked at: some seconds of the server's
 _ROUNDING = 1e-4  # of moments, relative
 
 
@@ -52,10 +53,9 @@ class SiteUpdate:
         if not isinstance(latents, LatentStatistics):
             raise InputError(subject, found=type(latents).__name__, expected="LatentStatistics or None")
         length = latents.sum.shape
-        if latents.sum.ndim != 1 or latents.sum_outer.shape != length * 2:
-            raise InputError(
-                subject, found=f"moments of shapes {length}, {latents.sum_outer.shape}", expected="d, d x d"
-            )
+        if latents.sum.ndim != 1 or latents.sum_outer.shape != length * 2 or latents.sum.size > _LONGEST_LATENT:
+            found = f"moments of shapes {length}, {latents.sum_outer.shape}"
+            raise InputError(subject, found=found, expected=f"d, d x d, with d at most {_LONGEST_LATENT}")
         _check_finite(subject, latents.sum)
         _check_finite(subject, latents.sum_outer)
         self._check_moments(subject, latents)

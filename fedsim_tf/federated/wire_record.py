@@ -9,7 +9,8 @@ from fedsim_tf.federated.message import Message
 from fedsim_tf.federated.task import GRADIENTS
 from fedsim_tf.files import append_rows, read_rows, to_disk
 
-SENT, RECEIVED = "sent", "received"
+SENT, RECEIVED, BROADCAST = "sent", "received", "broadcast"
+EVERYONE = "all sites"
 
 
 class Row(NamedTuple):
@@ -40,7 +41,7 @@ class WireRecord:
 
     Args:
       folder: where they are; a record of an earlier start is gone on with.
-      name: "sent" at a site, "received" at the server.
+      name: "sent" at a site; at the server "received", and "broadcast" for its tasks.
     """
 
     def __init__(self, folder: pathlib.Path, name: str):

@@ -18,19 +18,19 @@ from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.semi_supervised import SemiSupervised
 
 MODEL = "shared_model.npz"
+_MEAN, _COVARIANCE = "latents/mean", "latents/covariance"
 
 
-def coordinate(coordinator: Coordinator, run: RunFolder, *, n_modes: int) -> None:
+def coordinate(coordinator: Coordinator, run: RunFolder) -> None:
     """Runs a fold of the configured arms over all sites.
 
     Args:
       coordinator: asks the sites.
       run: the server's folder; the shared model is left there.
-      n_modes: of the shape model that all sites use.
     """
     arms = at_federated_sites(run.config.segmentation.arms)
     if FEDERATED_SIMULATION in arms:
-        _simulate(coordinator, run, n_modes)
+        _simulate(coordinator, run)
     if DIRECT in arms:
         settings = run.config.segmentation
         steps = settings.pretraining_steps
@@ -39,11 +39,11 @@ def coordinate(coordinator: Coordinator, run: RunFolder, *, n_modes: int) -> Non
     coordinator.alone(COMPARISON)
 
 
-def _simulate(coordinator: Coordinator, run: RunFolder, n_modes: int) -> None:
+def _simulate(coordinator: Coordinator, run: RunFolder) -> None:
     """All stages; then every site draws samples of the global distribution with its own enhancement network."""
     config = run.config
     first, last, accumulate = config.pretraining, config.semi, config.federated.accumulate
-    start = initial_shared_weights(config, n_modes=n_modes)
+    start = initial_shared_weights(config)
     pretrained = coordinator.rounds(
         GeneratorPretraining.name, start, rate=first.rate, steps=first.steps, accumulate=accumulate
     )
@@ -56,13 +56,23 @@ def _simulate(coordinator: Coordinator, run: RunFolder, n_modes: int) -> None:
         accumulate=accumulate,
         distribution=coordinator.latent_distribution(with_unlabelled=False),
     )
-    distribution = coordinator.latent_distribution(with_unlabelled=True)
-    _save(run, weights, distribution)
+    distribution = _saved(run)
+    if distribution is None:
+        distribution = coordinator.latent_distribution(with_unlabelled=True)
+        _save(run, weights, distribution)
     coordinator.alone(SAMPLES, distribution)
 
 
 def _save(run: RunFolder, weights: Mapping[str, np.ndarray], distribution: LatentDistribution) -> None:
     """What the sites have learnt together: theta_S, theta_M and the normal of the latents."""
-    moments = {"latents/mean": distribution.mean, "latents/covariance": distribution.covariance}
+    moments = {_MEAN: distribution.mean, _COVARIANCE: distribution.covariance}
     with replaced(run.path / MODEL) as temporary, open(temporary, "wb") as file:
         np.savez(file, **weights, **moments)
+
+
+def _saved(run: RunFolder) -> LatentDistribution | None:
+    """The normal that an earlier start saved: a site that comes late samples from the one that the others have had."""
+    if not (run.path / MODEL).exists():
+        return None
+    with np.load(run.path / MODEL) as arrays:
+        return LatentDistribution(arrays[_MEAN], arrays[_COVARIANCE])

@@ -101,7 +101,7 @@ def run_fold(run: RunFolder, data: Sequence[SiteVolumes], ssm: StatisticalShapeM
     """All stages over all sites in this process, then each site's own comparison."""
     runs = {one.name: run.site(one.name) for one in data}
     sites = [Site(one.name, runs[one.name], FoldAtSite(runs[one.name], one, ssm, vgg)) for one in data]
-    coordinate(Coordinator(run, InProcess(sites), list(runs)), run, n_modes=ssm.n_modes)
+    coordinate(Coordinator(run, InProcess(sites), list(runs)), run)
 
 
 def check_flare() -> None:

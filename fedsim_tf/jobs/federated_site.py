@@ -86,7 +86,7 @@ class FoldAtSite:
     @functools.cached_property
     def shared_shapes(self) -> Shapes:
         config = self._run.config
-        weights = initial_shared_weights(config, n_modes=self._ssm.n_modes) | initial_weights(config)
+        weights = initial_shared_weights(config) | initial_weights(config)
         return {name: value.shape for name, value in weights.items()}
 
     def latent_statistics(self, *, with_unlabelled: bool) -> LatentStatistics:

@@ -13,6 +13,7 @@ from fedsim_tf.federated.flare.jobs import FedJob, make_job, simulate, write_loc
 from fedsim_tf.files import digest
 from fedsim_tf.jobs.flare_fold import COMPONENTS, FoldController, FoldExecutor
 from fedsim_tf.jobs.flare_member import LOCAL_FILE, Local, absolute_fields, local_fields, travelling
+from fedsim_tf.jobs.folds import fold_numbers
 from fedsim_tf.jobs.inputs import open_cohort, source
 from fedsim_tf.jobs.same_data import shape_model_digest
 
@@ -46,12 +47,13 @@ def deploy(config: Config, run_name: str, kit: pathlib.Path, *, only_fold: int |
     """All folds on a deployed system, one job after the other; what sites and server make stays with them.
 
     Raises:
-      InputError: no such kit, or one of another project.
+      InputError: no such kit, or one of another project; no such fold.
       RunStopped: jobs ended again and again without coming further; a second call goes on.
     """
+    folds = fold_numbers(config, only_fold)
     deployment = Deployment(kit)
     try:
-        for fold in range(config.data.folds) if only_fold is None else [only_fold]:
+        for fold in folds:
             lacking = carry_through(deployment.run, fold_job(config, run_name, fold, reports=True))
             logging.info("Fold %d of %s is done; its shared model lies at the server", fold, run_name)
             if lacking:
@@ -80,9 +82,9 @@ def set_up_member(kit: pathlib.Path, local: Local, *, check: str | None) -> str:
         raise InputError("--kit", found=str(kit), expected="the folder of a server's or a site's kit")
     found = "no data, as a server has none"
     if check is not None:
-        privacy = {"latents_of": local.least_latents, "noise_multiplier": local.least_noise, "clip_norm": 1.0}
-        config = local.applied(make_config("demo", federated=privacy).to_dict())
+        config = local.applied(make_config("demo").to_dict())
         cohort = open_cohort(config, local.dataset or check, cache_dir=pathlib.Path(local.cache_dir))
         found = f"{source(config, local.dataset or check)}: {len(cohort.annotated)} of {len(cohort.files)} annotated"
+        found = f"{found}; this site gives {local.grants}"
     write_local_files(kit / "local", LOCAL_FILE, local.to_dict(), classes=COMPONENTS)
     return found

@@ -43,9 +43,10 @@ class FoldController(StageController):
         run = RunFolder(fold_path(here.run_path(self.run_name), self.fold), config.of_fold(self.fold))
         hold(run.path)
         sites = config.federated.sites
-        exchange = self.exchange(sites, run.path, timeout=config.federated.timeout)
+        asked = config.federated
+        exchange = self.exchange(sites, run.path, timeout=asked.timeout, quorum=asked.quorum)
         coordinator = Coordinator(run, exchange, sites, pauses=lambda: self.has_kept(exchange))
-        coordinate(coordinator, run, n_modes=open_shape_model(config).n_modes)
+        coordinate(coordinator, run)
         self.lacking = coordinator.lacking
         draw_losses(run, data=", ".join(sites))
 
@@ -66,7 +67,7 @@ class FoldExecutor(SiteExecutor):
 
     def open_site(self, name: str, local: pathlib.Path) -> Site:
         here = Local.read(local)
-        config = here.applied(self.config)
+        config = here.granted(self.config)
         if shape_model_digest(config) != self.shape_model:
             found = f"{config.model.shape_model or 'the one shipped'}, another file than the others'"
             raise InputError("model_shape_model", found=found, expected="the shape model that all sites use")
@@ -83,7 +84,6 @@ class FoldExecutor(SiteExecutor):
         run = RunFolder(site_path(fold_path(root, self.fold), name), config.of_fold(self.fold))
         hold(run.path)
         budget = Budget(pathlib.Path(here.runs_dir), here.most_epsilon, config.federated.noise_multiplier)
-        budget.check()
         vgg = open_vgg(config)
         work = FoldAtSite(run, data, open_shape_model(config), vgg)
         if whole is None:

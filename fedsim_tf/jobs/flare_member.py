@@ -91,17 +91,27 @@ class Local:
             raise InputError("run", found=repr(name), expected="a name of letters, digits, _, - and .")
         return pathlib.Path(self.runs_dir) / name
 
-    def applied(self, values: dict[str, Any]) -> Config:
-        """A job's configuration with this machine's own fields, and none of another's.
+    @property
+    def grants(self) -> str:
+        """The least privacy, in words."""
+        epsilon = f"epsilon {self.most_epsilon:g} at most" if self.most_epsilon else "any epsilon"
+        return f"moments of {self.least_latents} latents or more, noise {self.least_noise:g} or more, {epsilon}"
 
-        Raises:
-          InputError: the job asks for less privacy than this site grants.
-        """
+    def applied(self, values: dict[str, Any]) -> Config:
+        """A job's configuration with this machine's own fields, and none of another's."""
         values = _without_local(values)
         for name, value in self.fields.items():
             section, field = LOCAL_FIELDS[name]
             values = merge(values, {section: {field: value}})
-        config = pinned(from_dict(values))
+        return pinned(from_dict(values))
+
+    def granted(self, values: dict[str, Any]) -> Config:
+        """As `applied`, at a site.
+
+        Raises:
+          InputError: the job asks for less privacy than this site grants.
+        """
+        config = self.applied(values)
         asked = config.federated
         for name, found, least in (
             ("latents_of", asked.latents_of, self.least_latents),
@@ -112,10 +122,18 @@ class Local:
         return config
 
 
-def kept_secret(folder: pathlib.Path) -> str:
-    """The secret of a member's local file, a new one where there is none yet."""
-    file = folder / LOCAL_FILE
-    return (read_json(file).get("secret") if file.exists() else None) or secrets.token_hex(16)
+def changed(folder: pathlib.Path, fields: Mapping[str, Any], **given: Any) -> Local:
+    """What a member's local file says, or a new one would, with other values.
+
+    Args:
+      folder: where it is, or will be.
+      fields: of `LOCAL_FIELDS`.
+      given: of `Local`'s other attributes; None: as before.
+    """
+    before = Local.read(folder) if (folder / LOCAL_FILE).exists() else Local("", "")
+    told = {name: value for name, value in given.items() if value is not None}
+    secret = before.secret or secrets.token_hex(16)
+    return dataclasses.replace(before, **told, secret=secret, fields={**before.fields, **absolute_fields(fields)})
 
 
 def local_fields(config: Config) -> dict[str, Any]:

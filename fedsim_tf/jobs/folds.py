@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from fedsim_tf.config import Config
 from fedsim_tf.errors import InputError
 from fedsim_tf.jobs.results import scores_of
 from fedsim_tf.training.run import RunFolder
@@ -34,14 +35,23 @@ def run_folds(run: RunFolder, make: Callable[[RunFolder, int], dict[str, Any]], 
     Raises:
       InputError: no such fold.
     """
-    count = run.config.data.folds
-    if only is not None and not 0 <= only < count:
-        raise InputError("--only_fold", found=only, expected=f"0 to {count - 1}")
     scores, folds = [], {}
-    for number in range(count) if only is None else [only]:
+    for number in fold_numbers(run.config, only):
         folds[number] = run.fold(number)
         scores.append(scores_of(folds[number], functools.partial(make, folds[number], number)))
     return Folds(scores, stages_of(folds))
+
+
+def fold_numbers(config: Config, only: int | None) -> Sequence[int]:
+    """The folds of a run, or the only one of them that was asked for.
+
+    Raises:
+      InputError: no such fold.
+    """
+    count = config.data.folds
+    if only is not None and not 0 <= only < count:
+        raise InputError("--only_fold", found=only, expected=f"0 to {count - 1}")
+    return range(count) if only is None else [only]
 
 
 def stages_of(folds: Mapping[int, RunFolder]) -> dict[str, Mapping[str, Any]]:

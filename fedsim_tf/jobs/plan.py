@@ -10,7 +10,7 @@ from fedsim_tf.arms import ARMS, DIRECT, at_federated_sites, drawn, drawn_as, si
 from fedsim_tf.config import Config
 from fedsim_tf.jobs.inputs import labels_of, source
 from fedsim_tf.models.precision import resolved
-from fedsim_tf.progress import duration, room
+from fedsim_tf.progress import duration, readable, room
 from fedsim_tf.training.checkpoints import KEPT
 
 # Seconds a step by precision and edge length, with the widths and batches of the preset of that size:
@@ -60,19 +60,20 @@ def describe(
     labels = [f"{site} {labels_of(config, site, larger=larger)}" for site in sites]
     folds = config.data.folds if only_fold is None else 1
     rows = _stages(config, sites, arms, folds)
-    if config.is_phantom:
+    if config.is_phantom and not elsewhere:
         rows.insert(0, _Stages("phantom sites, first use", len(sites), len(sites) * PHANTOM_SITE_SECONDS))
     cost = _cost(rows)
     which = f"{config.data.folds} of 5 folds" + ("" if only_fold is None else f", now fold {only_fold} alone")
     data = f"{', '.join(sites)}: each its own data" if elsewhere else "; ".join(source(config, site) for site in sites)
-    where = "; each site's share is at the site" if elsewhere else ""
+    disk = f"{readable(cost.disk)}, each site's share at the site" if elsewhere else room(cost.disk, run_dir)
+    folder = f"{run_dir} there" if elsewhere else run_dir
     lines = [
         f"{data} -- preset {config.preset}",
-        f"run folder: {run_dir} (the same command again resumes)",
+        f"run folder: {folder} (the same command again resumes)",
         f"labelled training volumes: {', '.join(labels)}; {which}; {config.model.size}^3 voxels",
         f"arms: {', '.join(arms)}; VGG-19 weights: {config.model.vgg_weights}",
         *(f"  {row.name:<24}{row.steps:>8} steps  ~{duration(row.seconds)}" for row in rows),
-        f"disk for checkpoints: {room(cost.disk, run_dir)}{where}",
+        f"disk for checkpoints: {disk}",
         f"estimated time on two cores: {duration(cost.seconds)}",
     ]
     return "\n".join(lines)

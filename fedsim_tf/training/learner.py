@@ -89,10 +89,10 @@ class SiteLearner:
         return statistics
 
 
-def initial_shared_weights(config: Config, *, n_modes: int) -> dict[str, np.ndarray]:
+def initial_shared_weights(config: Config) -> dict[str, np.ndarray]:
     """theta_S and theta_M as every `SiteLearner` has them at first, by name: what a server without data begins with."""
     begin_anew(config.seed)
-    shape, material = shared_networks(config.model, n_modes=n_modes)
+    shape, material = shared_networks(config.model, n_modes=config.model.shape_modes)
     return {name: v.numpy() for name, v in named_variables(shape=shape, material=material).items()}
 
 

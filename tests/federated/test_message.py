@@ -4,8 +4,19 @@ import numpy as np
 import pytest
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.message import Message, of_answer, of_failure, of_task, of_work_under_way, to_answer, to_task
-from fedsim_tf.federated.outbox import MOST_LOSSES, Outbox, is_sign_of_life
+from fedsim_tf.federated.message import (
+    MOST_ARRAYS,
+    MOST_LOSSES,
+    Message,
+    check_form,
+    of_answer,
+    of_failure,
+    of_task,
+    of_work_under_way,
+    to_answer,
+    to_task,
+)
+from fedsim_tf.federated.outbox import NOT_BEGUN, Outbox, is_plain_sign
 from fedsim_tf.federated.task import Answer, Task
 from fedsim_tf.federated.update import SiteUpdate
 from fedsim_tf.federated.wire_record import SENT, read_arrays, read_record
@@ -107,21 +118,46 @@ def test_nothing_else_passes_and_nothing_of_it_is_recorded_as_sent(tmp_path, cas
 
 
 def test_a_site_that_is_still_being_opened_can_say_nothing_but_that():
-    assert is_sign_of_life(of_work_under_way(TASK))
+    assert is_plain_sign(of_work_under_way(TASK))
+    assert is_plain_sign(of_failure(TASK, NOT_BEGUN))
     for more in ({"arrays": WEIGHTS}, {"losses": {"iou": 0.5}}, {"words": {"kind": "begin", "patient": "Ada"}}):
-        assert not is_sign_of_life(of_work_under_way(TASK)._replace(**more))
-    assert not is_sign_of_life(of_failure(TASK, "no"))
-    assert not is_sign_of_life(of_work_under_way(Task("begin", "x" * 600)))
+        assert not is_plain_sign(of_work_under_way(TASK)._replace(**more))
+    assert not is_plain_sign(of_failure(TASK, "no"))
+    assert not is_plain_sign(of_work_under_way(Task("begin", "x" * 600)))
 
 
 def test_losses_are_numbers_and_few(tmp_path):
     sent = of_answer(TASK, answer())
     many = {f"voxel_{i}": 0.5 for i in range(MOST_LOSSES + 1)}
     cases = [(many, "65 losses"), ({"Ada Lovelace, 36 years": 0.5}, "'Ada Lovelace, 36 years'")]
-    cases += [({"iou": np.zeros(9)}, "'iou'"), ({"iou": float("nan")}, "'iou'")]
+    cases += [({"iou": np.zeros(9)}, "loss iou of a"), ({"iou": float("nan")}, "loss iou of a: found nan")]
     for losses, message in cases:
         with pytest.raises(InputError, match=message):
             outbox(tmp_path).let_pass(sent._replace(losses=losses))
+
+
+def test_what_arrives_has_no_more_names_than_a_table_can_hold():
+    """Of a site of another version, or of none."""
+    sent = of_answer(TASK, answer())
+    one = WEIGHTS["material/0"]
+    for more in (
+        {"losses": dict.fromkeys((f"loss_{i}" for i in range(MOST_LOSSES + 1)), 0.5)},
+        {"losses": {"Ada Lovelace, 36 years": 0.5}},
+        {"losses": [0.5]},
+        {"arrays": dict.fromkeys((f"a/{i}" for i in range(MOST_ARRAYS + 1)), one)},
+        {"arrays": {"a" * 600: one}},
+        {"arrays": {"two\nlines": one}},
+    ):
+        with pytest.raises(InputError, match=r"found .*; expected"):
+            check_form(sent._replace(**more))
+    check_form(sent._replace(losses={"iou": float("nan")}))  # costs the round, not the job
+
+
+def test_moments_longer_than_any_latent_are_refused_unseen():
+    """Their eigenvalues would keep the server for hours."""
+    moments = LatentStatistics(4, np.zeros(5000), np.zeros((5000, 5000)))
+    with pytest.raises(InputError, match="latents of a: found moments of shapes"):
+        answer(stage="", round=0, gradients={}, latents=moments)
 
 
 def test_moments_leave_only_when_asked_for_and_of_enough_volumes(tmp_path):

@@ -30,7 +30,7 @@ class ToyFederation:
         self.sites = {name: Site(name, self.run.site(name), work) for name, work in self.works.items()}
         self._exchange = exchange(list(self.sites.values()))
         self.coordinator = Coordinator(self.run, self._exchange, list(seeds))
-        self.start = initial_shared_weights(config, n_modes=toy_shape_model().n_modes)
+        self.start = initial_shared_weights(config)
 
     def note_as_learnt(self, *stages):
         """As if every site had had a part in them."""

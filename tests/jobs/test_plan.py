@@ -6,8 +6,9 @@ from fedsim_tf.config import make_config
 from fedsim_tf.jobs.plan import describe
 
 
-def plan(preset="demo", *, sites=("ct34lc",), run_dir="runs/mine", as_federated=False, **changes):
-    return describe(make_config(preset, **changes), sites=sites, run_dir=run_dir, federated=as_federated)
+def plan(preset="demo", *, sites=("ct34lc",), run_dir="runs/mine", as_federated=False, elsewhere=False, **changes):
+    config = make_config(preset, **changes)
+    return describe(config, sites=sites, run_dir=run_dir, federated=as_federated, elsewhere=elsewhere)
 
 
 def steps_of(text):
@@ -73,6 +74,14 @@ def test_federated_plan_has_one_arm_in_place_of_a_sites_own_ones():
     text = plan(as_federated=True, segmentation={"arms": arms, "pretraining_steps": 10, "finetuning_steps": 5})
     assert "arms: lower_bound, ours_sim_fl, upper_bound" in text
     assert steps_of(text)["3D U-Nets, all arms"] == 3 * 15
+
+
+def test_the_plan_of_hospitals_says_nothing_of_this_machine():
+    text = plan(sites=("leeds", "turin"), as_federated=True, elsewhere=True, data={"labels": 4})
+    assert "leeds, turin: each its own data" in text
+    assert "run folder: runs/mine there" in text
+    assert re.search(r"disk for checkpoints: \S+ [MG]B, each site's share at the site", text)
+    assert "phantom" not in text
 
 
 def test_bounds_alone_need_no_simulation():

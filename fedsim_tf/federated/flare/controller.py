@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import math
 import pathlib
 import time
@@ -33,12 +34,14 @@ class Outcome(NamedTuple):
       reason: why the job ended before its work was done.
       resumable: whether another job may come further.
       lacking: sites that had no part in the job's end.
+      seconds: how long the job lasted.
     """
 
     kept: int
     reason: str = ""
     resumable: bool = True
     lacking: Sequence[str] = ()
+    seconds: float = 0.0
 
 
 def find_outcome(folder: pathlib.Path) -> Outcome | None:
@@ -68,17 +71,19 @@ class StageController(ModelController, abc.ABC):
     def coordinate(self, local: pathlib.Path) -> None:
         """Does the job; `local` is the folder of the files that only the server has."""
 
-    def exchange(self, sites: Sequence[str], folder: pathlib.Path, *, timeout: float) -> FlareExchange:
+    def exchange(self, sites: Sequence[str], folder: pathlib.Path, *, timeout: float, quorum: int) -> FlareExchange:
         """Asks the sites that there should be, of which some may not be connected.
 
         Args:
           sites: their names.
           folder: where what they send is recorded; see `WireRecord`.
           timeout: seconds without a sign of life after which a site is not asked again.
+          quorum: how many answers are needed; 0: all.
         """
         present = {client.name for client in self.engine.get_clients()}
         gone = [name for name in sites if name not in present]
-        return FlareExchange(self, sites, WireRecord(folder, RECEIVED), timeout=timeout, gone=gone)
+        record = WireRecord(folder, RECEIVED)
+        return FlareExchange(self, sites, record, timeout=timeout, quorum=quorum, gone=gone)
 
     def has_kept(self, exchange: FlareExchange) -> bool:
         """Notes that a state was kept; whether to end the job there, so that the next takes lost sites in again."""
@@ -93,10 +98,9 @@ class StageController(ModelController, abc.ABC):
             outcome = Outcome(0, str(error), resumable=not isinstance(error, InputError))
             raise
         finally:
-            write_json(
-                pathlib.Path(self.get_run_dir()) / OUTCOME,
-                outcome._replace(kept=self.kept, lacking=self.lacking)._asdict(),
-            )
+            seconds = time.monotonic() - self._start
+            outcome = outcome._replace(kept=self.kept, lacking=self.lacking, seconds=seconds)
+            write_json(pathlib.Path(self.get_run_dir()) / OUTCOME, outcome._asdict())
 
 
 class FlareExchange:
@@ -104,7 +108,8 @@ class FlareExchange:
 
     Every site gives a sign of life within `SIGN_SECONDS`, however long its work takes, and is asked again. One that is
     silent is not asked any more in this job, so that it is waited for once only: FLARE cannot take a site that was gone
-    back into a running job, and the next job does.
+    back into a running job, and the next job does. Once so many are lost that the quorum cannot be reached, the others
+    are not waited for either.
     """
 
     def __init__(
@@ -114,23 +119,27 @@ class FlareExchange:
         record: WireRecord,
         *,
         timeout: float,
+        quorum: int,
         gone: Sequence[str] = (),
     ):
         self._controller, self._sites, self._record, self._timeout = controller, sites, record, timeout
-        self._gone = {name: f"{name} is not connected" for name in gone}
+        self._needed = quorum or len(sites)
+        self._gone: dict[str, str] = {}
+        for name in gone:
+            self._lose(name, f"{name} is not connected")
 
     def __call__(self, task: Task) -> Answers:
         received: list[Answer] = []
         missing: dict[str, str] = {}
         asked = [name for name in self._sites if name not in self._gone]
-        while asked:
+        while asked and len(self._sites) - len({*missing, *self._gone}) >= self._needed:
             heard = self._ask(task, asked)
-            self._gone |= {
-                name: f"no answer from {name} within {self._timeout:g} s (--federated_timeout), its own log may say why"
-                for name in asked
-                if name not in heard
-            }
+            for name in (name for name in asked if name not in heard):
+                least = f"at most {self._timeout:g} s, --federated_timeout"
+                self._lose(name, f"no answer from {name} (waited {least}), its own log may say why")
             asked = [name for name, message in heard.items() if "under_way" in message.words]
+            # Who is at work already has the arrays: at 10 s a question, a U-Net's would fill a hospital's line.
+            task = dataclasses.replace(task, weights={}, distribution=None)
             if asked:
                 what, by = f"{task.stage or task.kind}, round {task.round}", ", ".join(asked)
                 logging.log_every_n_seconds(logging.INFO, "%s: under way at %s", _TELL_SECONDS, what, by)
@@ -162,7 +171,7 @@ class FlareExchange:
     def _sort(self, site: str, message: Message, received: list[Answer], missing: dict[str, str]) -> None:
         """Puts what a site has sent where it belongs."""
         if "failure" in message.words:
-            self._gone[site] = str(message.words["failure"])
+            self._lose(site, f"{site}: {message.words['failure']}")
             return
         try:
             received.append(to_answer(site, message))
@@ -170,6 +179,10 @@ class FlareExchange:
             missing[site] = str(error)
         except Exception as error:  # whatever it is that costs that site alone
             missing[site] = f"{site} has sent what is no answer ({type(error).__name__}: {error})"[:LONGEST_WORD]
+
+    def _lose(self, site: str, reason: str) -> None:
+        self._gone[site] = reason
+        logging.warning("This job is without %s from here on: %s", site, reason)
 
     @property
     def lacks_sites(self) -> bool:

@@ -47,6 +47,7 @@ _TELL_SECONDS = 60.0
 _WAITS = RunStatus.SUBMITTED.value
 _UNDER_WAY = (RunStatus.DISPATCHED.value, RunStatus.RUNNING.value)
 ATTEMPTS = 5
+FRUITFUL_SECONDS = 3600.0  # sites keep states of what they do alone, which the server does not count
 
 
 class JobEnd(NamedTuple):
@@ -63,6 +64,11 @@ class JobEnd(NamedTuple):
     @property
     def completed(self) -> bool:
         return self.status == RunStatus.FINISHED_COMPLETED.value
+
+    @property
+    def came_further(self) -> bool:
+        """Whether there are states now that were not there before, as far as the server can tell."""
+        return self.outcome is not None and (self.outcome.kept > 0 or self.outcome.seconds >= FRUITFUL_SECONDS)
 
     @property
     def reason(self) -> str:
@@ -216,7 +222,7 @@ def carry_through(run: Callable[[FedJob], JobEnd], job: FedJob, *, attempts: int
     Args:
       run: runs a job to its end, such as `Deployment.run`.
       job: the job.
-      attempts: how many jobs in a row may end without having kept anything new.
+      attempts: how many jobs in a row may end soon without having kept anything new.
 
     Returns:
       Sites that had no part in its end.
@@ -236,7 +242,7 @@ def carry_through(run: Callable[[FedJob], JobEnd], job: FedJob, *, attempts: int
                 "goes on from what was kept"
             )
         if end.status != RunStatus.FINISHED_CANT_SCHEDULE.value:  # which only says that sites were away for long
-            fruitless = 0 if end.outcome and end.outcome.kept else fruitless + 1
+            fruitless = 0 if end.came_further else fruitless + 1
         if (end.outcome and not end.outcome.resumable) or fruitless >= attempts:
             raise RunStopped(f"{job.name}: {end.reason}; the same command again goes on from what was kept")
         logging.warning("%s: %s; submitted again", job.name, end.reason)

@@ -18,11 +18,12 @@ from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.flare.wire import to_message, to_model
 from fedsim_tf.federated.message import Message, of_answer, of_failure, of_work_under_way, to_task
-from fedsim_tf.federated.outbox import Outbox, is_sign_of_life
+from fedsim_tf.federated.outbox import NOT_BEGUN, Outbox, is_plain_sign
 from fedsim_tf.federated.site import Site
 from fedsim_tf.federated.task import Task
 
 SIGN_SECONDS = 10.0
+FAILED = "failed, its own log says why"
 _OUTBOX = "fedsim_tf.outbox"
 
 
@@ -38,7 +39,7 @@ class SiteExecutor(Executor, abc.ABC):
         self._site: Site | None = None
         self._outbox: Outbox | None = None
         self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="site")
-        self._under_way: tuple[tuple[str, str, int], concurrent.futures.Future[Message | None]] | None = None
+        self._under_way: tuple[tuple[str, str, int], concurrent.futures.Future[Message]] | None = None
 
     @abc.abstractmethod
     def open_site(self, name: str, local: pathlib.Path) -> Site:
@@ -55,15 +56,13 @@ class SiteExecutor(Executor, abc.ABC):
             self._under_way = None
         except concurrent.futures.TimeoutError:
             message = of_work_under_way(task)
-        if message is None:
-            return make_reply(ReturnCode.EXECUTION_EXCEPTION)
         if self._outbox is not None:
             self._outbox.let_pass(message)
             fl_ctx.set_prop(_OUTBOX, self._outbox, private=True, sticky=True)
         return FLModelUtils.to_shareable(to_model(message))
 
-    def _answer(self, task: Task, name: str, local: pathlib.Path) -> Message | None:
-        """The answer, a failure, or None where there is no site to answer; all in the site's own thread."""
+    def _answer(self, task: Task, name: str, local: pathlib.Path) -> Message:
+        """The answer, or a failure; all in the site's own thread."""
         try:
             if self._site is None:
                 self._site = self.open_site(name, local)
@@ -75,7 +74,7 @@ class SiteExecutor(Executor, abc.ABC):
             return of_failure(task, str(error))
         except Exception:  # what went wrong may name this hospital's files: it is told here, not there
             logging.exception("%s cannot answer %r of %s, round %d", name, task.kind, task.stage, task.round)
-            return of_failure(task, f"{name} failed, its own log says why") if self._outbox else None
+            return of_failure(task, FAILED if self._outbox else NOT_BEGUN)
 
 
 class OutgoingFilter(Filter):
@@ -93,7 +92,7 @@ class OutgoingFilter(Filter):
         try:
             if isinstance(outbox, Outbox):
                 outbox.check(message)
-            elif not is_sign_of_life(message):
+            elif not is_plain_sign(message):
                 raise InputError("answer", found="one that no site of this project gave", expected="its own")
         except InputError as error:
             logging.error("%s", error)

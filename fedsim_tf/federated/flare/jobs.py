@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -31,7 +32,7 @@ _LOG_COMPONENTS = ("site_log_streamer", "log_receiver")
 _JOBS = dict.fromkeys(("submit_job", "manage_job", "download_job", "view", "operate"), "any")
 _DENIED = dict.fromkeys(("clone_job", "shell_commands", "byoc", "server-predeployed-flwr"), "none")
 _PERMISSIONS = {"project_admin": _JOBS | _DENIED, "lead": _JOBS | _DENIED, "org_admin": {"view": "any"}, "member": {}}
-_OWN = " - absl - INFO - "
+_OWN = re.compile(r" - absl - (INFO|WARNING|ERROR) - (.*)")
 _RESOURCES, _SCOPE = "resources.json", "public"
 
 
@@ -135,7 +136,7 @@ def simulate(job: FedJob, sites: Sequence[str], workspace: pathlib.Path) -> None
     with tempfile.TemporaryDirectory() as folder, open(log_file, "w", encoding="utf-8") as log:
         job.export_job(folder)
         command = [sys.executable, "-m", "nvflare.private.fed.app.simulator.simulator", os.path.join(folder, job.name)]
-        command += ["-w", str(workspace), "-c", ",".join(sites), "-t", str(len(sites))]
+        command += ["-w", str(workspace), "-c", ",".join(sites), "-t", str(len(sites)), "-l", "full"]
         code = _shown(command, log)
     if code:
         outcome = find_outcome(workspace)
@@ -152,8 +153,8 @@ def _shown(command: Sequence[str], log: TextIO) -> int:
         for line in started.stdout or ():
             log.write(line)
             log.flush()
-            if _OWN in line:
-                logging.info("%s", line.partition(_OWN)[2].rstrip())
+            if own := _OWN.search(line):
+                logging.log(getattr(logging, own[1]), "%s", own[2])
         return started.wait()
     finally:
         with contextlib.suppress(ProcessLookupError):

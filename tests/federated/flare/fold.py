@@ -11,7 +11,6 @@ from fedsim_tf.files import read_rows, write_json
 from fedsim_tf.jobs.coordination import coordinate
 from fedsim_tf.jobs.flare_fold import FoldExecutor, shape_model_digest
 from fedsim_tf.jobs.flare_member import LOCAL_FILE, Local, travelling
-from fedsim_tf.jobs.inputs import open_shape_model
 from fedsim_tf.training.run import RunFolder, fold_path
 from tests.federated.flare.federation import SERVER
 from tests.jobs.toy_cohorts import write_own_cohort, write_shapes
@@ -60,7 +59,7 @@ def run_in_process(root: pathlib.Path, config) -> RunFolder:
         write_json(folder / LOCAL_FILE, local_of(root, name, config).to_dict())
         sites.append(executor.open_site(name, folder))
     run = RunFolder(fold_path(root / "runs" / SERVER / RUN, 0), config)
-    coordinate(Coordinator(run, InProcess(sites), HOSPITALS), run, n_modes=open_shape_model(config).n_modes)
+    coordinate(Coordinator(run, InProcess(sites), HOSPITALS), run)
     return run
 
 

@@ -12,10 +12,11 @@ from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.federated.flare import executor as executor_module
 from fedsim_tf.federated.flare.controller import FlareExchange, Outcome
-from fedsim_tf.federated.flare.deployment import ATTEMPTS, JobEnd, carry_through
+from fedsim_tf.federated.flare.deployment import ATTEMPTS, FRUITFUL_SECONDS, JobEnd, carry_through
 from fedsim_tf.federated.flare.executor import OutgoingFilter
 from fedsim_tf.federated.flare.wire import to_message, to_model
 from fedsim_tf.federated.message import of_answer, of_failure, of_task, of_work_under_way
+from fedsim_tf.federated.outbox import NOT_BEGUN
 from fedsim_tf.federated.task import Answer, Task
 from fedsim_tf.federated.update import SiteUpdate
 from fedsim_tf.federated.wire_record import RECEIVED, SENT, WireRecord, read_arrays, read_record
@@ -34,11 +35,12 @@ class Controller:
     """Gives what a script says, question by question, and notes who was asked."""
 
     def __init__(self, *script):
-        self.script, self.asked = list(script), []
+        self.script, self.asked, self.sent = list(script), [], []
         self.abort_signal = types.SimpleNamespace(triggered=False)
 
     def send_model_and_wait(self, *, task_name, data, targets, timeout):
         self.asked.append(targets)
+        self.sent.append(data)
         models = []
         for site, message in self.script.pop(0).items():
             model = FLModelUtils.from_shareable(FLModelUtils.to_shareable(to_model(message)))
@@ -49,7 +51,9 @@ class Controller:
 
 @pytest.fixture
 def exchange(tmp_path):
-    return lambda controller: FlareExchange(controller, ["a", "b"], WireRecord(tmp_path, RECEIVED), timeout=60.0)
+    return lambda controller, **options: FlareExchange(
+        controller, ["a", "b"], WireRecord(tmp_path, RECEIVED), timeout=60.0, **{"quorum": 1, **options}
+    )
 
 
 def test_a_slow_site_is_asked_again_and_waited_for(exchange):
@@ -59,6 +63,18 @@ def test_a_slow_site_is_asked_again_and_waited_for(exchange):
     assert controller.asked == [["a", "b"], ["a"], ["a"]]
     assert sorted(answer.update.site for answer in received) == ["a", "b"]
     assert missing == {}
+    assert list(controller.sent[0].params) == ["weights/shape/0"]
+    assert [model.params for model in controller.sent[1:]] == [{}, {}]  # who is at work has the weights
+
+
+def test_others_are_not_waited_for_once_the_quorum_is_lost(exchange, caplog):
+    """Their work may take days, of which the job would say nothing."""
+    controller = Controller({"a": of_failure(TASK, "the disk is full"), "b": of_work_under_way(TASK)})
+    received, missing = exchange(controller, quorum=2)(TASK)
+    assert received == []
+    assert missing == {"a": "a: the disk is full"}
+    assert "This job is without a from here on: a: the disk is full" in caplog.text
+    assert exchange(Controller(), quorum=2, gone=["b"])(TASK).missing == {"b": "b is not connected"}
 
 
 def test_a_silent_site_is_waited_for_once(exchange):
@@ -68,14 +84,14 @@ def test_a_silent_site_is_waited_for_once(exchange):
     for task in (TASK, NEXT):
         received, missing = asking(task)
         assert [answer.update.site for answer in received] == ["b"]
-        assert missing == {"a": "no answer from a within 60 s (--federated_timeout), its own log may say why"}
+        assert missing == {"a": "no answer from a (waited at most 60 s, --federated_timeout), its own log may say why"}
     assert controller.asked == [["a", "b"], ["b"]]
     assert asking.lacks_sites
 
 
 def test_a_failing_site_is_not_asked_again_in_this_job(exchange):
     """What went on from numbers that are not finite must not be kept; the next job begins from what was."""
-    controller = Controller({"a": of_failure(TASK, "a: no"), "b": answered("b")}, {"b": answered("b", NEXT)})
+    controller = Controller({"a": of_failure(TASK, "no"), "b": answered("b")}, {"b": answered("b", NEXT)})
     asking = exchange(controller)
     assert asking(TASK).missing == {"a": "a: no"}
     assert asking(NEXT).missing == {"a": "a: no"}
@@ -178,13 +194,13 @@ def test_a_task_that_takes_long_is_done_once_while_the_site_says_that_it_lives(t
 def test_what_goes_wrong_at_a_site_is_told_there(tmp_path):
     """The server learns that it failed; the message names files of the hospital's."""
     lost = asked(ToyExecutor(["leeds"], "run"), Context(tmp_path / "nowhere"), TASK)
-    assert lost.get_return_code() == ReturnCode.EXECUTION_EXCEPTION
-    assert str(tmp_path) not in str(lost)
+    words = {"kind": "gradients", "stage": STAGE, "round": 3, "failure": NOT_BEGUN}
+    assert (lost.words, lost.arrays, lost.losses) == (words, {}, {})
     write_json(tmp_path / SETTINGS, {"runs_dir": str(tmp_path / "runs")})
     site, context = ToyExecutor(["leeds"], "run"), Context(tmp_path)
     asked(site, context, Task("alone", "anything"))
     refused = asked(site, context, TASK)  # it was never told to begin
-    assert refused.words["failure"] == "leeds failed, its own log says why"
+    assert refused.words["failure"] == "failed, its own log says why"
 
 
 def test_answers_are_checked_and_recorded_without_the_filter_too(tmp_path, monkeypatch):
@@ -202,7 +218,7 @@ def test_answers_are_checked_and_recorded_without_the_filter_too(tmp_path, monke
     honest = executor_module.of_answer
     leaky = lambda *given: honest(*given)._replace(arrays=honest(*given).arrays | more)  # noqa: E731
     monkeypatch.setattr(executor_module, "of_answer", leaky)
-    assert sent(TASK).words["failure"] == "leeds failed, its own log says why"
+    assert sent(TASK).words["failure"] == "failed, its own log says why"
     rows = read_record(tmp_path / "runs" / "run" / "sites" / "leeds", SENT)
     assert [(row.task, row.arrays) for row in rows] == [("begin", 0), ("gradients", 1), ("gradients", 0)]
 
@@ -221,6 +237,13 @@ JOB = types.SimpleNamespace(name="toy")
 
 def test_jobs_are_submitted_as_long_as_they_keep_something():
     ends = [ended(3, reason="no answer from a")] * 12 + [ended(1, status="FINISHED:COMPLETED")]
+    carry_through(lambda job: ends.pop(0), JOB)
+    assert ends == []
+
+
+def test_jobs_that_last_long_may_have_kept_what_the_server_does_not_count():
+    """Sites keep states of their GAN and their U-Nets too, days of work."""
+    ends = [ended(0, seconds=FRUITFUL_SECONDS)] * (2 * ATTEMPTS) + [ended(0, status="FINISHED:COMPLETED")]
     carry_through(lambda job: ends.pop(0), JOB)
     assert ends == []
 

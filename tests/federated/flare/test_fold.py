@@ -1,18 +1,26 @@
 """The whole method on a real FLARE system with mutual TLS, against the same in one process."""
 
+import dataclasses
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from fedsim_tf.baselines.direct_fl import initial_weights
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.wire_record import RECEIVED, SENT, read_arrays, read_record
+from fedsim_tf.federated.message import Message
+from fedsim_tf.federated.wire_record import BROADCAST, RECEIVED, SENT, WireRecord, read_arrays, read_record
 from fedsim_tf.files import read_json, write_json
 from fedsim_tf.jobs import flare
-from fedsim_tf.jobs.flare_fold import FoldController
+from fedsim_tf.jobs.coordination import coordinate
+from fedsim_tf.jobs.federated_site import SAMPLES
+from fedsim_tf.jobs.flare_fold import FoldController, FoldExecutor
 from fedsim_tf.jobs.flare_member import LOCAL_FIELDS, LOCAL_FILE, Local, local_fields, travelling
-from fedsim_tf.jobs.inputs import open_shape_model
+from fedsim_tf.jobs.same_data import shape_model_digest
+from fedsim_tf.models import LatentDistribution
 from fedsim_tf.training.learner import initial_shared_weights
+from fedsim_tf.training.run import RunFolder
 from tests.federated.flare.federation import SERVER, Federation, job_of_tests
 from tests.federated.flare.fold import (
     HOSPITALS,
@@ -77,8 +85,7 @@ def test_a_deployment_learns_what_one_process_learns(folds):
 def test_nothing_of_an_image_label_or_latent_was_sent(folds):
     """Of a whole run: every array that left has the shape of a shared network's variable, or is a moment of latents."""
     _, found, config = folds
-    n_modes = open_shape_model(config).n_modes
-    shared = {**initial_shared_weights(config, n_modes=n_modes), **initial_weights(config)}
+    shared = {**initial_shared_weights(config), **initial_weights(config)}
     length = config.model.latent
     wanted = {(f"gradients/{name}", "x".join(map(str, value.shape))) for name, value in shared.items()}
     wanted |= {("latents/sum", f"{length}"), ("latents/sum_outer", f"{length}x{length}")}
@@ -93,6 +100,9 @@ def test_nothing_of_an_image_label_or_latent_was_sent(folds):
         assert with_arrays == [row for row in read_record(site, SENT) if row.arrays]
         assert [row.task for row in with_arrays].count("gradients") == 3 + 3 + 2
         assert all(row.losses < 10 for row in record)
+    told = {(row.name, row.shape) for row in read_arrays(server, BROADCAST)}
+    moments = {("latents/mean", f"{length}"), ("latents/covariance", f"{length}x{length}")}
+    assert told == {(f"weights/{name}", "x".join(map(str, value.shape))) for name, value in shared.items()} | moments
 
 
 def test_each_hospital_has_its_own_model_samples_and_report(folds):
@@ -120,15 +130,66 @@ def test_a_site_grants_no_less_privacy_than_its_own_file_says():
     """A job cannot ask for moments of fewer latents or less noise, nor say where a site's data is."""
     job = travelling(toy_config(federated={"latents_of": 2}))
     with pytest.raises(InputError, match="the job's latents_of: found 2; expected at least 3 at this site"):
-        Local("r", "c").applied(job)
-    assert Local("r", "c", least_latents=2).applied(job).federated.latents_of == 2
+        Local("r", "c").granted(job)
+    assert Local("r", "c").applied(job).federated.latents_of == 2  # at a server, which has none to grant
+    assert Local("r", "c", least_latents=2).granted(job).federated.latents_of == 2
     with pytest.raises(InputError, match=r"the job's noise_multiplier: found 0\.0; expected at least 1\.5"):
-        Local("r", "c", least_latents=2, least_noise=1.5).applied(job)
+        Local("r", "c", least_latents=2, least_noise=1.5).granted(job)
     job["data"]["root"] = "/etc"
-    assert Local("r", "c", least_latents=2).applied(job).data.root == ""
+    assert Local("r", "c", least_latents=2).granted(job).data.root == ""
     for name in ("../elsewhere", "/etc", "", ".hidden"):
         with pytest.raises(InputError, match="run: found"):
             Local("r", "c").run_path(name)
+
+
+def test_a_site_whose_budget_is_used_up_still_ends_its_run(tmp_path):
+    """It may need no more gradients: what is left of a run gives nothing away."""
+    config = fold_config(tmp_path)
+    values = travelling(config)
+    values["federated"] |= {"clip_norm": 1.0, "noise_multiplier": 4.0}
+    local = dataclasses.replace(local_of(tmp_path, "leeds", config), most_epsilon=0.1)
+    write_json(tmp_path / "local" / LOCAL_FILE, local.to_dict())
+    gradients = Message({"kind": "gradients"}, {"gradients/shape/0": np.ones(3)}, {})
+    earlier = pathlib.Path(local.runs_dir) / "earlier"
+    earlier.mkdir(parents=True)
+    WireRecord(earlier, SENT).note("leeds", gradients)
+    site = FoldExecutor(values, RUN, 0, shape_model_digest(config)).open_site("leeds", tmp_path / "local")
+    with pytest.raises(InputError, match=r"found epsilon inf with another round; expected at most 0\.1"):
+        site._budget.spend()
+
+
+def test_a_site_that_comes_late_samples_from_the_same_normal(tmp_path):
+    """Not from one that its own latents have a part in, of which the others' samples know nothing."""
+    config = toy_config(segmentation={"arms": ("ours_full",)})
+    run = RunFolder(tmp_path / "run", config)
+    first, again = Played(LatentDistribution(np.zeros(2), np.eye(2))), Played(LatentDistribution(np.ones(2), np.eye(2)))
+    coordinate(first, run)
+    coordinate(again, run)
+    assert (first.asked, again.asked) == ([False, True], [False])
+    for played in (first, again):
+        np.testing.assert_array_equal(played.given[SAMPLES].mean, np.zeros(2))
+
+
+class Played:
+    """A coordinator whose sites have this normal; notes whether unannotated volumes are asked for, and what is told."""
+
+    def __init__(self, distribution):
+        self._distribution, self.asked, self.given = distribution, [], {}
+
+    def rounds(self, stage, weights, **settings):
+        return weights
+
+    def alone(self, work, distribution=None):
+        self.given[work] = distribution
+
+    def latent_distribution(self, *, with_unlabelled):
+        self.asked.append(with_unlabelled)
+        return self._distribution
+
+
+def test_a_fold_that_was_not_asked_for_is_refused_before_anybody_is_asked(tmp_path):
+    with pytest.raises(InputError, match="--only_fold: found 7; expected 0 to 0"):
+        flare.deploy(toy_config(), RUN, tmp_path, only_fold=7)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from fedsim_tf.federated.flare.jobs import write_local_files
 from fedsim_tf.files import read_json, write_json
-from fedsim_tf.jobs.flare_member import LOCAL_FILE, Local, kept_secret
+from fedsim_tf.jobs.flare_member import LOCAL_FILE, Local, changed
 from tests.federated.flare.toy_job import COMPONENTS
 
 
@@ -51,12 +51,23 @@ def test_the_file_of_what_only_this_machine_knows_is_its_owners_alone(local):
 
 
 def test_a_secret_is_made_once(local):
-    first = kept_secret(local)
+    first = changed(local, {}).secret
     assert len(first) == 32
-    assert kept_secret(local) != first
+    assert changed(local, {}).secret != first
     write(local, secret=first)
-    assert kept_secret(local) == first
+    assert changed(local, {}).secret == first
     assert Local.read(local).secret == first
+
+
+def test_what_is_not_said_again_stays_as_it_was(local):
+    """Who moves a hospital's data does not thereby grant less privacy."""
+    given = {"runs_dir": "/runs", "cache_dir": "/cache", "dataset": "nifti", "least_noise": 1.5, "most_epsilon": 8.0}
+    first = changed(local, {"data_root": "/scans", "model_vgg_weights": "random"}, **given)
+    write_json(local / LOCAL_FILE, first.to_dict())
+    again = changed(local, {"data_root": "/moved"}, runs_dir="/runs", dataset=None, least_noise=None, most_epsilon=0.0)
+    wanted = first.to_dict() | {"data_root": "/moved", "most_epsilon": 0.0}
+    assert again.to_dict() == wanted
+    assert again.grants == "moments of 3 latents or more, noise 1.5 or more, any epsilon"
 
 
 def test_a_file_without_a_secret_is_warned_of(local, caplog):

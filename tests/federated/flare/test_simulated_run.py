@@ -1,5 +1,6 @@
 """A federated run on FLARE's simulator as the command makes it, against the same run in one process."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -48,6 +49,9 @@ def runs(tmp_path_factory):
 def test_the_run_is_the_same(runs):
     (mine, wanted), (other, found) = runs[IN_PROCESS], runs[NVFLARE]
     check_same_losses(mine / "fold_0", other / "fold_0")
+    models = [np.load(run / "fold_0" / "shared_model.npz") for run in (mine, other)]
+    for name in models[0].files:
+        np.testing.assert_allclose(models[1][name], models[0][name], rtol=1e-6, atol=1e-6)
     wanted, found = (without_times(metrics) for metrics in (wanted, found))
     assert list(found) == list(wanted)
     assert found["facts"] == wanted["facts"]

@@ -92,7 +92,7 @@ class ToyController(StageController):
     def coordinate(self, local: pathlib.Path) -> None:
         config = toy_config(self.sites, checkpoint_every=self.checkpoint_every, quorum=self.quorum)
         run = RunFolder(pathlib.Path(read_json(local / SETTINGS)["runs_dir"]) / self.run_name, config)
-        exchange = self.exchange(self.sites, run.path, timeout=config.federated.timeout)
+        exchange = self.exchange(self.sites, run.path, timeout=config.federated.timeout, quorum=self.quorum)
         self.rejoin_seconds = 0.0
         coordinator = Coordinator(run, exchange, self.sites, pauses=lambda: self.has_kept(exchange))
         weights = coordinate(coordinator, self.rounds, self.length)
