@@ -106,7 +106,7 @@ def deployed(system, deployment, root):
 
 
 def soak(system, deployment):
-    """Memory of every process at the beginning and at the end of a long run."""
+    """Memory of every process over a long run."""
     samples, done = [], threading.Event()
 
     def watch():
@@ -119,12 +119,13 @@ def soak(system, deployment):
     done.set()
     watching.join()
     print(f"{end.status}; {FLAGS.soak_rounds} rounds; memory in MB, medians of five looks")
-    print("| process | after a fifth | at the end |\n|---|---|---|")
+    print("| process | after a fifth | two | three | four | at the end |\n|---|---|---|---|---|---|")
     full = [sample for sample in samples if len(sample) == max(map(len, samples))]
+    ends = [len(full) * fifth // 5 for fifth in range(1, 6)]
     for name in full[0]:
         values = [sample[name] for sample in full]
-        fifth = len(values) // 5
-        print(f"| {name} | {statistics.median(values[fifth : fifth + 5]):.0f} | {statistics.median(values[-5:]):.0f} |")
+        medians = [statistics.median(values[end - 5 : end]) for end in ends]
+        print(f"| {name} | {' | '.join(f'{value:.0f}' for value in medians)} |")
 
 
 def _memory(system):

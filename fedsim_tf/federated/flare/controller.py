@@ -14,6 +14,7 @@ from absl import logging
 from nvflare.app_common.workflows.model_controller import ModelController
 
 from fedsim_tf.errors import InputError, RunStopped
+from fedsim_tf.federated.flare.memory import Upkeep
 from fedsim_tf.federated.flare.wire import to_message, to_model
 from fedsim_tf.federated.message import LONGEST_WORD, Message, check_form, of_failure, of_task, to_answer
 from fedsim_tf.federated.task import Answer, Answers, Task
@@ -124,6 +125,7 @@ class FlareExchange:
     ):
         self._controller, self._sites, self._record, self._timeout = controller, sites, record, timeout
         self._needed = quorum or len(sites)
+        self._upkeep = Upkeep()
         self._gone: dict[str, str] = {}
         for name in gone:
             self._lose(name, f"{name} is not connected")
@@ -145,6 +147,7 @@ class FlareExchange:
                 logging.log_every_n_seconds(logging.INFO, "%s: under way at %s", _TELL_SECONDS, what, by)
             for name in (name for name in heard if name not in asked):
                 self._sort(name, heard[name], received, missing)
+        self._upkeep.after_task()
         return Answers(received, {**missing, **self._gone})
 
     def _ask(self, task: Task, sites: Sequence[str]) -> dict[str, Message]:

@@ -16,6 +16,7 @@ from nvflare.apis.signal import Signal
 from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.federated.flare.memory import Upkeep
 from fedsim_tf.federated.flare.wire import to_message, to_model
 from fedsim_tf.federated.message import Message, of_answer, of_failure, of_work_under_way, to_task
 from fedsim_tf.federated.outbox import NOT_BEGUN, Outbox, is_plain_sign
@@ -38,6 +39,7 @@ class SiteExecutor(Executor, abc.ABC):
         super().__init__()
         self._site: Site | None = None
         self._outbox: Outbox | None = None
+        self._upkeep = Upkeep()
         self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="site")
         self._under_way: tuple[tuple[str, str, int], concurrent.futures.Future[Message]] | None = None
 
@@ -54,6 +56,7 @@ class SiteExecutor(Executor, abc.ABC):
         try:
             message = self._under_way[1].result(timeout=SIGN_SECONDS)
             self._under_way = None
+            self._upkeep.after_task()
         except concurrent.futures.TimeoutError:
             message = of_work_under_way(task)
         if self._outbox is not None:
