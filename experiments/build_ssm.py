@@ -66,6 +66,8 @@ def run() -> None:
     )
     report = pathlib.Path(FLAGS.report_dir) if FLAGS.report_dir else out.with_name(f"{out.stem}_report")
     plan = job.BuildPlan(out, FLAGS.modes, report, regions, options)
+    if FLAGS.shapes and pathlib.Path(FLAGS.shapes).resolve() == out.resolve():
+        raise InputError("--out", found="the file of --shapes", expected="a new file")
     if FLAGS.shapes:
         shapes = job.open_shapes(FLAGS.shapes)
         job.check_modes(FLAGS.modes, len(shapes.points))

@@ -117,10 +117,12 @@ def plan_and_run(
       name: parts of the run folder's default name, before the preset's.
       sites, federated, elsewhere: see `jobs.plan.describe`.
     """
+    from fedsim_tf.jobs.folds import fold_numbers
     from fedsim_tf.jobs.inputs import open_annotated
     from fedsim_tf.jobs.plan import describe
 
     run_dir = FLAGS.run_dir or f"runs/{'-'.join(filter(None, (*name, config.preset)))}"
+    fold_numbers(config, FLAGS.only_fold)
     about: dict[str, Any] = {"sites": sites, "federated": federated, "elsewhere": elsewhere}
     print(describe(config, run_dir=run_dir, only_fold=FLAGS.only_fold, **about))
     cache_dir = pathlib.Path(FLAGS.cache_dir)

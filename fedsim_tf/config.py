@@ -7,6 +7,7 @@ Fields whose value the paper fixes say so; the others are this project's choice 
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ DATASETS = ("ct20", "ct34lc", "ct34mc", "totalsegmentator", "nifti")
 PAPER_LABELS = {"ct20": (4, 8), "ct34lc": (6, 12), "ct34mc": (6, 12)}
 LABEL_SIZES = ("fewer", "more")
 N_FOLDS = 5  # of the cross-validation (paper: 5)
+MOST_SEED = 2**32 // N_FOLDS - 1  # each fold has one of its own, see `Config.of_fold`
 VGG_WORDS = ("imagenet", "random")  # weights that are no file
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -44,6 +46,8 @@ class _Checked:
             chosen = value if isinstance(value, tuple) else (value,)
             if not chosen or any(item not in choices for item in chosen):
                 raise InputError(name, found=repr(value), expected=f"of {', '.join(map(str, choices))}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(name, found=value, expected="a finite number")
         if low is not None and value < low:
             raise InputError(name, found=value, expected=f"at least {low}")
         if high is not None and value > high:
@@ -264,7 +268,9 @@ class Config(_Checked):
 
     dataset: str = option("ct34lc", "The data set of a single-site run.", choices=DATASETS)
     preset: str = option("paper", "The preset that filled the other fields.")
-    seed: int = option(0, "Seed of initial values and of every random choice but the division into folds.", low=0)
+    seed: int = option(
+        0, "Seed of initial values and of every random choice but the division into folds.", low=0, high=MOST_SEED
+    )
     checkpoint_every: int = option(200, "Steps between checkpoints.", low=1)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)

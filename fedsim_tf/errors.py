@@ -25,6 +25,15 @@ class InputError(ValueError):
         super().__init__(message)
 
 
+@contextlib.contextmanager
+def naming(subject: object) -> Iterator[None]:
+    """Says of what is refused within in which file it was."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{subject}: {error}") from None
+
+
 class Refusals:
     """Collects what is wrong with several things, so that all of it is said at once.
 

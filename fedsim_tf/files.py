@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from absl import logging
 
-from fedsim_tf.errors import RunStopped
+from fedsim_tf.errors import InputError, RunStopped
 
 _PARTIAL = ".partial-"
 _CHUNK = 1 << 22  # bytes
@@ -132,8 +132,15 @@ def as_json(values: Any) -> str:
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """Reads JSON."""
-    return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    """Reads JSON.
+
+    Raises:
+      InputError: a file that is damaged.
+    """
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(path, found=f"no JSON ({error})", expected="the file as it was written") from None
 
 
 def digest(values: Any) -> str:

@@ -39,6 +39,8 @@ def test_every_fold_of_every_seed_learns_with_a_seed_of_its_own():
         ({"model": {"size": 50}}, "size: found 50; expected of 32, 64, 128"),
         ({"dataset": "ct99"}, "dataset: found 'ct99'; expected of ct20"),
         ({"segmentation": {"arms": ("best",)}}, "arms: found .'best',.; expected of lower_bound"),
+        ({"gan": {"generator_rate": float("nan")}}, "generator_rate: found nan; expected a finite number"),
+        ({"seed": 2**32}, "seed: found 4294967296; expected at most 858993458"),
         ({"nonsense": 1}, "unknown field 'nonsense'"),
         ({"gan": {"nonsense": 1}}, "gan: found unknown field 'nonsense'"),
         ({"data": {"window_low_hu": 2000.0}}, "window_low_hu: found 2000.0; expected below 1000.0"),

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from fedsim_tf.errors import RunStopped
+from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.files import append_rows, file_digest, held, hold, locked, read_json, read_rows, replaced, write_json
 
 
@@ -36,6 +36,13 @@ def test_the_digest_of_a_file_is_that_of_its_bytes(tmp_path):
     file = tmp_path / "data"
     file.write_bytes(bytes(range(256)) * 20_000)  # more than is read at a time
     assert file_digest(file) == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("contents", [b"", b"{'a': 1}", b"\xff\xfe", b'{"a": 1'])
+def test_damaged_json_is_named(tmp_path, contents):
+    (tmp_path / "config.json").write_bytes(contents)
+    with pytest.raises(InputError, match=r"config.json: found no JSON \(.*\); expected the file as it was written"):
+        read_json(tmp_path / "config.json")
 
 
 def test_a_folder_is_one_process_at_a_time(tmp_path):

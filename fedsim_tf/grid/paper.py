@@ -12,9 +12,10 @@ from fedsim_tf.data.splits import PAPER_SIZES
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.tables import ABLATION_LABELS, ABLATION_SITE
 from fedsim_tf.files import digest
-from fedsim_tf.grid.plan import METRICS, Job
+from fedsim_tf.grid.plan import Job
 from fedsim_tf.jobs.inputs import pinned
 from fedsim_tf.jobs.plan import PHANTOM_SITE_SECONDS, START_SECONDS, estimated_cost, visit_seconds
+from fedsim_tf.training.run import METRICS
 
 FEDERATED_BATCH = 3  # "all other 3D-Unet training also uses a batch size of three", says the paper
 FEDERATED_ARMS = (DIRECT, FEDERATED_SIMULATION)

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import read_json, write_json
 from fedsim_tf.progress import duration, room
-
-METRICS = "metrics.json"
+from fedsim_tf.training.run import METRICS
 
 
 class Job(NamedTuple):

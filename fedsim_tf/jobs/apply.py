@@ -27,6 +27,8 @@ from fedsim_tf.training.segmentation import Segmenter, segmenter
 from fedsim_tf.training.stage import restore
 from fedsim_tf.volume import Case, Volume
 
+_MOST_VALUES = 64  # of a label, organs and all: more are a CT
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Segmentation:
@@ -123,11 +125,23 @@ def _check_outputs(outputs: Sequence[str | os.PathLike | None], *, inputs: Seque
 def _true_heart(
     label: str | os.PathLike, image: Volume, config: Config, *, image_subject: str | os.PathLike
 ) -> np.ndarray:
-    """Heart or not, on the image's grid. What the network's data set takes for background is background here too."""
+    """Heart or not, on the image's grid.
+
+    The label may be of any site. Values that none has are background where the network's data set takes them for it.
+    """
     volume = data.read_volume(label)
     check_same_grid(volume, image, label, image_subject=image_subject)
-    own = data.LAYOUTS[config.dataset].label_map
-    return data.heart_mask((own if own.others_are_background else ANY_SITE).apply(volume.array, label))
+    try:
+        regions = ANY_SITE.apply(volume.array, label)
+    except InputError:
+        own = data.LAYOUTS[config.dataset].label_map
+        if not own.others_are_background or len(np.unique(volume.array)) > _MOST_VALUES:
+            raise
+        regions = own.apply(volume.array, label)
+    heart = data.heart_mask(regions)
+    if not heart.any():
+        raise InputError(label, found="no heart", expected="the true label of this CT")
+    return heart
 
 
 def _check_extent(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
 import re
 import secrets
@@ -52,6 +53,11 @@ class Local:
     most_epsilon: float = 0.0
     secret: str = ""
     fields: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        for name in ("least_noise", "most_epsilon"):
+            if not (isinstance(getattr(self, name), int | float) and math.isfinite(getattr(self, name))):
+                raise InputError(name, found=getattr(self, name), expected="a finite number")
 
     @classmethod
     def read(cls, folder: pathlib.Path) -> Local:

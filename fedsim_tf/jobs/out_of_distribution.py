@@ -21,7 +21,7 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.galleries import segmentation_gallery
 from fedsim_tf.evaluation.report import print_table
 from fedsim_tf.evaluation.scores import over_folds, score
-from fedsim_tf.files import write_json
+from fedsim_tf.files import read_json, write_json
 from fedsim_tf.jobs.apply import finished_arms, segmenter_after
 from fedsim_tf.jobs.inputs import labels_of, open_cohort, open_fold, open_shape_model, open_vgg, source
 from fedsim_tf.jobs.results import commit
@@ -29,7 +29,7 @@ from fedsim_tf.jobs.same_data import learnt_from
 from fedsim_tf.synthesis import downsampled, render_volume, slice_renderer
 from fedsim_tf.training.batch_norm import settled_statistics, training_slices
 from fedsim_tf.training.learner import SiteLearner
-from fedsim_tf.training.run import RunFolder, reopened, site_path
+from fedsim_tf.training.run import CONFIG, METRICS, SITES, RunFolder, reopened, site_path
 from fedsim_tf.training.stage import restore
 from fedsim_tf.training.volumes import SiteVolumes, Volumes
 
@@ -81,6 +81,7 @@ def run_out_of_distribution(
         raise InputError(patients, found=f"{theirs.config.model.size} voxels", expected=f"{ours.config.model.size}")
     shared = _federated_at(federated, ours.config.dataset, [one.number for _, one in pairs]) if federated else {}
     folder = pathlib.Path(output)
+    _check_output(folder, theirs, ours)
     folder.mkdir(parents=True, exist_ok=True)
     title = f"Patients of {theirs.data} at {ours.data}"
     folds = [_visit(theirs, ours, shared.get(ours.number), folder, title, cache_dir) for theirs, ours in pairs]
@@ -96,9 +97,20 @@ def run_out_of_distribution(
         "commit": commit(),
     }
     metrics = {"facts": facts, "summary": summary, "folds": folds}
-    write_json(folder / "metrics.json", metrics)
+    write_json(folder / METRICS, metrics)
     print_table(title, summary)
     return metrics
+
+
+def _check_output(folder: pathlib.Path, theirs: _Fold, ours: _Fold) -> None:
+    """Refuses a folder with results of something else."""
+    if (folder / CONFIG).exists():
+        raise InputError(folder, found="a run", expected="another --output")
+    file = folder / METRICS
+    facts = read_json(file).get("facts", {}) if file.exists() else {}
+    found = (facts.get("patients"), facts.get("hospital"))
+    if facts and found != (theirs.config.dataset, ours.config.dataset):
+        raise InputError(file, found=f"patients of {found[0]} at {found[1]}", expected="another --output")
 
 
 def _visit(
@@ -149,6 +161,9 @@ def _check_unknown(shared: RunFolder, visitors: SiteVolumes) -> None:
 
 def _pairs(patients: str | os.PathLike, hospital: str | os.PathLike) -> list[tuple[_Fold, _Fold]]:
     """Folds of both runs with the same number; two that are named as they are may differ in it."""
+    for run_dir in (patients, hospital):
+        if any((fold.run.path / SITES).is_dir() for fold in _folds(run_dir)):
+            raise InputError(run_dir, found="a federated run", expected="a single-site run; see --federated")
     theirs, ours = ({fold.number: fold for fold in _folds(run_dir)} for run_dir in (patients, hospital))
     if all(map(_is_fold, (patients, hospital))):
         return [(*theirs.values(), *ours.values())]  # type: ignore[list-item]

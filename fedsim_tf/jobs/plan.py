@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from fedsim_tf.arms import ARMS, DIRECT, at_federated_sites, drawn, drawn_as, simulators
+from fedsim_tf.arms import ARMS, DIRECT, FEDERATED_SIMULATION, at_federated_sites, drawn, drawn_as, simulators
 from fedsim_tf.config import Config
+from fedsim_tf.errors import InputError
 from fedsim_tf.jobs.inputs import labels_of, source
 from fedsim_tf.models.precision import resolved
 from fedsim_tf.progress import duration, readable, room
@@ -54,10 +55,15 @@ def describe(
     """Several lines: data, preset, what is compared, steps of each stage and the estimated time.
 
     `elsewhere`: the sites have data of their own, of which this machine knows nothing.
+
+    Raises:
+      InputError: what cannot work, however long it runs.
     """
     arms = _arms(config, federated)
     larger = federated and config.federated.more_labels
-    labels = [f"{site} {labels_of(config, site, larger=larger)}" for site in sites]
+    counts = {site: labels_of(config, site, larger=larger) for site in sites}
+    _check_latents(config, arms, counts)
+    labels = [f"{site} {count}" for site, count in counts.items()]
     folds = config.data.folds if only_fold is None else 1
     rows = _stages(config, sites, arms, folds)
     if config.is_phantom and not elsewhere:
@@ -77,6 +83,14 @@ def describe(
         f"estimated time on two cores: {duration(cost.seconds)}",
     ]
     return "\n".join(lines)
+
+
+def _check_latents(config: Config, arms: Sequence[str], labels: Mapping[str, int]) -> None:
+    """Refuses what would be refused days later: a federated simulation whose sites all keep their latents' moments."""
+    least = config.federated.latents_of
+    if FEDERATED_SIMULATION in arms and max(labels.values()) < least:
+        found = f"{max(labels.values())}, of which no site gives its latents' moments"
+        raise InputError("--data_labels", found=found, expected=f"at least {least}: see --federated_latents_of")
 
 
 class Cost(NamedTuple):

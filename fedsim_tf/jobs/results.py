@@ -19,7 +19,7 @@ from fedsim_tf.evaluation.report import print_table, write_report
 from fedsim_tf.evaluation.scores import Scores, over_folds
 from fedsim_tf.files import read_json, whole_files, write_json, write_text
 from fedsim_tf.models.precision import device, resolved
-from fedsim_tf.training.run import SITES, RunFolder
+from fedsim_tf.training.run import METRICS, SITES, RunFolder
 
 SCORES = "scores.json"
 _CODE = "code.json"
@@ -66,7 +66,7 @@ def finish(
     """Writes metrics.json and report.html, prints the table, returns the metrics."""
     sites = {site: over_folds([fold[site] for fold in folds]) for site in folds[0]}
     metrics = {"facts": dict(about), "summary": sites, "folds": [dict(fold) for fold in folds], "stages": dict(stages)}
-    write_json(run.path / "metrics.json", metrics)
+    write_json(run.path / METRICS, metrics)
     files = [file.relative_to(run.path) for file in whole_files(run.path, "*.png")]
     pictures = [(str(file), _caption(file)) for file in files]
     write_report(run.path / "report.html", title=title, facts=about, summary=sites, stages=stages, pictures=pictures)

@@ -8,7 +8,7 @@ import pathlib
 
 import numpy as np
 
-from fedsim_tf.errors import InputError
+from fedsim_tf.errors import InputError, naming
 from fedsim_tf.files import replaced
 from fedsim_tf.shape.surfaces import CorrespondingShapes, check_surfaces, read_npz
 
@@ -98,7 +98,8 @@ class StatisticalShapeModel:
             raise InputError(path, found=found, expected="(V, 3), (K, V, 3) and (K,)")
         if not all(np.all(np.isfinite(values)) for values in (mean, modes, std)):
             raise InputError(path, found="NaN or infinite values", expected="a finite mean, modes and std")
-        check_surfaces(mean[None], arrays["faces"], arrays["region_id"])
+        with naming(path):
+            check_surfaces(mean[None], arrays["faces"], arrays["region_id"])
         subjects = tuple(str(name) for name in arrays.get("subjects", ()))
         return cls(**{name: arrays[name] for name in _ARRAYS[:-1]}, subjects=subjects)
 

@@ -10,10 +10,11 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from fedsim_tf.errors import InputError
+from fedsim_tf.errors import InputError, naming
 from fedsim_tf.files import replaced
 
 REGIONS = range(1, 8)  # of the heart
+_SIZES_MM = (10.0, 1000.0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,10 +49,11 @@ class CorrespondingShapes:
     def load(cls, path: str | os.PathLike) -> CorrespondingShapes:
         """Reads an .npz with `shapes` (n, V, 3), `faces` and `region_id`, and where it has them the `subjects`."""
         arrays = read_npz(path, required=("shapes", "faces", "region_id"))
-        _check_regions(arrays["region_id"])
         subjects = tuple(str(name) for name in arrays.get("subjects", ()))
         points, faces, region_id = (arrays[name] for name in ("shapes", "faces", "region_id"))
-        return cls(points.astype(np.float32), faces.astype(np.int32), region_id.astype(np.uint8), subjects)
+        with naming(path):
+            _check_regions(region_id)
+            return cls(points.astype(np.float32), faces.astype(np.int32), region_id.astype(np.uint8), subjects)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes what `load` reads; an interrupted write leaves no file behind."""
@@ -60,8 +62,13 @@ class CorrespondingShapes:
             np.savez_compressed(temporary, **arrays, subjects=np.array(self.subjects, np.str_))
 
 
-def read_npz(path: str | os.PathLike, *, required: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """All arrays of an .npz file, or an `InputError` that says why it cannot be used. Never unpickles."""
+def read_npz(
+    path: str | os.PathLike, *, required: tuple[str, ...], texts: tuple[str, ...] = ()
+) -> dict[str, np.ndarray]:
+    """All arrays of an .npz file, or an `InputError` that says why it cannot be used. Never unpickles.
+
+    `required`: numbers that have to be there; `texts`: words that do.
+    """
     path = pathlib.Path(path)
     if not path.is_file():
         raise InputError(path, found="no such file", expected="an .npz file")
@@ -70,9 +77,12 @@ def read_npz(path: str | os.PathLike, *, required: tuple[str, ...]) -> dict[str,
             arrays = {name: archive[name] for name in archive.files}
     except Exception as error:  # damaged zip members raise a dozen different types
         raise InputError(path, found=f"a damaged file ({error})", expected="a readable .npz file") from error
-    missing = [name for name in required if name not in arrays]
+    missing = [name for name in (*required, *texts) if name not in arrays]
     if missing:
         raise InputError(path, found=f"arrays {sorted(arrays)}", expected=f"also {missing}")
+    for name in required:
+        if arrays[name].dtype.kind not in "biuf":
+            raise InputError(path, found=f"{name} of {arrays[name].dtype}", expected="numbers")
     return arrays
 
 
@@ -80,11 +90,15 @@ def check_surfaces(points: np.ndarray, faces: np.ndarray, region_id: np.ndarray)
     """Refuses shapes (n, V, 3) that are not the closed surfaces of regions of the heart, seen from outside."""
     _check_regions(region_id)
     check_topology(faces, region_id, n_vertices=points.shape[1])
+    _check_size(points)
     _check_outward(points, faces, region_id)
 
 
 def check_topology(faces: np.ndarray, region_id: np.ndarray, *, n_vertices: int) -> None:
     """Refuses faces that name missing vertices, mix regions, or leave a surface open or badly oriented."""
+    for name, numbers in (("faces", faces), ("region_id", region_id)):
+        if numbers.dtype.kind not in "iu":
+            raise InputError(name, found=f"values of {numbers.dtype}", expected="whole numbers")
     if faces.ndim != 2 or faces.shape[1] != 3:
         raise InputError("faces", found=f"shape {faces.shape}", expected="(faces, 3)")
     if len(faces) == 0:
@@ -92,7 +106,8 @@ def check_topology(faces: np.ndarray, region_id: np.ndarray, *, n_vertices: int)
     if region_id.shape != (n_vertices,):
         raise InputError("region_id", found=f"shape {region_id.shape}", expected=f"({n_vertices},)")
     if faces.min() < 0 or faces.max() >= n_vertices:
-        raise InputError("faces", found=f"vertex {faces.max()}", expected=f"vertices 0..{n_vertices - 1}")
+        wrong = faces.min() if faces.min() < 0 else faces.max()
+        raise InputError("faces", found=f"vertex {wrong}", expected=f"vertices 0..{n_vertices - 1}")
     regions = region_id[faces]
     if np.any(regions != regions[:, :1]):
         raise InputError("faces", found="a face across two regions", expected="each face within one region")
@@ -110,6 +125,14 @@ def _check_regions(region_id: np.ndarray) -> None:
     strange = np.setdiff1d(region_id, REGIONS)
     if len(strange):
         raise InputError("region_id", found=f"{strange[0]}", expected=f"regions {REGIONS[0]}..{REGIONS[-1]}")
+
+
+def _check_size(points: np.ndarray) -> None:
+    """Refuses shapes (n, V, 3) that cannot be in mm."""
+    extent = float(np.ptp(points, axis=1).max())
+    if not _SIZES_MM[0] <= extent <= _SIZES_MM[1]:
+        found = f"shapes of up to {extent:.3g} across"
+        raise InputError("points", found=found, expected=f"mm, {_SIZES_MM[0]:g} to {_SIZES_MM[1]:g} of a heart")
 
 
 def _check_outward(points: np.ndarray, faces: np.ndarray, region_id: np.ndarray) -> None:

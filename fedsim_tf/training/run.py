@@ -14,7 +14,7 @@ from fedsim_tf.config import Config, fixed, from_dict
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import is_partial, read_json, whole_files, write_json
 
-CONFIG, SITES = "config.json", "sites"
+CONFIG, METRICS, SITES = "config.json", "metrics.json", "sites"
 
 
 class RunFolder:

@@ -177,6 +177,8 @@ def test_lists_are_separated_by_commas():
         (["--method=ours_best"], ["method", "ours_best", "ours_fix_mat"]),
         (["--method=direct_fl"], ["--segmentation_arms: found direct_fl", "single site"]),
         (["--method=ours_pre", "--segmentation_arms=ours_pre"], ["--method", "--segmentation_arms"]),
+        (["--only_fold=3"], ["--only_fold: found 3; expected 0 to 0"]),
+        (["--seed=9999999999"], ["seed: found 9999999999; expected at most"]),
         (["--data_window_low_hu=2000"], ["window_low_hu", "2000"]),
         (["stray"], ["stray", "flags that start with --"]),
         (["--dry_run", "stray"], ["stray"]),
@@ -367,6 +369,11 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_federated_command_has_no_arms_of_a_single_site(capfd):
+    assert outcome(federated.run, "--method=random_shape") == 2
+    assert "--method: found random_shape, of a single site" in capfd.readouterr().err
+
+
 def test_a_missing_required_flag_is_one_line(tmp_path):
     found = process("slices", "--labels=there", folder=tmp_path)
     assert found.returncode == 2
@@ -398,6 +405,7 @@ def test_bad_input_is_one_line_on_a_machine_whose_caches_are_still_empty(tmp_pat
         (["--out=model.npz"], "--labels and --shapes: found both or none; expected one of them"),
         (["--shapes=phantom", "--out=model.vtk"], "--out: found model.vtk; expected a file that ends in .npz"),
         (["--labels=.", "--regions=1,x", "--out=model.npz"], "--regions: found 1,x; expected whole numbers"),
+        (["--shapes=model.npz", "--out=./model.npz"], "--out: found the file of --shapes; expected a new file"),
         (["--shapes=phantom", "--fold=0", "--out=model.npz"], "--fold: found --shapes beside it; expected --labels"),
     ],
 )

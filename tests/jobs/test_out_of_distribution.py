@@ -69,6 +69,19 @@ def test_every_arm_is_scored_on_the_visitors_test_patients(hospitals, metrics):
     assert is_drawn(hospitals["root"] / "out" / "segmentations_0.png")
 
 
+def test_results_of_something_else_are_not_written_over(hospitals, metrics, tmp_path):
+    cache = {"cache_dir": hospitals["root"] / "cache"}
+    one, other, run = hospitals["ct20"], hospitals["ct34lc"], hospitals["root"] / "runs" / "ct20"
+    with pytest.raises(InputError, match="ct20: found a run; expected another --output"):
+        run_out_of_distribution(one, other, run, **cache)
+    with pytest.raises(InputError, match="found patients of ct20 at ct34lc; expected another --output"):
+        run_out_of_distribution(other, one, hospitals["root"] / "out", **cache)
+    shutil.copytree(run, tmp_path / "federated")
+    (tmp_path / "federated" / "fold_0" / "sites").mkdir()
+    with pytest.raises(InputError, match="found a federated run; expected a single-site run"):
+        run_out_of_distribution(tmp_path / "federated", other, tmp_path / "out", **cache)
+
+
 def test_visitors_as_scanned_at_their_own_hospital_score_as_there(hospitals, tmp_path):
     """A hospital's own patients, as scanned, are its test part: scores are its run's to the digit."""
     own = json.loads((hospitals["root"] / "runs" / "ct34lc" / "metrics.json").read_text())["folds"][0]["ct34lc"]

@@ -3,6 +3,7 @@ import re
 import pytest
 
 from fedsim_tf.config import make_config
+from fedsim_tf.errors import InputError
 from fedsim_tf.jobs.plan import describe
 
 
@@ -82,6 +83,16 @@ def test_the_plan_of_hospitals_says_nothing_of_this_machine():
     assert "run folder: runs/mine there" in text
     assert re.search(r"disk for checkpoints: \S+ [MG]B, each site's share at the site", text)
     assert "phantom" not in text
+
+
+def test_a_plan_that_would_pool_no_latents_is_refused():
+    """Else that would be found after days of pre-training."""
+    with pytest.raises(
+        InputError, match=r"--data_labels: found 2, .*; expected at least 3: see --federated"
+    ):
+        plan(sites=("ct20", "ct34lc"), as_federated=True, data={"labels": 2})
+    plan(sites=("ct20", "ct34lc"), as_federated=True, data={"labels": 2}, segmentation={"arms": ("direct_fl",)})
+    plan(sites=("ct20", "ct34lc"), as_federated=True, data={"labels": 2}, federated={"latents_of": 2})
 
 
 def test_bounds_alone_need_no_simulation():

@@ -4,6 +4,7 @@ import dataclasses
 import html
 import json
 import re
+import shutil
 import types
 
 import numpy as np
@@ -14,7 +15,7 @@ from fedsim_tf.arms import ARMS as ALL_ARMS
 from fedsim_tf.arms import drawn
 from fedsim_tf.config import from_dict, merge
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import locked
+from fedsim_tf.files import locked, read_json, write_json
 from fedsim_tf.jobs import samples as samples_module
 from fedsim_tf.jobs.apply import open_segmenter, segment_file
 from fedsim_tf.jobs.single_site import run_single_site
@@ -328,6 +329,35 @@ def test_segmenting_refuses_what_is_not_there(finished, tmp_path):
         "32 x 32 x 32 voxels",
     )
     assert not output.exists()
+
+
+def test_a_true_label_may_be_of_any_site(finished, tmp_path):
+    """A network's own data set says nothing of where the label was drawn; a federated site's is not even its own."""
+    image, file = (finished.root / "data" / kind / "case_0.nii.gz" for kind in ("images", "labels"))
+    truth = sitk.ReadImage(str(file))
+    array = sitk.GetArrayFromImage(truth)
+    mmwhs = np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int32)
+    fold = tmp_path / "fold_0"
+    shutil.copytree(finished.fold, fold)
+    config = read_json(fold / "config.json")
+    write_json(fold / "config.json", config | {"dataset": "ct34lc"})  # there, other values are background
+    with_airways = np.where((array == 0) & (np.arange(array.shape[-1]) < 2), 14, array)
+    scores = []
+    for number, values in enumerate((array, mmwhs[array], 255 * (array > 0), with_airways)):
+        label = sitk.GetImageFromArray(values.astype(np.int32))
+        label.CopyInformation(truth)
+        sitk.WriteImage(label, str(tmp_path / f"{number}.nii.gz"))
+        given = {"image": image, "output": tmp_path / "mask.nii.gz", "label": tmp_path / f"{number}.nii.gz"}
+        scores.append(segment_file(fold, "ours_full", **given).dice)
+    assert scores[0] > 0
+    assert scores == [scores[0]] * 4
+    given["label"] = tmp_path / "empty.nii.gz"
+    empty = sitk.GetImageFromArray(np.zeros(array.shape, np.uint8))
+    empty.CopyInformation(truth)
+    sitk.WriteImage(empty, str(given["label"]))
+    one_line(lambda: segment_file(fold, "ours_full", **given), given["label"], "no heart")
+    given["label"] = image
+    one_line(lambda: segment_file(fold, "ours_full", **given), image, "label values")
 
 
 def test_segmenting_never_writes_over_what_it_reads(finished, tmp_path):

@@ -107,6 +107,26 @@ def test_numbers_that_are_no_regions_are_refused(tmp_path, values):
         CorrespondingShapes.load(tmp_path / "shapes.npz")
 
 
+def test_shapes_in_metres_are_refused():
+    """Nothing of such a heart would be seen in a field of view."""
+    points, faces, region_id = population()
+    with pytest.raises(InputError, match=r"points: found shapes of up to 0\.\d+ across; expected mm"):
+        CorrespondingShapes(points / 1000, faces, region_id)
+
+
+def test_files_with_the_wrong_kind_of_numbers_are_named(tmp_path):
+    path, model = tmp_path / "model.npz", StatisticalShapeModel.fit(*population(), n_modes=3)
+    dataclasses.replace(model, faces=model.faces.astype(np.float64)).save(path)
+    with pytest.raises(InputError, match=r"model\.npz: faces: found values of float64; expected whole numbers"):
+        StatisticalShapeModel.load(path)
+    dataclasses.replace(model, faces=np.where(model.faces == 3, -5, model.faces)).save(path)
+    with pytest.raises(InputError, match=r"model\.npz: faces: found vertex -5"):
+        StatisticalShapeModel.load(path)
+    dataclasses.replace(model, mean=model.mean.astype(str)).save(path)
+    with pytest.raises(InputError, match=r"model\.npz: found mean of <U\d+; expected numbers"):
+        StatisticalShapeModel.load(path)
+
+
 def test_surfaces_without_faces_are_refused():
     points, faces, region_id = population()
     with pytest.raises(InputError, match="faces: found none"):

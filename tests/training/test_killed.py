@@ -50,5 +50,5 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(ended, job):
 
 
 def is_record(file):
-    """Whether a table says what a site has sent: rounds that are repeated are sent twice."""
-    return file.name in ("sent.csv", "sent_arrays.csv")
+    """Whether a table says what a site or the server has sent: rounds that are repeated are sent twice."""
+    return file.name in ("sent.csv", "sent_arrays.csv", "broadcast.csv", "broadcast_arrays.csv")

@@ -72,7 +72,7 @@ class State:
         if not pathlib.Path(path).exists():
             return None
         names = [field.name for field in dataclasses.fields(cls)]
-        arrays = read_npz(path, required=(*names, "digest", "format_version"))
+        arrays = read_npz(path, required=(*names, "format_version"), texts=("digest",))
         if int(arrays["format_version"]) != FORMAT_VERSION or str(arrays["digest"]) != digest:
             raise InputError(
                 path,
