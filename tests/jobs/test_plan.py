@@ -87,9 +87,7 @@ def test_the_plan_of_hospitals_says_nothing_of_this_machine():
 
 def test_a_plan_that_would_pool_no_latents_is_refused():
     """Else that would be found after days of pre-training."""
-    with pytest.raises(
-        InputError, match=r"--data_labels: found 2, .*; expected at least 3: see --federated"
-    ):
+    with pytest.raises(InputError, match=r"--data_labels: found 2, .*; expected at least 3: see --federated"):
         plan(sites=("ct20", "ct34lc"), as_federated=True, data={"labels": 2})
     plan(sites=("ct20", "ct34lc"), as_federated=True, data={"labels": 2}, segmentation={"arms": ("direct_fl",)})
     plan(sites=("ct20", "ct34lc"), as_federated=True, data={"labels": 2}, federated={"latents_of": 2})
