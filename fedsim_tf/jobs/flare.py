@@ -12,7 +12,7 @@ from fedsim_tf.federated.flare.deployment import Deployment, carry_through
 from fedsim_tf.federated.flare.jobs import FedJob, make_job, simulate, write_local_files
 from fedsim_tf.files import digest
 from fedsim_tf.jobs.flare_fold import COMPONENTS, FoldController, FoldExecutor
-from fedsim_tf.jobs.flare_member import LOCAL_FILE, Local, absolute_fields, local_fields, travelling
+from fedsim_tf.jobs.flare_member import LOCAL_FILE, Local, absolute_fields, check_files, local_fields, travelling
 from fedsim_tf.jobs.folds import fold_numbers
 from fedsim_tf.jobs.inputs import open_cohort, source
 from fedsim_tf.jobs.same_data import shape_model_digest
@@ -75,7 +75,7 @@ def set_up_member(kit: pathlib.Path, local: Local, *, check: str | None) -> str:
       What was found, in a few words.
 
     Raises:
-      InputError: no such kit, or data that is not there.
+      InputError: no such kit, or data or another file that is not there.
     """
     startup = kit / "startup"
     if not any((startup / name).is_file() for name in ("fed_client.json", "fed_server.json")):
@@ -83,6 +83,7 @@ def set_up_member(kit: pathlib.Path, local: Local, *, check: str | None) -> str:
     found = "no data, as a server has none"
     if check is not None:
         config = local.applied(make_config("demo").to_dict())
+        check_files(config)
         cohort = open_cohort(config, local.dataset or check, cache_dir=pathlib.Path(local.cache_dir))
         found = f"{source(config, local.dataset or check)}: {len(cohort.annotated)} of {len(cohort.files)} annotated"
         found = f"{found}; this site gives {local.grants}"

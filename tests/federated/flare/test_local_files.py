@@ -4,8 +4,10 @@ import stat
 
 import pytest
 
+from fedsim_tf.errors import InputError
 from fedsim_tf.federated.flare.jobs import write_local_files
 from fedsim_tf.files import read_json, write_json
+from fedsim_tf.jobs.flare import set_up_member
 from fedsim_tf.jobs.flare_member import LOCAL_FILE, Local, changed
 from tests.federated.flare.toy_job import COMPONENTS
 
@@ -57,6 +59,16 @@ def test_a_secret_is_made_once(local):
     write(local, secret=first)
     assert changed(local, {}).secret == first
     assert Local.read(local).secret == first
+
+
+def test_files_that_are_not_there_are_said_before_a_job_needs_them(tmp_path):
+    (tmp_path / "startup").mkdir()
+    (tmp_path / "startup" / "fed_client.json").touch()
+    for name in ("model_shape_model", "model_vgg_weights", "data_division"):
+        local = changed(tmp_path / "local", {name: "/nonexistent"}, runs_dir="/runs", cache_dir="/cache")
+        with pytest.raises(InputError, match=f"--{name}: found no /nonexistent; expected a file or folder"):
+            set_up_member(tmp_path, local, check="ct20")
+    assert not (tmp_path / "local").exists()
 
 
 def test_what_is_not_said_again_stays_as_it_was(local):
