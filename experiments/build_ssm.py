@@ -66,9 +66,9 @@ def run() -> None:
     )
     report = pathlib.Path(FLAGS.report_dir) if FLAGS.report_dir else out.with_name(f"{out.stem}_report")
     plan = job.BuildPlan(out, FLAGS.modes, report, regions, options)
-    if FLAGS.shapes and pathlib.Path(FLAGS.shapes).resolve() == out.resolve():
-        raise InputError("--out", found="the file of --shapes", expected="a new file")
     if FLAGS.shapes:
+        if pathlib.Path(FLAGS.shapes).resolve() == out.resolve():
+            raise InputError("--out", found="the file of --shapes", expected="a new file")
         shapes = job.open_shapes(FLAGS.shapes)
         job.check_modes(FLAGS.modes, len(shapes.points))
         logging.info("%d shapes in correspondence, %d modes", len(shapes.points), FLAGS.modes)

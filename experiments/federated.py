@@ -11,7 +11,7 @@ import pathlib
 from absl import flags
 
 from experiments import flags as command
-from fedsim_tf.arms import at_federated_sites
+from fedsim_tf.arms import ARMS, at_federated_sites
 from fedsim_tf.config import merge
 from fedsim_tf.errors import InputError
 
@@ -31,9 +31,9 @@ PAPER = {"segmentation": {"batch": 3, "arms": ("lower_bound", "direct_fl", "ours
 
 
 def run() -> None:
-    if FLAGS.method and at_federated_sites([FLAGS.method]) != (FLAGS.method,):
-        found = f"{FLAGS.method}, of a single site"
-        raise InputError("--method", found=found, expected="lower_bound, direct_fl, ours_sim_fl or upper_bound")
+    several = at_federated_sites(ARMS)
+    if FLAGS.method and FLAGS.method not in several:
+        raise InputError("--method", found=f"{FLAGS.method}, of a single site", expected=f"of {', '.join(several)}")
     config = command.config_from_flags(**merge(PAPER, command.method()))
     sites = config.federated.sites
     if FLAGS.flare_kit and FLAGS.engine != "nvflare":

@@ -13,7 +13,7 @@ from absl import logging
 from fedsim_tf import data
 from fedsim_tf.arms import at_federated_sites, last_stage
 from fedsim_tf.config import Config
-from fedsim_tf.data.checks import check_image, check_same_grid, extent_text, unlike
+from fedsim_tf.data.checks import check_heart, check_image, check_same_grid, extent_text, unlike
 from fedsim_tf.data.labels import ANY_SITE
 from fedsim_tf.data.nifti import check_suffix
 from fedsim_tf.errors import InputError, listed
@@ -138,10 +138,8 @@ def _true_heart(
         if not own.others_are_background or len(np.unique(volume.array)) > _MOST_VALUES:
             raise
         regions = own.apply(volume.array, label)
-    heart = data.heart_mask(regions)
-    if not heart.any():
-        raise InputError(label, found="no heart", expected="the true label of this CT")
-    return heart
+    check_heart(regions, label)
+    return data.heart_mask(regions)
 
 
 def _check_extent(

@@ -84,8 +84,9 @@ def set_up_member(kit: pathlib.Path, local: Local, *, check: str | None) -> str:
     if check is not None:
         config = local.applied(make_config("demo").to_dict())
         check_files(config)
-        cohort = open_cohort(config, local.dataset or check, cache_dir=pathlib.Path(local.cache_dir))
-        found = f"{source(config, local.dataset or check)}: {len(cohort.annotated)} of {len(cohort.files)} annotated"
-        found = f"{found}; this site gives {local.grants}"
+        dataset = local.dataset or check
+        cohort = open_cohort(config, dataset, cache_dir=pathlib.Path(local.cache_dir))
+        annotated = f"{len(cohort.annotated)} of {len(cohort.files)} annotated"
+        found = f"{source(config, dataset)}: {annotated}; this site gives {local.grants}"
     write_local_files(kit / "local", LOCAL_FILE, local.to_dict(), classes=COMPONENTS)
     return found

@@ -42,9 +42,9 @@ class FoldController(StageController):
         config = here.applied(self.config)
         run = RunFolder(fold_path(here.run_path(self.run_name), self.fold), config.of_fold(self.fold))
         hold(run.path)
-        sites = config.federated.sites
-        asked = config.federated
-        exchange = self.exchange(sites, run.path, timeout=asked.timeout, quorum=asked.quorum)
+        federated = config.federated
+        sites = federated.sites
+        exchange = self.exchange(sites, run.path, timeout=federated.timeout, quorum=federated.quorum)
         coordinator = Coordinator(run, exchange, sites, pauses=lambda: self.has_kept(exchange))
         coordinate(coordinator, run)
         self.lacking = coordinator.lacking

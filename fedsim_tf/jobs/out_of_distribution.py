@@ -161,10 +161,10 @@ def _check_unknown(shared: RunFolder, visitors: SiteVolumes) -> None:
 
 def _pairs(patients: str | os.PathLike, hospital: str | os.PathLike) -> list[tuple[_Fold, _Fold]]:
     """Folds of both runs with the same number; two that are named as they are may differ in it."""
-    for run_dir in (patients, hospital):
-        if any((fold.run.path / SITES).is_dir() for fold in _folds(run_dir)):
-            raise InputError(run_dir, found="a federated run", expected="a single-site run; see --federated")
     theirs, ours = ({fold.number: fold for fold in _folds(run_dir)} for run_dir in (patients, hospital))
+    for run_dir, folds in ((patients, theirs), (hospital, ours)):
+        if any((fold.run.path / SITES).is_dir() for fold in folds.values()):
+            raise InputError(run_dir, found="a federated run", expected="a single-site run; see --federated")
     if all(map(_is_fold, (patients, hospital))):
         return [(*theirs.values(), *ours.values())]  # type: ignore[list-item]
     both = sorted(theirs.keys() & ours.keys())

@@ -355,7 +355,7 @@ def test_a_true_label_may_be_of_any_site(finished, tmp_path):
     empty = sitk.GetImageFromArray(np.zeros(array.shape, np.uint8))
     empty.CopyInformation(truth)
     sitk.WriteImage(empty, str(given["label"]))
-    one_line(lambda: segment_file(fold, "ours_full", **given), given["label"], "no heart")
+    one_line(lambda: segment_file(fold, "ours_full", **given), given["label"], "no voxel of any region")
     given["label"] = image
     one_line(lambda: segment_file(fold, "ours_full", **given), image, "label values")
 

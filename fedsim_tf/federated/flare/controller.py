@@ -137,8 +137,8 @@ class FlareExchange:
         while asked and len(self._sites) - len({*missing, *self._gone}) >= self._needed:
             heard = self._ask(task, asked)
             for name in (name for name in asked if name not in heard):
-                least = f"at most {self._timeout:g} s, --federated_timeout"
-                self._lose(name, f"no answer from {name} (waited {least}), its own log may say why")
+                waited = f"waited at most {self._timeout:g} s, --federated_timeout"
+                self._lose(name, f"no answer from {name} ({waited}), its own log may say why")
             asked = [name for name, message in heard.items() if "under_way" in message.words]
             # Who is at work already has the arrays: at 10 s a question, a U-Net's would fill a hospital's line.
             task = dataclasses.replace(task, weights={}, distribution=None)
