@@ -61,6 +61,14 @@ def collect(metrics: Iterable[Mapping[str, Any]], *, score: str = "dice") -> dic
     return dict(sorted(cells.items(), key=lambda item: _place(item[0])))
 
 
+def of_cell(cells: Mapping[Cell, Sequence[float]], cell: Cell) -> Sequence[float]:
+    """A cell's scores; the upper bound's, which uses every label, may have run beside another number of labels."""
+    if cell in cells or cell.arm != "upper_bound":
+        return cells.get(cell, ())
+    others = (values for other, values in cells.items() if other._replace(labels=cell.labels) == cell)
+    return next(others, ())
+
+
 def paired_test(first: Sequence[float], second: Sequence[float]) -> Paired:
     """Compares two arms' scores of the same folds; those of the longer list that have no partner are left out."""
     folds = min(len(first), len(second))

@@ -1,10 +1,10 @@
-"""Tables 1 to 3 of the paper beside our own numbers, and paired tests between arms; as Markdown, CSV and LaTeX."""
+"""Tables 1 to 3 of the paper beside our own numbers; as Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from tabulate import tabulate
 from fedsim_tf import arms
 from fedsim_tf.data.splits import PAPER_SIZES, SplitSizes
 from fedsim_tf.evaluation import paper
-from fedsim_tf.evaluation.comparison import Cell, paired_test
+from fedsim_tf.evaluation.comparison import Cell, of_cell
 from fedsim_tf.evaluation.paper import Published
 
 MISSING = "-"
@@ -56,7 +56,7 @@ def table_3(cells: Mapping[Cell, Sequence[float]]) -> Table:
     headings = ["", "arm", "", *(f"{site} {labels}" for site, labels in paper.COLUMNS)]
     rows = []
     for (experiment, arm), published in paper.TABLE_3.items():
-        found = [_of(cells, Cell(experiment, arm, *column)) for column in paper.COLUMNS]
+        found = [of_cell(cells, Cell(experiment, arm, *column)) for column in paper.COLUMNS]
         first = [experiment.replace("_", " "), arms.title(arm)]
         rows.append([*first, "ours", *(ours(values) for values in found)])
         rows.append(["", "", "paper", *(theirs(published[column]) for column in paper.COLUMNS)])
@@ -67,45 +67,21 @@ def table_3_differences(cells: Mapping[Cell, Sequence[float]]) -> Table:
     """Ours less the paper's, and the number of folds, in every cell of Table 3."""
     rows = []
     for (experiment, arm), published in paper.TABLE_3.items():
-        found = [(_of(cells, Cell(experiment, arm, *column)), published[column]) for column in paper.COLUMNS]
+        found = [(of_cell(cells, Cell(experiment, arm, *column)), published[column]) for column in paper.COLUMNS]
         words = [f"{difference(values, one)} ({len(values)})" if len(values) else MISSING for values, one in found]
         rows.append([experiment.replace("_", " "), arms.title(arm), *words])
     headings = [f"{site} {labels} (folds)" for site, labels in paper.COLUMNS]
     return Table(("", "arm", *headings), rows)
 
 
-def differences(
-    cells: Mapping[Cell, Sequence[float]], reference_arm: str = "lower_bound", *, of: Collection[str] = tuple(arms.ARMS)
-) -> Table:
-    """Each arm, or each of some, against another one on the same data, with a paired t-test over folds.
-
-    The other arm is that of the same experiment, or where this has none the single site's: the paper's comparison, in
-    which a federated run's U-Nets take three volumes a step and the single site's one.
-    """
-    rows = []
-    for cell in dict.fromkeys(other._replace(arm=arm) for other in cells for arm in of if arm != reference_arm):
-        other = cell._replace(arm=reference_arm)
-        values, reference = _of(cells, cell), cells.get(other, cells.get(other._replace(experiment="single_site")))
-        if not values or reference is None:
-            continue
-        test = paired_test(values, reference)
-        numbers = [f"{test.difference:+.2f}", _or_missing(test.p, ".3f"), _or_missing(test.effect, "+.2f")]
-        rows.append([*row_name(cell), *numbers, str(test.folds)])
-    less = f"Dice less that of {arms.title(reference_arm)}"
-    return Table(("", "data", "arm", less, "p, paired t", "Cohen's d", "folds"), rows)
-
-
-def _of(cells: Mapping[Cell, Sequence[float]], cell: Cell) -> Sequence[float]:
-    """A cell's scores; the upper bound's, which uses every label, may have run beside another number of labels."""
-    if cell in cells or cell.arm != "upper_bound":
-        return cells.get(cell, ())
-    others = (values for other, values in cells.items() if other._replace(labels=cell.labels) == cell)
-    return next(others, ())
+def cell_name(cell: Cell) -> list[str]:
+    """Experiment, and data set with its number of labels, in words."""
+    return [cell.experiment.replace("_", " "), f"{cell.site} {cell.labels}"]
 
 
 def row_name(cell: Cell) -> list[str]:
-    """Experiment, data set with its number of labels, and arm, in words."""
-    return [cell.experiment.replace("_", " "), f"{cell.site} {cell.labels}", arms.title(cell.arm)]
+    """The same, and the arm."""
+    return [*cell_name(cell), arms.title(cell.arm)]
 
 
 def ours(values: Sequence[float]) -> str:
@@ -136,7 +112,3 @@ def as_text(table: Table, kind: str, caption: str = "") -> str:
     rows = [list(row) for row in table.rows]
     body = tabulate(rows, headers=list(table.headings), tablefmt=_FORMATS[kind], disable_numparse=True)
     return above + body + "\n"
-
-
-def _or_missing(value: float, form: str) -> str:
-    return format(value, form) if np.isfinite(value) else MISSING

@@ -12,7 +12,8 @@ from fedsim_tf.arms import ABLATION, ARMS
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation import paper
 from fedsim_tf.evaluation.comparison import Cell, collect, paired_test
-from fedsim_tf.evaluation.tables import as_text, differences, table_1, table_2, table_3, table_3_differences
+from fedsim_tf.evaluation.tables import as_text, table_1, table_2, table_3, table_3_differences
+from tests.evaluation.records_for_tests import FULL, LOWER, RECORDS, record
 
 BOLD = {
     "single_site": ["ours_full", "ours_full", "ours_pre", "ours_full", "ours_pre", "ours_full"],
@@ -27,24 +28,6 @@ PRINTED_SUMS = [
     (2 * 264.32, 2 * 6.75),
     (538.01, 10.27),
     (537.23, 10.51),
-]
-LOWER, FULL = (80.0, 84.0, 85.0), (83.0, 84.5, 89.0)
-
-
-def record(experiment, labelled, **by_arm):
-    """What a run's metrics.json would say of one site or several: arm to a Dice for each fold."""
-    sites = labelled if isinstance(labelled, dict) else {"ct20": labelled}
-    folds = [
-        {site: {arm: {"dice": v[k], "hd95_mm": v[k] / 10} for arm, v in by_arm.items()} for site in sites}
-        for k in range(len(next(iter(by_arm.values()))))
-    ]
-    return {"facts": {"experiment": experiment, "labelled": labelled}, "folds": folds}
-
-
-RECORDS = [
-    record("single_site", 4, lower_bound=LOWER, ours_full=FULL),
-    record("single_site", 4, poisson_blend=(75.0, 77.0)),
-    record("federated", {"ct20": 8, "ct34lc": 12}, direct_fl=(90.0,), lower_bound=(85.0,)),
 ]
 
 
@@ -119,46 +102,11 @@ def test_table_2_shows_the_difference_from_the_paper():
     assert rows["Random shape + GAN"] == ["-", "67.07", "-", "0"]
 
 
-def test_arms_are_tested_against_the_lower_bound_of_their_own_experiment():
-    rows = [row for row in differences(collect(RECORDS)).rows if row[0] == "federated"]
-    assert [row[1:] for row in rows] == [
-        ["ct20 8", "Direct-FL", "+5.00", "-", "-", "1"],
-        ["ct34lc 12", "Direct-FL", "+5.00", "-", "-", "1"],
-    ]
-    (row,) = differences(collect(RECORDS[:1])).rows
-    assert row[3] == f"{np.mean(FULL) - np.mean(LOWER):+.2f}"
-    assert row[4] == f"{stats.ttest_rel(FULL, LOWER).pvalue:.3f}"
-
-
-def test_federated_arms_without_a_lower_bound_of_their_own_are_tested_against_the_single_sites():
-    federated = record("federated", {"ct20": 4}, direct_fl=(85.0, 86.0, 90.0))
-    rows = [row for row in differences(collect([RECORDS[0], federated])).rows if row[0] == "federated"]
-    assert [row[2] for row in rows] == ["Direct-FL"]
-    assert rows[0][3] == f"{87.0 - np.mean(LOWER):+.2f}"
-
-
 def test_the_upper_bound_stands_in_both_columns_of_its_data_set():
     upper = record("single_site", 4, upper_bound=(90.0, 92.0))
     table = table_3(collect([upper, record("single_site", 8, lower_bound=(80.0, 81.0))]))
     (row,) = [row for row in table.rows if row[1].startswith("Upper bound")]
     assert row[3:6] == ["91.00 ± 1.41", "91.00 ± 1.41", "-"]
-
-
-def test_the_upper_bound_is_tested_in_both_columns_of_its_data_set():
-    upper, lower = (90.0, 92.0, 93.0), (80.0, 81.0, 84.0)
-    records = [record("single_site", 4, upper_bound=upper), record("single_site", 8, lower_bound=lower)]
-    (row,) = differences(collect(records)).rows
-    assert row[1:3] == ["ct20 8", ARMS["upper_bound"].title]
-    assert row[4] == f"{stats.ttest_rel(upper, lower).pvalue:.3f}"
-
-
-def test_some_arms_can_be_tested_against_another_alone():
-    rows = differences(collect(RECORDS[:1]), "lower_bound", of=("ours_pre",)).rows
-    assert rows == []
-    table_2_arms = record("single_site", 4, lower_bound=LOWER, random_shape=LOWER, alpha_blend=FULL)
-    (row,) = differences(collect([table_2_arms]), "random_shape", of=ABLATION).rows
-    assert row[2] == ARMS["alpha_blend"].title
-    assert row[4] == f"{stats.ttest_rel(FULL, LOWER).pvalue:.3f}"
 
 
 def test_differences_from_the_paper_say_how_many_folds_they_are_of():
