@@ -35,15 +35,17 @@ FLAGS = flags.FLAGS
 
 
 def run() -> None:
-    from fedsim_tf.grid import Plan, paper_jobs
+    from fedsim_tf.grid import Plan, left_out, paper_jobs
     from fedsim_tf.grid.results import draw_figure_3, write_tables
     from fedsim_tf.progress import duration
 
+    _check_flags()
     grid = _grid()
     plan = Plan(paper_jobs(grid), _plan_folder(grid.root))
     plan.check_unchanged()
     speed = _speed(grid.config)
     print(plan.describe(processes=FLAGS.processes, speed=speed))
+    print("".join(f"{line}\n" for line in left_out(grid)), end="")
     if FLAGS.dry_run:
         return
     outcome = None if FLAGS.tables_only else _run(plan, grid.config, speed)
@@ -58,13 +60,20 @@ def run() -> None:
         )
 
 
+def _check_flags():
+    given = [name for name in PLANNED if FLAGS[name].present]
+    if given:
+        raise InputError(f"--{given[0]}", found="given", expected="not given: the plan sets it in each run")
+    if FLAGS.cluster and FLAGS.launcher == "local":
+        raise InputError("--cluster", found="given", expected="--launcher=slurm or submitit_local with it")
+    if FLAGS.tables_only and FLAGS.dry_run:
+        raise InputError("--tables_only", found="--dry_run too", expected="one of the two")
+
+
 def _grid():
     from fedsim_tf.grid import Grid, settled
 
-    given = [name for name in PLANNED if FLAGS[name].present]
     chosen = {name: tuple(FLAGS[name].value or ()) for name in ("sites", "label_sizes", "parts")}
-    if given:
-        raise InputError(f"--{given[0]}", found="given", expected="not given: the plan sets it in each run")
     for name, choices in (("sites", SITES), ("label_sizes", LABEL_SIZES), ("parts", PARTS)):
         wrong = [value for value in chosen[name] if value not in choices]
         if wrong or not chosen[name]:
@@ -74,6 +83,8 @@ def _grid():
         expected = "float32 or bfloat16: this machine may be another kind than those that compute"
         raise InputError("--model_precision", found="auto", expected=expected)
     root = pathlib.Path(FLAGS.grid_dir or f"runs/paper_tables-{config.preset}")
+    if FLAGS.tables_only and not _plan_folder(root).is_dir():
+        raise InputError("--grid_dir", found=f"no grid in {root}", expected="one that has been started")
     config = settled(config, _plan_folder(root))
     flags_of_runs = command.given() | {
         "preset": config.preset,

@@ -2,7 +2,7 @@
 
 from fedsim_tf.grid.driver import Outcome, run_plan
 from fedsim_tf.grid.launchers import Launcher, LocalProcesses, Submitit, local_speed
-from fedsim_tf.grid.paper import Grid, paper_jobs
+from fedsim_tf.grid.paper import Grid, left_out, paper_jobs
 from fedsim_tf.grid.plan import Job, Plan
 from fedsim_tf.grid.settings import keep_settings, settled
 
@@ -15,6 +15,7 @@ __all__ = [
     "Plan",
     "Submitit",
     "keep_settings",
+    "left_out",
     "local_speed",
     "paper_jobs",
     "run_plan",

@@ -65,6 +65,17 @@ def paper_jobs(grid: Grid) -> list[Job]:
     return jobs
 
 
+def left_out(grid: Grid) -> list[str]:
+    """Parts that a grid's sites and numbers of labels leave nothing of, a line each."""
+    lines = []
+    cells = {(site, _labels(site, size)) for site in grid.sites for size in grid.label_sizes}
+    if "ablation" in grid.parts and (ABLATION_SITE, ABLATION_LABELS) not in cells:
+        lines.append(f"ablation is left out: it is of {ABLATION_SITE} with {ABLATION_LABELS} labels")
+    if "out_of_distribution" in grid.parts and len(grid.sites) < 2:
+        lines.append("out_of_distribution is left out: it takes two sites")
+    return lines
+
+
 class _Run(NamedTuple):
     """A run of several folds."""
 
@@ -91,7 +102,7 @@ def _all_sites(grid: Grid) -> tuple[str, ...]:
 
 
 def _single_site(grid: Grid, site: str, size: str) -> _Run:
-    labels = PAPER_LABELS[site][LABEL_SIZES.index(size)]
+    labels = _labels(site, size)
     arms: tuple[str, ...] = _SINGLE_SITE_ARMS
     if size == grid.label_sizes[0]:
         arms += ("upper_bound",)
@@ -100,6 +111,10 @@ def _single_site(grid: Grid, site: str, size: str) -> _Run:
     values = {"dataset": site, "data": {"labels": labels}, "segmentation": {"arms": arms}}
     flags = (f"--dataset={site}", f"--data_labels={labels}", f"--segmentation_arms={','.join(arms)}")
     return _Run(f"single_site/{site}-{labels}", "experiments.single_site", flags, _with(grid, values), (site,))
+
+
+def _labels(site: str, size: str) -> int:
+    return PAPER_LABELS[site][LABEL_SIZES.index(size)]
 
 
 def _federated(grid: Grid, size: str) -> _Run:

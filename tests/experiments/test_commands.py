@@ -302,6 +302,8 @@ def test_the_papers_tables_say_what_will_run_and_write_nothing(tmp_path):
         (["--parts=ablation"], ["parts: found ablation alone"]),
         (["--data_labels=3"], ["--data_labels", "the plan sets it"]),
         (["--launcher=slurm"], ["--model_precision: found auto", "another kind than those that compute"]),
+        (["--cluster=slurm_partition=gpu"], ["--cluster: found given", "--launcher=slurm"]),
+        (["--tables_only", "--grid_dir=tpyo"], ["--grid_dir: found no grid in tpyo"]),
         (
             ["--launcher=slurm", "--cluster=fast", "--model_precision=float32"],
             ["--cluster: found fast; expected name=value"],

@@ -9,7 +9,7 @@ from fedsim_tf.arms import ABLATION
 from fedsim_tf.config import make_config
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation import paper
-from fedsim_tf.grid import Grid, Plan, paper_jobs
+from fedsim_tf.grid import Grid, Plan, left_out, paper_jobs
 from fedsim_tf.jobs import inputs
 
 SITES = ("ct20", "ct34lc", "ct34mc")
@@ -80,6 +80,17 @@ def test_a_part_of_the_grid():
     assert list(found) == ["prepare/ct20", *[f"single_site/ct20-4/fold_{k}" for k in range(3)], "single_site/ct20-4"]
     more = jobs(sites=("ct20",), label_sizes=("more",), parts=("single_site",))
     assert "upper_bound" in flag(more["single_site/ct20-8"], "segmentation_arms")
+
+
+def test_parts_of_which_nothing_is_left_are_named():
+    assert left_out(grid()) == []
+    assert left_out(grid(sites=("ct34lc", "ct20"))) == []
+    assert left_out(grid(parts=("single_site",), sites=("ct34mc",))) == []
+    alone, larger = grid(sites=("ct34lc",)), grid(label_sizes=("more",))
+    assert [line.partition(" ")[0] for line in left_out(alone)] == ["ablation", "out_of_distribution"]
+    assert left_out(larger) == ["ablation is left out: it is of ct20 with 4 labels"]
+    for some in (alone, larger):
+        assert not any("random_shape" in text for job in paper_jobs(some) for text in job.command)
 
 
 def test_parts_that_need_others_and_sites_that_the_paper_lacks_are_refused():
