@@ -22,6 +22,7 @@ LABEL_SIZES = ("fewer", "more")
 N_FOLDS = 5  # of the cross-validation (paper: 5)
 MOST_SEED = 2**32 // N_FOLDS - 1  # each fold has one of its own, see `Config.of_fold`
 VGG_WORDS = ("imagenet", "random")  # weights that are no file
+LOWEST_TUBE_KV = 40.0
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -127,6 +128,11 @@ class ModelConfig(_Checked):
     simulated_focal_spot_mm: float = option(0.0, "Width of the simulator's X-ray source (paper: 0).", low=0)
     simulated_kernel_mm: float = option(0.0, "Blur of the simulator's reconstruction kernel (paper: 0).", low=0)
     simulated_tube_kv: float = option(0.0, "Tube voltage, 40 to 150 kV; 0: one energy (paper).", low=0, high=150)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if 0 < self.simulated_tube_kv < LOWEST_TUBE_KV:
+            raise InputError("simulated_tube_kv", found=self.simulated_tube_kv, expected="0, or 40 to 150")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,6 +37,7 @@ def test_every_fold_of_every_seed_learns_with_a_seed_of_its_own():
     [
         ({"gan": {"steps": 0}}, "steps: found 0; expected at least 1"),
         ({"model": {"size": 50}}, "size: found 50; expected of 32, 64, 128"),
+        ({"model": {"simulated_tube_kv": 3.0}}, "simulated_tube_kv: found 3.0; expected 0, or 40 to 150"),
         ({"dataset": "ct99"}, "dataset: found 'ct99'; expected of ct20"),
         ({"segmentation": {"arms": ("best",)}}, "arms: found .'best',.; expected of lower_bound"),
         ({"gan": {"generator_rate": float("nan")}}, "generator_rate: found nan; expected a finite number"),

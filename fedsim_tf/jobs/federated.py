@@ -19,7 +19,7 @@ from fedsim_tf.federated.site import Site
 from fedsim_tf.files import held, read_json
 from fedsim_tf.jobs.coordination import coordinate
 from fedsim_tf.jobs.federated_site import FoldAtSite
-from fedsim_tf.jobs.folds import run_folds
+from fedsim_tf.jobs.folds import refuse_other_experiment, run_folds
 from fedsim_tf.jobs.inputs import labels_of, open_annotated, open_fold, open_shape_model, open_vgg, pinned, source
 from fedsim_tf.jobs.results import SCORES, draw_losses, facts, finish
 from fedsim_tf.models import VGG19Features
@@ -60,6 +60,7 @@ def run_federated(
     larger = config.federated.more_labels
     cohorts = {name: open_annotated(config, name, cache_dir=cache_dir, larger=larger) for name in names}
     ssm, vgg = open_shape_model(config), open_vgg(config)
+    refuse_other_experiment(run_dir, federated=True)
     run = RunFolder(run_dir, config)
     labels = {name: labels_of(config, name, larger=larger) for name in names}
 

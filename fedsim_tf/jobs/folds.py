@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import os
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fedsim_tf.config import Config
 from fedsim_tf.errors import InputError
 from fedsim_tf.jobs.results import scores_of
-from fedsim_tf.training.run import RunFolder
+from fedsim_tf.jobs.same_data import RECORD
+from fedsim_tf.training.run import SITES, RunFolder
 
 
 class Folds(NamedTuple):
@@ -40,6 +43,21 @@ def run_folds(run: RunFolder, make: Callable[[RunFolder, int], dict[str, Any]], 
         folds[number] = run.fold(number)
         scores.append(scores_of(folds[number], functools.partial(make, folds[number], number)))
     return Folds(scores, stages_of(folds))
+
+
+def refuse_other_experiment(run_dir: str | os.PathLike, *, federated: bool) -> None:
+    """Refuses to go on with a single-site run as a federated one or the other way round.
+
+    Their configurations may be the same; what tells them apart is where a fold has noted its data.
+
+    Raises:
+      InputError: the folder's run is of the other kind.
+    """
+    folds = pathlib.Path(run_dir)
+    if federated and any(folds.glob(f"fold_*/{RECORD}")):
+        raise InputError(run_dir, found="a single-site run", expected="a federated one, or another --run_dir")
+    if not federated and any(folds.glob(f"fold_*/{SITES}")):
+        raise InputError(run_dir, found="a federated run", expected="a single-site one, or another --run_dir")
 
 
 def fold_numbers(config: Config, only: int | None) -> Sequence[int]:

@@ -15,7 +15,7 @@ from fedsim_tf.evaluation.scores import Scores
 from fedsim_tf.files import held
 from fedsim_tf.jobs.comparison import compare_with_pictures
 from fedsim_tf.jobs.fixed_material import samples_folder, simulate_fixed
-from fedsim_tf.jobs.folds import run_folds
+from fedsim_tf.jobs.folds import refuse_other_experiment, run_folds
 from fedsim_tf.jobs.inputs import (
     check_latents,
     check_single_site,
@@ -63,6 +63,7 @@ def run_single_site(
     if needs_simulation(config):
         check_latents(n_labelled)
     ssm, vgg = open_shape_model(config), open_vgg(config)
+    refuse_other_experiment(run_dir, federated=False)
     run = RunFolder(run_dir, config)
 
     def make(fold_run: RunFolder, fold: int) -> dict[str, Scores]:

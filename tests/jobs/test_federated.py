@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from fedsim_tf.data.splits import PAPER_SIZES, SplitSizes
+from fedsim_tf.errors import InputError
 from fedsim_tf.jobs.apply import open_segmenter
 from fedsim_tf.jobs.federated import run_federated
+from fedsim_tf.jobs.folds import refuse_other_experiment
 from tests.evaluation.pictures_for_tests import is_drawn, recorded_titles
 from tests.jobs.toy_cohorts import write_paper_cohort, write_shapes
 from tests.training.toy_site import toy_config
@@ -50,6 +52,12 @@ def test_every_site_has_its_own_scores_for_each_arm(finished):
     assert next(iter(tested["ct34lc"])).startswith("ct_100")
     assert all(0 < fold[site][arm]["dice"] <= 100 for site in SITES for arm in ARMS)
     assert json.loads((finished.run / "metrics.json").read_text())["summary"] == finished.metrics["summary"]
+
+
+def test_a_federated_run_is_not_gone_on_with_as_a_single_sites(finished):
+    refuse_other_experiment(finished.run, federated=True)
+    with pytest.raises(InputError, match=r"found a federated run; expected .* another --run_dir"):
+        refuse_other_experiment(finished.run, federated=False)
 
 
 def test_shared_stages_run_once_and_the_rest_at_each_site(finished):

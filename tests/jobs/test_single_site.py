@@ -18,6 +18,7 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.files import locked, read_json, write_json
 from fedsim_tf.jobs import samples as samples_module
 from fedsim_tf.jobs.apply import open_segmenter, segment_file
+from fedsim_tf.jobs.folds import refuse_other_experiment
 from fedsim_tf.jobs.single_site import run_single_site
 from fedsim_tf.metrics import Agreement
 from fedsim_tf.training.enhancement import EnhancementPretraining
@@ -106,6 +107,12 @@ def test_synthetic_hearts_are_held_against_the_real_ones_ct_values(finished):
     assert 0 < novel["closest_sample_hu"] <= novel["sample_to_real_hu"]
     assert heart["real_mean_hu"] == pytest.approx(HEART_HU, abs=5)
     assert heart["distance_hu"] >= abs(heart["real_mean_hu"] - heart["synthetic_mean_hu"]) - 1e-3
+
+
+def test_a_single_sites_run_is_not_gone_on_with_as_a_federated_one(finished):
+    refuse_other_experiment(finished.run, federated=False)
+    with pytest.raises(InputError, match=r"found a single-site run; expected .* another --run_dir"):
+        refuse_other_experiment(finished.run, federated=True)
 
 
 def test_arms_are_trained_on_different_volumes(finished):
