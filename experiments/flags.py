@@ -118,19 +118,19 @@ def plan_and_run(
       sites, federated, elsewhere: see `jobs.plan.describe`.
     """
     from fedsim_tf.jobs.folds import fold_numbers
-    from fedsim_tf.jobs.inputs import open_annotated
+    from fedsim_tf.jobs.inputs import check_start
     from fedsim_tf.jobs.plan import describe
 
     run_dir = FLAGS.run_dir or f"runs/{'-'.join(filter(None, (*name, config.preset)))}"
     fold_numbers(config, FLAGS.only_fold)
+    cache_dir = pathlib.Path(FLAGS.cache_dir)
+    if FLAGS.dry_run and not elsewhere:  # a run itself looks at all of this
+        larger = federated and config.federated.more_labels
+        check_start(config, sites, cache_dir=cache_dir, federated=federated, larger=larger)
     about: dict[str, Any] = {"sites": sites, "federated": federated, "elsewhere": elsewhere}
     print(describe(config, run_dir=run_dir, only_fold=FLAGS.only_fold, **about))
-    cache_dir = pathlib.Path(FLAGS.cache_dir)
     if not FLAGS.dry_run:
         job(config, run_dir, cache_dir=cache_dir, only_fold=FLAGS.only_fold)
-    elif not (elsewhere or config.is_phantom):
-        for site in sites:  # real files can be looked for without leaving a trace
-            open_annotated(config, site, cache_dir=cache_dir, larger=federated and config.federated.more_labels)
 
 
 def whole_numbers(flag: str, values: list[str]) -> tuple[int, ...]:

@@ -72,6 +72,7 @@ def _check_flags():
 
 def _grid():
     from fedsim_tf.grid import Grid, settled
+    from fedsim_tf.jobs.inputs import check_files
 
     chosen = {name: tuple(FLAGS[name].value or ()) for name in ("sites", "label_sizes", "parts")}
     for name, choices in (("sites", SITES), ("label_sizes", LABEL_SIZES), ("parts", PARTS)):
@@ -79,6 +80,7 @@ def _grid():
         if wrong or not chosen[name]:
             raise InputError(f"--{name}", found=",".join(wrong) or "nothing", expected=f"of {', '.join(choices)}")
     config = command.config_from_flags(data={"folds": 5})
+    check_files(config)
     if FLAGS.launcher == "slurm" and config.model.precision == "auto":
         expected = "float32 or bfloat16: this machine may be another kind than those that compute"
         raise InputError("--model_precision", found="auto", expected=expected)

@@ -16,14 +16,22 @@ FLAGS = flags.FLAGS
 
 
 def run() -> None:
-    from fedsim_tf.jobs.slices import run_slices
+    from fedsim_tf.jobs.inputs import check_files
+    from fedsim_tf.jobs.plan import enhancement_cost
+    from fedsim_tf.jobs.slices import open_slices, run_slices
+    from fedsim_tf.progress import duration, room
 
     config = command.config_from_flags(usual_preset="paper")
     run_dir = FLAGS.run_dir or f"runs/slices-{config.preset}"
-    print(f"{config.gan.steps} steps at {config.model.size} x {config.model.size}; run folder: {run_dir}")
+    pictures = {"images": FLAGS.images, "labels": FLAGS.labels, "held_out": FLAGS.held_out}
+    check_files(config)
+    count = len(open_slices(config, **pictures).names)
+    cost = enhancement_cost(config)
+    print(f"{count} slices, {FLAGS.held_out} of them held out; run folder: {run_dir}")
+    print(f"{config.gan.steps} steps at {config.model.size} x {config.model.size}; disk: {room(cost.disk, run_dir)}")
+    print(f"estimated time on two cores: {duration(cost.seconds)}")
     if not FLAGS.dry_run:
-        path = run_slices(config, run_dir, images=FLAGS.images, labels=FLAGS.labels, held_out=FLAGS.held_out)
-        print(f"Pictures: {path}")
+        print(f"Pictures: {run_slices(config, run_dir, **pictures)}")
 
 
 if __name__ == "__main__":

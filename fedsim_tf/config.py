@@ -328,6 +328,14 @@ def is_path(section: str, name: str, value: Any) -> bool:
     return _names_a_file(value, field.metadata)
 
 
+def paths_of(config: Config) -> list[tuple[str, str, str]]:
+    """Section, field and value of every field that names a file or folder."""
+    values = config.to_dict()
+    fields = [(section, field.name) for section in SECTIONS for field in dataclasses.fields(_KINDS[section])]
+    found = [(section, name, values[section][name]) for section, name in fields]
+    return [one for one in found if is_path(*one)]
+
+
 def _names_a_file(value: Any, limits: Mapping[str, Any]) -> bool:
     return "path" in limits and bool(value) and value not in limits["path"]
 

@@ -12,9 +12,9 @@ from fedsim_tf.federated.flare.deployment import Deployment, carry_through
 from fedsim_tf.federated.flare.jobs import FedJob, make_job, simulate, write_local_files
 from fedsim_tf.files import digest
 from fedsim_tf.jobs.flare_fold import COMPONENTS, FoldController, FoldExecutor
-from fedsim_tf.jobs.flare_member import LOCAL_FILE, Local, absolute_fields, check_files, local_fields, travelling
+from fedsim_tf.jobs.flare_member import LOCAL_FILE, Local, absolute_fields, local_fields, travelling
 from fedsim_tf.jobs.folds import fold_numbers
-from fedsim_tf.jobs.inputs import open_cohort, source
+from fedsim_tf.jobs.inputs import check_files, open_cohort, source
 from fedsim_tf.jobs.same_data import shape_model_digest
 
 

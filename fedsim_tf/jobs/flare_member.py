@@ -142,17 +142,6 @@ def changed(folder: pathlib.Path, fields: Mapping[str, Any], **given: Any) -> Lo
     return dataclasses.replace(before, **told, secret=secret, fields={**before.fields, **absolute_fields(fields)})
 
 
-def check_files(config: Config) -> None:
-    """Looks for every file that this machine's own fields name.
-
-    Raises:
-      InputError: one that is not there; what is in it shows when it is used.
-    """
-    for name, value in local_fields(config).items():
-        if is_path(*LOCAL_FIELDS[name], value) and not pathlib.Path(value).exists():
-            raise InputError(f"--{name}", found=f"no {value}", expected="a file or folder on this machine")
-
-
 def local_fields(config: Config) -> dict[str, Any]:
     """Those of `LOCAL_FIELDS` that a configuration has."""
     values = config.to_dict()

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
 from absl import logging
 
 from fedsim_tf.arms import need_several_sites, simulators
-from fedsim_tf.config import PAPER_LABELS, Config
+from fedsim_tf.config import PAPER_LABELS, Config, paths_of
 from fedsim_tf.ct.atlas import BODY_BOUNDS_HU
 from fedsim_tf.data import Cohort, find_cohort
+from fedsim_tf.data.splits import split_sizes
 from fedsim_tf.errors import InputError
 from fedsim_tf.models import VGG19Features, built
 from fedsim_tf.models.precision import device, with_resolved_precision
-from fedsim_tf.phantom import SITES, VERSION, ensure_site
+from fedsim_tf.phantom import SITES, VERSION, ensure_site, n_dealt
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.shape import StatisticalShapeModel
 from fedsim_tf.shape.ssm import PHANTOM_MODEL, load_shape_model
@@ -36,7 +38,10 @@ def pinned(config: Config) -> Config:
 
 def source(config: Config, dataset: str) -> str:
     """Where the data comes from, in the words that every log, picture and record carries."""
-    return f"phantom cohort ({dataset})" if config.is_phantom else f"{dataset} in {config.data.root}"
+    if not config.is_phantom:
+        return f"{dataset} in {config.data.root}"
+    given = n_dealt(config.data.phantom_shapes, dataset) if config.data.phantom_shapes and dataset in SITES else 0
+    return f"phantom cohort ({dataset} with {given} given hearts)" if given else f"phantom cohort ({dataset})"
 
 
 def open_cohort(config: Config, dataset: str, *, cache_dir: pathlib.Path) -> Cohort:
@@ -47,12 +52,15 @@ def open_cohort(config: Config, dataset: str, *, cache_dir: pathlib.Path) -> Coh
     """
     root = config.data.root
     if config.is_phantom:
-        if dataset not in SITES:
-            raise InputError(
-                "--data_root", found=f"nothing, and no phantom cohort called {dataset}", expected="a folder with NIfTI"
-            )
+        _check_phantom(dataset)
         root = str(_phantom(config, dataset, cache_dir))
     return find_cohort(dataset, root, division=config.data.division or None)
+
+
+def _check_phantom(dataset: str) -> None:
+    if dataset not in SITES:
+        found = f"nothing, and no phantom cohort called {dataset}"
+        raise InputError("--data_root", found=found, expected="a folder with NIfTI")
 
 
 def _phantom(config: Config, site: str, cache_dir: pathlib.Path) -> pathlib.Path:
@@ -78,11 +86,56 @@ def open_annotated(config: Config, dataset: str, *, cache_dir: pathlib.Path, lar
         expected = f"at most {cohort.n_patients}, as many as there are annotated patients of {dataset}"
         raise InputError("--data_folds", found=folds, expected=expected)
     training = min(len(cohort.fold(fold, seed=config.data.split_seed).train) for fold in range(folds))
+    _check_labels(config, wanted, training, of=f"{annotated} annotated cases of {dataset}")
+    return cohort
+
+
+def _check_labels(config: Config, wanted: int, training: int, *, of: str) -> None:
     if wanted > training:
         found = f"{wanted} (the default)" if not config.data.labels else wanted
-        expected = f"at most {training}, the training part of {annotated} annotated cases of {dataset}"
-        raise InputError("--data_labels", found=found, expected=expected)
-    return cohort
+        raise InputError("--data_labels", found=found, expected=f"at most {training}, the training part of {of}")
+
+
+def check_start(
+    config: Config, sites: Sequence[str], *, cache_dir: pathlib.Path, federated: bool = False, larger: bool = False
+) -> None:
+    """Refuses what a run would refuse before its first step, and leaves no trace: phantoms are not made.
+
+    Args:
+      config: the run's.
+      sites: its data sets.
+      cache_dir: where phantoms and prepared volumes would be kept.
+      federated: whether sites learn together.
+      larger: see `labels_of`.
+
+    Raises:
+      InputError: the first of it.
+    """
+    pinned(config)
+    check_files(config)
+    if not federated:
+        check_single_site(config)
+    for site in sites:
+        wanted = labels_of(config, site, larger=larger)
+        if not federated and needs_simulation(config):
+            check_latents(wanted)
+        if config.is_phantom:
+            _check_phantom(site)
+            subjects = SITES[site].n_subjects
+            _check_labels(config, wanted, split_sizes(site, subjects).train, of=f"{subjects} phantoms of {site}")
+        else:
+            open_annotated(config, site, cache_dir=cache_dir, larger=larger)
+
+
+def check_files(config: Config) -> None:
+    """Looks for every file and folder that a configuration names.
+
+    Raises:
+      InputError: one that is not there; what is in it shows when it is used.
+    """
+    for section, name, path in paths_of(config):
+        if not pathlib.Path(path).exists():
+            raise InputError(f"--{section}_{name}", found=f"no {path}", expected="a file or folder on this machine")
 
 
 def needs_simulation(config: Config) -> bool:

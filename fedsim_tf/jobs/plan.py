@@ -105,6 +105,11 @@ def estimated_cost(config: Config, *, sites: Sequence[str], federated: bool, fol
     return _cost(_stages(config, sites, _arms(config, federated), folds))
 
 
+def enhancement_cost(config: Config) -> Cost:
+    """About what it takes to train the enhancement network alone."""
+    return _cost([_several(config, "GAN", "gan", [config.gan.steps])])
+
+
 def visit_seconds(config: Config, *, patients: int) -> float:
     """About how long it takes to render and segment that many patients at another hospital."""
     return patients * _SECONDS[resolved(config.model.precision)]["sample"][config.model.size]

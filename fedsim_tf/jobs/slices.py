@@ -70,6 +70,18 @@ def read_slices(images: str | os.PathLike, labels: str | os.PathLike, size: int)
     )
 
 
+def open_slices(config: Config, *, images: str | os.PathLike, labels: str | os.PathLike, held_out: int) -> Slices:
+    """`read_slices` of the configured size, with more of them than are held out.
+
+    Raises:
+      InputError: what that refuses, or fewer pictures than are held out and one more.
+    """
+    slices = read_slices(images, labels, config.model.size)
+    if len(slices.names) <= held_out:
+        raise InputError(images, found=f"{len(slices.names)} pictures", expected=f"more than held out ({held_out})")
+    return slices
+
+
 def run_slices(
     config: Config,
     run_dir: str | os.PathLike,
@@ -81,12 +93,10 @@ def run_slices(
     """Trains on all pictures but the last few and renders every one; returns the comparison's path.
 
     Raises:
-      InputError: fewer pictures than are held out and one more.
+      InputError: see `open_slices`.
     """
     config = with_resolved_precision(config)
-    slices = read_slices(images, labels, config.model.size)
-    if len(slices.names) <= held_out:
-        raise InputError(images, found=f"{len(slices.names)} pictures", expected=f"more than held out ({held_out})")
+    slices = open_slices(config, images=images, labels=labels, held_out=held_out)
     run = RunFolder(run_dir, config)
     _check_same_pictures(run, slices, held_out)
     logging.info("%d slices from %s, %d of them held out", len(slices.names), images, held_out)

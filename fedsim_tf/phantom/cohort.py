@@ -80,11 +80,20 @@ def dealt(shapes: CorrespondingShapes, site: str) -> CorrespondingShapes | None:
 
     A heart at two sites would be learnt from at one and tested at the other. Returns None where none is left.
     """
-    names = list(SITES)
-    first = sum(SITES[name].n_subjects for name in names[: names.index(site)])
-    points = shapes.points[first : first + SITES[site].n_subjects]
+    points = _dealt_points(shapes, site)
     logging.info("Phantom site %s: %d of its %d hearts are given ones", site, len(points), SITES[site].n_subjects)
     return dataclasses.replace(shapes, points=points, subjects=()) if len(points) else None
+
+
+def n_dealt(shapes_path: str | os.PathLike, site: str) -> int:
+    """How many of a site's hearts are those of a file of corresponding shapes; see `dealt`."""
+    return len(_dealt_points(CorrespondingShapes.load(shapes_path), site))
+
+
+def _dealt_points(shapes: CorrespondingShapes, site: str) -> np.ndarray:
+    names = list(SITES)
+    first = sum(SITES[name].n_subjects for name in names[: names.index(site)])
+    return shapes.points[first : first + SITES[site].n_subjects]
 
 
 def write_site(

@@ -8,8 +8,10 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from absl import flags
+from PIL import Image
 
 from experiments import flags as command
 from experiments import single_site
@@ -115,7 +117,9 @@ def test_every_flag_reaches_its_field_and_no_other(name, path, field):
         text = str(expected)
     elif isinstance(field.default, (int, float)):
         high = field.metadata.get("high")
-        expected = type(field.default)(field.default + 1 if high is None or field.default < high else high - 1)
+        expected = type(field.default)(
+            field.default + 1 if high is None else high if field.default < high else high - 1
+        )
         text = str(expected)
     else:
         text = expected = "something"
@@ -303,6 +307,7 @@ def test_the_papers_tables_say_what_will_run_and_write_nothing(tmp_path):
         (["--data_labels=3"], ["--data_labels", "the plan sets it"]),
         (["--launcher=slurm"], ["--model_precision: found auto", "another kind than those that compute"]),
         (["--cluster=slurm_partition=gpu"], ["--cluster: found given", "--launcher=slurm"]),
+        (["--dry_run", "--data_root=/no/such"], ["--data_root: found no /no/such"]),
         (["--tables_only", "--grid_dir=tpyo"], ["--grid_dir: found no grid in tpyo"]),
         (
             ["--launcher=slurm", "--cluster=fast", "--model_precision=float32"],
@@ -371,9 +376,47 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["--method=ours_sim_fl"], ["--segmentation_arms: found ours_sim_fl", "arms of a single site"]),
+        (["--dataset=nifti"], ["--data_root: found nothing, and no phantom cohort called nifti"]),
+        (["--dataset=ct20", "--data_labels=13"], ["--data_labels: found 13; expected at most 12", "20 phantoms"]),
+        (["--data_labels=1"], ["--data_labels: found 1; expected at least 2"]),
+        (["--data_phantom_version=99"], ["phantom_version: found 99"]),
+        (["--model_shape_model=no.npz"], ["--model_shape_model: found no no.npz"]),
+        (["--model_vgg_weights=no.npz"], ["--model_vgg_weights: found no no.npz"]),
+        (["--data_root=/no/such"], ["--data_root: found no /no/such"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_dry_run_refuses_what_the_run_would(arguments, fragments, capfd, tmp_path):
+    assert outcome(single_site.run, "--dry_run", f"--cache_dir={tmp_path / 'cache'}", *arguments) == 2
+    one_error_line(capfd.readouterr().err, *fragments)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_federated_command_has_no_arms_of_a_single_site(capfd):
     assert outcome(federated.run, "--method=random_shape") == 2
     assert "--method: found random_shape, of a single site" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["--images=no", "--labels=no"], ["no: found no PNG files"]),
+        (["--images=slices", "--labels=slices"], ["slices: found 1 pictures; expected more than held out (4)"]),
+        (["--images=slices", "--labels=slices", "--model_vgg_weights=no.npz"], ["--model_vgg_weights"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_dry_run_on_slices_refuses_what_the_run_would(arguments, fragments, tmp_path):
+    (tmp_path / "slices").mkdir()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "slices" / "one.png")
+    found = process("slices", "--dry_run", *arguments, folder=tmp_path)
+    assert found.returncode == 2
+    one_error_line(found.stderr, *fragments)
+    assert [path.name for path in tmp_path.iterdir()] == ["slices"]
 
 
 def test_a_missing_required_flag_is_one_line(tmp_path):

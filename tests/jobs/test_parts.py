@@ -182,8 +182,11 @@ def test_results_over_folds_and_sites_are_on_disk_and_on_the_terminal(tmp_path, 
     assert "67.00" in page
 
 
-def test_source_says_phantom_or_the_folder():
+def test_source_says_phantom_or_the_folder(tmp_path):
     assert source(toy_config(), "ct34mc") == "phantom cohort (ct34mc)"
+    hearts = toy_config(data={"phantom_shapes": str(write_shapes(tmp_path / "twelve.npz"))})
+    assert source(hearts, "ct20") == "phantom cohort (ct20 with 12 given hearts)"
+    assert source(hearts, "ct34lc") == "phantom cohort (ct34lc)"
     assert source(toy_config(data={"root": "/d"}), "ct34mc") == "ct34mc in /d"
 
 
