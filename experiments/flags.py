@@ -120,6 +120,7 @@ def plan_and_run(
     from fedsim_tf.jobs.folds import fold_numbers
     from fedsim_tf.jobs.inputs import check_start
     from fedsim_tf.jobs.plan import describe
+    from fedsim_tf.jobs.results import SCORES
 
     run_dir = FLAGS.run_dir or f"runs/{'-'.join(filter(None, (*name, config.preset)))}"
     fold_numbers(config, FLAGS.only_fold)
@@ -129,8 +130,12 @@ def plan_and_run(
         check_start(config, sites, cache_dir=cache_dir, federated=federated, larger=larger)
     about: dict[str, Any] = {"sites": sites, "federated": federated, "elsewhere": elsewhere}
     print(describe(config, run_dir=run_dir, only_fold=FLAGS.only_fold, **about))
-    if not FLAGS.dry_run:
-        job(config, run_dir, cache_dir=cache_dir, only_fold=FLAGS.only_fold)
+    if FLAGS.dry_run:
+        return
+    job(config, run_dir, cache_dir=cache_dir, only_fold=FLAGS.only_fold)
+    if FLAGS.only_fold is not None and not elsewhere:
+        scores = pathlib.Path(run_dir) / f"fold_{FLAGS.only_fold}" / SCORES
+        print(f"Scores of this fold: {scores}; the same command without --only_fold finishes the run")
 
 
 def whole_numbers(flag: str, values: list[str]) -> tuple[int, ...]:
@@ -175,6 +180,8 @@ def _parse(argv: list[str]) -> list[str]:
     except flags.Error as error:
         _stop(f"{error} (--help lists all flags)", status=2)
         raise
+    except SystemExit:  # --help, which absl ends as if it had failed
+        sys.exit(0)
 
 
 def _stop(message: str, *, status: int) -> None:

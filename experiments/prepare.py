@@ -25,7 +25,7 @@ def run() -> None:
     refusals = Refusals(config.dataset)
     cases = prepare_dataset(config, cache_dir=pathlib.Path(FLAGS.cache_dir), refusals=refusals)
     print(f"{source(config, config.dataset)}: {len(cases)} cases, prepared at {config.model.size}^3 voxels")
-    print(f"least, median and most:\n{summary(cases)}")
+    print(f"least, median and most:\n{summary(cases, config)}")
     refusals.check()
 
 

@@ -6,14 +6,16 @@ import contextlib
 import csv
 import fcntl
 import hashlib
+import io
 import json
 import math
 import os
 import pathlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
+import numpy as np
 from absl import logging
 
 from fedsim_tf.errors import InputError, RunStopped
@@ -34,7 +36,10 @@ def whole_files(folder: pathlib.Path, pattern: str) -> list[pathlib.Path]:
 
 @contextlib.contextmanager
 def replaced(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Gives a temporary path with the same suffixes; on success it takes the place of `path`."""
+    """Gives a temporary path with the same suffixes; on success it takes the place of `path`.
+
+    What the system refuses, such as on a full disk, names `path` where nothing else is named.
+    """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
@@ -42,6 +47,9 @@ def replaced(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         yield temporary
         to_disk(temporary)
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -119,6 +127,14 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes a text file atomically."""
     with replaced(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_npz(path: str | os.PathLike, arrays: Mapping[str, Any], *, compressed: bool = False) -> None:
+    """Writes arrays as .npz, without pickle, atomically."""
+    whole = io.BytesIO()  # NumPy leaves an archive that it could not write to the end open, and complains later
+    (np.savez_compressed if compressed else np.savez)(whole, **{name: np.asarray(a) for name, a in arrays.items()})
+    with replaced(path) as temporary:
+        temporary.write_bytes(whole.getbuffer())
 
 
 def write_json(path: str | os.PathLike, values: Any) -> None:

@@ -1,13 +1,26 @@
 import errno
 import fcntl
 import hashlib
+import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from fedsim_tf.errors import InputError, RunStopped
-from fedsim_tf.files import append_rows, file_digest, held, hold, locked, read_json, read_rows, replaced, write_json
+from fedsim_tf.files import (
+    append_rows,
+    file_digest,
+    held,
+    hold,
+    locked,
+    read_json,
+    read_rows,
+    replaced,
+    write_json,
+    write_npz,
+)
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):
@@ -18,6 +31,26 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
         raise RuntimeError("killed")
     assert read_json(path) == {"kept": 1}
     assert [p.name for p in path.parent.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_arrays_are_written_whole_and_without_pickle(tmp_path, compressed):
+    values = {"a": np.arange(6.0).reshape(2, 3), "word": "heart", "number": 3}
+    write_npz(tmp_path / "deep" / "a.npz", values, compressed=compressed)
+    with np.load(tmp_path / "deep" / "a.npz", allow_pickle=False) as found:
+        np.testing.assert_array_equal(found["a"], values["a"])
+        assert (str(found["word"]), int(found["number"])) == ("heart", 3)
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.npz"]
+
+
+def test_a_full_disk_is_said_with_the_file_that_it_kept_from_being_written(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")  # as write() has it, without a name
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/a\.npz'"):
+        write_npz(tmp_path / "a.npz", {"a": np.zeros(3)})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_rows_are_added_after_one_that_a_full_disk_cut_short(tmp_path):

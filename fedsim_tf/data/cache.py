@@ -13,7 +13,7 @@ import numpy as np
 
 from fedsim_tf.data.preprocess import WINDOW_HU, PreparedCase, prepare
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import digest, replaced
+from fedsim_tf.files import digest, write_npz
 from fedsim_tf.volume import Case, Geometry
 
 # Raise when preparation changes: files of another format are never looked at.
@@ -88,16 +88,14 @@ def _prepared(
 def write_prepared(case: PreparedCase, path: str | os.PathLike) -> None:
     """Writes a prepared case as .npz, atomically."""
     arrays = {"image": case.image} if case.label is None else {"image": case.image, "label": case.label}
-    with replaced(path) as temporary, temporary.open("wb") as stream:
-        np.savez(
-            stream,
-            identity=np.array(case.identity),
-            geometry=_packed(case.geometry),
-            original=_packed(case.original),
-            original_shape=np.array(case.original_shape),
-            window_hu=np.array(case.window_hu),
-            **arrays,
-        )
+    facts = {
+        "identity": case.identity,
+        "geometry": _packed(case.geometry),
+        "original": _packed(case.original),
+        "original_shape": case.original_shape,
+        "window_hu": case.window_hu,
+    }
+    write_npz(path, {**facts, **arrays})
 
 
 def read_prepared(path: str | os.PathLike, size: int) -> PreparedCase | None:

@@ -116,8 +116,8 @@ def build_from_labels(loaders: dict[str, Loader], plan: BuildPlan) -> Statistica
       InputError: a subject's label map cannot be used, see `label_surface`; too many modes.
     """
     check_modes(plan.n_modes, len(loaders))
-    plan.report.mkdir(parents=True, exist_ok=True)
     surfaces = _read_surfaces(loaders, plan.regions)
+    plan.report.mkdir(parents=True, exist_ok=True)
     for surface in surfaces:
         if surface.closed_at_border:
             logging.info(

@@ -9,7 +9,7 @@ import numpy as np
 from fedsim_tf.arms import DIRECT, FEDERATED_SIMULATION, at_federated_sites
 from fedsim_tf.baselines.direct_fl import DirectFederated, initial_weights
 from fedsim_tf.federated.coordinator import Coordinator
-from fedsim_tf.files import replaced
+from fedsim_tf.files import write_npz
 from fedsim_tf.jobs.federated_site import COMPARISON, GAN, SAMPLES
 from fedsim_tf.models import LatentDistribution
 from fedsim_tf.training.learner import initial_shared_weights
@@ -66,8 +66,7 @@ def _simulate(coordinator: Coordinator, run: RunFolder) -> None:
 def _save(run: RunFolder, weights: Mapping[str, np.ndarray], distribution: LatentDistribution) -> None:
     """What the sites have learnt together: theta_S, theta_M and the normal of the latents."""
     moments = {_MEAN: distribution.mean, _COVARIANCE: distribution.covariance}
-    with replaced(run.path / MODEL) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **weights, **moments)
+    write_npz(run.path / MODEL, {**weights, **moments})
 
 
 def _saved(run: RunFolder) -> LatentDistribution | None:

@@ -75,17 +75,22 @@ def set_up_member(kit: pathlib.Path, local: Local, *, check: str | None) -> str:
       What was found, in a few words.
 
     Raises:
-      InputError: no such kit, or data or another file that is not there.
+      InputError: no such kit, data or another file that is not there, too few annotated patients for the three parts
+        of a fold, or something else where runs are to be kept.
     """
     startup = kit / "startup"
     if not any((startup / name).is_file() for name in ("fed_client.json", "fed_server.json")):
         raise InputError("--kit", found=str(kit), expected="the folder of a server's or a site's kit")
+    runs = pathlib.Path(local.runs_dir)
+    if runs.exists() and not runs.is_dir():
+        raise InputError("--runs_dir", found=f"{runs}, a file", expected="a folder, which may be made later")
     found = "no data, as a server has none"
     if check is not None:
         config = local.applied(make_config("demo").to_dict())
         check_files(config)
         dataset = local.dataset or check
         cohort = open_cohort(config, dataset, cache_dir=pathlib.Path(local.cache_dir))
+        cohort.fold(0, seed=config.data.split_seed)
         annotated = f"{len(cohort.annotated)} of {len(cohort.files)} annotated"
         found = f"{source(config, dataset)}: {annotated}; this site gives {local.grants}"
     write_local_files(kit / "local", LOCAL_FILE, local.to_dict(), classes=COMPONENTS)

@@ -82,7 +82,6 @@ def run_out_of_distribution(
     shared = _federated_at(federated, ours.config.dataset, [one.number for _, one in pairs]) if federated else {}
     folder = pathlib.Path(output)
     _check_output(folder, theirs, ours)
-    folder.mkdir(parents=True, exist_ok=True)
     title = f"Patients of {theirs.data} at {ours.data}"
     folds = [_visit(theirs, ours, shared.get(ours.number), folder, title, cache_dir) for theirs, ours in pairs]
     summary = {images: over_folds([fold[images] for fold in folds]) for images in folds[0]}
@@ -127,6 +126,7 @@ def _visit(
         for arm, stage in finished_arms(run).items()
         if run is ours.run or ARMS[arm].federated
     }
+    folder.mkdir(parents=True, exist_ok=True)  # only now, as what is refused leaves no trace
     picture = folder / f"segmentations_{theirs.number}.png"
     segmentation_gallery(picture, segmenters, rendered, title=f"{title}: truth green, found red")
     images = {"rendered": rendered, "as scanned": visitors.test}

@@ -17,7 +17,7 @@ from fedsim_tf.data import hu_from_unit, write_volume
 from fedsim_tf.evaluation.galleries import sample_gallery
 from fedsim_tf.evaluation.likeness import show_likeness
 from fedsim_tf.evaluation.novelty import feature_distances, novelty
-from fedsim_tf.files import read_json, replaced, write_json
+from fedsim_tf.files import read_json, write_json, write_npz
 from fedsim_tf.models import LatentDistribution, VGG19Features
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.shape import Grid
@@ -164,8 +164,7 @@ def write_sample(
 
 def _save(path: pathlib.Path, samples: list[SyntheticVolume]) -> None:
     stacked = {name: np.stack([getattr(sample, name) for sample in samples]) for name in SyntheticVolume._fields}
-    with replaced(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **stacked)
+    write_npz(path, stacked, compressed=True)
 
 
 def _load(path: pathlib.Path) -> list[SyntheticVolume]:

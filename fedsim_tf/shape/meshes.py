@@ -155,7 +155,7 @@ def export_model(
     """Writes the mean, each mode at the given standard deviations, and the mean with the modes as vectors.
 
     `mean_with_modes.vtk` has point vectors `mode_01`.. in mm for one standard deviation: ParaView's Warp By Vector
-    shows any multiple of them.
+    shows any multiple of them. Modes that an earlier export to the folder had, and the model has not, are removed.
 
     Returns:
       The files: mean.vtk, mode_01_minus3sd.vtk, mode_01_plus3sd.vtk, ... in every format, mean_with_modes.vtk last.
@@ -171,6 +171,8 @@ def export_model(
     moved = {f"mode_{k + 1:02d}": model.modes[k] * model.std[k] for k in range(model.n_modes)}
     last = folder / "mean_with_modes.vtk"
     write_mesh(last, model.mean, model.faces, model.region_id, vectors=moved)
+    for earlier in set(folder.glob("mode_*sd.*")) - set(written):
+        earlier.unlink()
     return [*written, last]
 
 

@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 
 from fedsim_tf.errors import InputError, naming
-from fedsim_tf.files import replaced
+from fedsim_tf.files import write_npz
 from fedsim_tf.shape.surfaces import CorrespondingShapes, check_surfaces, read_npz
 
 FORMAT_VERSION = 1
@@ -82,8 +82,7 @@ class StatisticalShapeModel:
     def save(self, path: str | os.PathLike) -> None:
         """Writes an .npz without pickle; an interrupted write leaves no file behind."""
         arrays = dataclasses.asdict(self) | {"subjects": np.array(self.subjects, np.str_)}
-        with replaced(path) as temporary:
-            np.savez_compressed(temporary, **arrays, format_version=FORMAT_VERSION)
+        write_npz(path, {**arrays, "format_version": FORMAT_VERSION}, compressed=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> StatisticalShapeModel:

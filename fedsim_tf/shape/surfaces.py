@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from fedsim_tf.errors import InputError, naming
-from fedsim_tf.files import replaced
+from fedsim_tf.files import write_npz
 
 REGIONS = range(1, 8)  # of the heart
 _SIZES_MM = (10.0, 1000.0)
@@ -58,8 +58,7 @@ class CorrespondingShapes:
     def save(self, path: str | os.PathLike) -> None:
         """Writes what `load` reads; an interrupted write leaves no file behind."""
         arrays = {"shapes": self.points, "faces": self.faces, "region_id": self.region_id}
-        with replaced(path) as temporary:
-            np.savez_compressed(temporary, **arrays, subjects=np.array(self.subjects, np.str_))
+        write_npz(path, {**arrays, "subjects": np.array(self.subjects, np.str_)}, compressed=True)
 
 
 def read_npz(

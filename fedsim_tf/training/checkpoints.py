@@ -113,7 +113,11 @@ def restore_from(folder: pathlib.Path, step: int, objects: Trackables) -> None:
         raise InputError(folder, found=f"no checkpoint of step {step}", expected="that of the finished stage")
     damage = _damage(checkpoint)
     if damage:
-        raise InputError(damage, found="damage", expected="a whole checkpoint; the run's command again makes it anew")
+        raise InputError(
+            damage,
+            found="damage",
+            expected="a whole one; the run's command makes it anew once the fold's scores.json is moved away",
+        )
     with _other_networks(checkpoint):
         status = tf.train.Checkpoint(**objects).read(str(checkpoint / PREFIX))
         status.assert_existing_objects_matched().expect_partial()

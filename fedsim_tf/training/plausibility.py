@@ -43,7 +43,10 @@ def warn_of_unknown_spacing(site: str, cases: Sequence[PreparedCase]) -> None:
 
 
 def warn_of_unreachable_hearts(
-    site: str, identities: Sequence[str], labels: np.ndarray, field_of_view_mm: Sequence[float]
+    site: str,
+    identities: Sequence[str],
+    labels: np.ndarray | Sequence[np.ndarray],
+    field_of_view_mm: Sequence[float],
 ) -> None:
     """Names annotated hearts (n, z, y, x) whose centre the shape network cannot move the mean heart to."""
     edges_mm = np.array(field_of_view_mm)[::-1]

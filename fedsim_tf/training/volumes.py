@@ -73,17 +73,13 @@ def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cac
     take = lambda names: [prepared[name] for name in names]  # noqa: E731
     extents_mm = lambda names: np.array([case.field_of_view_mm for case in take(names)])  # noqa: E731
     in_files_mm = np.median(extents_mm(parts.train), axis=0)
-    scale = _scale(config, in_files_mm)
+    scale = given_scale(config, in_files_mm)
     typical_mm, test_mm = in_files_mm * scale, extents_mm(parts.test) * scale
-    warn_of_other_extents(cohort.name, take(wanted), in_files_mm.tolist())
-    if not (config.data.field_of_view_mm or config.data.field_of_view_z_mm):
-        warn_of_unknown_spacing(cohort.name, take(wanted))
-    labelled = stack(take(chosen.labelled))
-    warn_of_unreachable_hearts(cohort.name, labelled.identities, labelled.labels, typical_mm.tolist())
+    warn_of_implausible(cohort.name, take(wanted), take(chosen.labelled), config, in_files_mm=in_files_mm)
     return SiteVolumes(
         name=cohort.name,
         field_of_view_mm=tuple(typical_mm.tolist()),
-        labelled=labelled,
+        labelled=stack(take(chosen.labelled)),
         unlabelled=stack_images(take(chosen.unlabelled), config.model.size),
         fully_labelled=stack(take(parts.train)),
         validation=stack(take(parts.validation)),
@@ -93,7 +89,31 @@ def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cac
     )
 
 
-def _scale(config: Config, typical_mm: np.ndarray) -> np.ndarray:
+def warn_of_implausible(
+    site: str,
+    cases: Sequence[PreparedCase],
+    annotated: Sequence[PreparedCase],
+    config: Config,
+    *,
+    in_files_mm: np.ndarray,
+) -> None:
+    """Says in the log what of a site's volumes looks like a slip, and which hearts the method cannot reach.
+
+    Args:
+      site: its name.
+      cases: its volumes; annotated: those whose hearts are looked at.
+      config: of the run.
+      in_files_mm: the usual extent (x, y, z) that their files say.
+    """
+    warn_of_other_extents(site, cases, in_files_mm.tolist())
+    if not (config.data.field_of_view_mm or config.data.field_of_view_z_mm):
+        warn_of_unknown_spacing(site, cases)
+    hearts = {case.identity: case.label > 0 for case in annotated if case.label is not None}
+    usual_mm = (in_files_mm * given_scale(config, in_files_mm)).tolist()
+    warn_of_unreachable_hearts(site, list(hearts), list(hearts.values()), usual_mm)
+
+
+def given_scale(config: Config, typical_mm: np.ndarray) -> np.ndarray:
     """What extents (x, y, z) in the files have to be multiplied with to be those that were given."""
     across, along = config.data.field_of_view_mm, config.data.field_of_view_z_mm
     plane = across / typical_mm[0] if across else 1.0

@@ -261,7 +261,9 @@ def test_one_fold_alone_is_planned_and_run(monkeypatch, capfd):
         "fedsim_tf.jobs.single_site.run_single_site", lambda config, *_, only_fold, **__: used.append(only_fold)
     )
     assert outcome(single_site.run, "--data_folds=5", "--only_fold=3") == 0
-    assert "5 of 5 folds, now fold 3 alone" in capfd.readouterr().out
+    printed = capfd.readouterr().out
+    assert "5 of 5 folds, now fold 3 alone" in printed
+    assert "runs/single_site-ct34lc-demo/fold_3/scores.json; the same command without --only_fold" in printed
     assert outcome(single_site.run) == 0
     assert used == [3, None]
 
@@ -356,7 +358,7 @@ def test_run_folder_names_data_and_preset_unless_given(monkeypatch):
 
 def test_help_lists_every_flag_with_its_text(tmp_path):
     found = process("single_site", "--help", folder=tmp_path)
-    assert found.returncode in (0, 1)
+    assert found.returncode == 0
     words = " ".join(found.stdout.split())
     for name, _, field in fields():
         assert f"--{name}:" in words or f"--[no]{name}:" in words, name

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
+from fedsim_tf.config import from_dict, merge
 from fedsim_tf.errors import InputError, Refusals
 from fedsim_tf.jobs.inputs import open_annotated, open_cohort, open_fold
 from fedsim_tf.jobs.prepare import prepare_dataset, summary
@@ -84,9 +86,30 @@ def test_all_damaged_files_are_named_at_once(config, tmp_path, caplog):
 def test_the_summary_says_sizes_and_hearts(config, tmp_path):
     """Cubes of 32 voxels that span EXTENT_MM, with a ball in each."""
     cases = prepared(config, tmp_path)
-    lines = {line[:24].strip(): [float(word) for word in line[24:].split()] for line in summary(cases).splitlines()}
+    lines = {
+        line[:24].strip(): [float(word) for word in line[24:].split()] for line in summary(cases, config).splitlines()
+    }
     for axis in "xyz":
         assert lines[f"field of view {axis}, mm"] == [EXTENT_MM] * 3
     voxel_ml = (EXTENT_MM / 32) ** 3 / 1000
     hearts = [np.count_nonzero(case.label) * voxel_ml for case in cases]
     np.testing.assert_allclose(lines["heart, ml"], np.percentile(hearts, (0, 50, 100)), atol=0.51)
+
+
+def test_a_slip_in_the_headers_is_warned_of_and_mended_by_the_extents_given(config, tmp_path, caplog):
+    """Headers that say 1 mm everywhere, one volume of another shape: the log names both; given extents are believed."""
+    for path in (tmp_path / "data").rglob("*.nii.gz"):
+        volume = sitk.ReadImage(str(path))
+        volume.SetSpacing((1.0, 1.0, 1.0))
+        if "1003" in path.name:
+            air = -1000 if "image" in path.name else 0
+            volume = sitk.ConstantPad(volume, (0, 0, 0), (0, 0, 64), air)
+        sitk.WriteImage(volume, str(path))
+    caplog.set_level("WARNING")
+    prepared(config, tmp_path)
+    assert "every voxel is said to be 1 x 1 x 1 mm" in caplog.text
+    assert "1 of 20 volumes show far more or less" in caplog.text
+    assert "1003 (" in caplog.text
+    given = merge(config.to_dict(), {"data": {"field_of_view_mm": 96.0}})
+    lines = summary(prepared(from_dict(given), tmp_path), from_dict(given)).splitlines()
+    assert lines[0].split()[-3:] == ["96", "96", "96"]

@@ -324,6 +324,14 @@ def test_exported_model(tmp_path, model):
     np.testing.assert_allclose(found, model.mean - 3 * model.std[1] * model.modes[1], atol=1e-5)
 
 
+def test_an_export_removes_the_modes_of_a_larger_model(tmp_path, model):
+    export_model(model, tmp_path)
+    (tmp_path / "mine.txt").write_text("kept")
+    written = export_model(StatisticalShapeModel.fit(*population(), n_modes=1), tmp_path)
+    assert sorted(written) == sorted(path for path in tmp_path.iterdir() if path.name != "mine.txt")
+    assert not list(tmp_path.glob("mode_02*"))
+
+
 def test_mode_vectors_lead_from_the_mean_to_its_instances(tmp_path, model):
     export_model(model, tmp_path, suffixes=(), deviations=())
     text = (tmp_path / "mean_with_modes.vtk").read_bytes()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import replaced
+from fedsim_tf.files import write_npz
 from fedsim_tf.shape.label_surfaces import LabelSurface
 from fedsim_tf.shape.registration.alignment import Similarity
 from fedsim_tf.shape.registration.options import RegistrationOptions
@@ -59,8 +59,7 @@ class State:
 
     def save(self, path: str | os.PathLike, digest: str) -> None:
         """Writes an .npz without pickle, whole or not at all."""
-        with replaced(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, digest=np.array(digest), format_version=FORMAT_VERSION, **vars(self))
+        write_npz(path, {"digest": digest, "format_version": FORMAT_VERSION, **vars(self)})
 
     @classmethod
     def load(cls, path: str | os.PathLike, digest: str) -> State | None:

@@ -10,6 +10,7 @@ from fedsim_tf.files import read_json, write_json
 from fedsim_tf.jobs.flare import set_up_member
 from fedsim_tf.jobs.flare_member import LOCAL_FILE, Local, changed
 from tests.federated.flare.toy_job import COMPONENTS
+from tests.jobs.toy_cohorts import write_own_cohort
 
 
 @pytest.fixture
@@ -68,6 +69,21 @@ def test_files_that_are_not_there_are_said_before_a_job_needs_them(tmp_path):
         local = changed(tmp_path / "local", {name: "/nonexistent"}, runs_dir="/runs", cache_dir="/cache")
         with pytest.raises(InputError, match=f"--{name}: found no /nonexistent; expected a file or folder"):
             set_up_member(tmp_path, local, check="ct20")
+    assert not (tmp_path / "local").exists()
+
+
+def test_a_site_that_cannot_learn_is_refused_before_it_joins(tmp_path):
+    (tmp_path / "startup").mkdir()
+    (tmp_path / "startup" / "fed_client.json").touch()
+    write_own_cohort(tmp_path / "scans", annotated=2, unannotated=4)
+    member = {"data_root": str(tmp_path / "scans")}
+    given = {"cache_dir": str(tmp_path / "cache"), "dataset": "nifti"}
+    few = changed(tmp_path / "local", member, runs_dir=str(tmp_path / "runs"), **given)
+    with pytest.raises(InputError, match="cohort nifti: found 2 annotated cases; expected at least 3"):
+        set_up_member(tmp_path, few, check="here")
+    nowhere = changed(tmp_path / "local", member, runs_dir=str(tmp_path / "startup" / "fed_client.json"), **given)
+    with pytest.raises(InputError, match=r"--runs_dir: found \S*, a file; expected a folder"):
+        set_up_member(tmp_path, nowhere, check="here")
     assert not (tmp_path / "local").exists()
 
 
