@@ -310,6 +310,7 @@ def test_the_papers_tables_say_what_will_run_and_write_nothing(tmp_path):
         (["--launcher=slurm"], ["--model_precision: found auto", "another kind than those that compute"]),
         (["--cluster=slurm_partition=gpu"], ["--cluster: found given", "--launcher=slurm"]),
         (["--dry_run", "--data_root=/no/such"], ["--data_root: found no /no/such"]),
+        (["--tables_only", "--data_root=/no/such"], ["--grid_dir: found no grid in runs/paper_tables-paper"]),
         (["--tables_only", "--grid_dir=tpyo"], ["--grid_dir: found no grid in tpyo"]),
         (
             ["--launcher=slurm", "--cluster=fast", "--model_precision=float32"],
