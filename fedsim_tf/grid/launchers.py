@@ -6,8 +6,10 @@ import contextlib
 import importlib
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any, Protocol, TextIO
 
 from fedsim_tf.errors import InputError, RunStopped
@@ -133,7 +135,23 @@ class Submitit:
     def start(self, job: Job, log: pathlib.Path) -> Running:
         log.parent.mkdir(parents=True, exist_ok=True)
         call = _LoggedCommand(job.line, (sys.executable, "-m", *job.command), os.getcwd(), str(log))
-        return _Submitted(self._executor.submit(call), log)
+        with _interruptible():
+            return _Submitted(self._executor.submit(call), log)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Processes that are started within can be stopped by SIGINT, as submitit stops those of this machine.
+
+    A shell starts what goes to the background with SIGINT ignored, and children inherit that.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _LoggedCommand:

@@ -1,6 +1,7 @@
 """Real processes: what they write, how they end, and who may work on a plan at a time."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -113,10 +114,16 @@ def test_one_launcher_at_a_time_submits_a_plan(tmp_path):
     del launcher
 
 
-def test_a_job_that_the_queue_kills_has_failed(tmp_path):
+@pytest.mark.parametrize("interrupts", [signal.default_int_handler, signal.SIG_IGN], ids=["front", "background"])
+def test_a_job_that_the_queue_kills_has_failed(tmp_path, interrupts):
     pytest.importorskip("submitit")
     launcher = Submitit(tmp_path / "plan", cluster="local")
-    running = launcher.start(job("long", seconds=60), tmp_path / "log")
+    before = signal.signal(signal.SIGINT, interrupts)
+    try:
+        running = launcher.start(job("long", seconds=60), tmp_path / "log")
+        assert signal.getsignal(signal.SIGINT) == interrupts
+    finally:
+        signal.signal(signal.SIGINT, before)
     running.stop()
     deadline = time.monotonic() + 60
     while (status := running.poll()) is None and time.monotonic() < deadline:
