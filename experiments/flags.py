@@ -121,20 +121,20 @@ def plan_and_run(
     from fedsim_tf.jobs.inputs import check_start
     from fedsim_tf.jobs.plan import describe
     from fedsim_tf.jobs.results import SCORES
+    from fedsim_tf.training.run import fold_path
 
     run_dir = FLAGS.run_dir or f"runs/{'-'.join(filter(None, (*name, config.preset)))}"
     fold_numbers(config, FLAGS.only_fold)
     cache_dir = pathlib.Path(FLAGS.cache_dir)
     if FLAGS.dry_run and not elsewhere:  # a run itself looks at all of this
-        larger = federated and config.federated.more_labels
-        check_start(config, sites, cache_dir=cache_dir, federated=federated, larger=larger)
+        check_start(config, sites, cache_dir=cache_dir, federated=federated)
     about: dict[str, Any] = {"sites": sites, "federated": federated, "elsewhere": elsewhere}
     print(describe(config, run_dir=run_dir, only_fold=FLAGS.only_fold, **about))
     if FLAGS.dry_run:
         return
     job(config, run_dir, cache_dir=cache_dir, only_fold=FLAGS.only_fold)
     if FLAGS.only_fold is not None and not elsewhere:
-        scores = pathlib.Path(run_dir) / f"fold_{FLAGS.only_fold}" / SCORES
+        scores = fold_path(pathlib.Path(run_dir), FLAGS.only_fold) / SCORES
         print(f"Scores of this fold: {scores}; the same command without --only_fold finishes the run")
 
 

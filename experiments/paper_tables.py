@@ -45,7 +45,8 @@ def run() -> None:
     plan.check_unchanged()
     speed = _speed(grid.config)
     print(plan.describe(processes=FLAGS.processes, speed=speed))
-    print("".join(f"{line}\n" for line in left_out(grid)), end="")
+    for line in left_out(grid):
+        print(line)
     if FLAGS.dry_run:
         return
     outcome = None if FLAGS.tables_only else _run(plan, grid.config, speed)

@@ -24,11 +24,12 @@ def run() -> None:
     config = command.config_from_flags(usual_preset="paper")
     run_dir = FLAGS.run_dir or f"runs/slices-{config.preset}"
     pictures = {"images": FLAGS.images, "labels": FLAGS.labels, "held_out": FLAGS.held_out}
-    check_files(config)
-    count = len(open_slices(config, **pictures).names)
+    if FLAGS.dry_run:  # a run itself looks at all of this, and says how many there are
+        check_files(config)
+        print(f"{len(open_slices(config, **pictures).names)} slices, {FLAGS.held_out} of them held out")
     cost = enhancement_cost(config)
-    print(f"{count} slices, {FLAGS.held_out} of them held out; run folder: {run_dir}")
-    print(f"{config.gan.steps} steps at {config.model.size} x {config.model.size}; disk: {room(cost.disk, run_dir)}")
+    print(f"{config.gan.steps} steps at {config.model.size} x {config.model.size}; run folder: {run_dir}")
+    print(f"disk for checkpoints: {room(cost.disk, run_dir)}")
     print(f"estimated time on two cores: {duration(cost.seconds)}")
     if not FLAGS.dry_run:
         print(f"Pictures: {run_slices(config, run_dir, **pictures)}")

@@ -54,27 +54,23 @@ def differences_of_all(cells: Cells, pairs: Pairs) -> Table:
     rows = []
     for (experiment, size, arm, reference), sites in found.items():
         if len(sites) > 1:
-            first, second = (np.concatenate(scores) for scores in zip(*map(_same_folds, sites), strict=True))
+            first, second = (np.concatenate(scores) for scores in zip(*sites, strict=True))
             data = f"{size} labels, {len(sites)} data sets"
             rows.append([experiment.replace("_", " "), data, *_words(arm, reference, first, second)])
     return Table(("", "data", *_HEADINGS), rows)
 
 
 def _compared(cells: Cells, pairs: Pairs) -> Iterator[tuple[Cell, str, Sequence[float], Sequence[float]]]:
-    """Each cell of a pair's first arm that has a partner, the partner's arm, and both one's scores."""
+    """Each cell of a pair's first arm that has a partner, the partner's arm, and scores of the folds that both have."""
     pairs = tuple(pairs)
     for cell in dict.fromkeys(other._replace(arm=arm) for other in cells for arm, _ in pairs):
         for reference in (second for first, second in pairs if first == cell.arm):
             other = cell._replace(arm=reference)
             values = of_cell(cells, cell)
             others = of_cell(cells, other) or of_cell(cells, other._replace(experiment="single_site"))
-            if values and others:
-                yield cell, reference, values, others
-
-
-def _same_folds(scores: tuple[Sequence[float], Sequence[float]]) -> tuple[Sequence[float], Sequence[float]]:
-    folds = min(map(len, scores))
-    return scores[0][:folds], scores[1][:folds]
+            folds = min(len(values), len(others))
+            if folds:
+                yield cell, reference, values[:folds], others[:folds]
 
 
 def _words(arm: str, reference: str, first: Sequence[float], second: Sequence[float]) -> list[str]:

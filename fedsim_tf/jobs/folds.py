@@ -12,7 +12,7 @@ from fedsim_tf.config import Config
 from fedsim_tf.errors import InputError
 from fedsim_tf.jobs.results import scores_of
 from fedsim_tf.jobs.same_data import RECORD
-from fedsim_tf.training.run import SITES, RunFolder
+from fedsim_tf.training.run import RunFolder, is_federated
 
 
 class Folds(NamedTuple):
@@ -56,7 +56,7 @@ def refuse_other_experiment(run_dir: str | os.PathLike, *, federated: bool) -> N
     folds = pathlib.Path(run_dir)
     if federated and any(folds.glob(f"fold_*/{RECORD}")):
         raise InputError(run_dir, found="a single-site run", expected="a federated one, or another --run_dir")
-    if not federated and any(folds.glob(f"fold_*/{SITES}")):
+    if not federated and any(map(is_federated, folds.glob("fold_*"))):
         raise InputError(run_dir, found="a federated run", expected="a single-site one, or another --run_dir")
 
 

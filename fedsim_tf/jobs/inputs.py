@@ -96,9 +96,7 @@ def _check_labels(config: Config, wanted: int, training: int, *, of: str) -> Non
         raise InputError("--data_labels", found=found, expected=f"at most {training}, the training part of {of}")
 
 
-def check_start(
-    config: Config, sites: Sequence[str], *, cache_dir: pathlib.Path, federated: bool = False, larger: bool = False
-) -> None:
+def check_start(config: Config, sites: Sequence[str], *, cache_dir: pathlib.Path, federated: bool = False) -> None:
     """Refuses what a run would refuse before its first step, and leaves no trace: phantoms are not made.
 
     Args:
@@ -106,7 +104,6 @@ def check_start(
       sites: its data sets.
       cache_dir: where phantoms and prepared volumes would be kept.
       federated: whether sites learn together.
-      larger: see `labels_of`.
 
     Raises:
       InputError: the first of it.
@@ -115,6 +112,7 @@ def check_start(
     check_files(config)
     if not federated:
         check_single_site(config)
+    larger = federated and config.federated.more_labels
     for site in sites:
         wanted = labels_of(config, site, larger=larger)
         if not federated and needs_simulation(config):

@@ -29,7 +29,7 @@ from fedsim_tf.jobs.same_data import learnt_from
 from fedsim_tf.synthesis import downsampled, render_volume, slice_renderer
 from fedsim_tf.training.batch_norm import settled_statistics, training_slices
 from fedsim_tf.training.learner import SiteLearner
-from fedsim_tf.training.run import CONFIG, METRICS, SITES, RunFolder, reopened, site_path
+from fedsim_tf.training.run import CONFIG, METRICS, RunFolder, is_federated, reopened, site_path
 from fedsim_tf.training.stage import restore
 from fedsim_tf.training.volumes import SiteVolumes, Volumes
 
@@ -163,7 +163,7 @@ def _pairs(patients: str | os.PathLike, hospital: str | os.PathLike) -> list[tup
     """Folds of both runs with the same number; two that are named as they are may differ in it."""
     theirs, ours = ({fold.number: fold for fold in _folds(run_dir)} for run_dir in (patients, hospital))
     for run_dir, folds in ((patients, theirs), (hospital, ours)):
-        if any((fold.run.path / SITES).is_dir() for fold in folds.values()):
+        if any(is_federated(fold.run.path) for fold in folds.values()):
             raise InputError(run_dir, found="a federated run", expected="a single-site run; see --federated")
     if all(map(_is_fold, (patients, hospital))):
         return [(*theirs.values(), *ours.values())]  # type: ignore[list-item]

@@ -135,6 +135,11 @@ def fold_path(run: pathlib.Path, number: int) -> pathlib.Path:
     return run / f"fold_{number}"
 
 
+def is_federated(fold: pathlib.Path) -> bool:
+    """Whether a fold's folder is a federated run's, which has folders of its sites in it."""
+    return (fold / SITES).is_dir()
+
+
 def site_path(fold: pathlib.Path, name: str) -> pathlib.Path:
     """Where a fold of a federated run has a site's folder."""
     return fold / SITES / name
