@@ -22,7 +22,9 @@ from pyronn.ct_reconstruction.geometry.geometry_cone_3d import GeometryCone3D
 
 from benchmarks.bodies import body, difference
 from benchmarks.rtk import RtkScan
-from fedsim_tf.ct import ConeBeamScanner, CTSimulator, FixedAtlas, render
+from fedsim_tf.ct.atlas import FixedAtlas, render
+from fedsim_tf.ct.scanner import ConeBeamScanner
+from fedsim_tf.ct.simulator import CTSimulator
 from pyronn_layers.geometry import read_geometry
 from pyronn_layers.operators import TAKE_VOLUMES, _apply
 

@@ -17,8 +17,9 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 from scipy.spatial.transform import Rotation
 
-from fedsim_tf.shape import Grid, ShapeDecoder, StatisticalShapeModel
-from fedsim_tf.shape.ssm import PHANTOM_MODEL
+from fedsim_tf.shape.decoder import ShapeDecoder
+from fedsim_tf.shape.grid import Grid
+from fedsim_tf.shape.ssm import PHANTOM_MODEL, StatisticalShapeModel
 from fedsim_tf.shape.surfaces import region_surface
 
 STEPS_VOXELS = (0.01, 0.03, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)

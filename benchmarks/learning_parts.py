@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from benchmarks.steps import random_site
 from fedsim_tf.config import make_config
-from fedsim_tf.jobs.inputs import open_shape_model
 from fedsim_tf.losses import (
     feature_matching_loss,
     hinge_generator_loss,
@@ -20,6 +19,7 @@ from fedsim_tf.losses import (
     slice_features,
 )
 from fedsim_tf.models import built
+from fedsim_tf.runs.inputs import open_shape_model
 from fedsim_tf.synthesis import take_slices
 from fedsim_tf.training.enhancement import judge
 from fedsim_tf.training.learner import SiteLearner

@@ -34,8 +34,8 @@ def ours(work: str, size: int, *, precision: str, threads: int) -> Step:
         training.begin(site.labelled, rate=UNET_RATE, steps=10000, stage="benchmark")
         batch = [tf.constant(part[:1, ..., None]) for part in (site.labelled.images, site.labelled.labels)]
         return lambda: float(training._traced(*batch)[0])
-    from fedsim_tf.jobs.inputs import open_shape_model
     from fedsim_tf.models import built
+    from fedsim_tf.runs.inputs import open_shape_model
     from fedsim_tf.training.enhancement import EnhancementPretraining
     from fedsim_tf.training.learner import SiteLearner
 

@@ -16,9 +16,9 @@ import numpy as np
 from fedsim_tf.config import make_config
 from fedsim_tf.evaluation.figures import panel
 from fedsim_tf.evaluation.galleries import heart_slice
-from fedsim_tf.jobs.inputs import open_cohort, open_fold, open_shape_model, open_vgg
 from fedsim_tf.metrics import iou
 from fedsim_tf.resize import resize_volume
+from fedsim_tf.runs.inputs import open_cohort, open_fold, open_shape_model, open_vgg
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.segmentation import UNetTraining
 from tests.training import overfitting

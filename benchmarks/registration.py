@@ -19,10 +19,12 @@ from scipy.spatial.transform import Rotation
 from threadpoolctl import threadpool_limits
 
 from fedsim_tf.phantom.hearts import ADULTS, draw_hearts
-from fedsim_tf.shape import CorrespondingShapes, Grid, label_map
+from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.label_surfaces import LabelSurface, label_surface, sample
 from fedsim_tf.shape.quality import generalisation
 from fedsim_tf.shape.registration import RegistrationOptions, register_groupwise
+from fedsim_tf.shape.surfaces import CorrespondingShapes
+from fedsim_tf.shape.voxelize import label_map
 from fedsim_tf.volume import Geometry, Volume
 
 MARGIN_MM = 6.0

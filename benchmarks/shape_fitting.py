@@ -18,9 +18,12 @@ import numpy as np
 from fedsim_tf.evaluation.shape_figures import fit_figure
 from fedsim_tf.metrics import dice, iou
 from fedsim_tf.phantom.hearts import ADULTS, draw_hearts
-from fedsim_tf.shape import CorrespondingShapes, Grid, ShapeDecoder, StatisticalShapeModel, label_map, occupancy
-from fedsim_tf.shape.decoder import GRADIENTS
+from fedsim_tf.shape.decoder import GRADIENTS, ShapeDecoder
 from fedsim_tf.shape.fitting import fit_shape
+from fedsim_tf.shape.grid import Grid
+from fedsim_tf.shape.ssm import StatisticalShapeModel
+from fedsim_tf.shape.surfaces import CorrespondingShapes
+from fedsim_tf.shape.voxelize import label_map, occupancy
 
 FIELD_OF_VIEW_MM = 200.0
 

@@ -19,8 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.config import PRECISIONS, PRESETS, Config, make_config
-from fedsim_tf.jobs.inputs import open_shape_model
 from fedsim_tf.models import built
+from fedsim_tf.runs.inputs import open_shape_model
 from fedsim_tf.synthesis import sample_volumes
 from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.learner import SiteLearner

@@ -21,8 +21,12 @@ import vtk
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.vtk_stencil import StencilVoxelizer
-from fedsim_tf.phantom import model_hearts
-from fedsim_tf.shape import CorrespondingShapes, Grid, ShapeDecoder, StatisticalShapeModel, label_map, occupancy
+from fedsim_tf.phantom.cohort import model_hearts
+from fedsim_tf.shape.decoder import ShapeDecoder
+from fedsim_tf.shape.grid import Grid
+from fedsim_tf.shape.ssm import StatisticalShapeModel
+from fedsim_tf.shape.surfaces import CorrespondingShapes
+from fedsim_tf.shape.voxelize import label_map, occupancy
 
 GRADIENTS = ("finite_difference", "surface")
 PEERS = ("a stencil each", "one stencil")

@@ -6,7 +6,7 @@ import numpy as np
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to_numpy
 
-from fedsim_tf.shape import Grid
+from fedsim_tf.shape.grid import Grid
 
 
 class StencilVoxelizer:

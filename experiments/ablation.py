@@ -14,7 +14,7 @@ flags.adopt_module_key_flags(command)
 
 
 def run() -> None:
-    from fedsim_tf.jobs.single_site import run_single_site
+    from fedsim_tf.runs.single_site import run_single_site
 
     config = command.config_from_flags(dataset="ct20", segmentation={"arms": ABLATION})
     command.plan_and_run(run_single_site, config, name=("ablation", config.dataset), sites=(config.dataset,))

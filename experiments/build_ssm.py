@@ -45,8 +45,8 @@ def run() -> None:
     from absl import logging
 
     from fedsim_tf.errors import InputError
-    from fedsim_tf.jobs import build_ssm as job
     from fedsim_tf.shape.registration import RegistrationOptions
+    from fedsim_tf.tools import build_ssm as job
 
     out = pathlib.Path(FLAGS.out)
     if out.suffix != ".npz":

@@ -50,16 +50,16 @@ def run() -> None:
 
 
 def _here(config, run_dir, *, cache_dir, only_fold):
-    from fedsim_tf.jobs.federated import run_federated
+    from fedsim_tf.runs.federated import run_federated
 
     run_federated(config, run_dir, cache_dir=cache_dir, only_fold=only_fold, engine=FLAGS.engine)
 
 
 def _deployed(config, run_dir, *, only_fold, **_):
-    from fedsim_tf.jobs.federated import check_flare
+    from fedsim_tf.runs.federated import check_flare
 
     check_flare()
-    from fedsim_tf.jobs.flare import deploy
+    from fedsim_tf.runs.on_flare import deploy
 
     deploy(config, pathlib.Path(run_dir).name, pathlib.Path(FLAGS.flare_kit), only_fold=only_fold)
 

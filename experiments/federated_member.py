@@ -41,11 +41,11 @@ FLAGS = flags.FLAGS
 
 
 def run() -> None:
-    from fedsim_tf.jobs.federated import check_flare
+    from fedsim_tf.runs.federated import check_flare
 
     check_flare()
-    from fedsim_tf.jobs.flare import set_up_member
-    from fedsim_tf.jobs.flare_member import LOCAL_FIELDS, changed
+    from fedsim_tf.runs.flare_member import LOCAL_FIELDS, changed
+    from fedsim_tf.runs.on_flare import set_up_member
 
     kit = pathlib.Path(FLAGS.kit)
     given = {name: FLAGS[name].value for name in LOCAL_FIELDS if name in FLAGS and FLAGS[name].value is not None}

@@ -22,7 +22,7 @@ FLAGS = flags.FLAGS
 
 
 def run() -> None:
-    from fedsim_tf.jobs.out_of_distribution import run_out_of_distribution
+    from fedsim_tf.tools.out_of_distribution import run_out_of_distribution
 
     paths = [pathlib.Path(path).resolve() for path in (FLAGS.patients, FLAGS.hospital)]
     if paths[0] == paths[1]:

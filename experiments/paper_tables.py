@@ -22,7 +22,7 @@ PLANNED = ("dataset", "data_labels", "segmentation_arms", "federated_more_labels
 
 command.define_config()
 flags.adopt_module_key_flags(command)
-flags.DEFINE_string("grid_dir", None, "Folder of all runs; the same command again goes on. Default: below runs/.")
+flags.DEFINE_string("schedule_dir", None, "Folder of all runs; the same command again goes on. Default: below runs/.")
 flags.DEFINE_bool("dry_run", False, "Only say what would run and about how long.")
 flags.DEFINE_bool("tables_only", False, "Only make the tables of the runs that have finished.")
 flags.DEFINE_list("sites", list(SITES), "Data sets of the single-site rows.")
@@ -35,25 +35,26 @@ FLAGS = flags.FLAGS
 
 
 def run() -> None:
-    from fedsim_tf.grid import Plan, left_out, paper_jobs
-    from fedsim_tf.grid.results import draw_figure_3, write_tables
     from fedsim_tf.progress import duration
+    from fedsim_tf.schedule.paper_report import draw_figure_3, write_tables
+    from fedsim_tf.schedule.paper_runs import left_out, paper_jobs
+    from fedsim_tf.schedule.plan import Plan
 
     _check_flags()
-    grid = _grid()
-    plan = Plan(paper_jobs(grid), _plan_folder(grid.root))
+    wanted = _wanted_runs()
+    plan = Plan(paper_jobs(wanted), _plan_folder(wanted.root))
     plan.check_unchanged()
-    speed = _speed(grid.config)
+    speed = _speed(wanted.config)
     print(plan.describe(processes=FLAGS.processes, speed=speed))
-    for line in left_out(grid):
+    for line in left_out(wanted):
         print(line)
     if FLAGS.dry_run:
         return
-    outcome = None if FLAGS.tables_only else _run(plan, grid.config, speed)
+    outcome = None if FLAGS.tables_only else _run(plan, wanted.config, speed)
     files = plan.metrics()
-    write_tables(grid.root / "tables", files)
-    draw_figure_3(grid.root / "tables" / "figure_3.png", files)
-    print(f"Tables: {grid.root / 'tables' / 'tables.md'}; all jobs together took {duration(plan.seconds_recorded())}")
+    write_tables(wanted.root / "tables", files)
+    draw_figure_3(wanted.root / "tables" / "figure_3.png", files)
+    print(f"Tables: {wanted.root / 'tables' / 'tables.md'}; all jobs together took {duration(plan.seconds_recorded())}")
     if outcome is not None and outcome.failed:
         raise RunStopped(
             f"{len(outcome.failed)} jobs failed: {', '.join(outcome.failed)}; {len(outcome.waiting)} wait for them; "
@@ -71,9 +72,10 @@ def _check_flags():
         raise InputError("--tables_only", found="--dry_run too", expected="one of the two")
 
 
-def _grid():
-    from fedsim_tf.grid import Grid, settled
-    from fedsim_tf.jobs.inputs import check_files
+def _wanted_runs():
+    from fedsim_tf.runs.inputs import check_files
+    from fedsim_tf.schedule.paper_runs import PaperRuns
+    from fedsim_tf.schedule.settings import settled
 
     chosen = {name: tuple(FLAGS[name].value or ()) for name in ("sites", "label_sizes", "parts")}
     for name, choices in (("sites", SITES), ("label_sizes", LABEL_SIZES), ("parts", PARTS)):
@@ -86,16 +88,16 @@ def _grid():
     if FLAGS.launcher == "slurm" and config.model.precision == "auto":
         expected = "float32 or bfloat16: this machine may be another kind than those that compute"
         raise InputError("--model_precision", found="auto", expected=expected)
-    root = pathlib.Path(FLAGS.grid_dir or f"runs/paper_tables-{config.preset}")
+    root = pathlib.Path(FLAGS.schedule_dir or f"runs/paper_tables-{config.preset}")
     if FLAGS.tables_only and not _plan_folder(root).is_dir():
-        raise InputError("--grid_dir", found=f"no grid in {root}", expected="one that has been started")
+        raise InputError("--schedule_dir", found=f"no schedule in {root}", expected="one that has been started")
     config = settled(config, _plan_folder(root))
     flags_of_runs = command.given() | {
         "preset": config.preset,
         "data_folds": config.data.folds,
         "model_precision": config.model.precision,
     }
-    return Grid(
+    return PaperRuns(
         config=config,
         flags=tuple(f"--{name}={value}" for name, value in flags_of_runs.items()),
         root=root,
@@ -108,8 +110,8 @@ def _plan_folder(root):
 
 
 def _speed(config):
-    from fedsim_tf.grid import local_speed
-    from fedsim_tf.jobs.plan import cores_used
+    from fedsim_tf.runs.estimate import cores_used
+    from fedsim_tf.schedule.launchers import local_speed
 
     if FLAGS.launcher == "slurm":
         return float(FLAGS.processes)
@@ -117,7 +119,8 @@ def _speed(config):
 
 
 def _run(plan, config, speed):
-    from fedsim_tf.grid import keep_settings, run_plan
+    from fedsim_tf.schedule.driver import run_plan
+    from fedsim_tf.schedule.settings import keep_settings
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # being ended is being interrupted: jobs end too
     launcher = _launcher(plan.folder)
@@ -126,7 +129,7 @@ def _run(plan, config, speed):
 
 
 def _launcher(folder):
-    from fedsim_tf.grid import LocalProcesses, Submitit
+    from fedsim_tf.schedule.launchers import LocalProcesses, Submitit
 
     if FLAGS.launcher == "local":
         return LocalProcesses(folder, processes=FLAGS.processes)

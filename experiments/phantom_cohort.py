@@ -18,9 +18,9 @@ FLAGS = flags.FLAGS
 
 
 def run() -> None:
-    from fedsim_tf.phantom import SITES, write_site
+    from fedsim_tf.phantom.cohort import SITES, write_site
     from fedsim_tf.progress import progress_bar
-    from fedsim_tf.shape import CorrespondingShapes
+    from fedsim_tf.shape.surfaces import CorrespondingShapes
 
     shapes = CorrespondingShapes.load(FLAGS.shapes) if FLAGS.shapes else None
     with progress_bar(SITES[FLAGS.site].n_subjects, f"phantom cohort {FLAGS.site}") as bar:

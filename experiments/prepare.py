@@ -18,14 +18,14 @@ FLAGS = flags.FLAGS
 
 def run() -> None:
     from fedsim_tf.errors import Refusals
-    from fedsim_tf.jobs.inputs import source
-    from fedsim_tf.jobs.prepare import prepare_dataset, summary
+    from fedsim_tf.runs.inputs import source
+    from fedsim_tf.tools.prepare import cohort_summary, prepare_dataset
 
     config = command.config_from_flags()
     refusals = Refusals(config.dataset)
     cases = prepare_dataset(config, cache_dir=pathlib.Path(FLAGS.cache_dir), refusals=refusals)
     print(f"{source(config, config.dataset)}: {len(cases)} cases, prepared at {config.model.size}^3 voxels")
-    print(f"least, median and most:\n{summary(cases, config)}")
+    print(f"least, median and most:\n{cohort_summary(cases, config)}")
     refusals.check()
 
 

@@ -24,7 +24,7 @@ FLAGS = flags.FLAGS
 
 
 def run() -> None:
-    from fedsim_tf.jobs.apply import segment_file
+    from fedsim_tf.tools.segment import segment_file
 
     found = segment_file(
         FLAGS.fold_dir, FLAGS.arm, image=FLAGS.image, output=FLAGS.output, label=FLAGS.label, picture=FLAGS.picture

@@ -16,7 +16,7 @@ FLAGS = flags.FLAGS
 
 
 def run() -> None:
-    from fedsim_tf.jobs.single_site import run_single_site
+    from fedsim_tf.runs.single_site import run_single_site
 
     config = command.config_from_flags(**command.method())
     name = ("single_site", config.dataset, FLAGS.method)

@@ -16,10 +16,10 @@ FLAGS = flags.FLAGS
 
 
 def run() -> None:
-    from fedsim_tf.jobs.inputs import check_files
-    from fedsim_tf.jobs.plan import enhancement_cost
-    from fedsim_tf.jobs.slices import open_slices, run_slices
     from fedsim_tf.progress import duration, room
+    from fedsim_tf.runs.estimate import enhancement_cost
+    from fedsim_tf.runs.inputs import check_files
+    from fedsim_tf.tools.slices import open_slices, run_slices
 
     config = command.config_from_flags(usual_preset="paper")
     run_dir = FLAGS.run_dir or f"runs/slices-{config.preset}"

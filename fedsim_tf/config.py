@@ -305,7 +305,7 @@ def fixed(values: dict[str, Any]) -> dict[str, Any]:
     """A configuration as `Config.to_dict` gives it, without what may change while a run is resumed.
 
     Files may be moved: of paths only that there is one is left. What they hold is compared where it is used, see
-    `jobs.same_data`.
+    `runs.same_data`.
     """
     return values | {
         name: _fixed(values[name], dataclasses.fields(_KINDS[name])) for name in SECTIONS if name in values

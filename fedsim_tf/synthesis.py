@@ -10,10 +10,17 @@ import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.config import Config, ModelConfig
-from fedsim_tf.ct import CTSimulator, ScanEffects, attenuation, render
-from fedsim_tf.models import LatentDistribution, MaterialGenerator, ShapeGenerator, built
+from fedsim_tf.ct import attenuation
+from fedsim_tf.ct.atlas import render
+from fedsim_tf.ct.effects import ScanEffects
+from fedsim_tf.ct.simulator import CTSimulator
+from fedsim_tf.models import built
+from fedsim_tf.models.generators import MaterialGenerator, ShapeGenerator
+from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.resize import resize_volume, resized_slices
-from fedsim_tf.shape import Grid, ShapeDecoder, StatisticalShapeModel
+from fedsim_tf.shape.decoder import ShapeDecoder
+from fedsim_tf.shape.grid import Grid
+from fedsim_tf.shape.ssm import StatisticalShapeModel
 
 SHAPE_FRAME_MM = 256.0  # what shapes call the edge of a field of view, whatever it is
 

@@ -13,11 +13,11 @@ import numpy as np
 import tensorflow as tf
 from scipy import ndimage
 
-from fedsim_tf.ct import FixedAtlas
-from fedsim_tf.data import hu_from_unit
+from fedsim_tf.ct.atlas import FixedAtlas
+from fedsim_tf.data.preprocess import hu_from_unit
 from fedsim_tf.losses import iou_loss
-from fedsim_tf.models import LatentDistribution
-from fedsim_tf.shape import Grid
+from fedsim_tf.models.latents import LatentDistribution
+from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.pose import N_POSE
 from fedsim_tf.synthesis import SyntheticVolume, ct_simulator, render_volume, scanned, slice_renderer, take_slices
 from fedsim_tf.training.batch_norm import random_slices

@@ -81,7 +81,7 @@ def prepare(case: Case, size: int, *, window_hu: tuple[float, float] = WINDOW_HU
     )
 
 
-def restore(array: np.ndarray, prepared: PreparedCase, *, nearest: bool) -> Volume:
+def on_original_grid(array: np.ndarray, prepared: PreparedCase, *, nearest: bool) -> Volume:
     """Brings an array from a prepared case's cube to where that case's CT lies.
 
     Args:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from fedsim_tf.errors import InputError
 
 
-class Row(NamedTuple):
+class CsvRow(NamedTuple):
     """A row's cells, stripped, and where it stands: file and line."""
 
     where: str
@@ -29,7 +29,7 @@ def read_text(path: str | os.PathLike) -> str:
         raise InputError(path, found=f"an unreadable file ({type(error).__name__})", expected="a CSV file") from None
 
 
-def rows_of(text: str, subject: str) -> list[Row]:
+def rows_of(text: str, subject: str) -> list[CsvRow]:
     """The rows of a CSV text.
 
     Args:
@@ -44,7 +44,7 @@ def rows_of(text: str, subject: str) -> list[Row]:
         if line.strip() and not line.lstrip().startswith("#"):
             try:
                 cells = [cell.strip() for cell in next(csv.reader([line]))]
-                rows += [Row(where, cells)] if any(cells) else []
+                rows += [CsvRow(where, cells)] if any(cells) else []
             except csv.Error as error:
                 raise InputError(where, found=f"{line[:40]!r} ({error})", expected="comma-separated values") from None
     return rows

@@ -29,7 +29,7 @@ def measures(metrics: Sequence[Metrics]) -> Table:
     return Table(("", "data", "arm", *_MEASURES.values()), rows)
 
 
-def novelty(metrics: Iterable[Metrics]) -> Table:
+def novelty_table(metrics: Iterable[Metrics]) -> Table:
     """How far synthetic volumes lie from real ones; means over folds, see `evaluation.novelty`."""
     paths = {
         "sample to nearest real, HU": ("novelty", "sample_to_real_hu"),

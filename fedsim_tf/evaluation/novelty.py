@@ -6,13 +6,13 @@ import numpy as np
 import tensorflow as tf
 from sklearn.metrics.pairwise import polynomial_kernel
 
-from fedsim_tf.models import VGG19Features
+from fedsim_tf.models.vgg import VGG19Features
 
 EVERY = 4  # slices of which one is looked at for features
 BATCH = 16
 
 
-def novelty(real: np.ndarray, synthetic: np.ndarray, window_hu: tuple[float, float]) -> dict[str, float]:
+def measure_novelty(real: np.ndarray, synthetic: np.ndarray, window_hu: tuple[float, float]) -> dict[str, float]:
     """Root mean square distances over the whole CT in HU, to the nearest real volume.
 
     A sample that repeats a training volume lies much nearer to it than real volumes lie to one another.

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.stats import wasserstein_distance
 
-from fedsim_tf.data import hu_from_unit
+from fedsim_tf.data.preprocess import hu_from_unit
 from fedsim_tf.training.volumes import Volumes
 
 TISSUES = ("heart", "lung", "bone")

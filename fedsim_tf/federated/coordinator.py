@@ -15,7 +15,7 @@ from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS
 from fedsim_tf.federated.update import Arrays, SiteUpdate, check_against
 from fedsim_tf.federated.wire_record import BROADCAST, EVERYONE, WireRecord
 from fedsim_tf.files import append_rows
-from fedsim_tf.models import LatentDistribution
+from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.stage import OpenStage

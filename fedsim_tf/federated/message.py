@@ -13,7 +13,7 @@ import numpy as np
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.task import Answer, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate
-from fedsim_tf.models import LatentDistribution, LatentStatistics
+from fedsim_tf.models.latents import LatentDistribution, LatentStatistics
 
 LONGEST_WORD = 500  # characters
 MOST_ARRAYS = 10_000

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.update import Arrays, SiteUpdate
-from fedsim_tf.models import LatentDistribution, LatentStatistics
+from fedsim_tf.models.latents import LatentDistribution, LatentStatistics
 from fedsim_tf.training.optimizers import adam
 
 

@@ -14,7 +14,7 @@ from fedsim_tf.federated.outbox import Outbox, Shapes
 from fedsim_tf.federated.privacy import DELTA, Budget, account, privatized
 from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS, Answer, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate
-from fedsim_tf.models import LatentDistribution, LatentStatistics
+from fedsim_tf.models.latents import LatentDistribution, LatentStatistics
 from fedsim_tf.training.pretraining import SharedGradients, TensorLosses
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.segmentation import VALIDATION_ERROR

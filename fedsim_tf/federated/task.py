@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.update import Arrays, SiteUpdate
-from fedsim_tf.models import LatentDistribution
+from fedsim_tf.models.latents import LatentDistribution
 
 BEGIN, GRADIENTS, KEEP, END, ALONE, LATENTS = KINDS = ("begin", "gradients", "keep", "end", "alone", "latents")
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.models import LatentStatistics
+from fedsim_tf.models.latents import LatentStatistics
 
 Arrays = Mapping[str, np.ndarray]
 MOST_VOLUMES = 100_000  # of a site

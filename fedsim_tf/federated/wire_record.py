@@ -13,7 +13,7 @@ SENT, RECEIVED, BROADCAST = "sent", "received", "broadcast"
 EVERYONE = "all sites"
 
 
-class Row(NamedTuple):
+class SentMessage(NamedTuple):
     """One message. `arrays`, `bytes` and `losses` are how many; `word` is "under way", or why there is no answer."""
 
     site: str
@@ -54,8 +54,8 @@ class WireRecord:
         words, task = message.words, message.words["kind"]
         word = "under way" if "under_way" in words else str(words.get("failure", ""))
         count, losses = len(message.arrays), len(message.losses)
-        row = Row(site, task, words.get("stage", ""), words.get("round", 0), count, message.bytes, losses, word)
-        append_rows(self._messages, Row._fields, [row])
+        row = SentMessage(site, task, words.get("stage", ""), words.get("round", 0), count, message.bytes, losses, word)
+        append_rows(self._messages, SentMessage._fields, [row])
         if self._name == SENT:
             to_disk(self._messages)  # what has left must not be forgotten in a power cut
         arrays = [
@@ -68,17 +68,17 @@ class WireRecord:
             self._seen |= set(new)
 
 
-def read_record(folder: pathlib.Path, name: str) -> list[Row]:
+def read_record(folder: pathlib.Path, name: str) -> list[SentMessage]:
     """The rows of `<name>.csv`; none where there is none. One that was cut short counts as gradients sent."""
     return [_row(values) for values in read_rows(folder / f"{name}.csv")]
 
 
-def _row(values: list[str]) -> Row:
+def _row(values: list[str]) -> SentMessage:
     try:
         site, task, stage, round_number, arrays, size, losses, word = values
-        return Row(site, task, stage, int(round_number), int(arrays), int(size), int(losses), word)
+        return SentMessage(site, task, stage, int(round_number), int(arrays), int(size), int(losses), word)
     except ValueError:
-        return Row("", GRADIENTS, "", 0, 1, 0, 0, f"damaged: {','.join(values)}")
+        return SentMessage("", GRADIENTS, "", 0, 1, 0, 0, f"damaged: {','.join(values)}")
 
 
 def read_arrays(folder: pathlib.Path, name: str) -> list[ArrayRow]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from fedsim_tf import float32  # noqa: F401 (before anything computes)
 from fedsim_tf.config import ModelConfig
 from fedsim_tf.models.discriminator import MultiScaleDiscriminator
 from fedsim_tf.models.gaugan import GauGANGenerator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedsim_tf.shape import Grid
+from fedsim_tf.shape.grid import Grid
 
 Box = tuple[slice, slice, slice]
 

@@ -13,8 +13,8 @@ from fedsim_tf.phantom.hearts import LV, MYOCARDIUM, RA, RV
 from fedsim_tf.phantom.landmarks import Landmarks
 from fedsim_tf.phantom.torso import FAT
 from fedsim_tf.phantom.vessels import Tube
-from fedsim_tf.shape import Grid, occupancy
-from fedsim_tf.shape.voxelize import PAINTING_ORDER
+from fedsim_tf.shape.grid import Grid
+from fedsim_tf.shape.voxelize import PAINTING_ORDER, occupancy
 
 MARGIN_MM = 14.0
 _FLUIDS = {"air": -985.0, "oesophagus": 38.0}

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from fedsim_tf.data import write_volume
+from fedsim_tf.data.nifti import write_volume
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import digest, file_digest, read_json, write_json, write_text
 from fedsim_tf.phantom.hearts import ADULTS, CHILDREN, YOUNG_ADULTS, draw_hearts
-from fedsim_tf.phantom.scanner import Scanner
+from fedsim_tf.phantom.site_scanner import SiteScanner
 from fedsim_tf.phantom.subjects import SiteSpec, make_subject
-from fedsim_tf.shape import CorrespondingShapes
-from fedsim_tf.shape.surfaces import REGIONS
+from fedsim_tf.shape.surfaces import REGIONS, CorrespondingShapes
 
 Progress = Callable[[int, int, str], None]
 VERSION = 6  # of the phantom: another number makes cached cohorts again
@@ -29,9 +28,9 @@ _THREADS = 2
 _MODEL_SEED = 7_000_000  # hearts of the shape model: far from every site's
 _MMWHS_VALUES = np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16)
 
-_ARTERIAL = Scanner(330.0, 0.35, 150.0, 80.0, 105.0, 0.75, 0.9, 3e4, 0.9, 120.0, 0.0, 265.0, 205.0)
-_BIPHASIC = Scanner(280.0, 0.35, 280.0, 100.0, 110.0, 0.65, 0.7, 2.5e4, 0.7, 80.0, 20.0, 285.0, 205.0)
-_LATE = Scanner(210.0, 0.3, 190.0, 50.0, 98.0, 1.0, 1.4, 1.5e4, 1.2, 120.0, -20.0, 325.0, 210.0, flipped=True)
+_ARTERIAL = SiteScanner(330.0, 0.35, 150.0, 80.0, 105.0, 0.75, 0.9, 3e4, 0.9, 120.0, 0.0, 265.0, 205.0)
+_BIPHASIC = SiteScanner(280.0, 0.35, 280.0, 100.0, 110.0, 0.65, 0.7, 2.5e4, 0.7, 80.0, 20.0, 285.0, 205.0)
+_LATE = SiteScanner(210.0, 0.3, 190.0, 50.0, 98.0, 1.0, 1.4, 1.5e4, 1.2, 120.0, -20.0, 325.0, 210.0, flipped=True)
 SITES = {
     "ct20": SiteSpec(20, ADULTS, _ARTERIAL, seed=20, deformation_mm=2.5),
     "ct34lc": SiteSpec(34, CHILDREN, _BIPHASIC, seed=341, deformation_mm=3.0, tilt_rad=0.4),

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fedsim_tf.phantom.lofts import bezier, loft, loft_faces, tube
-from fedsim_tf.shape import CorrespondingShapes
+from fedsim_tf.shape.surfaces import CorrespondingShapes
 
 LV, RV, LA, RA, MYOCARDIUM, AORTA, PULMONARY_ARTERY = range(1, 8)
 Values = np.ndarray | float

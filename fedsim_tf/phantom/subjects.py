@@ -10,10 +10,11 @@ from fedsim_tf.phantom.canvas import Canvas
 from fedsim_tf.phantom.cardiac import VoxelHeart, paint_heart
 from fedsim_tf.phantom.hearts import Population, deform, draw_hearts
 from fedsim_tf.phantom.landmarks import find_landmarks
-from fedsim_tf.phantom.scanner import Scanner
+from fedsim_tf.phantom.site_scanner import SiteScanner
 from fedsim_tf.phantom.torso import AIR, draw_torso, paint_torso
 from fedsim_tf.phantom.vessels import hilum_positions, mediastinal_tubes
-from fedsim_tf.shape import CorrespondingShapes, Grid
+from fedsim_tf.shape.grid import Grid
+from fedsim_tf.shape.surfaces import CorrespondingShapes
 from fedsim_tf.volume import Case, Geometry, Volume
 
 _OFFSET_MM = 14.0  # of the field of view's centre from the heart's
@@ -34,7 +35,7 @@ class SiteSpec:
 
     n_subjects: int
     population: Population
-    scanner: Scanner
+    scanner: SiteScanner
     seed: int
     deformation_mm: float = 0.0
     tilt_rad: float = 0.18

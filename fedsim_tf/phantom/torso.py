@@ -10,7 +10,7 @@ from scipy import ndimage
 from fedsim_tf.phantom.canvas import Canvas, texture
 from fedsim_tf.phantom.landmarks import Landmarks
 from fedsim_tf.phantom.vessels import Tube, hilum_positions, lung_tree
-from fedsim_tf.shape import Grid
+from fedsim_tf.shape.grid import Grid
 
 AIR, LUNG, FAT, SKIN, MUSCLE, LIVER, SPLEEN, STOMACH = -1000.0, -835.0, -102.0, 35.0, 55.0, 92.0, 105.0, 38.0
 CORTICAL, MARROW, CARTILAGE, DISC, CANAL, CORD = 560.0, 185.0, 115.0, 85.0, 20.0, 42.0

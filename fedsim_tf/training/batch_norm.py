@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from fedsim_tf.models import GauGANGenerator
+from fedsim_tf.models.gaugan import GauGANGenerator
 from fedsim_tf.synthesis import take_slices
 from fedsim_tf.training.learner import SiteLearner
 

@@ -15,7 +15,9 @@ from fedsim_tf.losses import (
     hinge_generator_loss,
     perceptual_loss,
 )
-from fedsim_tf.models import GauGANGenerator, MultiScaleDiscriminator, VGG19Features
+from fedsim_tf.models.discriminator import MultiScaleDiscriminator
+from fedsim_tf.models.gaugan import GauGANGenerator
+from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.synthesis import take_slices
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import TTUR_BETAS, adam

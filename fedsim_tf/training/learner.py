@@ -8,10 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.config import Config
-from fedsim_tf.models import LatentStatistics, LatentTable, VGG19Features, built
+from fedsim_tf.models import built
 from fedsim_tf.models.initializers import begin_anew
-from fedsim_tf.shape import StatisticalShapeModel
+from fedsim_tf.models.latents import LatentStatistics, LatentTable
+from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.shape.pose import N_POSE
+from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.synthesis import GenerativeModel, shared_networks
 from fedsim_tf.training.plausibility import warn_of_known_hearts, warn_of_unreachable_sizes
 from fedsim_tf.training.stage import step_rng

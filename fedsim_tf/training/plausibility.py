@@ -9,8 +9,8 @@ import numpy as np
 from absl import logging
 from scipy import ndimage
 
-from fedsim_tf.data import PreparedCase
 from fedsim_tf.data.checks import extent_text, unlike
+from fedsim_tf.data.preprocess import PreparedCase
 from fedsim_tf.errors import listed
 from fedsim_tf.models.generators import LOG_SCALE_LIMIT, TRANSLATION_LIMIT_MM
 from fedsim_tf.synthesis import shape_frame_mm

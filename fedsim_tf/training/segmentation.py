@@ -10,8 +10,9 @@ import tensorflow as tf
 from fedsim_tf.config import Config
 from fedsim_tf.losses import segmentation_loss
 from fedsim_tf.metrics import dice
-from fedsim_tf.models import UNet3D, built
+from fedsim_tf.models import built
 from fedsim_tf.models.initializers import begin_anew
+from fedsim_tf.models.unet3d import UNet3D
 from fedsim_tf.training.batches import Batches
 from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.pictures import SHOWN

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from fedsim_tf.models import LatentDistribution, LatentTable
+from fedsim_tf.models.latents import LatentDistribution, LatentTable
 from fedsim_tf.synthesis import take_slices
 from fedsim_tf.training.enhancement import generator_losses
 from fedsim_tf.training.learner import SiteLearner

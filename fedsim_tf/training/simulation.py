@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from fedsim_tf.models import LatentDistribution
+from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import adam

@@ -155,7 +155,7 @@ def check_finite(values: Mapping[str, float], stage: str, step: int, *, what: st
         )
 
 
-def restore(run: RunFolder, stage: str, **objects: tf.__internal__.tracking.Trackable) -> None:
+def restore_stage(run: RunFolder, stage: str, **objects: tf.__internal__.tracking.Trackable) -> None:
     """Restores objects from the last checkpoint of a finished stage, leaving the rest of it alone.
 
     Raises:

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fedsim_tf.config import Config
-from fedsim_tf.data import Cohort, PreparedCase, prepare_cohort
+from fedsim_tf.data.cache import prepare_cohort
+from fedsim_tf.data.cohorts import Cohort
+from fedsim_tf.data.preprocess import PreparedCase
 from fedsim_tf.errors import InputError
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.training.plausibility import (

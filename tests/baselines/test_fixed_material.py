@@ -6,7 +6,8 @@ import tensorflow as tf
 from scipy import ndimage
 
 from fedsim_tf.baselines.fixed_material import FixedMaterialSite, ShapePretraining, without_heart
-from fedsim_tf.ct import FixedAtlas, attenuation
+from fedsim_tf.ct import attenuation
+from fedsim_tf.ct.atlas import FixedAtlas
 from fedsim_tf.metrics import dice
 from tests.training.toy_site import toy_config, toy_learner
 

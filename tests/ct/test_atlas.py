@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedsim_tf.ct import CTSimulator, FixedAtlas, attenuation, render
+from fedsim_tf.ct import attenuation
+from fedsim_tf.ct.atlas import FixedAtlas, render
+from fedsim_tf.ct.simulator import CTSimulator
 from fedsim_tf.errors import InputError
 
 ATLAS = FixedAtlas()

@@ -3,8 +3,11 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage
 
-from fedsim_tf.ct import ConeBeamScanner, CTSimulator, ScanEffects, attenuation, cone_beam_geometry
-from fedsim_tf.ct.effects import box_taps, photon_noise, spot_blur
+from fedsim_tf.ct import attenuation
+from fedsim_tf.ct.effects import ScanEffects, box_taps, photon_noise, spot_blur
+from fedsim_tf.ct.geometry import cone_beam_geometry
+from fedsim_tf.ct.scanner import ConeBeamScanner
+from fedsim_tf.ct.simulator import CTSimulator
 from fedsim_tf.ct.spectrum import BeamHardening, tube_spectrum
 from fedsim_tf.errors import InputError
 

@@ -7,8 +7,10 @@ from pyronn.ct_reconstruction.geometry.geometry_cone_3d import GeometryCone3D
 from pyronn.ct_reconstruction.helpers.trajectories.circular_trajectory import circular_trajectory_3d
 from scipy import ndimage
 
-from fedsim_tf.ct import ConeBeamScanner, CTSimulator, cone_beam_geometry
 from fedsim_tf.ct.fdk import cosine_weights, filter_matrix, filter_rows, ramp_kernel
+from fedsim_tf.ct.geometry import cone_beam_geometry
+from fedsim_tf.ct.scanner import ConeBeamScanner
+from fedsim_tf.ct.simulator import CTSimulator
 from fedsim_tf.errors import InputError
 
 SHAPE, SPACING_MM = (12, 16, 16), (8.0, 7.0, 9.0)

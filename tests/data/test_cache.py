@@ -4,7 +4,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from fedsim_tf.data import find_cohort, prepare, prepare_cohort
+from fedsim_tf.data.cache import prepare_cohort
+from fedsim_tf.data.cohorts import find_cohort
+from fedsim_tf.data.preprocess import prepare
 from fedsim_tf.volume import Case, Geometry, Volume
 from tests.data.files_for_tests import ct, mmwhs, write
 

@@ -3,7 +3,8 @@ import os
 import numpy as np
 import pytest
 
-from fedsim_tf.data import LAYOUTS, find_cohort
+from fedsim_tf.data.cohorts import find_cohort
+from fedsim_tf.data.layouts import LAYOUTS
 from tests.data.files_for_tests import SHAPE, chd68, ct, labels, mmwhs, refused, truncate, write
 
 CHD_NUMBERS = [1001, 1002, 1040, 1101]

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from fedsim_tf.data import REGIONS, heart_mask
-from fedsim_tf.data.labels import CANONICAL, CHD68, MMWHS, merge_masks
+from fedsim_tf.data.labels import CANONICAL, CHD68, MMWHS, REGIONS, heart_mask, merge_masks
 from tests.data.files_for_tests import refused
 
 

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from fedsim_tf.data import find_cohort
+from fedsim_tf.data.cohorts import find_cohort
 from fedsim_tf.data.patients import PATIENTS_FILE, fold_of_scans, read_patients
 from tests.data.files_for_tests import refused
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from fedsim_tf.data import SplitSizes, split, split_sizes
+from fedsim_tf.data.splits import SplitSizes, split, split_sizes
 from tests.data.files_for_tests import refused
 
 CT20 = [f"ct_train_{number}" for number in range(1001, 1021)]

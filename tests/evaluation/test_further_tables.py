@@ -66,12 +66,12 @@ def test_measures_are_means_and_deviations_over_folds():
 
 
 def test_quality_tables_show_arms_with_synthetic_volumes_alone():
-    for table in (further_tables.novelty, further_tables.tissue_values, further_tables.shape_modes):
+    for table in (further_tables.novelty_table, further_tables.tissue_values, further_tables.shape_modes):
         assert {row[2] for row in table([RUN]).rows} == {"Ours-Full"}
 
 
 def test_quality_tables_hold_means_over_folds_and_dashes_for_what_was_not_recorded():
-    (near,) = rows(further_tables.novelty([RUN])).values()
+    (near,) = rows(further_tables.novelty_table([RUN])).values()
     assert near["sample to nearest real, HU"] == "101"
     assert near["VGG features, real to synthetic"] == "1.5"
     assert near["closest real, HU"] == "-"

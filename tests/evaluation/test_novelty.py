@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from fedsim_tf.evaluation.novelty import feature_distances, kernel_distance, novelty
+from fedsim_tf.evaluation.novelty import feature_distances, kernel_distance, measure_novelty
 from tests.training.toy_site import toy_vgg
 
 WINDOW_HU = (-1000.0, 1000.0)
@@ -13,7 +13,7 @@ def test_distances_are_to_the_nearest_volume(rng):
     flat = [part.reshape(len(part), -1) for part in (real, synthetic)]
     scale = 1000.0 / np.sqrt(60)
     across, among = cdist(flat[1], flat[0]).min(axis=1), np.sort(cdist(flat[0], flat[0]), axis=1)[:, 1]
-    assert novelty(real, synthetic, WINDOW_HU) == pytest.approx(
+    assert measure_novelty(real, synthetic, WINDOW_HU) == pytest.approx(
         {
             "sample_to_real_hu": scale * across.mean(),
             "closest_sample_hu": scale * across.min(),
@@ -25,7 +25,7 @@ def test_distances_are_to_the_nearest_volume(rng):
 
 def test_a_repeated_training_volume_shows(rng):
     real = rng.uniform(-1, 1, (4, 3, 4, 5))
-    found = novelty(real, np.stack([real[2], rng.uniform(-1, 1, (3, 4, 5))]), WINDOW_HU)
+    found = measure_novelty(real, np.stack([real[2], rng.uniform(-1, 1, (3, 4, 5))]), WINDOW_HU)
     assert found["closest_sample_hu"] == 0.0
     assert found["closest_real_hu"] > 0.0
 

@@ -15,8 +15,11 @@ from fedsim_tf.evaluation.shape_figures import (
     mode_figure,
     quality_figure,
 )
-from fedsim_tf.shape import CorrespondingShapes, Grid, StatisticalShapeModel, label_map
+from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.quality import compactness, generalisation
+from fedsim_tf.shape.ssm import StatisticalShapeModel
+from fedsim_tf.shape.surfaces import CorrespondingShapes
+from fedsim_tf.shape.voxelize import label_map
 from tests.evaluation.pictures_for_tests import is_drawn, pixels, share_of
 from tests.shape.shapes_for_tests import population, sphere, two_balls
 

@@ -17,7 +17,7 @@ from experiments import flags as command
 from experiments import single_site
 from fedsim_tf.config import PAPER_LABELS, PRESETS, SECTIONS, Config, make_config
 from fedsim_tf.errors import RunStopped
-from fedsim_tf.grid import Grid, paper_jobs
+from fedsim_tf.schedule.paper_runs import PaperRuns, paper_jobs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLAGS = flags.FLAGS
@@ -239,7 +239,7 @@ def test_dry_run_of_the_federated_command_plans_all_sites_and_writes_nothing(cap
 
 def test_federated_command_uses_the_papers_batch_of_three(monkeypatch):
     used = []
-    monkeypatch.setattr("fedsim_tf.jobs.federated.run_federated", lambda config, *_, **__: used.append(config))
+    monkeypatch.setattr("fedsim_tf.runs.federated.run_federated", lambda config, *_, **__: used.append(config))
     assert outcome(federated.run) == 0
     assert outcome(federated.run, "--segmentation_batch=2") == 0
     assert [config.segmentation.batch for config in used] == [3, 2]
@@ -248,7 +248,7 @@ def test_federated_command_uses_the_papers_batch_of_three(monkeypatch):
 def test_method_is_one_arm_with_a_run_folder_of_its_own(monkeypatch):
     used = []
     monkeypatch.setattr(
-        "fedsim_tf.jobs.single_site.run_single_site",
+        "fedsim_tf.runs.single_site.run_single_site",
         lambda config, run_dir, **_: used.append((config.segmentation.arms, str(run_dir))),
     )
     assert outcome(single_site.run, "--method=ours_fix_mat") == 0
@@ -258,7 +258,7 @@ def test_method_is_one_arm_with_a_run_folder_of_its_own(monkeypatch):
 def test_one_fold_alone_is_planned_and_run(monkeypatch, capfd):
     used = []
     monkeypatch.setattr(
-        "fedsim_tf.jobs.single_site.run_single_site", lambda config, *_, only_fold, **__: used.append(only_fold)
+        "fedsim_tf.runs.single_site.run_single_site", lambda config, *_, only_fold, **__: used.append(only_fold)
     )
     assert outcome(single_site.run, "--data_folds=5", "--only_fold=3") == 0
     printed = capfd.readouterr().out
@@ -282,8 +282,8 @@ def test_jobs_of_the_papers_tables_are_runs_of_the_single_site_command(site):
     parsed("--gan_steps=77", "--preset=demo")
     config = command.config_from_flags(data={"folds": 2})
     given = {**command.given(), "data_folds": 2}
-    grid = Grid(config, tuple(f"--{name}={value}" for name, value in given.items()), pathlib.Path("g"), (site,))
-    jobs = {job.name: job for job in paper_jobs(grid)}
+    wanted = PaperRuns(config, tuple(f"--{name}={value}" for name, value in given.items()), pathlib.Path("g"), (site,))
+    jobs = {job.name: job for job in paper_jobs(wanted)}
     for labels in PAPER_LABELS[site]:
         module, *arguments = jobs[f"single_site/{site}-{labels}/fold_1"].command
         assert module == "experiments.single_site"
@@ -310,8 +310,8 @@ def test_the_papers_tables_say_what_will_run_and_write_nothing(tmp_path):
         (["--launcher=slurm"], ["--model_precision: found auto", "another kind than those that compute"]),
         (["--cluster=slurm_partition=gpu"], ["--cluster: found given", "--launcher=slurm"]),
         (["--dry_run", "--data_root=/no/such"], ["--data_root: found no /no/such"]),
-        (["--tables_only", "--data_root=/no/such"], ["--grid_dir: found no grid in runs/paper_tables-paper"]),
-        (["--tables_only", "--grid_dir=tpyo"], ["--grid_dir: found no grid in tpyo"]),
+        (["--tables_only", "--data_root=/no/such"], ["--schedule_dir: found no schedule in runs/paper_tables-paper"]),
+        (["--tables_only", "--schedule_dir=tpyo"], ["--schedule_dir: found no schedule in tpyo"]),
         (
             ["--launcher=slurm", "--cluster=fast", "--model_precision=float32"],
             ["--cluster: found fast; expected name=value"],
@@ -328,7 +328,7 @@ def test_wrong_input_of_the_papers_tables_is_one_line(arguments, fragments, tmp_
 def test_federated_command_compares_the_lower_rows_of_table_3_or_one_of_them(monkeypatch):
     used = []
     monkeypatch.setattr(
-        "fedsim_tf.jobs.federated.run_federated",
+        "fedsim_tf.runs.federated.run_federated",
         lambda config, run_dir, **_: used.append((config.segmentation.arms, config.segmentation.batch, str(run_dir))),
     )
     assert outcome(federated.run) == 0
@@ -350,7 +350,7 @@ def test_ablation_compares_the_rows_of_table_2_at_ct20(capfd, tmp_path):
 def test_run_folder_names_data_and_preset_unless_given(monkeypatch):
     used = []
     monkeypatch.setattr(
-        "fedsim_tf.jobs.single_site.run_single_site", lambda config, run_dir, **_: used.append(str(run_dir))
+        "fedsim_tf.runs.single_site.run_single_site", lambda config, run_dir, **_: used.append(str(run_dir))
     )
     assert outcome(single_site.run, "--dataset=ct20", "--preset=small") == 0
     assert outcome(single_site.run, "--run_dir=elsewhere") == 0

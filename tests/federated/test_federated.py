@@ -15,7 +15,7 @@ from fedsim_tf.federated.site import Site, assign
 from fedsim_tf.federated.task import Answer, Answers, Task
 from fedsim_tf.federated.update import SiteUpdate
 from fedsim_tf.files import read_json
-from fedsim_tf.models import LatentStatistics
+from fedsim_tf.models.latents import LatentStatistics
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.simulation import pretrain, semi_supervise

@@ -20,7 +20,7 @@ from fedsim_tf.federated.outbox import NOT_BEGUN, Outbox, is_plain_sign
 from fedsim_tf.federated.task import Answer, Task
 from fedsim_tf.federated.update import SiteUpdate
 from fedsim_tf.federated.wire_record import SENT, read_arrays, read_record
-from fedsim_tf.models import LatentDistribution, LatentStatistics
+from fedsim_tf.models.latents import LatentDistribution, LatentStatistics
 
 WEIGHTS = {"shape/0": np.arange(6, dtype=np.float32).reshape(2, 3), "material/0": np.ones(4, np.float32)}
 SHAPES = {name: value.shape for name, value in WEIGHTS.items()}

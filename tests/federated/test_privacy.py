@@ -10,7 +10,7 @@ from scipy import optimize, stats
 from fedsim_tf.config import FederatedConfig
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.privacy import Budget, account, epsilon, loss_of, privatized, spent
-from fedsim_tf.federated.wire_record import Row
+from fedsim_tf.federated.wire_record import SentMessage
 from fedsim_tf.files import append_rows, read_json, write_json
 
 GRADIENTS = {"a": np.full((30, 40), 0.1, np.float32), "b": np.full(1200, -0.1, np.float32)}  # norm sqrt(24)
@@ -71,7 +71,7 @@ def test_tiny_gradients_are_clipped_too():
 def test_the_account_counts_what_was_sent_repeated_rounds_too(tmp_path):
     rows = [("a", "gradients", "pretraining", number, 14, 100, 3, "") for number in (0, 1, 2, 1, 2)]
     rows += [("a", "gradients", "pretraining", 2, 0, 0, 0, "under way"), ("a", "latents", "", 0, 2, 48, 0, "")]
-    append_rows(tmp_path / "sent.csv", Row._fields, rows)
+    append_rows(tmp_path / "sent.csv", SentMessage._fields, rows)
     settings = dataclasses.replace(FederatedConfig(), clip_norm=0.5, noise_multiplier=4.0)
     spent = account(tmp_path, settings)
     record = read_json(tmp_path / "privacy.json")
@@ -82,10 +82,10 @@ def test_the_account_counts_what_was_sent_repeated_rounds_too(tmp_path):
 
 
 def test_a_row_that_was_cut_short_counts_as_gradients_sent(tmp_path):
-    append_rows(tmp_path / "sent.csv", Row._fields, [("a", "gradients", "pretraining", 0, 14, 100, 3, "")])
+    append_rows(tmp_path / "sent.csv", SentMessage._fields, [("a", "gradients", "pretraining", 0, 14, 100, 3, "")])
     with open(tmp_path / "sent.csv", "a") as file:
         file.write("a,gradients,pretr")
-    append_rows(tmp_path / "sent.csv", Row._fields, [("a", "gradients", "pretraining", 2, 14, 100, 3, "")])
+    append_rows(tmp_path / "sent.csv", SentMessage._fields, [("a", "gradients", "pretraining", 2, 14, 100, 3, "")])
     account(tmp_path, dataclasses.replace(FederatedConfig(), clip_norm=0.5, noise_multiplier=4.0))
     assert read_json(tmp_path / "privacy.json")["rounds"] == 3
 
@@ -100,7 +100,7 @@ def test_a_budget_is_for_all_runs_of_a_site_and_is_never_passed(tmp_path):
         folder = tmp_path / name
         rows = [("a", "gradients", "pretraining", number, 14, 100, 3, "") for number in range(rounds)]
         write_json(folder / "config.json", {"federated": {"noise_multiplier": multiplier}})
-        append_rows(folder / "sent.csv", Row._fields, rows)
+        append_rows(folder / "sent.csv", SentMessage._fields, rows)
     assert spent(tmp_path) == pytest.approx(20 / 16 + 40 / 64)
     most = epsilon(spent(tmp_path) + 2.5 / 16)
     budget = Budget(tmp_path, most, 4.0)
@@ -115,6 +115,8 @@ def test_a_budget_is_for_all_runs_of_a_site_and_is_never_passed(tmp_path):
 
 def test_runs_without_noise_leave_nothing_of_a_budget(tmp_path):
     (tmp_path / "run").mkdir()
-    append_rows(tmp_path / "run" / "sent.csv", Row._fields, [("a", "gradients", "pretraining", 0, 14, 100, 3, "")])
+    append_rows(
+        tmp_path / "run" / "sent.csv", SentMessage._fields, [("a", "gradients", "pretraining", 0, 14, 100, 3, "")]
+    )
     with pytest.raises(InputError, match="epsilon inf"):
         Budget(tmp_path, 1000.0, 4.0).spend()

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedsim_tf.models import MultiScaleDiscriminator
-from fedsim_tf.models.discriminator import PatchDiscriminator, halved
+from fedsim_tf.models.discriminator import MultiScaleDiscriminator, PatchDiscriminator, halved
 
 
 @pytest.fixture

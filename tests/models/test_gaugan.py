@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.models import GauGANGenerator
+from fedsim_tf.models.gaugan import GauGANGenerator
 
 
 def semantics(rng, size=32, count=2):

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedsim_tf.models import MaterialGenerator, ShapeGenerator
-from fedsim_tf.models.generators import never_negative
+from fedsim_tf.models.generators import MaterialGenerator, ShapeGenerator, never_negative
 
 SOFT_TISSUE_PER_MM = 0.0193
 

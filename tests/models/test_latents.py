@@ -4,7 +4,7 @@ import tensorflow as tf
 from sklearn.covariance import shrunk_covariance
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.models import LatentDistribution, LatentStatistics, LatentTable
+from fedsim_tf.models.latents import LatentDistribution, LatentStatistics, LatentTable
 
 CORRELATED = np.array([[2.0, 0.6, 0.0], [0.6, 1.0, -0.3], [0.0, -0.3, 0.5]])
 

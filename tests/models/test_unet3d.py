@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedsim_tf.models import UNet3D
+from fedsim_tf.models.unet3d import UNet3D
 
 
 def test_parameter_count_of_the_published_network():

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import locked
-from fedsim_tf.models import VGG19Features
+from fedsim_tf.models.vgg import VGG19Features
 
 CONVOLUTIONS = (2, 2, 4, 4, 1)  # of blocks 1 to 5, as far as relu5_1
 WIDTHS = [64, 128, 256, 512, 512]

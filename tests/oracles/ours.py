@@ -9,7 +9,10 @@ import tensorflow as tf
 
 from fedsim_tf.config import GanConfig, make_config
 from fedsim_tf.losses import hinge_discriminator_loss, segmentation_loss
-from fedsim_tf.models import GauGANGenerator, MultiScaleDiscriminator, UNet3D, VGG19Features
+from fedsim_tf.models.discriminator import MultiScaleDiscriminator
+from fedsim_tf.models.gaugan import GauGANGenerator
+from fedsim_tf.models.unet3d import UNet3D
+from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.training.enhancement import EnhancementTrainer, generator_losses, judge
 from fedsim_tf.training.segmentation import UNetTraining
 from fedsim_tf.training.volumes import Volumes

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.phantom import cohort, write_site
+from fedsim_tf.phantom import cohort
+from fedsim_tf.phantom.cohort import write_site
 from fedsim_tf.phantom.hearts import ADULTS, draw_hearts
-from fedsim_tf.shape import CorrespondingShapes
-from fedsim_tf.shape.surfaces import region_surface
+from fedsim_tf.shape.surfaces import CorrespondingShapes, region_surface
 from fedsim_tf.volume import Geometry, Volume
 
 

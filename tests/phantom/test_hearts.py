@@ -15,7 +15,7 @@ from fedsim_tf.phantom.hearts import (
     heart,
     topology,
 )
-from fedsim_tf.shape import StatisticalShapeModel
+from fedsim_tf.shape.ssm import StatisticalShapeModel
 
 # Means over 19 adults at the end of diastole, ml (Rodero et al. 2021); of the arteries the data cut a varying part.
 PUBLISHED_ML = {1: 125, 2: 153, 3: 70, 4: 87, 5: 141}

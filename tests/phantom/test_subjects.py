@@ -6,11 +6,13 @@ import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.phantom import SITES, make_subject, model_hearts
-from fedsim_tf.phantom.cohort import dealt
+from fedsim_tf.phantom.cohort import SITES, dealt, model_hearts
 from fedsim_tf.phantom.hearts import ADULTS, draw_hearts
-from fedsim_tf.phantom.subjects import heart_of
-from fedsim_tf.shape import CorrespondingShapes, Grid, StatisticalShapeModel, occupancy
+from fedsim_tf.phantom.subjects import heart_of, make_subject
+from fedsim_tf.shape.grid import Grid
+from fedsim_tf.shape.ssm import StatisticalShapeModel
+from fedsim_tf.shape.surfaces import CorrespondingShapes
+from fedsim_tf.shape.voxelize import occupancy
 from fedsim_tf.volume import Case
 
 SMALL = (56, 80, 80)
@@ -192,7 +194,7 @@ def test_hearts_of_the_shape_model_are_enough_and_nobody_of_a_site():
 
 
 def test_an_unknown_site_is_refused(tmp_path):
-    from fedsim_tf.phantom import ensure_site
+    from fedsim_tf.phantom.cohort import ensure_site
 
     with pytest.raises(InputError, match=r"ct99.*ct20, ct34lc, ct34mc"):
         ensure_site("ct99", tmp_path)

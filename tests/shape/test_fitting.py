@@ -4,8 +4,10 @@ import tensorflow as tf
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.metrics import iou
-from fedsim_tf.shape import Grid, ShapeDecoder, StatisticalShapeModel
+from fedsim_tf.shape.decoder import ShapeDecoder
 from fedsim_tf.shape.fitting import fit_shape
+from fedsim_tf.shape.grid import Grid
+from fedsim_tf.shape.ssm import StatisticalShapeModel
 from tests.shape.shapes_for_tests import population
 
 GRID = Grid.centred((32, 32, 32), (96.0, 96.0, 96.0))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.shape import Grid
+from fedsim_tf.shape.grid import Grid
 
 
 def test_centred_grid_fills_its_field_of_view():

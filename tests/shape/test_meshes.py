@@ -7,8 +7,8 @@ import pytest
 import trimesh
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.shape import StatisticalShapeModel
 from fedsim_tf.shape.meshes import export_instances, export_model, read_corresponding, read_mesh, write_mesh
+from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.shape.surfaces import region_surface
 from tests.shape.shapes_for_tests import population, two_balls
 

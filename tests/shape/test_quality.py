@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.shape import CorrespondingShapes, StatisticalShapeModel
 from fedsim_tf.shape.quality import compactness, generalisation, reconstruct, specificity
-from fedsim_tf.shape.surfaces import region_surface
+from fedsim_tf.shape.ssm import StatisticalShapeModel
+from fedsim_tf.shape.surfaces import CorrespondingShapes, region_surface
 from tests.shape.shapes_for_tests import population, sphere, two_balls
 
 

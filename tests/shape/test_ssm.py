@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.shape import CorrespondingShapes, StatisticalShapeModel
-from fedsim_tf.shape.ssm import load_shape_model, procrustes
+from fedsim_tf.shape.ssm import StatisticalShapeModel, load_shape_model, procrustes
+from fedsim_tf.shape.surfaces import CorrespondingShapes
 from tests.shape.shapes_for_tests import population
 
 

@@ -4,9 +4,9 @@ import tensorflow as tf
 from scipy.spatial import Delaunay
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.shape import Grid, label_map, occupancy
+from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.surfaces import signed_volume_mm3
-from fedsim_tf.shape.voxelize import inner_products
+from fedsim_tf.shape.voxelize import inner_products, label_map, occupancy
 from tests.shape.shapes_for_tests import box, sphere, two_balls
 
 GRID = Grid.centred((20, 24, 28), (84.0, 60.0, 70.0))
@@ -153,7 +153,7 @@ def test_label_map_paints_in_order():
 
 def test_real_hearts_have_their_own_volumes(real_data):
     """Summed, and region by region above 20 ml, within 1 %; the smaller ones within 2 %."""
-    from fedsim_tf.shape import CorrespondingShapes
+    from fedsim_tf.shape.surfaces import CorrespondingShapes
 
     shapes = CorrespondingShapes.load(real_data("hearts_kcl19/kcl19_7region_shapes.npz"))
     grid = Grid.centred((128, 128, 128), (200.0, 200.0, 200.0))

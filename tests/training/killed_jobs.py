@@ -28,7 +28,7 @@ from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.segmentation import UNetTraining, finetuned, train_segmenter
 from fedsim_tf.training.simulation import pretrain, semi_supervise
 from tests.federated.toy_federation import ToyFederation
-from tests.jobs.toy_networks import SmallUNet, SmallVGG
+from tests.runs.toy_networks import SmallUNet, SmallVGG
 from tests.training import toy_site
 
 Job = Callable[[pathlib.Path], dict[str, np.ndarray]]  # a run folder to every number that was learnt

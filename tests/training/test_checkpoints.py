@@ -19,7 +19,7 @@ from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.training import checkpoints as checkpoints_module
 from fedsim_tf.training.checkpoints import Checkpoints, restore_from
 from fedsim_tf.training.run import RunFolder
-from fedsim_tf.training.stage import read_losses, restore, run_stage
+from fedsim_tf.training.stage import read_losses, restore_stage, run_stage
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIG = make_config("demo", checkpoint_every=2)
@@ -122,17 +122,17 @@ def test_the_state_of_other_networks_is_refused(finished):
 
 def test_weights_are_taken_from_the_end_of_a_finished_stage_only(finished):
     run, weights = RunFolder(finished, CONFIG), tf.Variable(tf.zeros(1000))
-    restore(run, "toy", holder=tf.train.Checkpoint(v=weights))
+    restore_stage(run, "toy", holder=tf.train.Checkpoint(v=weights))
     np.testing.assert_array_equal(weights, 6.0)
     file = finished / "checkpoints" / "toy" / "step-6" / "state.index"
     flip(file)
     with pytest.raises(InputError, match=f"{file} is damaged"):
-        restore(run, "toy", holder=tf.train.Checkpoint(v=weights))
+        restore_stage(run, "toy", holder=tf.train.Checkpoint(v=weights))
     shutil.rmtree(file.parent)
     with pytest.raises(InputError, match="no checkpoint of step 6"):
-        restore(run, "toy", holder=tf.train.Checkpoint(v=weights))
+        restore_stage(run, "toy", holder=tf.train.Checkpoint(v=weights))
     with pytest.raises(InputError, match="no finished stage other"):
-        restore(run, "other")
+        restore_stage(run, "other")
 
 
 def test_a_damaged_record_is_made_anew(finished):

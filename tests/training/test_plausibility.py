@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedsim_tf.data import PreparedCase
+from fedsim_tf.data.preprocess import PreparedCase
 from fedsim_tf.training.plausibility import (
     warn_of_known_hearts,
     warn_of_other_extents,

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.jobs.results import draw_losses, finish
+from fedsim_tf.runs.results import draw_losses, finish
 from fedsim_tf.training.run import RunFolder
 from tests.training.toy_site import toy_config
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedsim_tf.models import LatentTable
+from fedsim_tf.models.latents import LatentTable
 from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.pretraining import GeneratorPretraining
 from fedsim_tf.training.semi_supervised import SemiSupervised

@@ -6,8 +6,10 @@ import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.config import make_config
-from fedsim_tf.models import VGG19Features
-from fedsim_tf.shape import Grid, ShapeDecoder, StatisticalShapeModel
+from fedsim_tf.models.vgg import VGG19Features
+from fedsim_tf.shape.decoder import ShapeDecoder
+from fedsim_tf.shape.grid import Grid
+from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.synthesis import shape_frame_mm
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.volumes import SiteVolumes, UnlabelledVolumes, Volumes

@@ -27,7 +27,7 @@ _TELL_SECONDS = 60.0
 CHECK_PERIOD = 0.05  # seconds between looks at whether all have answered
 
 
-class Outcome(NamedTuple):
+class JobOutcome(NamedTuple):
     """How the server's process saw a job's end; it is part of the job's result.
 
     Attributes:
@@ -45,10 +45,10 @@ class Outcome(NamedTuple):
     seconds: float = 0.0
 
 
-def find_outcome(folder: pathlib.Path) -> Outcome | None:
+def find_outcome(folder: pathlib.Path) -> JobOutcome | None:
     """That of the job whose files are below a folder; None where its process was killed."""
     found = sorted(folder.rglob(OUTCOME))
-    return Outcome(**read_json(found[0])) if found else None
+    return JobOutcome(**read_json(found[0])) if found else None
 
 
 class StageController(ModelController, abc.ABC):
@@ -92,11 +92,11 @@ class StageController(ModelController, abc.ABC):
         return exchange.lacks_sites and time.monotonic() - self._start >= self.rejoin_seconds
 
     def run(self) -> None:
-        outcome = Outcome(kept=0)
+        outcome = JobOutcome(kept=0)
         try:
             self.coordinate(pathlib.Path(self.engine.get_workspace().get_site_config_dir()))
         except Exception as error:
-            outcome = Outcome(0, str(error), resumable=not isinstance(error, InputError))
+            outcome = JobOutcome(0, str(error), resumable=not isinstance(error, InputError))
             raise
         finally:
             seconds = time.monotonic() - self._start

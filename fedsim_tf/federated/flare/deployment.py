@@ -32,7 +32,7 @@ from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
 from nvflare.job_config.api import FedJob
 
 from fedsim_tf.errors import InputError, RunStopped
-from fedsim_tf.federated.flare.controller import Outcome, find_outcome
+from fedsim_tf.federated.flare.controller import JobOutcome, find_outcome
 from fedsim_tf.federated.flare.jobs import SETTINGS
 from fedsim_tf.files import read_json
 
@@ -59,7 +59,7 @@ class JobEnd(NamedTuple):
     """
 
     status: str
-    outcome: Outcome | None
+    outcome: JobOutcome | None
 
     @property
     def completed(self) -> bool:
@@ -174,7 +174,7 @@ class Deployment:
             self._session.close()
             self._session = None
 
-    def _outcome(self, identity: str) -> Outcome | None:
+    def _outcome(self, identity: str) -> JobOutcome | None:
         with tempfile.TemporaryDirectory() as folder:
             result = self._asked(lambda session: session.download_job_result(identity, folder))
             return find_outcome(pathlib.Path(result))

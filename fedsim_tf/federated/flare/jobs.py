@@ -121,7 +121,7 @@ def _path(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def simulate(job: FedJob, sites: Sequence[str], workspace: pathlib.Path) -> None:
+def run_simulator(job: FedJob, sites: Sequence[str], workspace: pathlib.Path) -> None:
     """Runs a job with a server and a process for each site on this machine.
 
     Args:

@@ -18,7 +18,7 @@ from fedsim_tf.shape.registration.alignment import Similarity
 from fedsim_tf.shape.registration.deformation import displacement, kernel_factor
 from fedsim_tf.shape.registration.mixture import Mixture, Statistics
 from fedsim_tf.shape.registration.options import RegistrationOptions
-from fedsim_tf.shape.registration.refinement import Mesh, Region, fine_displacement, projected
+from fedsim_tf.shape.registration.refinement import Region, Triangulation, fine_displacement, projected
 from fedsim_tf.shape.registration.state import State, digest_of
 from fedsim_tf.shape.surfaces import CorrespondingShapes
 from fedsim_tf.shape.template import make_template, medoid
@@ -86,7 +86,7 @@ def register_with_record(
     _check(surfaces)
     # One BLAS thread each: subjects run side by side, and sums do not depend on the number of threads.
     with threadpool_limits(1), ThreadPoolExecutor(options.workers) as pool:
-        run = _Run(surfaces, options, pool)
+        run = _Registration(surfaces, options, pool)
         digest = digest_of(surfaces, options) if checkpoint is not None else ""
         state = State.load(checkpoint, digest) if checkpoint is not None else None
         state = run.start() if state is None else state
@@ -113,7 +113,7 @@ def _check(surfaces: Sequence[LabelSurface]) -> None:
             )
 
 
-class _Run:
+class _Registration:
     """One registration: the subjects' samples and the stages' steps."""
 
     def __init__(self, surfaces: Sequence[LabelSurface], options: RegistrationOptions, pool: ThreadPoolExecutor):
@@ -142,7 +142,7 @@ class _Run:
         n, size = len(self.surfaces), len(template.points)
         transforms = [_by_centres(one, self.samples[self.chosen]) for one in self.samples]
         centre = template.points.mean(axis=0)
-        mesh = Mesh(template.faces, size).unfolded(template.points)
+        mesh = Triangulation(template.faces, size).unfolded(template.points)
         points = mesh - centre
         shares = 1 / np.bincount(template.region_id)[template.region_id]
         state = State(
@@ -250,7 +250,7 @@ class _Run:
 
     def _projection(self, state: State) -> None:
         """Steps along the normals onto all of each subject's surface."""
-        mesh = Mesh(state.faces, len(state.points))
+        mesh = Triangulation(state.faces, len(state.points))
 
         def project(k: int) -> np.ndarray:
             surface = self.surfaces[k]

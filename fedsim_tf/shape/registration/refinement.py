@@ -54,7 +54,7 @@ def _nearby_expectation(region: Region, mixture: Mixture) -> tuple[np.ndarray, n
     return np.asarray(sums.sum(axis=1)).ravel(), sums @ region.points
 
 
-class Mesh:
+class Triangulation:
     """The template's faces and what follows from them: neighbour means for smoothing."""
 
     def __init__(self, faces: np.ndarray, n_vertices: int):
@@ -89,7 +89,7 @@ class Mesh:
         return points
 
 
-def projected(points: np.ndarray, mesh: Mesh, regions: list[Region]) -> np.ndarray:
+def projected(points: np.ndarray, mesh: Triangulation, regions: list[Region]) -> np.ndarray:
     """Components (M, 3) moved along the surface's normals towards the subject's surface.
 
     The target is the tangent plane of the nearest point that faces the same way, and the steps are smoothed over the

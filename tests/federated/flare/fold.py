@@ -8,12 +8,12 @@ import tensorflow as tf
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.files import read_rows, write_json
-from fedsim_tf.jobs.coordination import coordinate
-from fedsim_tf.jobs.flare_fold import FoldExecutor, shape_model_digest
-from fedsim_tf.jobs.flare_member import LOCAL_FILE, Local, travelling
+from fedsim_tf.runs.coordination import coordinate
+from fedsim_tf.runs.flare_fold import FoldExecutor, shape_model_digest
+from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, travelling
 from fedsim_tf.training.run import RunFolder, fold_path
 from tests.federated.flare.federation import SERVER
-from tests.jobs.toy_cohorts import write_own_cohort, write_shapes
+from tests.runs.toy_cohorts import write_own_cohort, write_shapes
 from tests.training.toy_site import toy_config
 
 HOSPITALS = ("leeds", "munich", "turin")

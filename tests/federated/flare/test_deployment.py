@@ -14,7 +14,7 @@ from fedsim_tf.errors import RunStopped
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.flare import jobs
 from fedsim_tf.federated.flare.deployment import Deployment, carry_through
-from fedsim_tf.federated.flare.jobs import simulate, write_local_files
+from fedsim_tf.federated.flare.jobs import run_simulator, write_local_files
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.site import Site
 from fedsim_tf.federated.wire_record import RECEIVED, SENT, read_arrays, read_record
@@ -182,7 +182,7 @@ def test_the_simulator_learns_what_one_process_learns(tmp_path, monkeypatch, und
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     workspace = tmp_path / "flare"
     write_local_files(workspace / "local", SETTINGS, {"runs_dir": str(tmp_path)}, classes=COMPONENTS)
-    simulate(job("simulated"), SITES, workspace)
+    run_simulator(job("simulated"), SITES, workspace)
     server = tmp_path / "simulated"
     check_like(server, {site: server / "sites" / site for site in SITES}, undisturbed)
     assert f"{STAGE}: done" in shown  # what happens is to be seen here, and not FLARE's own lines

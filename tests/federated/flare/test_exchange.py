@@ -11,7 +11,7 @@ from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.federated.flare import executor as executor_module
-from fedsim_tf.federated.flare.controller import FlareExchange, Outcome
+from fedsim_tf.federated.flare.controller import FlareExchange, JobOutcome
 from fedsim_tf.federated.flare.deployment import ATTEMPTS, FRUITFUL_SECONDS, JobEnd, carry_through
 from fedsim_tf.federated.flare.executor import OutgoingFilter
 from fedsim_tf.federated.flare.wire import to_message, to_model
@@ -229,7 +229,7 @@ def test_an_answer_without_a_site_does_not_leave():
 
 
 def ended(kept, *, status="FINISHED:EXECUTION_EXCEPTION", **outcome):
-    return JobEnd(status, Outcome(kept, **outcome))
+    return JobEnd(status, JobOutcome(kept, **outcome))
 
 
 JOB = types.SimpleNamespace(name="toy")
@@ -264,7 +264,7 @@ def test_a_job_that_another_will_not_mend_is_the_last():
 
 
 def test_a_job_that_somebody_aborted_is_not_submitted_again():
-    ends = [JobEnd("FINISHED:ABORTED", Outcome(4)), ended(1)]
+    ends = [JobEnd("FINISHED:ABORTED", JobOutcome(4)), ended(1)]
     with pytest.raises(RunStopped, match=r"toy: aborted in FLARE's console, or .*; the same command again goes on"):
         carry_through(lambda job: ends.pop(0), JOB)
     assert len(ends) == 1

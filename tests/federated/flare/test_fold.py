@@ -12,13 +12,13 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.federated.message import Message
 from fedsim_tf.federated.wire_record import BROADCAST, RECEIVED, SENT, WireRecord, read_arrays, read_record
 from fedsim_tf.files import read_json, write_json
-from fedsim_tf.jobs import flare
-from fedsim_tf.jobs.coordination import coordinate
-from fedsim_tf.jobs.federated_site import SAMPLES
-from fedsim_tf.jobs.flare_fold import FoldController, FoldExecutor
-from fedsim_tf.jobs.flare_member import LOCAL_FIELDS, LOCAL_FILE, Local, local_fields, travelling
-from fedsim_tf.jobs.same_data import shape_model_digest
-from fedsim_tf.models import LatentDistribution
+from fedsim_tf.models.latents import LatentDistribution
+from fedsim_tf.runs import on_flare
+from fedsim_tf.runs.coordination import coordinate
+from fedsim_tf.runs.federated_site import SAMPLES
+from fedsim_tf.runs.flare_fold import FoldController, FoldExecutor
+from fedsim_tf.runs.flare_member import LOCAL_FIELDS, LOCAL_FILE, Local, local_fields, travelling
+from fedsim_tf.runs.same_data import shape_model_digest
 from fedsim_tf.training.learner import initial_shared_weights
 from fedsim_tf.training.run import RunFolder
 from tests.federated.flare.federation import SERVER, Federation, job_of_tests
@@ -48,12 +48,12 @@ def folds(tmp_path_factory):
     system = Federation(other, HOSPITALS, LOCAL_FILE, lambda name: {}, classes=())
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("COMPONENTS", classes), ("FoldExecutor", EagerFoldExecutor), ("make_job", job_of_tests)):
-            patch.setattr(flare, name, value)
+            patch.setattr(on_flare, name, value)
         for name, local in settings.items():
-            flare.set_up_member(system.kits / name, local, check=None if name == SERVER else name)
+            on_flare.set_up_member(system.kits / name, local, check=None if name == SERVER else name)
         system.start_all()
         try:
-            flare.deploy(config, RUN, system.admin)
+            on_flare.deploy(config, RUN, system.admin)
         finally:
             system.kill_all()
     return root / "runs", other / "runs", config
@@ -189,7 +189,7 @@ class Played:
 
 def test_a_fold_that_was_not_asked_for_is_refused_before_anybody_is_asked(tmp_path):
     with pytest.raises(InputError, match="--only_fold: found 7; expected 0 to 0"):
-        flare.deploy(toy_config(), RUN, tmp_path, only_fold=7)
+        on_flare.deploy(toy_config(), RUN, tmp_path, only_fold=7)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import pytest
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.flare.jobs import write_local_files
 from fedsim_tf.files import read_json, write_json
-from fedsim_tf.jobs.flare import set_up_member
-from fedsim_tf.jobs.flare_member import LOCAL_FILE, Local, changed
+from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, changed
+from fedsim_tf.runs.on_flare import set_up_member
 from tests.federated.flare.toy_job import COMPONENTS
-from tests.jobs.toy_cohorts import write_own_cohort
+from tests.runs.toy_cohorts import write_own_cohort
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedsim_tf.jobs import flare
-from fedsim_tf.jobs.federated import IN_PROCESS, NVFLARE, run_federated
-from fedsim_tf.jobs.flare_fold import FoldController
+from fedsim_tf.runs import on_flare
+from fedsim_tf.runs.federated import IN_PROCESS, NVFLARE, run_federated
+from fedsim_tf.runs.flare_fold import FoldController
 from tests.federated.flare.federation import REPOSITORY, job_of_tests
 from tests.federated.flare.fold import EagerFoldExecutor, check_same_losses
-from tests.jobs.toy_cohorts import without_times, write_own_cohort, write_shapes
+from tests.runs.toy_cohorts import without_times, write_own_cohort, write_shapes
 from tests.training.toy_site import toy_config
 
 SITE = "nifti"
@@ -35,9 +35,9 @@ def runs(tmp_path_factory):
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PYTHONPATH", str(REPOSITORY))
-            patch.setattr(flare, "COMPONENTS", (FoldController, EagerFoldExecutor))
-            patch.setattr(flare, "FoldExecutor", EagerFoldExecutor)
-            patch.setattr(flare, "make_job", job_of_tests)
+            patch.setattr(on_flare, "COMPONENTS", (FoldController, EagerFoldExecutor))
+            patch.setattr(on_flare, "FoldExecutor", EagerFoldExecutor)
+            patch.setattr(on_flare, "make_job", job_of_tests)
             for engine in (IN_PROCESS, NVFLARE):
                 metrics = run_federated(config, root / engine, cache_dir=root / "cache", engine=engine)
                 found[engine] = root / engine, metrics

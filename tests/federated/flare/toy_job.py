@@ -14,7 +14,7 @@ from fedsim_tf.federated.flare.executor import SiteExecutor
 from fedsim_tf.federated.flare.wire import to_message, to_model
 from fedsim_tf.federated.site import Site
 from fedsim_tf.files import read_json
-from fedsim_tf.models import LatentStatistics
+from fedsim_tf.models.latents import LatentStatistics
 from fedsim_tf.training.run import RunFolder, site_path
 from fedsim_tf.training.watch import Look
 

@@ -11,7 +11,7 @@ from fedsim_tf.shape.distances import distances_to_surface, mean_surface_distanc
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.label_surfaces import LabelSurface, label_surface, vertex_normals
 from fedsim_tf.shape.registration import RegistrationOptions, register_groupwise, register_with_record
-from fedsim_tf.shape.registration.refinement import Mesh
+from fedsim_tf.shape.registration.refinement import Triangulation
 from fedsim_tf.shape.surfaces import region_surface
 from fedsim_tf.shape.voxelize import label_map
 from fedsim_tf.volume import Geometry, Volume
@@ -92,7 +92,7 @@ def test_registered_meshes_lie_on_the_surfaces(subjects, registered):
             theirs = region_surface(surface.points, surface.faces, surface.region_id, region)
             assert mean_surface_distance(*ours, *theirs) < 0.5
             assert distances_to_surface(ours[0], *theirs).max() < 1.5
-        assert not Mesh(shapes.faces, len(points)).folded(points).any()
+        assert not Triangulation(shapes.faces, len(points)).folded(points).any()
 
 
 def test_a_known_deformation_is_recovered(registered):
@@ -202,7 +202,7 @@ def test_real_hearts_meet_their_surfaces(real_data):
     options = RegistrationOptions(components=1500, points=1500, fine_points=6000, rank=150, coherent_iterations=8)
     found = register_groupwise(surfaces, options)
     for points, surface in zip(found.points, surfaces, strict=True):
-        assert not Mesh(found.faces, len(points)).folded(points).any()
+        assert not Triangulation(found.faces, len(points)).folded(points).any()
         for region in range(1, 8):
             ours = region_surface(points, found.faces, found.region_id, region)
             theirs = region_surface(surface.points, surface.faces, surface.region_id, region)

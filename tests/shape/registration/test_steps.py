@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 from fedsim_tf.shape.label_surfaces import vertex_normals
 from fedsim_tf.shape.registration import alignment, deformation, mixture
 from fedsim_tf.shape.registration.alignment import Similarity
-from fedsim_tf.shape.registration.refinement import Mesh, Region, projected
+from fedsim_tf.shape.registration.refinement import Region, Triangulation, projected
 from tests.shape.shapes_for_tests import sphere
 
 TRUE = Similarity(1.2, Rotation.from_rotvec([0.2, -0.1, 0.3]).as_matrix(), np.array([4.0, -7.0, 2.0]))
@@ -82,7 +82,7 @@ def test_projection_lands_on_the_surface_and_keeps_the_mesh_whole():
     points, faces = sphere(20.0)
     target, target_faces = sphere(22.0, centre=(0.5, 0, 0), subdivisions=5)
     target = target.astype(float)
-    mesh, moved = Mesh(faces, len(points)), points.astype(float)
+    mesh, moved = Triangulation(faces, len(points)), points.astype(float)
     region = Region(target, vertex_normals(target, target_faces), slice(0, len(points)))
     for _ in range(4):
         moved = projected(moved, mesh, [region])
@@ -92,7 +92,7 @@ def test_projection_lands_on_the_surface_and_keeps_the_mesh_whole():
 
 def test_a_fold_is_seen_and_smoothed_out():
     points, faces = sphere(20.0)
-    mesh, bent = Mesh(faces, len(points)), points.astype(float)
+    mesh, bent = Triangulation(faces, len(points)), points.astype(float)
     assert not mesh.folded(bent).any()
     neighbours = np.unique(faces[(faces == 5).any(axis=1)])
     away = neighbours[neighbours != 5][0]

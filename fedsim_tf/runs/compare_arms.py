@@ -1,0 +1,101 @@
+"""The comparison of section 3 at one site: what each arm trains on, how it scores, and what its reader sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fedsim_tf.arms import ARMS, drawn_as
+from fedsim_tf.evaluation.galleries import segmentation_gallery
+from fedsim_tf.evaluation.scores import Scores, score, with_likeness
+from fedsim_tf.models.vgg import VGG19Features
+from fedsim_tf.runs.results import draw_losses
+from fedsim_tf.runs.samples import as_volumes, samples_folder, show_samples
+from fedsim_tf.synthesis import SyntheticVolume
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.segmentation import Segmenter, train_segmenter
+from fedsim_tf.training.volumes import SiteVolumes, Volumes
+
+Samples = Sequence[SyntheticVolume]
+
+
+def compare_with_pictures(
+    run: RunFolder,
+    site: SiteVolumes,
+    arms: Sequence[str],
+    samples: Mapping[str, Samples],
+    *,
+    vgg: VGG19Features,
+    data: str,
+    trained: Mapping[str, Segmenter] | None = None,
+) -> dict[str, Scores]:
+    """`compare`, and pictures of samples, segmentations and losses.
+
+    Args:
+      run, site, arms, samples, trained: see `compare`.
+      vgg: features for distances between slices.
+      data: the data's name, for titles.
+
+    Returns:
+      Scores by arm, with how much its samples look like the site's.
+    """
+    likeness = {
+        arm: show_samples(
+            run,
+            arm,
+            samples_folder(run, arm),
+            volumes,
+            site,
+            vgg=vgg,
+            title=f"Samples of {arm}, {data}",
+        )
+        for arm, volumes in samples.items()
+    }
+    segmenters, scores = compare(run, site, arms, samples, trained=trained)
+    segmentation_gallery(
+        run.pictures / "segmentations.png",
+        segmenters,
+        site.test,
+        title=f"Segmentations, {data}: truth green, found red",
+    )
+    draw_losses(run, data=data)
+    return {arm: with_likeness(found, likeness.get(arm)) for arm, found in scores.items()}
+
+
+def compare(
+    run: RunFolder,
+    site: SiteVolumes,
+    arms: Sequence[str],
+    samples: Mapping[str, Samples],
+    *,
+    trained: Mapping[str, Segmenter] | None = None,
+) -> tuple[dict[str, Segmenter], dict[str, Scores]]:
+    """Trains every arm with the same budget and scores it on the test part.
+
+    Args:
+      run: the run's folder.
+      site: this site's fold.
+      arms: "lower_bound", "upper_bound", or a key of `samples` or of `trained`.
+      samples: synthetic volumes of each arm that has some.
+      trained: networks of arms that are only scored here.
+
+    Returns:
+      The trained networks and their scores, by arm.
+    """
+    segmenters, scores = dict(trained or {}), {}
+    for arm in arms:
+        if arm not in segmenters:
+            pretrain, finetune = _training_parts(site, arm, samples)
+            segmenters[arm] = train_segmenter(
+                run, drawn_as(arm), pretrain=pretrain, finetune=finetune, validation=site.validation
+            )
+        scores[arm] = score(segmenters[arm], site.test, site.test_extents_mm)
+    return {arm: segmenters[arm] for arm in arms}, scores
+
+
+def _training_parts(site: SiteVolumes, arm: str, samples: Mapping[str, Samples]) -> tuple[Volumes, Volumes | None]:
+    """Volumes to pre-train and to fine-tune on; None where an arm ends after pre-training."""
+    if arm == "lower_bound":
+        return site.labelled, site.labelled
+    if arm == "upper_bound":
+        return site.fully_labelled, site.fully_labelled
+    return as_volumes(samples[arm]), site.labelled if ARMS[arm].finetuned else None

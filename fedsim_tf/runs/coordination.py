@@ -1,0 +1,77 @@
+"""The server's side of a fold: the stages of section 2.3 and of Direct-FL in their order, whatever the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from fedsim_tf.arms import DIRECT, FEDERATED_SIMULATION, at_federated_sites
+from fedsim_tf.baselines.direct_fl import DirectFederated, initial_weights
+from fedsim_tf.federated.coordinator import Coordinator
+from fedsim_tf.files import write_npz
+from fedsim_tf.models.latents import LatentDistribution
+from fedsim_tf.runs.federated_site import COMPARISON, GAN, SAMPLES
+from fedsim_tf.training.learner import initial_shared_weights
+from fedsim_tf.training.pretraining import GeneratorPretraining
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.semi_supervised import SemiSupervised
+
+MODEL = "shared_model.npz"
+_MEAN, _COVARIANCE = "latents/mean", "latents/covariance"
+
+
+def coordinate(coordinator: Coordinator, run: RunFolder) -> None:
+    """Runs a fold of the configured arms over all sites.
+
+    Args:
+      coordinator: asks the sites.
+      run: the server's folder; the shared model is left there.
+    """
+    arms = at_federated_sites(run.config.segmentation.arms)
+    if FEDERATED_SIMULATION in arms:
+        _simulate(coordinator, run)
+    if DIRECT in arms:
+        settings = run.config.segmentation
+        steps = settings.pretraining_steps
+        start = initial_weights(run.config)
+        coordinator.rounds(DirectFederated.name, start, rate=settings.rate, steps=steps, accumulate="mean")
+    coordinator.alone(COMPARISON)
+
+
+def _simulate(coordinator: Coordinator, run: RunFolder) -> None:
+    """All stages; then every site draws samples of the global distribution with its own enhancement network."""
+    config = run.config
+    first, last, accumulate = config.pretraining, config.semi, config.federated.accumulate
+    start = initial_shared_weights(config)
+    pretrained = coordinator.rounds(
+        GeneratorPretraining.name, start, rate=first.rate, steps=first.steps, accumulate=accumulate
+    )
+    coordinator.alone(GAN)
+    weights = coordinator.rounds(
+        SemiSupervised.name,
+        pretrained,
+        rate=last.rate,
+        steps=last.steps,
+        accumulate=accumulate,
+        distribution=coordinator.latent_distribution(with_unlabelled=False),
+    )
+    distribution = _saved(run)
+    if distribution is None:
+        distribution = coordinator.latent_distribution(with_unlabelled=True)
+        _save(run, weights, distribution)
+    coordinator.alone(SAMPLES, distribution)
+
+
+def _save(run: RunFolder, weights: Mapping[str, np.ndarray], distribution: LatentDistribution) -> None:
+    """What the sites have learnt together: theta_S, theta_M and the normal of the latents."""
+    moments = {_MEAN: distribution.mean, _COVARIANCE: distribution.covariance}
+    write_npz(run.path / MODEL, {**weights, **moments})
+
+
+def _saved(run: RunFolder) -> LatentDistribution | None:
+    """The normal that an earlier start saved: a site that comes late samples from the one that the others have had."""
+    if not (run.path / MODEL).exists():
+        return None
+    with np.load(run.path / MODEL) as arrays:
+        return LatentDistribution(arrays[_MEAN], arrays[_COVARIANCE])

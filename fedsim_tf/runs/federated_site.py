@@ -1,0 +1,111 @@
+"""One site's fold in a federated run: its stages, samples and comparison, in whatever process the site lives."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from fedsim_tf.arms import DIRECT, FEDERATED_SIMULATION, at_federated_sites
+from fedsim_tf.baselines.direct_fl import DirectFederated, SharedUNet, initial_weights
+from fedsim_tf.errors import InputError
+from fedsim_tf.evaluation.scores import Scores
+from fedsim_tf.federated.outbox import Shapes
+from fedsim_tf.federated.site import SharedStage
+from fedsim_tf.models.latents import LatentDistribution, LatentStatistics
+from fedsim_tf.models.vgg import VGG19Features
+from fedsim_tf.runs.compare_arms import Samples, compare_with_pictures
+from fedsim_tf.runs.inputs import source
+from fedsim_tf.runs.results import scores_of
+from fedsim_tf.runs.same_data import check_same_data
+from fedsim_tf.runs.samples import draw_samples_of, samples_folder
+from fedsim_tf.shape.ssm import StatisticalShapeModel
+from fedsim_tf.training.enhancement import EnhancementPretraining
+from fedsim_tf.training.learner import SiteLearner, initial_shared_weights
+from fedsim_tf.training.pretraining import GeneratorPretraining
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.segmentation import finetuned
+from fedsim_tf.training.semi_supervised import SemiSupervised
+from fedsim_tf.training.simulation import run_alone
+from fedsim_tf.training.volumes import SiteVolumes
+
+GAN, SAMPLES, COMPARISON = "gan", "samples", "comparison"  # what a site does alone
+
+
+class FoldAtSite:
+    """What a federated `Site` does with one fold of its data; see `federated.site.Work`.
+
+    Args:
+      run: the site's own folder.
+      data: its fold.
+      ssm: the shape model that all sites use.
+      vgg: fixed features.
+    """
+
+    def __init__(self, run: RunFolder, data: SiteVolumes, ssm: StatisticalShapeModel, vgg: VGG19Features):
+        check_same_data(run, data)
+        self._run, self._data, self._ssm, self._vgg = run, data, ssm, vgg
+        self._samples: dict[str, Samples] = {}
+
+    @functools.cached_property
+    def learner(self) -> SiteLearner:
+        """Its networks and latents."""
+        return SiteLearner(self._run.config, self._ssm, self._data, self._vgg)
+
+    @functools.cached_property
+    def unet(self) -> SharedUNet:
+        """Its copy of the segmentation network that Direct-FL shares."""
+        return SharedUNet(self._run.config, self._data)
+
+    def begin(self, stage: str, distribution: LatentDistribution | None) -> SharedStage:
+        if stage == GeneratorPretraining.name:
+            return GeneratorPretraining(self.learner)
+        if stage == SemiSupervised.name:
+            semi = SemiSupervised(self.learner)
+            if distribution is not None:
+                semi.draw_latents(distribution)
+            return semi
+        if stage == DirectFederated.name:
+            return DirectFederated(self.unet)
+        raise InputError(f"stage for {self._data.name}", found=repr(stage), expected="a shared stage")
+
+    def alone(self, name: str, distribution: LatentDistribution | None) -> None:
+        if name == GAN:
+            run_alone(self._run, EnhancementPretraining(self.learner), name=GAN, steps=self._run.config.gan.steps)
+        elif name == SAMPLES and distribution is not None:
+            folder = samples_folder(self._run, FEDERATED_SIMULATION)
+            drawn = draw_samples_of(folder, self.learner, distribution, with_unlabelled=self._has_learnt_unannotated())
+            self._samples[FEDERATED_SIMULATION] = drawn
+        elif name == COMPARISON:
+            scores_of(self._run, self._compare)
+        else:
+            raise InputError(
+                f"work for {self._data.name}", found=repr(name), expected=f"{GAN}, {SAMPLES}, {COMPARISON}"
+            )
+
+    @functools.cached_property
+    def shared_shapes(self) -> Shapes:
+        config = self._run.config
+        weights = initial_shared_weights(config) | initial_weights(config)
+        return {name: value.shape for name, value in weights.items()}
+
+    def latent_statistics(self, *, with_unlabelled: bool) -> LatentStatistics:
+        """Without tables that were never learnt, as the site was away while the others did."""
+        if not max(map(self._steps, (GeneratorPretraining.name, SemiSupervised.name))):
+            return LatentStatistics.of(np.zeros((0, self._run.config.model.latent)))
+        return self.learner.latent_statistics(with_unlabelled=with_unlabelled and self._has_learnt_unannotated())
+
+    def _has_learnt_unannotated(self) -> bool:
+        return self._run.config.semi.learns_unannotated and self._steps(SemiSupervised.name) > 1
+
+    def _steps(self, stage: str) -> int:
+        """In which this site had a part, once the stage has ended."""
+        return (self._run.finished(stage) or {"steps": 0})["steps"]
+
+    def _compare(self) -> dict[str, Scores]:
+        """What each arm is worth at this site."""
+        run, data = self._run, self._data
+        arms = at_federated_sites(run.config.segmentation.arms)
+        trained = {DIRECT: finetuned(run, self.unet.training, DIRECT, data.labelled)} if DIRECT in arms else {}
+        title = source(run.config, data.name)
+        return compare_with_pictures(run, data, arms, self._samples, vgg=self._vgg, data=title, trained=trained)

@@ -1,0 +1,115 @@
+"""A fold of a federated run as a job for NVIDIA FLARE: what the server's and the sites' processes do."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+from fedsim_tf.data.cohorts import Cohort
+from fedsim_tf.errors import InputError
+from fedsim_tf.federated.coordinator import Coordinator
+from fedsim_tf.federated.flare.controller import StageController
+from fedsim_tf.federated.flare.executor import SiteExecutor
+from fedsim_tf.federated.privacy import Budget
+from fedsim_tf.federated.site import Site
+from fedsim_tf.files import hold, read_json
+from fedsim_tf.models.latents import LatentDistribution
+from fedsim_tf.runs.coordination import coordinate
+from fedsim_tf.runs.federated_site import COMPARISON, FoldAtSite
+from fedsim_tf.runs.flare_member import Local
+from fedsim_tf.runs.folds import stages_of
+from fedsim_tf.runs.inputs import labels_of, open_annotated, open_fold, open_shape_model, open_vgg, source
+from fedsim_tf.runs.results import SCORES, draw_losses, facts, finish
+from fedsim_tf.runs.same_data import shape_model_digest
+from fedsim_tf.training.run import RunFolder, fold_path, site_path
+
+
+class FoldController(StageController):
+    """The server's part of a fold.
+
+    Args:
+      config: what the job brings of the configuration, see `travelling`.
+      run_name: name of the run's folder on every machine.
+      fold: the fold's number.
+    """
+
+    def __init__(self, config: dict, run_name: str, fold: int):
+        super().__init__()
+        self.config, self.run_name, self.fold = config, run_name, fold
+
+    def coordinate(self, local: pathlib.Path) -> None:
+        here = Local.read(local)
+        config = here.applied(self.config)
+        run = RunFolder(fold_path(here.run_path(self.run_name), self.fold), config.of_fold(self.fold))
+        hold(run.path)
+        federated = config.federated
+        sites = federated.sites
+        exchange = self.exchange(sites, run.path, timeout=federated.timeout, quorum=federated.quorum)
+        coordinator = Coordinator(run, exchange, sites, pauses=lambda: self.has_kept(exchange))
+        coordinate(coordinator, run)
+        self.lacking = coordinator.lacking
+        draw_losses(run, data=", ".join(sites))
+
+
+class FoldExecutor(SiteExecutor):
+    """A site's part of a fold.
+
+    Args:
+      config, run_name, fold: see `FoldController`.
+      shape_model: of the file that all use, see `shape_model_digest`.
+      reports: whether the site makes a report of its own, once it has scores of all folds.
+    """
+
+    def __init__(self, config: dict, run_name: str, fold: int, shape_model: str, reports: bool = False):
+        super().__init__()
+        self.config, self.run_name, self.fold = config, run_name, fold
+        self.shape_model, self.reports = shape_model, reports
+
+    def open_site(self, name: str, local: pathlib.Path) -> Site:
+        here = Local.read(local)
+        config = here.granted(self.config)
+        if shape_model_digest(config) != self.shape_model:
+            found = f"{config.model.shape_model or 'the one shipped'}, another file than the others'"
+            raise InputError("model_shape_model", found=found, expected="the shape model that all sites use")
+        cache_dir, dataset = pathlib.Path(here.cache_dir), here.dataset or name
+        larger = config.federated.more_labels
+        cohort = open_annotated(config, dataset, cache_dir=cache_dir, larger=larger)
+        labels = labels_of(config, dataset, larger=larger)
+        data = open_fold(config, cohort, fold=self.fold, n_labelled=labels, cache_dir=cache_dir)
+        data = data._replace(name=name, secret=here.secret)  # two hospitals may have data sets of one kind
+        root = here.run_path(self.run_name)
+        root.mkdir(parents=True, exist_ok=True)
+        root.chmod(0o700)  # there will be pictures of patients in it
+        whole = RunFolder(root, config) if self.reports else None  # claimed before its first fold is
+        run = RunFolder(site_path(fold_path(root, self.fold), name), config.of_fold(self.fold))
+        hold(run.path)
+        budget = Budget(pathlib.Path(here.runs_dir), here.most_epsilon, config.federated.noise_multiplier)
+        vgg = open_vgg(config)
+        work = FoldAtSite(run, data, open_shape_model(config), vgg)
+        if whole is None:
+            return Site(name, run, work, budget)
+        about = {"experiment": "federated", "data": source(config, name), "labelled": {name: labels}, "vgg": vgg.source}
+        return Site(name, run, ReportingFold(work, whole, name, cohort, about), budget)
+
+
+class ReportingFold:
+    """A `FoldAtSite` that leaves, after the last fold, the site's metrics.json and report in its run's folder."""
+
+    def __init__(self, work: FoldAtSite, run: RunFolder, name: str, cohort: Cohort, about: dict[str, Any]):
+        self._work, self._run, self._name, self._cohort, self._about = work, run, name, cohort, about
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._work, name)
+
+    def alone(self, name: str, distribution: LatentDistribution | None) -> None:
+        self._work.alone(name, distribution)
+        run = self._run
+        folders = [site_path(fold_path(run.path, fold), self._name) for fold in range(run.config.data.folds)]
+        if name == COMPARISON and all((folder / SCORES).exists() for folder in folders):
+            scores = [{self._name: read_json(folder / SCORES)} for folder in folders]
+            folds = {fold: RunFolder(folder, run.config.of_fold(fold)) for fold, folder in enumerate(folders)}
+            about = facts(run, {self._name: self._cohort}, **self._about)
+            finish(run, scores, title=f"Federated: {self._about['data']}", about=about, stages=stages_of(folds))
+
+
+COMPONENTS = (FoldController, FoldExecutor)

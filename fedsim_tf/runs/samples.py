@@ -1,0 +1,175 @@
+"""Synthetic volumes of a run: drawn once, kept as NIfTI for people and as arrays for the next start."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from fedsim_tf.arms import drawn_as
+from fedsim_tf.config import Config
+from fedsim_tf.data.nifti import write_volume
+from fedsim_tf.data.preprocess import hu_from_unit
+from fedsim_tf.evaluation.galleries import sample_gallery
+from fedsim_tf.evaluation.likeness import show_likeness
+from fedsim_tf.evaluation.novelty import feature_distances, measure_novelty
+from fedsim_tf.files import read_json, write_json, write_npz
+from fedsim_tf.models.latents import LatentDistribution
+from fedsim_tf.models.vgg import VGG19Features
+from fedsim_tf.progress import progress_bar
+from fedsim_tf.shape.grid import Grid
+from fedsim_tf.synthesis import GenerativeModel, SyntheticVolume, sample_volumes
+from fedsim_tf.training.batch_norm import settled_statistics, training_slices
+from fedsim_tf.training.learner import SiteLearner
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.volumes import SiteVolumes, Volumes
+from fedsim_tf.volume import Geometry, Volume
+
+_SHAPE_MODES = "shape_modes.json"
+
+
+def samples_folder(run: RunFolder, arm: str) -> pathlib.Path:
+    """Where an arm keeps its synthetic volumes; two arms that use the same ones share it."""
+    return run.samples / drawn_as(arm)
+
+
+def draw_samples_of(
+    folder: pathlib.Path, learner: SiteLearner, distribution: LatentDistribution, *, with_unlabelled: bool
+) -> list[SyntheticVolume]:
+    """`draw_samples` of a site's model; every arm and site draws the same random numbers for the latents.
+
+    `with_unlabelled` says whether the model has learnt from unannotated volumes too.
+    """
+    count, seed = learner.config.synthesis.volumes, learner.config.seed
+    slices = training_slices(learner, with_unlabelled=with_unlabelled)
+    samples = draw_samples(
+        folder,
+        learner.model,
+        learner.config,
+        volumes=lambda: sample_volumes(learner.model, distribution, count, seed=seed),
+        while_drawing=functools.partial(settled_statistics, learner.model.enhancer, slices),
+    )
+    note_shape_modes(folder, learner, samples)
+    return samples
+
+
+def note_shape_modes(folder: pathlib.Path, learner: SiteLearner, samples: Sequence[SyntheticVolume]) -> None:
+    """Keeps, beside samples, the weights of the shape model's modes: the annotated volumes' as learnt, and theirs."""
+    file, model = folder / _SHAPE_MODES, learner.model
+    if not file.exists():
+        latents = {
+            "learnt": learner.labelled_latents.table,
+            "sampled": tf.stack([sample.latent for sample in samples]),
+        }
+        modes = model.decoder.ssm.n_modes
+        weights = {kind: model.shape_generator(z).numpy()[:, :modes] for kind, z in latents.items()}
+        values = {kind: {"mean": w.mean(axis=0).tolist(), "sd": w.std(axis=0).tolist()} for kind, w in weights.items()}
+        write_json(file, values)
+
+
+def draw_samples(
+    folder: pathlib.Path,
+    model: GenerativeModel,
+    config: Config,
+    *,
+    volumes: Callable[[], Iterator[SyntheticVolume]],
+    while_drawing: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
+) -> list[SyntheticVolume]:
+    """The arm's synthetic volumes; drawn, or read back if an earlier start of this run finished drawing them.
+
+    Args:
+      folder: where they are kept.
+      model: whose grid they lie on.
+      config: the run's.
+      volumes: draws them, within the context that `while_drawing` gives.
+    """
+    arrays = folder / "samples.npz"
+    if not arrays.exists():
+        samples = []
+        with while_drawing(), progress_bar(config.synthesis.volumes, f"synthesis of {folder.name}") as bar:
+            for sample in volumes():
+                samples.append(sample)
+                bar.update()
+        for number, sample in enumerate(samples):
+            write_sample(folder, number, sample, model, config)
+        _save(arrays, samples)
+    return _load(arrays)
+
+
+def as_volumes(samples: Sequence[SyntheticVolume]) -> Volumes:
+    """Synthetic volumes stacked for training."""
+    return Volumes(
+        tuple(f"synthetic_{number:03d}" for number in range(len(samples))),
+        np.stack([sample.image for sample in samples]),
+        np.stack([sample.label for sample in samples]).astype(np.float32),
+    )
+
+
+def show_samples(
+    run: RunFolder,
+    name: str,
+    folder: pathlib.Path,
+    samples: Sequence[SyntheticVolume],
+    site: SiteVolumes,
+    *,
+    vgg: VGG19Features,
+    title: str,
+) -> dict[str, dict[str, Any]]:
+    """Draws samples beside their nearest real volumes, and how much they look like the site's.
+
+    Args:
+      run: whose pictures these are.
+      name: of the arm or site, in the pictures' names.
+      folder: where the samples are kept.
+      site: whose training part they are compared with; CT values by tissue with its annotated volumes alone.
+      vgg: features for distances between slices.
+      title: above the pictures; says which cohort this is.
+
+    Returns:
+      "tissues", CT values by tissue, see `evaluation.tissues.compare_tissues`; "novelty" and "features", see
+      `evaluation.novelty`; "shape_modes", where shapes were learnt.
+    """
+    real = site.training_images
+    sample_gallery(run.pictures / f"samples_{name}.png", samples, real, title=title)
+    synthetic, window_hu = as_volumes(samples), run.config.data.window_hu
+    tissues = show_likeness(
+        run.pictures / f"likeness_{name}.png",
+        site.fully_labelled,
+        synthetic,
+        window_hu=window_hu,
+        title=f"{title}: slices and CT values, real and synthetic",
+    )
+    found: dict[str, dict[str, Any]] = {
+        "tissues": tissues,
+        "novelty": measure_novelty(real, synthetic.images, window_hu),
+        "features": feature_distances(vgg, real, synthetic.images),
+    }
+    modes = folder / _SHAPE_MODES
+    return {**found, "shape_modes": read_json(modes)} if modes.exists() else found
+
+
+def write_sample(
+    folder: pathlib.Path, number: int, sample: SyntheticVolume, model: GenerativeModel, config: Config
+) -> None:
+    """Writes image (HU) and label as NIfTI, centred on the coordinates' origin."""
+    grid = Grid.centred((model.size,) * 3, model.field_of_view_mm)
+    place = Geometry(grid.spacing_mm, grid.origin_mm)
+    image_hu = np.rint(hu_from_unit(sample.image, config.data.window_hu)).astype(np.int16)
+    write_volume(Volume(image_hu, place), folder / f"synthetic_{number:03d}_image.nii.gz")
+    write_volume(Volume(sample.label, place), folder / f"synthetic_{number:03d}_label.nii.gz")
+
+
+def _save(path: pathlib.Path, samples: list[SyntheticVolume]) -> None:
+    stacked = {name: np.stack([getattr(sample, name) for sample in samples]) for name in SyntheticVolume._fields}
+    write_npz(path, stacked, compressed=True)
+
+
+def _load(path: pathlib.Path) -> list[SyntheticVolume]:
+    with np.load(path, allow_pickle=False) as arrays:
+        stacked = [arrays[name] for name in SyntheticVolume._fields]
+    return [SyntheticVolume(*parts) for parts in zip(*stacked, strict=True)]

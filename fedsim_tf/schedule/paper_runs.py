@@ -1,0 +1,174 @@
+"""The jobs behind the paper's tables: every cell's run, fold by fold, and what is made of finished runs."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from fedsim_tf.arms import ABLATION, DIRECT, FEDERATED_SIMULATION, PARTS
+from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS, Config, fixed, from_dict, merge
+from fedsim_tf.data.splits import PAPER_SIZES
+from fedsim_tf.errors import InputError
+from fedsim_tf.evaluation.tables import ABLATION_LABELS, ABLATION_SITE
+from fedsim_tf.files import digest
+from fedsim_tf.runs.estimate import PHANTOM_SITE_SECONDS, START_SECONDS, estimated_cost, visit_seconds
+from fedsim_tf.runs.inputs import pinned
+from fedsim_tf.schedule.plan import Job
+from fedsim_tf.training.run import METRICS
+
+FEDERATED_BATCH = 3  # "all other 3D-Unet training also uses a batch size of three", says the paper
+FEDERATED_ARMS = (DIRECT, FEDERATED_SIMULATION)
+_SINGLE_SITE_ARMS = ("lower_bound", "ours_fix_mat", "ours_pre", "ours_full")
+_VISIT_SECONDS = 20.0  # before the first patient of a fold is rendered: networks are read and traced
+
+
+class PaperRuns(NamedTuple):
+    """What to make tables of.
+
+    Attributes:
+      config: what all runs have in common; see `settled`.
+      flags: the command-line flags that make this configuration from the defaults of the runs' own commands.
+      root: folder of all runs.
+      sites: the data sets whose cells are wanted.
+      label_sizes: of "fewer" and "more"; parts: of `PARTS`.
+    """
+
+    config: Config
+    flags: tuple[str, ...]
+    root: pathlib.Path
+    sites: tuple[str, ...]
+    label_sizes: tuple[str, ...] = LABEL_SIZES
+    parts: tuple[str, ...] = PARTS
+
+
+def paper_jobs(wanted: PaperRuns) -> list[Job]:
+    """The jobs. Folds wait for the site's prepared volumes, records for folds, visitors for both hospitals.
+
+    Stages that runs share are done once: a site's fold is one run of all its arms, so that they share pre-training, and
+    the upper bound, which does not depend on the number of labels, belongs to the first one.
+
+    Raises:
+      InputError: a data set that the paper does not have, or parts that need others.
+    """
+    _check(wanted)
+    jobs = [_preparation(wanted, site) for site in _all_sites(wanted)]
+    if "single_site" in wanted.parts:
+        for site in wanted.sites:
+            for size in wanted.label_sizes:
+                jobs += _run(wanted, _single_site(wanted, site, size))
+    if "federated" in wanted.parts:
+        for size in wanted.label_sizes:
+            jobs += _run(wanted, _federated(wanted, size))
+    if "out_of_distribution" in wanted.parts:
+        jobs += _visits(wanted)
+    return jobs
+
+
+def left_out(wanted: PaperRuns) -> list[str]:
+    """Parts that the wanted sites and numbers of labels leave nothing of, a line each."""
+    lines = []
+    cells = {(site, _labels(site, size)) for site in wanted.sites for size in wanted.label_sizes}
+    if "ablation" in wanted.parts and (ABLATION_SITE, ABLATION_LABELS) not in cells:
+        lines.append(f"ablation is left out: it is of {ABLATION_SITE} with {ABLATION_LABELS} labels")
+    if "out_of_distribution" in wanted.parts and len(wanted.sites) < 2:
+        lines.append("out_of_distribution is left out: it takes two sites")
+    return lines
+
+
+class _RunSpec(NamedTuple):
+    """A run of several folds."""
+
+    name: str
+    module: str
+    flags: tuple[str, ...]
+    config: Config
+    sites: tuple[str, ...]
+    federated: bool = False
+
+
+def _check(wanted: PaperRuns) -> None:
+    unknown = [site for site in _all_sites(wanted) if site not in PAPER_LABELS]
+    if unknown:
+        raise InputError("sites", found=unknown[0], expected=f"of {', '.join(PAPER_LABELS)}, the paper's")
+    needing = [part for part in ("ablation", "out_of_distribution") if part in wanted.parts]
+    if needing and "single_site" not in wanted.parts:
+        raise InputError("parts", found=f"{needing[0]} alone", expected="single_site too, whose networks it uses")
+
+
+def _all_sites(wanted: PaperRuns) -> tuple[str, ...]:
+    federated = wanted.config.federated.sites if "federated" in wanted.parts else ()
+    return tuple(dict.fromkeys((*wanted.sites, *federated)))
+
+
+def _single_site(wanted: PaperRuns, site: str, size: str) -> _RunSpec:
+    labels = _labels(site, size)
+    arms: tuple[str, ...] = _SINGLE_SITE_ARMS
+    if size == wanted.label_sizes[0]:
+        arms += ("upper_bound",)
+    if "ablation" in wanted.parts and (site, labels) == (ABLATION_SITE, ABLATION_LABELS):
+        arms += ABLATION
+    values = {"dataset": site, "data": {"labels": labels}, "segmentation": {"arms": arms}}
+    flags = (f"--dataset={site}", f"--data_labels={labels}", f"--segmentation_arms={','.join(arms)}")
+    return _RunSpec(f"single_site/{site}-{labels}", "experiments.single_site", flags, _with(wanted, values), (site,))
+
+
+def _labels(site: str, size: str) -> int:
+    return PAPER_LABELS[site][LABEL_SIZES.index(size)]
+
+
+def _federated(wanted: PaperRuns, size: str) -> _RunSpec:
+    more = size == "more"
+    segmentation: dict[str, Any] = {"batch": FEDERATED_BATCH, "arms": FEDERATED_ARMS}
+    config = _with(wanted, {"federated": {"more_labels": more}, "segmentation": segmentation})
+    flags = (f"--federated_more_labels={str(more).lower()}", f"--segmentation_arms={','.join(FEDERATED_ARMS)}")
+    return _RunSpec(f"federated/{size}", "experiments.federated", flags, config, config.federated.sites, federated=True)
+
+
+def _preparation(wanted: PaperRuns, site: str) -> Job:
+    seconds = START_SECONDS + (PHANTOM_SITE_SECONDS if wanted.config.is_phantom else 0.0)
+    command = ("experiments.prepare", *wanted.flags, f"--dataset={site}")
+    return Job(f"prepare/{site}", command, seconds, settings=_digest(_with(wanted, {"dataset": site})))
+
+
+def _run(wanted: PaperRuns, run: _RunSpec) -> Iterator[Job]:
+    """Each fold of a run, and the record of all of them."""
+    command = (run.module, *wanted.flags, *run.flags, f"--run_dir={wanted.root / run.name}")
+    prepared, settings = tuple(f"prepare/{site}" for site in run.sites), _digest(run.config)
+    cost = estimated_cost(run.config, sites=run.sites, federated=run.federated, folds=1)
+    folds = tuple(_fold(run.name, number) for number in range(run.config.data.folds))
+    for number, fold in enumerate(folds):
+        makes = wanted.root / fold / "scores.json"
+        yield Job(fold, (*command, f"--only_fold={number}"), cost.seconds, prepared, makes, settings, cost.disk)
+    yield Job(run.name, command, START_SECONDS, folds, wanted.root / run.name / METRICS, settings)
+
+
+def _visits(wanted: PaperRuns) -> Iterator[Job]:
+    """Patients of each site at each other one, with the networks of the first label size, federated ones too."""
+    runs = {site: _single_site(wanted, site, wanted.label_sizes[0]) for site in wanted.sites}
+    cache = tuple(flag for flag in wanted.flags if flag.startswith("--cache_dir="))
+    for patients, hospital in ((a, b) for a in wanted.sites for b in wanted.sites if a != b):
+        name = f"out_of_distribution/{patients}-at-{hospital}"
+        of = {"patients": runs[patients], "hospital": runs[hospital]}
+        if "federated" in wanted.parts and hospital in wanted.config.federated.sites:
+            of["federated"] = _federated(wanted, wanted.label_sizes[0])
+        flags = {flag: run.name for flag, run in of.items()} | {"output": name}
+        command = [f"--{flag}={wanted.root / value}" for flag, value in flags.items()]
+        fold = _VISIT_SECONDS + visit_seconds(wanted.config, patients=PAPER_SIZES[patients].test)
+        seconds = START_SECONDS + fold * wanted.config.data.folds
+        after = tuple(run.name for run in of.values())
+        settings = digest([_digest(run.config) for run in of.values()])[:16]
+        full = ("experiments.out_of_distribution", *command, *cache)
+        yield Job(name, full, seconds, after, wanted.root / name / METRICS, settings)
+
+
+def _fold(run: str, fold: int) -> str:
+    return f"{run}/fold_{fold}"
+
+
+def _digest(config: Config) -> str:
+    return digest(fixed(pinned(config).to_dict()))[:16]
+
+
+def _with(wanted: PaperRuns, values: dict[str, Any]) -> Config:
+    return from_dict(merge(wanted.config.to_dict(), values))

@@ -1,0 +1,35 @@
+"""What all starts of a schedule have in common, on whichever machine they are."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+from fedsim_tf.config import Config
+from fedsim_tf.files import read_json
+from fedsim_tf.runs.inputs import pinned
+from fedsim_tf.training.run import CONFIG, keep, refuse_other
+
+
+def settled(config: Config, folder: pathlib.Path) -> Config:
+    """A schedule's configuration with what a machine decides as the first start's machine decided it.
+
+    Args:
+      config: as asked for.
+      folder: the plan's.
+
+    Raises:
+      InputError: the folder's plan has another configuration.
+    """
+    file = folder / CONFIG
+    if file.exists() and config.model.precision == "auto":
+        precision = read_json(file)["model"]["precision"]
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, precision=precision))
+    config = pinned(config)
+    refuse_other(file, config, flag="--schedule_dir")
+    return config
+
+
+def keep_settings(config: Config, folder: pathlib.Path) -> None:
+    """Keeps a settled configuration for later starts."""
+    keep(folder / CONFIG, config)

@@ -1,0 +1,1 @@
+"""Tools beside a run: prepare data, build a shape model, segment, render the patients of another hospital."""

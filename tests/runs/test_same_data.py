@@ -1,0 +1,131 @@
+"""A fold that goes on has to find what it began with: volumes, their parts, and the shape model."""
+
+import numpy as np
+import pytest
+
+from fedsim_tf.errors import InputError
+from fedsim_tf.files import read_json, write_json
+from fedsim_tf.runs.same_data import RECORD, check_same_data, fields_of_view_of
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.volumes import UnlabelledVolumes, Volumes
+from tests.runs.toy_cohorts import write_shapes
+from tests.training.toy_site import FIELD_OF_VIEW_MM, toy_config, toy_site
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """A fold that has begun with the toy site."""
+    shapes = write_shapes(tmp_path / "shapes.npz")
+    run = RunFolder(tmp_path / "run", toy_config(model={"shape_model": str(shapes)}))
+    check_same_data(run, toy_site())
+    return run
+
+
+def test_the_same_volumes_are_gone_on_with_however_they_were_rounded(begun):
+    kept = (begun.path / RECORD).read_text()
+    site = toy_site()
+    part = site.labelled
+    rounded = Volumes(part.identities, part.images * np.float32(1 + 1e-5), part.labels)
+    check_same_data(begun, site._replace(labelled=rounded))
+    assert (begun.path / RECORD).read_text() == kept
+
+
+def corrected(site):
+    labels = site.test.labels.copy()
+    labels[1, 16, 16, 16] = 1 - labels[1, 16, 16, 16]
+    return site._replace(test=Volumes(site.test.identities, site.test.images, labels))
+
+
+def exchanged(site):
+    images = site.unlabelled.images.copy()
+    images[0] += 0.1
+    return site._replace(unlabelled=UnlabelledVolumes(site.unlabelled.identities, images))
+
+
+def renamed(site):
+    return site._replace(validation=Volumes(("a_new",), site.validation.images, site.validation.labels))
+
+
+def fewer(site):
+    part = site.labelled
+    return site._replace(labelled=Volumes(part.identities[:2], part.images[:2], part.labels[:2]))
+
+
+def turned(site):
+    """The same values the other way round: another orientation was taken."""
+    part = site.test
+    return site._replace(test=Volumes(part.identities, part.images[:, :, :, ::-1], part.labels[:, :, :, ::-1]))
+
+
+def annotated_anew(site):
+    """What the upper bound alone learns from."""
+    part = site.fully_labelled
+    return site._replace(fully_labelled=Volumes(part.identities, part.images, np.roll(part.labels, 3, axis=1)))
+
+
+def of_another_size(site):
+    return site._replace(field_of_view_mm=tuple(0.35 * mm for mm in site.field_of_view_mm))
+
+
+def of_other_test_extents(site):
+    return site._replace(test_extents_mm=0.35 * site.test_extents_mm)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (corrected, "toy_300_1 changed since the fold began"),
+        (exchanged, "toy_100_0 changed since the fold began"),
+        (renamed, "a_new now in the validation part"),
+        (fewer, "toy_0_2 no longer in the labelled part"),
+        (turned, "toy_300_0 changed since the fold began"),
+        (annotated_anew, "toy_0_0 changed since the fold began"),
+        (of_other_test_extents, "toy_300_0 changed since the fold began"),
+        (of_another_size, "a field of view of .* mm now"),
+    ],
+)
+def test_other_volumes_are_refused_and_the_first_one_named(begun, change, message):
+    with pytest.raises(InputError, match=f"{message}; expected what the run began with, or another --run_dir"):
+        check_same_data(begun, change(toy_site()))
+
+
+def test_what_another_version_noted_is_not_compared(begun):
+    write_json(begun.path / RECORD, {"shape_model": "", "parts": {}})
+    with pytest.raises(InputError, match="what another version of this code noted"):
+        check_same_data(begun, toy_site())
+
+
+def test_another_shape_model_of_the_same_name_is_refused(begun):
+    with open(begun.config.model.shape_model, "ab") as file:
+        file.write(b" ")
+    with pytest.raises(InputError, match="another shape model now"):
+        check_same_data(begun, toy_site())
+
+
+def test_other_vgg_weights_of_the_same_name_are_refused(tmp_path):
+    weights = tmp_path / "vgg.npz"
+    weights.write_bytes(b"some weights")
+    run = RunFolder(tmp_path / "run", toy_config(model={"vgg_weights": str(weights)}))
+    check_same_data(run, toy_site())
+    moved = weights.rename(tmp_path / "moved.npz")
+    run = RunFolder(run.path, toy_config(model={"vgg_weights": str(moved)}))
+    check_same_data(run, toy_site())
+    moved.write_bytes(b"others")
+    with pytest.raises(InputError, match="other VGG-19 weights now"):
+        check_same_data(run, toy_site())
+
+
+def test_a_record_of_before_vgg_weights_were_noted_is_gone_on_with(begun):
+    record = read_json(begun.path / RECORD)
+    for name in ("vgg", "in_files_mm"):
+        del record[name]
+    write_json(begun.path / RECORD, record)
+    check_same_data(begun, toy_site())
+
+
+def test_extents_that_were_given_stand_beside_those_in_the_files(begun):
+    assert fields_of_view_of(begun.path) == [FIELD_OF_VIEW_MM]
+    (begun.path / RECORD).unlink()
+    check_same_data(begun, toy_site()._replace(in_files_mm=(512.0, 512.0, 300.0)))
+    assert fields_of_view_of(begun.path) == [FIELD_OF_VIEW_MM, (512.0, 512.0, 300.0)]
+    assert fields_of_view_of(begun.path / "elsewhere") == []

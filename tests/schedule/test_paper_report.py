@@ -1,0 +1,81 @@
+"""Tables and Figure 3 on disk, from recorded metrics."""
+
+import csv
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from fedsim_tf.schedule.paper_report import draw_figure_3, write_tables
+from tests.evaluation.pictures_for_tests import is_drawn
+
+DICE = {"lower_bound": (80.0, 84.0), "ours_full": (83.0, 85.0)}
+
+
+def record(path, *, site="ct20", labelled=4, commit="abc"):
+    folds = [
+        {
+            site: {
+                arm: {"dice": v[k], "iou": 70.0, "hd95_mm": 9.0, "surface_mm": 2.0, "volume_error": 8.0}
+                for arm, v in DICE.items()
+            }
+        }
+        for k in range(2)
+    ]
+    facts = {
+        "experiment": "single_site",
+        "data": f"phantom cohort ({site})",
+        "labelled": labelled,
+        "preset": "demo",
+        "folds": 2,
+        "commit": commit,
+        "split": {site: {"train": 12, "validation": 4, "test": 4}},
+    }
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"facts": facts, "folds": folds}))
+    return path
+
+
+def test_every_table_is_there_in_three_forms_and_on_one_page(tmp_path):
+    files = {"a": record(tmp_path / "a" / "metrics.json"), "b": record(tmp_path / "b" / "metrics.json", labelled=8)}
+    made = write_tables(tmp_path / "tables", files)
+    page = (tmp_path / "tables" / "tables.md").read_text()
+    for title in made:
+        name = title.lower().replace(" ", "_")
+        for kind in ("md", "csv", "tex"):
+            text = (tmp_path / "tables" / f"{name}.{kind}").read_text()
+            for said in (title, "phantom cohort (ct20)", "preset demo", "folds: 2", "code abc"):
+                assert said in text.splitlines()[0]
+        assert f"## {title}" in page
+
+
+def test_tables_hold_the_records_numbers(tmp_path):
+    write_tables(tmp_path / "tables", {"a": record(tmp_path / "a" / "metrics.json")})
+    with open(tmp_path / "tables" / "table_3.csv", encoding="utf-8") as file:
+        rows = [row for row in csv.reader(file) if row[1] == "Ours-Full"]
+    assert rows[0][3:5] == ["84.00 ± 1.41", "-"]
+    with open(tmp_path / "tables" / "table_1.csv", encoding="utf-8") as file:
+        rows = {row[0]: row[1:] for row in csv.reader(file)}
+    assert rows["ct20"] == ["12", "4", "4", "12 / 4 / 4"]
+    assert rows["ct34lc"] == ["-", "-", "-", "20 / 7 / 7"]
+
+
+def test_without_any_run_tables_hold_the_paper_and_dashes(tmp_path):
+    made = write_tables(tmp_path / "tables", {})
+    assert len(made["Table 3"].rows) == 14
+    assert "none yet" in (tmp_path / "tables" / "tables.md").read_text()
+
+
+def test_figure_3_shows_the_sites_galleries_one_above_the_other(tmp_path):
+    files = {}
+    for number, name in enumerate(("single_site/ct20-4", "single_site/ct34lc-6", "federated/fewer")):
+        picture = tmp_path / name / "fold_0" / "pictures" / "samples_ours_full.png"
+        picture.parent.mkdir(parents=True)
+        plt.imsave(picture, np.random.default_rng(number).random((400, 600)))
+        files[name] = tmp_path / name / "metrics.json"
+    draw_figure_3(tmp_path / "figure_3.png", files)
+    assert is_drawn(tmp_path / "figure_3.png")
+    height, width = plt.imread(tmp_path / "figure_3.png").shape[:2]
+    assert 1.2 < height / width < 2.2  # two pictures of two thirds, and headings
+    draw_figure_3(tmp_path / "none.png", {})
+    assert not (tmp_path / "none.png").exists()

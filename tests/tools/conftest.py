@@ -1,0 +1,1 @@
+from tests.runs.conftest import _fast, titles  # noqa: F401

@@ -1,0 +1,197 @@
+import json
+
+import numpy as np
+import pytest
+
+from fedsim_tf.data.nifti import write_volume
+from fedsim_tf.data.splits import SplitSizes, split
+from fedsim_tf.errors import InputError
+from fedsim_tf.phantom.hearts import ADULTS, draw_hearts
+from fedsim_tf.shape.grid import Grid
+from fedsim_tf.shape.meshes import write_mesh
+from fedsim_tf.shape.registration import RegistrationOptions
+from fedsim_tf.shape.ssm import PHANTOM_MODEL, StatisticalShapeModel, load_shape_model
+from fedsim_tf.shape.voxelize import label_map
+from fedsim_tf.tools.build_ssm import (
+    BuildPlan,
+    build_from_labels,
+    build_from_shapes,
+    estimated_seconds,
+    find_subjects,
+    open_shapes,
+)
+from fedsim_tf.volume import Geometry, Volume
+
+N_HEARTS = 4
+GRID = Grid.centred((64, 64, 64), (190.0, 190.0, 190.0))
+QUICK = RegistrationOptions(
+    components=700, points=700, fine_points=1500, rank=60, rigid_iterations=6, coherent_iterations=4, fine_iterations=2
+)
+
+
+@pytest.fixture(scope="module")
+def hearts():
+    return draw_hearts(ADULTS, N_HEARTS, seed=5)
+
+
+@pytest.fixture(scope="module")
+def labels(hearts, tmp_path_factory):
+    """A folder of label maps, as a site would have them: a patient somewhere, MM-WHS's values in one of them."""
+    folder = tmp_path_factory.mktemp("labels")
+    for number, points in enumerate(hearts.points):
+        found = label_map(points - points.mean(0), hearts.faces, hearts.region_id, GRID).numpy()
+        stored = np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16)[found] if number == 1 else found
+        origin = tuple(np.array(GRID.origin_mm) + 30.0 * number)
+        place = Geometry(GRID.spacing_mm, origin, tuple(np.eye(3).ravel()))
+        write_volume(Volume(stored, place), folder / f"patient{number}_label.nii.gz")
+    (folder / "._patient0_label.nii.gz").write_bytes(b"macOS")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(labels, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    plan = BuildPlan(folder / "hearts.npz", 2, folder / "report", options=QUICK, specificity_samples=20)
+    return plan, build_from_labels(find_subjects(labels), plan)
+
+
+def test_model_of_label_maps_is_close_to_them(built):
+    plan, model = built
+    record = json.loads((plan.report / "quality.json").read_text())
+    assert model.n_modes == 2
+    assert set(np.unique(model.region_id)) == set(range(1, 8))
+    assert list(record["residual_mm"]) == [f"patient{number}_label" for number in range(N_HEARTS)]
+    assert max(record["residual_mm"].values()) < 1.5  # half a voxel
+    assert record["generalisation_mm"]["mean_surface"] < 5.0
+    assert record["compactness"][-1] == pytest.approx(1.0)
+
+
+def test_the_model_knows_its_subjects_and_shapes_without_names_none(built):
+    plan, _ = built
+    assert load_shape_model(plan.out, n_modes=2).subjects == tuple(
+        f"patient{number}_label" for number in range(N_HEARTS)
+    )
+    assert load_shape_model(PHANTOM_MODEL, n_modes=14).subjects == ()
+
+
+def test_of_a_fold_the_training_part_alone_is_used(tmp_path):
+    for number in range(20):
+        for kind in ("image", "label"):
+            (tmp_path / f"ct_train_{1001 + number}_{kind}.nii.gz").write_bytes(b"")
+    names = [f"ct_train_{1001 + number}" for number in range(20)]
+    assert list(find_subjects(tmp_path, "ct20")) == names
+    for fold in range(5):
+        expected = split(names, SplitSizes(12, 4, 4), fold=fold, seed=3).train
+        assert set(find_subjects(tmp_path, "ct20", fold=fold, split_seed=3)) == set(expected)
+    with pytest.raises(InputError, match="--fold: found 1; expected --dataset too"):
+        find_subjects(tmp_path, fold=1)
+
+
+def test_report_is_complete(built):
+    plan, _ = built
+    names = {path.name for path in plan.report.iterdir()}
+    assert {"modes.png", "quality.png", "worst_fit.png", "quality.md", "quality.json", "shapes.npz", "meshes"} <= names
+    assert "| patient3_label |" in (plan.report / "quality.md").read_text()
+    assert (plan.report / "meshes" / "mode_02_plus3sd.stl").is_file()
+
+
+def test_written_model_and_shapes_open(built):
+    plan, model = built
+    np.testing.assert_array_equal(StatisticalShapeModel.load(plan.out).mean, model.mean)
+    fitted = load_shape_model(plan.report / "shapes.npz", n_modes=3)
+    assert fitted.n_modes == 3
+    assert fitted.subjects == model.subjects  # whoever tests with one of them is warned
+
+
+def test_same_call_resumes_to_the_same(built, labels):
+    plan, model = built
+    again = build_from_labels(find_subjects(labels), plan)
+    np.testing.assert_array_equal(again.mean, model.mean)
+    np.testing.assert_array_equal(again.modes, model.modes)
+
+
+def test_meshes_in_correspondence_are_taken_as_they_are(hearts, tmp_path):
+    for number, points in enumerate(hearts.points):
+        write_mesh(tmp_path / "in" / f"heart{number}.ply", points, hearts.faces, hearts.region_id)
+    shapes = open_shapes(tmp_path / "in")
+    plan = BuildPlan(tmp_path / "model.npz", 3, tmp_path / "report", specificity_samples=5)
+    found = build_from_shapes(shapes, plan)
+    expected = StatisticalShapeModel.fit(hearts.points, hearts.faces, hearts.region_id, 3)
+    np.testing.assert_allclose(found.std, expected.std, rtol=1e-4)
+    assert found.subjects == tuple(f"heart{number}" for number in range(N_HEARTS))
+    assert "| heart2 |" in (plan.report / "quality.md").read_text()
+    assert not (plan.report / "worst_fit.png").exists()
+
+
+def test_the_estimate_grows_with_the_square_of_the_points():
+    assert estimated_seconds(20, 4000) == 2 * estimated_seconds(10, 4000) == 2 * estimated_seconds(20, 2000)
+    assert estimated_seconds(20, 16000) == 16 * estimated_seconds(20, 4000)
+
+
+def test_too_many_modes_say_how_many(labels, tmp_path):
+    plan = BuildPlan(tmp_path / "model.npz", 14, tmp_path / "report")
+    with pytest.raises(InputError, match=r"--modes: found 14 with 4 subjects; expected 1 to 3"):
+        build_from_labels(find_subjects(labels), plan)
+    assert not plan.report.exists()
+
+
+def test_a_missing_region_names_the_subject(labels, tmp_path):
+    from fedsim_tf.data.label_files import read_label_map
+
+    for path in sorted(labels.glob("patient*.nii.gz")):
+        volume = read_label_map(path)
+        broken = np.where(volume.array == 3, 0, volume.array) if "patient2" in path.name else volume.array
+        write_volume(volume.with_array(broken), tmp_path / "in" / path.name)
+    plan = BuildPlan(tmp_path / "model.npz", 2, tmp_path / "report", options=QUICK)
+    with pytest.raises(InputError, match=r"patient2_label.*3"):
+        build_from_labels(find_subjects(tmp_path / "in"), plan)
+
+
+def test_regions_that_the_first_subject_has_not_are_not_dropped_silently(labels, tmp_path):
+    from fedsim_tf.data.label_files import read_label_map
+
+    for path in sorted(labels.glob("patient*.nii.gz")):
+        volume = read_label_map(path)
+        alone = (volume.array == 1).astype(np.uint8) if "patient0" in path.name else volume.array
+        write_volume(volume.with_array(alone), tmp_path / "in" / path.name)
+    plan = BuildPlan(tmp_path / "model.npz", 2, tmp_path / "report", options=QUICK)
+    with pytest.raises(
+        InputError, match=r"patient1_label: found regions \[2, 3, 4, 5, 6, 7\], which patient0_label has not"
+    ):
+        build_from_labels(find_subjects(tmp_path / "in"), plan)
+
+
+@pytest.mark.parametrize("content", ["nothing", "one"])
+def test_folders_without_subjects_are_refused(content, tmp_path, labels):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    if content == "one":
+        (folder / "only.nii.gz").write_bytes((labels / "patient0_label.nii.gz").read_bytes())
+    with pytest.raises(InputError, match=r"no NIfTI files|1 subject"):
+        find_subjects(folder)
+    with pytest.raises(InputError, match="no such folder"):
+        find_subjects(tmp_path / "absent")
+
+
+def test_shipped_model_is_that_of_the_phantom_hearts():
+    shapes = open_shapes("phantom")
+    expected = StatisticalShapeModel.fit(shapes.points, shapes.faces, shapes.region_id, 14)
+    shipped = StatisticalShapeModel.load(PHANTOM_MODEL)
+    np.testing.assert_array_equal(shipped.faces, expected.faces)
+    np.testing.assert_allclose(shipped.mean, expected.mean, atol=1e-3)
+    np.testing.assert_allclose(shipped.std, expected.std, rtol=1e-4)
+    overlap = np.abs(np.einsum("kvi,kvi->k", shipped.modes, expected.modes))  # a mode's sign is free
+    np.testing.assert_allclose(overlap, 1.0, atol=1e-3)
+
+
+def test_heart_and_background_make_a_model_of_one_region(labels, tmp_path):
+    from fedsim_tf.data.label_files import read_label_map
+
+    for path in sorted(labels.glob("patient*.nii.gz")):
+        volume = read_label_map(path)
+        write_volume(volume.with_array((volume.array > 0).astype(np.uint8)), tmp_path / "in" / path.name)
+    plan = BuildPlan(tmp_path / "model.npz", 2, tmp_path / "report", options=QUICK, specificity_samples=5)
+    model = build_from_labels(find_subjects(tmp_path / "in"), plan)
+    record = json.loads((plan.report / "quality.json").read_text())
+    assert set(np.unique(model.region_id)) == {1}
+    assert max(record["residual_mm"].values()) < 1.5

@@ -1,0 +1,177 @@
+"""GAN pre-training on a handful of PNGs."""
+
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fedsim_tf.errors import InputError
+from fedsim_tf.tools.slices import SliceTraining, read_slices, run_slices, slice_semantics
+from fedsim_tf.training.batch_norm import SLICES
+from tests.evaluation.pictures_for_tests import is_drawn, recorded_titles
+from tests.training.test_watch import shown
+from tests.training.toy_site import toy_config
+
+COUNT = 5
+
+
+def draw(folder, *, count=COUNT, size=64):
+    """Grey noise with a bright disc whose place differs, and its mask (255)."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:size, :size]
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        mask = (x - 20 - 5 * number) ** 2 + (y - 30) ** 2 < 150
+        image = (np.where(mask, 200, 60) + rng.integers(-20, 20, mask.shape)).astype(np.uint8)
+        Image.fromarray(image).save(folder / "images" / f"slice_{number}.png")
+        Image.fromarray(mask.astype(np.uint8) * 255).save(folder / "labels" / f"slice_{number}.png")
+    return types.SimpleNamespace(images=folder / "images", labels=folder / "labels")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    root = tmp_path_factory.mktemp("slices")
+    files = draw(root)
+    with recorded_titles() as titles:
+        path = run_slices(
+            toy_config(gan={"steps": 2}), root / "run", images=files.images, labels=files.labels, held_out=2
+        )
+    return types.SimpleNamespace(root=root, path=path, titles=titles)
+
+
+def refused(action, *fragments):
+    with pytest.raises(InputError) as caught:
+        action()
+    assert "\n" not in str(caught.value)
+    for fragment in fragments:
+        assert str(fragment) in str(caught.value)
+
+
+def test_the_comparison_is_drawn_and_says_what_was_held_out(finished):
+    assert finished.path == finished.root / "run" / "pictures" / "slices.png"
+    assert is_drawn(finished.path)
+    assert "last 2" in finished.titles["slices.png"][0]
+    assert finished.titles["slices.png"][1:] == ["coarse input", "mask", "rendered", "real, with mask"]
+    assert str(finished.root / "images") in finished.titles["losses.png"][0]
+
+
+def test_norms_rates_and_pictures_are_shown(finished):
+    scalars, pictures, _ = shown(finished.root / "run" / "tensorboard" / "gan")
+    wanted = {f"gradient_norm/{network}" for network in ("enhancer", "discriminator")} | {"vgg", "rate/enhancer"}
+    assert wanted <= set(scalars)
+    assert pictures == {"annotated"}
+
+
+def test_the_stage_is_recorded_and_kept(finished):
+    assert (finished.root / "run" / "stages" / "gan.json").exists()
+    assert (finished.root / "run" / "checkpoints" / "gan" / "step-2").is_dir()
+
+
+def test_pictures_are_read_as_minus_one_to_one_and_masks_as_zero_or_one(tmp_path):
+    files = draw(tmp_path, count=2)
+    slices = read_slices(files.images, files.labels, 32)
+    assert slices.names == ("slice_0", "slice_1")
+    assert slices.images.shape == slices.labels.shape == (2, 32, 32)
+    original = np.asarray(Image.open(files.images / "slice_0.png"), float)
+    averaged = original.reshape(32, 2, 32, 2).mean(axis=(1, 3))
+    np.testing.assert_allclose(slices.images[0], averaged / 127.5 - 1, atol=1.5 / 127.5)
+    assert set(np.unique(slices.labels)) == {0, 1}
+    assert slices.images[0][slices.labels[0] > 0].mean() > slices.images[0][slices.labels[0] == 0].mean() + 0.5
+
+
+def test_hidden_files_of_macos_are_no_pictures(tmp_path):
+    files = draw(tmp_path, count=1)
+    (files.images / "._slice_0.png").write_bytes(b"macOS")
+    assert read_slices(files.images, files.labels, 32).names == ("slice_0",)
+
+
+def test_semantics_are_the_picture_made_coarse_its_mask_and_a_constant(tmp_path):
+    files = draw(tmp_path, count=1)
+    slices = read_slices(files.images, files.labels, 32)
+    semantics = slice_semantics(slices, 16)
+    assert semantics.shape == (1, 32, 32, 3)
+    np.testing.assert_array_equal(semantics[..., 1], slices.labels)
+    assert np.unique(semantics[..., 2]) == [0.5]
+    coarse = semantics[0, ..., 0]
+    assert coarse.mean() == pytest.approx(slices.images.mean(), abs=0.02)
+    assert np.abs(np.diff(coarse)).mean() < np.abs(np.diff(slices.images[0])).mean()
+
+
+@pytest.mark.parametrize("held_out", [COUNT, COUNT + 1])
+def test_too_few_pictures_are_refused(finished, tmp_path, held_out):
+    images, labels = finished.root / "images", finished.root / "labels"
+    refused(
+        lambda: run_slices(toy_config(), tmp_path / "run", images=images, labels=labels, held_out=held_out),
+        images,
+        "5 pictures",
+        f"({held_out})",
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_mask_is_named(tmp_path):
+    files = draw(tmp_path)
+    (files.labels / "slice_3.png").unlink()
+    refused(lambda: read_slices(files.images, files.labels, 32), files.labels, "no slice_3.png")
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path):
+    refused(lambda: read_slices(tmp_path, tmp_path, 32), tmp_path, "no PNG files")
+    refused(lambda: read_slices(tmp_path / "no", tmp_path, 32), tmp_path / "no")
+
+
+@pytest.mark.parametrize("kind", ["images", "labels"])
+def test_a_file_that_is_no_picture_is_named(tmp_path, kind):
+    files = draw(tmp_path)
+    damaged = tmp_path / kind / "slice_1.png"
+    damaged.write_bytes(b"not a picture")
+    refused(lambda: read_slices(files.images, files.labels, 32), damaged, "no picture")
+
+
+def test_pictures_of_sixteen_bits_are_refused_and_masks_of_another_size(tmp_path):
+    files = draw(tmp_path)
+    deep = tmp_path / "images" / "slice_1.png"
+    usual = deep.read_bytes()
+    Image.fromarray(np.full((64, 64), 1000, np.uint16)).save(deep)
+    refused(lambda: read_slices(files.images, files.labels, 32), deep, "a picture of mode I;16")
+    deep.write_bytes(usual)
+    mask = tmp_path / "labels" / "slice_2.png"
+    Image.fromarray(np.zeros((30, 40), np.uint8)).save(mask)
+    refused(lambda: read_slices(files.images, files.labels, 32), mask, "found (40, 30) pixels")
+
+
+def test_a_run_goes_on_with_its_own_pictures_alone(finished, tmp_path):
+    """Of others, what the network was trained on would be shown as held out."""
+
+    def again(files, held_out=2):
+        run_slices(
+            toy_config(gan={"steps": 2}),
+            finished.root / "run",
+            images=files.images,
+            labels=files.labels,
+            held_out=held_out,
+        )
+
+    own = types.SimpleNamespace(images=finished.root / "images", labels=finished.root / "labels")
+    again(own)
+    refused(lambda: again(own, held_out=3), "--held_out=3, where 2 were", "another --run_dir")
+    other = draw(tmp_path, count=COUNT + 1)
+    refused(lambda: again(other), "found other pictures: slice_5", "another --run_dir")
+    Image.open(other.images / "slice_0.png").rotate(90).save(other.images / "slice_1.png")
+    (other.images / "slice_5.png").unlink()
+    (other.labels / "slice_5.png").unlink()
+    refused(lambda: again(other), "found other pictures: slice_1;")
+
+
+def test_statistics_see_batches_of_one_size_and_every_picture():
+    training = SliceTraining.__new__(SliceTraining)
+    training._semantics = np.arange(11)
+    batches = list(training.batches())
+    assert [len(batch) for batch in batches] == [SLICES, SLICES]
+    assert set(np.concatenate(batches)) == set(range(11))
+    training._semantics = np.arange(3)
+    (batch,) = training.batches()
+    assert len(batch) == SLICES
+    assert set(batch) == {0, 1, 2}
