@@ -1,1 +1,32 @@
 """Patients' CTs: reading and checking files, cohorts, five-fold splits and preparation for the networks."""
+
+from fedsim_tf.data.cache import CaseSource, prepare_cohort
+from fedsim_tf.data.cohorts import Cohort, find_cohort
+from fedsim_tf.data.labels import REGIONS, heart_mask
+from fedsim_tf.data.layouts import LAYOUTS, CaseFiles
+from fedsim_tf.data.nifti import read_volume, write_volume
+from fedsim_tf.data.preprocess import PreparedCase, hu_from_unit, on_original_grid, prepare, unit_from_hu
+from fedsim_tf.data.splits import Fold, LabelledFold, SplitSizes, split, split_sizes
+
+__all__ = [
+    "LAYOUTS",
+    "REGIONS",
+    "CaseFiles",
+    "CaseSource",
+    "Cohort",
+    "Fold",
+    "LabelledFold",
+    "PreparedCase",
+    "SplitSizes",
+    "find_cohort",
+    "heart_mask",
+    "hu_from_unit",
+    "on_original_grid",
+    "prepare",
+    "prepare_cohort",
+    "read_volume",
+    "split",
+    "split_sizes",
+    "unit_from_hu",
+    "write_volume",
+]
