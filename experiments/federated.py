@@ -1,4 +1,4 @@
-"""Learns one shape and material model over several sites and measures at each what that is worth for segmentation.
+"""Learn one shape and material model over several sites, and measure at each what that is worth for segmentation.
 
 python -m experiments.federated
 python -m experiments.federated --method=direct_fl
@@ -10,19 +10,18 @@ import pathlib
 
 from absl import flags
 
-from experiments import flags as command
+from experiments import command
 from fedsim_tf.arms import ARMS, at_federated_sites
 from fedsim_tf.config import merge
 from fedsim_tf.errors import InputError
 
-command.define_common()
+command.define_run("federated")
 command.define_method()
 command.define_only_fold()
 flags.DEFINE_enum("engine", "in_process", ["in_process", "nvflare"], "What carries tasks and answers.")
-flags.DEFINE_string(
+command.define_path(
     "flare_kit",
-    None,
-    "An admin's kit, to run on its FLARE system (docs/federated.md); else nvflare means its simulator.",
+    "An admin's kit, to run on its FLARE system (docs/federated.md). Without it nvflare means FLARE's simulator.",
 )
 flags.adopt_module_key_flags(command)
 FLAGS = flags.FLAGS
@@ -33,35 +32,41 @@ PAPER = {"segmentation": {"batch": 3, "arms": ("lower_bound", "direct_fl", "ours
 def run() -> None:
     several = at_federated_sites(ARMS)
     if FLAGS.method and FLAGS.method not in several:
-        raise InputError("--method", found=f"{FLAGS.method}, of a single site", expected=f"of {', '.join(several)}")
-    config = command.config_from_flags(**merge(PAPER, command.method()))
-    sites = config.federated.sites
+        raise InputError("method", value=FLAGS.method, must=f"be an arm of several sites: {', '.join(several)}")
+    config = command.config_from_flags(**merge(PAPER, command.read_method()))
     if FLAGS.flare_kit and FLAGS.engine != "nvflare":
-        raise InputError("--flare_kit", found=f"--engine={FLAGS.engine}", expected="--engine=nvflare with it")
-    elsewhere = bool(FLAGS.flare_kit)
-    command.plan_and_run(
-        _deployed if elsewhere else _here,
-        config,
-        name=("federated", *sites, FLAGS.method),
-        sites=sites,
-        federated=True,
-        elsewhere=elsewhere,
-    )
+        raise InputError("flare_kit", value=FLAGS.flare_kit, must="be given with --engine=nvflare")
+    if FLAGS.engine == "nvflare":
+        from fedsim_tf.runs.federated import check_flare
+
+        check_flare()
+    name, sites = ("federated", *config.federated.sites, FLAGS.method), config.federated.sites
+    if FLAGS.flare_kit:
+        _deploy(config, sites, command.default_run_dir(name, config.preset))
+    else:
+        command.plan_and_run(_run, config, name=name, sites=sites, federated=True)
 
 
-def _here(config, run_dir, *, cache_dir, only_fold):
+def _run(start) -> None:
     from fedsim_tf.runs.federated import run_federated
 
-    run_federated(config, run_dir, cache_dir=cache_dir, only_fold=only_fold, engine=FLAGS.engine)
+    run_federated(start, engine=FLAGS.engine)
 
 
-def _deployed(config, run_dir, *, only_fold, **_):
-    from fedsim_tf.runs.federated import check_flare
+def _deploy(config, sites, run_dir) -> None:
+    """Run at hospitals, whose data and runs stay with them."""
+    from fedsim_tf.federated.flare.kits import check_admin_kit
+    from fedsim_tf.runs.estimate import describe_elsewhere
+    from fedsim_tf.runs.start import check_elsewhere
 
-    check_flare()
-    from fedsim_tf.runs.on_flare import deploy
+    kit, name = pathlib.Path(FLAGS.flare_kit), pathlib.Path(run_dir).name
+    check_elsewhere(config, sites=sites, only_fold=FLAGS.only_fold)
+    check_admin_kit(kit)
+    print(describe_elsewhere(config, sites=sites, run_name=run_dir, only_fold=FLAGS.only_fold))
+    if not FLAGS.dry_run:
+        from fedsim_tf.runs.on_flare import deploy
 
-    deploy(config, pathlib.Path(run_dir).name, pathlib.Path(FLAGS.flare_kit), only_fold=only_fold)
+        deploy(config, name, kit, only_fold=FLAGS.only_fold)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""What a run does: frozen, validated dataclasses and the presets that fill them.
+"""The configuration of a run: frozen, validated dataclasses and the presets that fill them.
 
-Every field carries its own help text; `experiments` turns each one into a command-line flag `--<section>_<field>`.
-Fields whose value the paper fixes say so; the others are this project's choice (docs/method.md lists them).
+Every field carries its own help text. `experiments` turns each field into a command-line flag `--<section>_<field>`.
+Fields whose value the paper fixes say so. The others are this project's choice (docs/method.md lists them).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import pathlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,48 +17,74 @@ from fedsim_tf.arms import ARMS
 from fedsim_tf.errors import InputError
 
 DATASETS = ("ct20", "ct34lc", "ct34mc", "totalsegmentator", "nifti")
-# Fewer and more labels, of which the paper's Table 3 reports both; None where the paper says nothing.
+# The paper's smaller and larger number of annotated training volumes. Table 3 reports both.
 PAPER_LABELS = {"ct20": (4, 8), "ct34lc": (6, 12), "ct34mc": (6, 12)}
 LABEL_SIZES = ("fewer", "more")
-N_FOLDS = 5  # of the cross-validation (paper: 5)
-MOST_SEED = 2**32 // N_FOLDS - 1  # each fold has one of its own, see `Config.of_fold`
-VGG_WORDS = ("imagenet", "random")  # weights that are no file
+N_FOLDS = 5  # parts of the cross-validation (paper: 5)
+MOST_SEED = 2**32 // N_FOLDS - 1  # each fold derives a seed of its own, see `Config.of_fold`
+VGG_WORDS = ("imagenet", "random")  # values of `vgg_weights` that do not name a file
+A_PATH = "a file or folder"  # stands for a path where configurations are compared
 LOWEST_TUBE_KV = 40.0
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def option(default: Any, text: str, **limits: Any) -> Any:
-    """A field with a default, a help text, limits and whether a run that is resumed may have another value.
+    """Make a field with a default and a help text.
 
-    `limits`: `low` and `high` of numbers, `choices`, `may_change`, and `path` of what names a file or folder, with the
-    words that do not.
+    Args:
+      default: the value of the `paper` preset.
+      text: the help text of the flag.
+      **limits: `low` and `high` bound a number, `choices` lists the values that are allowed, `may_change` says that a
+        run that is resumed may have another value, and `path` says that the value names a file or folder. `path` is a
+        tuple of words that the field takes beside names of files.
     """
     return dataclasses.field(default=default, metadata={"help": text, **limits})
 
 
 class _Checked:
-    """Checks numbers against the limits of their fields."""
+    """Checks the values of a dataclass against the limits of its fields, and expands `~` in paths.
+
+    Raises:
+      InputError: a value outside its limits, or a path below a home folder that the system does not know.
+    """
 
     def __post_init__(self):
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            self._check(field.name, getattr(self, field.name), **field.metadata)
+            value = getattr(self, field.name)
+            if _is_path_value(value, field.metadata):
+                object.__setattr__(self, field.name, expand_user(value, field.name))
+            self._check(field.name, value, **field.metadata)
 
     def _check(self, name: str, value: Any, *, low=None, high=None, choices=None, **_: Any) -> None:
         if choices is not None:
             chosen = value if isinstance(value, tuple) else (value,)
-            if not chosen or any(item not in choices for item in chosen):
-                raise InputError(name, found=repr(value), expected=f"of {', '.join(map(str, choices))}")
+            wrong = [item for item in chosen if item not in choices]
+            if wrong or not chosen:
+                shown = wrong[0] if wrong else "empty"
+                raise InputError(name, value=shown, must=f"be one of {', '.join(map(str, choices))}")
         if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(name, found=value, expected="a finite number")
+            raise InputError(name, value=value, must="be a finite number")
         if low is not None and value < low:
-            raise InputError(name, found=value, expected=f"at least {low}")
+            raise InputError(name, value=value, must=f"be at least {low}")
         if high is not None and value > high:
-            raise InputError(name, found=value, expected=f"at most {high}")
+            raise InputError(name, value=value, must=f"be at most {high}")
+
+
+def expand_user(path: str, subject: str) -> str:
+    """Return a path with a leading `~` replaced by the user's home folder.
+
+    Raises:
+      InputError: the system knows no home folder; `subject` is what the message names.
+    """
+    try:
+        return str(pathlib.Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError:
+        raise InputError(subject, value=path, must="be a path without ~, as this user has no home folder") from None
 
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig(_Checked):
-    """Which patients, and how their volumes are prepared."""
+    """The patients of a run and how their volumes are prepared."""
 
     root: str = option(
         "", "Folder with the real data set; empty: the embedded phantom cohort stands in for it.", path=()
@@ -89,16 +116,17 @@ class DataConfig(_Checked):
     def __post_init__(self):
         super().__post_init__()
         if self.window_low_hu >= self.window_high_hu:
-            raise InputError("window_low_hu", found=self.window_low_hu, expected=f"below {self.window_high_hu}")
+            raise InputError("window_low_hu", value=self.window_low_hu, must=f"be below {self.window_high_hu}")
 
     @property
     def window_hu(self) -> tuple[float, float]:
+        """The CT values in HU that become -1 and 1."""
         return (self.window_low_hu, self.window_high_hu)
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig(_Checked):
-    """Sizes of volumes and networks, and the simulated scanner."""
+    """The sizes of volumes and networks, and the simulated scanner."""
 
     size: int = option(128, "Voxels along each edge of label and CT volumes (paper: 128).", choices=(32, 64, 128))
     coarse_size: int = option(
@@ -107,9 +135,12 @@ class ModelConfig(_Checked):
     shape_model: str = option(
         "", "Shape model or corresponding shapes (.npz); empty: a model of phantom hearts.", path=()
     )
+    shape_model_of_held_out: bool = option(
+        False, "Take a shape model even if it was made from patients that validate or test, who are then known to it."
+    )
     shape_modes: int = option(14, "Modes of the statistical shape model (paper: 14).", low=1)
     rows_per_voxel: int = option(
-        1, "Rows that sample a voxel along y and z in the voxelization; along x it is exact.", low=1, high=8
+        1, "Rows that sample a voxel along y and along z in the voxelization, which is exact along x.", low=1, high=8
     )
     latent: int = option(64, "Length of the latent vector z.", low=1)
     gan_width: int = option(64, "Channels of the enhancement generator's last block.", low=4)
@@ -117,7 +148,7 @@ class ModelConfig(_Checked):
     unet_width: int = option(32, "Channels of the 3D U-Net's first layer (Cicek et al.: 32).", low=2)
     precision: str = option(
         "auto",
-        "Of the convolutions in U-Net, GAN and VGG: auto is bfloat16 where the hardware has it, else float32.",
+        "Precision of the convolutions in U-Net, GAN and VGG; auto: whichever is measured to be faster here.",
         choices=PRECISIONS,
     )
     vgg_weights: str = option(
@@ -132,12 +163,12 @@ class ModelConfig(_Checked):
     def __post_init__(self):
         super().__post_init__()
         if 0 < self.simulated_tube_kv < LOWEST_TUBE_KV:
-            raise InputError("simulated_tube_kv", found=self.simulated_tube_kv, expected="0, or 40 to 150")
+            raise InputError("simulated_tube_kv", value=self.simulated_tube_kv, must="be 0, or 40 to 150")
 
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingConfig(_Checked):
-    """Shape, material and latents on annotated volumes (section 2.2, pre-training)."""
+    """The training of shape, material and latents on annotated volumes (section 2.2, pre-training)."""
 
     steps: int = option(3000, "Steps.", low=1)
     batch: int = option(4, "Volumes a step.", low=1)
@@ -146,14 +177,14 @@ class PretrainingConfig(_Checked):
     perceptual_weight: float = option(0.1, "Weight of the perceptual loss beside the mean squared error.", low=0)
     latent_ball: float = option(
         0.0,
-        "Radius of the ball that latents are kept in, here and later, in units of sqrt(their length); 0: none.",
+        "Radius of the ball that latents are kept in from here on, in units of sqrt(latent length); 0: none.",
         low=0,
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class GanConfig(_Checked):
-    """The enhancement network on annotated slices (section 2.2, GAN pre-training; Park et al. 2019)."""
+    """The training of the enhancement network on annotated slices (section 2.2; Park et al. 2019)."""
 
     steps: int = option(20000, "Steps of discriminator and generator.", low=1)
     batch: int = option(4, "Slices a step.", low=1)
@@ -161,15 +192,15 @@ class GanConfig(_Checked):
     discriminator_rate: float = option(4e-4, "Adam's rate for the discriminator (Park et al.: 4e-4).", low=0)
     feature_weight: float = option(10.0, "Weight of the feature matching loss (Park et al.: 10).", low=0)
     vgg_weight: float = option(10.0, "Weight of the VGG loss (Park et al.: 10).", low=0)
-    flip: bool = option(True, "Whether half of the pairs are mirrored left to right, in this stage alone.")
+    flip: bool = option(True, "Mirror half of the pairs left to right, in this stage alone.")
     intensity: float = option(
-        0.05, "Largest change of a pair's gain, and of its offset on the scale -1 to 1, in this stage.", low=0
+        0.05, "Largest random change of a pair's gain, and of its offset on the scale -1 to 1, in this stage.", low=0
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class SemiSupervisedConfig(_Checked):
-    """Everything but the discriminator on all training volumes (section 2.2, semi-supervised learning)."""
+    """The training of everything but the discriminator on all training volumes (section 2.2, semi-supervised)."""
 
     steps: int = option(4000, "Steps, supervised and unsupervised in turn.", low=1)
     unsupervised_steps: int = option(1, "Unsupervised steps after each supervised one.", low=0)
@@ -178,51 +209,51 @@ class SemiSupervisedConfig(_Checked):
     latent_rate: float = option(1e-2, "Adam's rate for the latents.", low=0)
     unsupervised_weight: float = option(
         0.3,
-        "Length of the shape and of the material network's unsupervised gradients, beside 1 of supervised ones.",
+        "Norm of the unsupervised gradient of the shape and of the material network, in units of the supervised one's.",
         low=0,
     )
     gan_rate: float = option(5e-5, "Adam's rate for the enhancement generator.", low=0)
 
     @property
     def learns_unannotated(self) -> bool:
-        """Whether there is an unsupervised step: the first one is supervised."""
+        """Whether the stage has an unsupervised step. Its first step is a supervised one."""
         return self.unsupervised_steps > 0 and self.steps > 1
 
 
 @dataclasses.dataclass(frozen=True)
 class SynthesisConfig(_Checked):
-    """Sampling of labelled synthetic volumes."""
+    """The sampling of labelled synthetic volumes."""
 
     volumes: int = option(20, "Synthetic volumes (paper: 20).", low=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class SegmentationConfig(_Checked):
-    """The 3D U-Net that judges the synthetic data; the same budget for every arm."""
+    """The 3D U-Net that measures what synthetic data is worth. Every arm has the same budget."""
 
     arms: tuple[str, ...] = option(
         ("lower_bound", "ours_full", "upper_bound"),
-        "What is compared, of: " + ", ".join(ARMS) + ".",
+        "Arms to compare: " + ", ".join(ARMS) + ".",
         choices=tuple(ARMS),
     )
     pretraining_steps: int = option(4000, "Steps on synthetic volumes (on real ones for the bounds).", low=1)
     finetuning_steps: int = option(4000, "Steps on real annotated volumes.", low=1)
     batch: int = option(1, "Volumes a step (paper: 1, federated 3).", low=1)
     augment: bool = option(
-        False, "Turn, scale, shift and brighten volumes at random: better networks, but the paper speaks of none."
+        False, "Turn, scale, shift and brighten volumes at random. Networks get better; the paper does not do it."
     )
     rate: float = option(1e-3, "Adam's rate.", low=0)
     finetuning_rate: float = option(3e-4, "Adam's rate while fine-tuning.", low=0)
-    heart_weight: float = option(1.0, "Weight of the heart's voxels in the cross-entropy beside the Dice loss.", low=0)
+    heart_weight: float = option(1.0, "Weight of heart voxels in the cross-entropy beside the Dice loss.", low=0)
     validation_every: int = option(200, "Steps between looks at the validation part.", low=1)
     patience: int = option(
-        0, "Looks at the validation part without a better one after which a stage ends; 0: equal budgets.", low=0
+        0, "Looks at the validation part without improvement after which a stage ends; 0: equal budgets.", low=0
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class FederatedConfig(_Checked):
-    """How sites learn together."""
+    """The way in which sites learn together."""
 
     sites: tuple[str, ...] = option(
         ("ct20", "ct34lc", "ct34mc"), "The sites: data sets or, with --engine=nvflare, their names in its project."
@@ -232,25 +263,25 @@ class FederatedConfig(_Checked):
     quorum: int = option(0, "Sites whose answers a round needs; 0: all. The paper has all.", low=0, may_change=True)
     largest_norm: float = option(
         100.0,
-        "A gradient is refused whose norm is so many times what is usual: the median of the other sites' or, where "
-        "there are not two, of the site's own last; 0: none is.",
+        "Refuse a gradient whose norm is this many times the usual one: the median of the other sites' norms or, where "
+        "there are fewer than two, of the site's own last norms; 0: refuse none.",
         low=0,
         may_change=True,
     )
     latents_of: int = option(
-        3, "The least number of volumes whose latents' moments a site hands out; those of two give both away.", low=1
+        3, "Least number of volumes whose latents' moments a site sends. Moments of two give both latents away.", low=1
     )
     timeout: float = option(
         120.0,
-        "Seconds without a sign of life from a site after which a run goes on without it, or ends.",
+        "Seconds without a sign of life from a site after which a run goes on without it or ends.",
         low=20,
         may_change=True,
     )
     clip_norm: float = option(
-        0.0, "Largest norm of a gradient that leaves a site; others are scaled down; 0: any.", low=0
+        0.0, "Largest norm of a gradient that leaves a site; longer ones are scaled down; 0: any.", low=0
     )
     noise_multiplier: float = option(
-        0.0, "Normal noise on gradients that leave a site, in units of the largest norm; 0: none (paper).", low=0
+        0.0, "Normal noise on gradients that leave a site, in units of clip_norm; 0: none (paper).", low=0
     )
 
     def __post_init__(self):
@@ -261,21 +292,23 @@ class FederatedConfig(_Checked):
             or len(set(names)) < len(names)
             or not all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in names)
         ):
-            raise InputError("sites", found=repr(names), expected="names that differ, of letters, digits, _ and -")
+            raise InputError(
+                "sites", value=",".join(names) or "empty", must="be names that differ, of letters, digits, _, -"
+            )
         if self.quorum > len(names):
-            raise InputError("quorum", found=self.quorum, expected=f"at most {len(names)}, the number of sites")
+            raise InputError("quorum", value=self.quorum, must=f"be at most {len(names)}, the number of sites")
         if self.noise_multiplier and not self.clip_norm:
-            raise InputError("noise_multiplier", found="no clip_norm", expected="one: noise is in units of it")
+            raise InputError("clip_norm", value=self.clip_norm, must="be above 0 with noise, which is in units of it")
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(_Checked):
-    """A whole run. Sections mirror the stages of the method."""
+    """The configuration of a whole run. Its sections mirror the stages of the method."""
 
     dataset: str = option("ct34lc", "The data set of a single-site run.", choices=DATASETS)
     preset: str = option("paper", "The preset that filled the other fields.")
     seed: int = option(
-        0, "Seed of initial values and of every random choice but the division into folds.", low=0, high=MOST_SEED
+        0, "Seed of initial values and of every random choice except the division into folds.", low=0, high=MOST_SEED
     )
     checkpoint_every: int = option(200, "Steps between checkpoints.", low=1)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -293,57 +326,101 @@ class Config(_Checked):
         return not self.data.root
 
     def of_fold(self, number: int) -> Config:
-        """What one fold learns with: a seed of its own, so that no two folds draw the same random numbers."""
+        """Return the configuration of one fold. It has a seed of its own, so that no two folds share random numbers."""
         return dataclasses.replace(self, seed=self.seed * N_FOLDS + number)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain nested dictionaries, as written to config.json."""
+        """Return the configuration as nested dictionaries, as config.json holds it."""
         return dataclasses.asdict(self)
 
 
-def fixed(values: dict[str, Any]) -> dict[str, Any]:
-    """A configuration as `Config.to_dict` gives it, without what may change while a run is resumed.
+def comparable_settings(values: dict[str, Any]) -> dict[str, Any]:
+    """Return what must stay the same when a run is resumed, from a configuration as `Config.to_dict` gives it.
 
-    Files may be moved: of paths only that there is one is left. What they hold is compared where it is used, see
-    `runs.same_data`.
+    Fields that may change are left out. A path is replaced by a word that says whether there is one, because files may
+    be moved; `runs.same_data` compares what they hold.
     """
-    return values | {
-        name: _fixed(values[name], dataclasses.fields(_KINDS[name])) for name in SECTIONS if name in values
-    }
+    sections = {name: values[name] for name in SECTIONS if name in values}
+    return values | {name: _comparable(section, dataclasses.fields(_KINDS[name])) for name, section in sections.items()}
 
 
-def _fixed(section: dict[str, Any], fields: Sequence[dataclasses.Field]) -> dict[str, Any]:
+def _comparable(section: dict[str, Any], fields: Sequence[dataclasses.Field]) -> dict[str, Any]:
     found = dict(section)
     for name, limits in ((field.name, field.metadata) for field in fields if field.name in section):
         if limits.get("may_change"):
             del found[name]
-        elif _names_a_file(found[name], limits):
-            found[name] = "a file or folder"
+        elif _is_path_value(found[name], limits):
+            found[name] = A_PATH
     return found
 
 
 def is_path(section: str, name: str, value: Any) -> bool:
-    """Whether a value of a field, such as "root" of "data", names a file or folder."""
+    """Return whether the value of a field, such as `root` of `data`, names a file or folder."""
     (field,) = (field for field in dataclasses.fields(_KINDS[section]) if field.name == name)
-    return _names_a_file(value, field.metadata)
+    return _is_path_value(value, field.metadata)
 
 
-def paths_of(config: Config) -> list[tuple[str, str, str]]:
-    """Section, field and value of every field that names a file or folder."""
+def list_paths(config: Config) -> list[tuple[str, str, str]]:
+    """Return section, name and value of every field that names a file or folder."""
     values = config.to_dict()
     fields = [(section, field.name) for section in SECTIONS for field in dataclasses.fields(_KINDS[section])]
     found = [(section, name, values[section][name]) for section, name in fields]
     return [one for one in found if is_path(*one)]
 
 
-def _names_a_file(value: Any, limits: Mapping[str, Any]) -> bool:
+def _is_path_value(value: Any, limits: Mapping[str, Any]) -> bool:
     return "path" in limits and bool(value) and value not in limits["path"]
 
 
-_KINDS: dict[str, Any] = {  # of dataclasses
+_KINDS: dict[str, Any] = {  # section: its dataclass
     field.name: field.default_factory for field in dataclasses.fields(Config) if field.default is dataclasses.MISSING
 }
 SECTIONS = tuple(_KINDS)
+
+_LEARNING = ("model", "pretraining", "gan", "semi", "synthesis", "segmentation")
+# The fields that each command reads: whole sections, single fields, and after "-" those that it sets itself.
+_READ_BY = {
+    "single_site": ("dataset", "seed", "checkpoint_every", "data", *_LEARNING),
+    "ablation": ("dataset", "seed", "checkpoint_every", "data", *_LEARNING),
+    "federated": ("seed", "checkpoint_every", "data", *_LEARNING, "federated"),
+    "paper_tables": (
+        *("seed", "checkpoint_every", "data", *_LEARNING, "federated"),
+        *("-data.labels", "-segmentation.arms", "-segmentation.batch", "-federated.more_labels"),
+    ),
+    "prepare": (
+        *("dataset", "data.root", "data.division", "data.phantom_shapes", "data.phantom_version"),
+        *("data.field_of_view_mm", "data.field_of_view_z_mm", "data.window_low_hu", "data.window_high_hu"),
+        "model.size",
+    ),
+    "slices": (
+        *("seed", "checkpoint_every", "model.size", "model.coarse_size", "model.gan_width"),
+        *("model.discriminator_width", "model.precision", "model.vgg_weights", "gan"),
+    ),
+}
+
+
+def list_fields() -> list[tuple[str, dataclasses.Field]]:
+    """Return every field of the configuration but the preset, with its path such as "gan.steps"."""
+    found = []
+    for field in dataclasses.fields(Config):
+        if field.name in SECTIONS:
+            found += [(f"{field.name}.{inner.name}", inner) for inner in dataclasses.fields(_KINDS[field.name])]
+        elif field.name != "preset":
+            found.append((field.name, field))
+    return found
+
+
+def command_fields(command: str) -> tuple[str, ...]:
+    """Return the paths of the fields that a command, such as "single_site", reads."""
+    read = _READ_BY[command]
+    paths = [path for path, _ in list_fields() if path in read or path.partition(".")[0] in read]
+    return tuple(path for path in paths if f"-{path}" not in read)
+
+
+def flag_name(path: str) -> str:
+    """Return the name of a field's command-line flag: "gan_steps" for "gan.steps"."""
+    return path.replace(".", "_")
+
 
 _SMALL = {
     "checkpoint_every": 100,
@@ -379,28 +456,32 @@ PRESETS: dict[str, dict[str, Any]] = {"paper": {}, "small": _SMALL, "demo": _DEM
 
 
 def make_config(preset: str, **overrides: Any) -> Config:
-    """The configuration of a preset, with overrides.
+    """Return the configuration of a preset with some values overridden.
 
     Args:
       preset: "paper", "small" or "demo".
-      **overrides: top-level values, or dictionaries of values for a section.
+      **overrides: values of top-level fields, or a dictionary of values for each section.
 
     Raises:
-      InputError: an unknown preset or name, or a value outside its limits.
+      InputError: an unknown preset or field, or a value outside its limits. The subject is "section.field".
     """
     if preset not in PRESETS:
-        raise InputError("preset", found=repr(preset), expected=f"one of {', '.join(PRESETS)}")
+        raise InputError("preset", value=preset, must=f"be one of {', '.join(PRESETS)}")
     values = merge(merge({"preset": preset}, PRESETS[preset]), overrides)
     return from_dict(values)
 
 
 def from_dict(values: dict[str, Any]) -> Config:
-    """A configuration from nested dictionaries, such as those of `Config.to_dict` read back from JSON."""
+    """Return the configuration of nested dictionaries, such as those of `Config.to_dict` read back from JSON.
+
+    Raises:
+      InputError: an unknown field or a value outside its limits.
+    """
     return _build(Config, values, name="")
 
 
 def merge(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """`base` with the entries of `overrides`, section by section."""
+    """Return `base` with the entries of `overrides`, section by section."""
     merged = dict(base)
     for key, value in overrides.items():
         merged[key] = merge(merged.get(key, {}), value) if isinstance(value, dict) else value
@@ -411,11 +492,17 @@ def _build(kind: type, values: dict[str, Any], *, name: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     unknown = sorted(set(values) - set(fields))
     if unknown:
-        raise InputError(f"{name or 'configuration'}", found=f"unknown field {unknown[0]!r}", expected=sorted(fields))
+        expected = f"fields among {', '.join(sorted(fields))}"
+        raise InputError(name or "configuration", found=f"unknown field {unknown[0]!r}", expected=expected)
     arguments = {}
     for key, value in values.items():
         factory = fields[key].default_factory
         if factory is not dataclasses.MISSING:
             value = _build(factory, value, name=key)  # type: ignore[arg-type]
         arguments[key] = tuple(value) if isinstance(value, list) else value
-    return kind(**arguments)
+    try:
+        return kind(**arguments)
+    except InputError as error:
+        raise error.with_subject(
+            f"{name}.{error.subject}" if name and error.subject in fields else error.subject
+        ) from None

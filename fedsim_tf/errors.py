@@ -1,4 +1,4 @@
-"""How the library says that its input is wrong, or that it has to stop."""
+"""Errors for bad input and for runs that have to stop, each with a message of one line."""
 
 from __future__ import annotations
 
@@ -9,25 +9,58 @@ from absl import logging
 
 
 def listed(names: Sequence[str], *, shown: int = 8) -> str:
-    """Names for a message, at most so many of them."""
+    """Return names separated by commas, at most `shown` of them, and how many more there are."""
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
 class InputError(ValueError):
-    """Bad input: names the argument or file, what was found there and what was expected.
+    """Bad input, with a message that names it, says what was found there and what to do.
 
-    Commands print the message as a single line and exit with status 2. A message alone is taken too, as Keras makes
-    the error anew when it passes through a layer.
+    Commands print the message as one line and exit with status 2. They replace a subject that is a field of the
+    configuration, such as `gan.steps`, or an argument of theirs by the flag that the user types.
+
+    The message is "subject: found ...; expected ..." for files and other things that are looked into, and
+    "subject is ...; it must ..." for values that were given. A subject alone is taken as the whole message, as Keras
+    raises an error anew from its text when the error passes through a layer.
+
+    Args:
+      subject: the argument, the field of the configuration or the file.
+      found: what is there.
+      expected: what should be there, or what to do.
+      value: the value that was given.
+      must: what has to hold of the value, such as "be at least 1".
+
+    Attributes:
+      subject: the first part of the message.
     """
 
-    def __init__(self, subject: object, *, found: object = None, expected: object = None):
-        message = str(subject) if found is None else f"{subject}: found {found}; expected {expected}"
-        super().__init__(message)
+    def __init__(
+        self,
+        subject: object,
+        *,
+        found: object = None,
+        expected: object = None,
+        value: object = None,
+        must: str | None = None,
+    ):
+        self.subject, self._rest = str(subject), ""
+        if must is not None:
+            self._rest = f" is {value}; it must {must}"
+        elif found is not None:
+            self._rest = f": found {found}; expected {expected}"
+        super().__init__(self.subject + self._rest)
+
+    def with_subject(self, subject: object) -> InputError:
+        """Return the same error about a subject of another name."""
+        error = InputError(subject)
+        error._rest = self._rest
+        error.args = (error.subject + self._rest,)
+        return error
 
 
 @contextlib.contextmanager
 def naming(subject: object) -> Iterator[None]:
-    """Says of what is refused within in which file it was."""
+    """Put a file's name before the message of every `InputError` that is raised inside the context."""
     try:
         yield
     except InputError as error:
@@ -35,10 +68,10 @@ def naming(subject: object) -> Iterator[None]:
 
 
 class Refusals:
-    """Collects what is wrong with several things, so that all of it is said at once.
+    """Collects the errors of several files or cases, so that the user sees all of them at once.
 
     Args:
-      subject: what they are parts of.
+      subject: what the cases are part of, such as the data set.
     """
 
     def __init__(self, subject: object):
@@ -46,22 +79,22 @@ class Refusals:
         self._errors: list[InputError] = []
 
     def add(self, error: InputError) -> None:
-        """One of them is refused."""
+        """Add the error of one case."""
         self._errors.append(error)
 
     @contextlib.contextmanager
     def each(self) -> Iterator[None]:
-        """Within it an `InputError` is added instead of raised."""
+        """Add an `InputError` that is raised inside the context instead of letting it pass."""
         try:
             yield
         except InputError as error:
             self.add(error)
 
     def check(self) -> None:
-        """Raises what was refused; of several, each is in the log.
+        """Raise if an error was added. If there are several, log each of them first.
 
         Raises:
-          InputError: the only one, or how many there are.
+          InputError: the only error that was added, or how many there are and the first of them.
         """
         if len(self._errors) == 1:
             raise self._errors[0]
@@ -73,7 +106,7 @@ class Refusals:
 
 
 class RunStopped(RuntimeError):
-    """A run that cannot go on through no fault of its input, such as on a full disk; says what is kept.
+    """A run that cannot go on through no fault of its input, for example on a full disk.
 
-    Commands print the message as a single line and exit with status 1.
+    The message says what is kept. Commands print it as one line and exit with status 1.
     """

@@ -35,16 +35,16 @@ def test_every_fold_of_every_seed_learns_with_a_seed_of_its_own():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"gan": {"steps": 0}}, "steps: found 0; expected at least 1"),
-        ({"model": {"size": 50}}, "size: found 50; expected of 32, 64, 128"),
-        ({"model": {"simulated_tube_kv": 3.0}}, "simulated_tube_kv: found 3.0; expected 0, or 40 to 150"),
-        ({"dataset": "ct99"}, "dataset: found 'ct99'; expected of ct20"),
-        ({"segmentation": {"arms": ("best",)}}, "arms: found .'best',.; expected of lower_bound"),
-        ({"gan": {"generator_rate": float("nan")}}, "generator_rate: found nan; expected a finite number"),
-        ({"seed": 2**32}, "seed: found 4294967296; expected at most 858993458"),
+        ({"gan": {"steps": 0}}, "gan.steps is 0; it must be at least 1"),
+        ({"model": {"size": 50}}, "model.size is 50; it must be one of 32, 64, 128"),
+        ({"model": {"simulated_tube_kv": 3.0}}, "simulated_tube_kv is 3.0; it must be 0, or 40 to 150"),
+        ({"dataset": "ct99"}, "^dataset is ct99; it must be one of ct20"),
+        ({"segmentation": {"arms": ("best",)}}, "arms is best; it must be one of lower_bound"),
+        ({"gan": {"generator_rate": float("nan")}}, "generator_rate is nan; it must be a finite number"),
+        ({"seed": 2**32}, "seed is 4294967296; it must be at most 858993458"),
         ({"nonsense": 1}, "unknown field 'nonsense'"),
         ({"gan": {"nonsense": 1}}, "gan: found unknown field 'nonsense'"),
-        ({"data": {"window_low_hu": 2000.0}}, "window_low_hu: found 2000.0; expected below 1000.0"),
+        ({"data": {"window_low_hu": 2000.0}}, "window_low_hu is 2000.0; it must be below 1000.0"),
     ],
 )
 def test_bad_values_are_refused_by_name(overrides, message):
@@ -53,7 +53,7 @@ def test_bad_values_are_refused_by_name(overrides, message):
 
 
 def test_unknown_preset():
-    with pytest.raises(InputError, match="preset: found 'huge'"):
+    with pytest.raises(InputError, match="preset is huge; it must be one of paper"):
         make_config("huge")
 
 

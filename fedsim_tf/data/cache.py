@@ -76,13 +76,26 @@ def _prepared(
 ) -> PreparedCase:
     if cache_dir is None:
         return prepare(cohort.load(identity), size, window_hu=window_hu)
-    key = digest([FORMAT, cohort.name, identity, cohort.fingerprint(identity), size, list(window_hu)])
-    path = pathlib.Path(cache_dir) / f"{key[:32]}.npz"
+    path = _cache_file(cohort, identity, size, window_hu, cache_dir)
     cached = read_prepared(path, size)
     if cached is None:
         cached = prepare(cohort.load(identity), size, window_hu=window_hu)
         write_prepared(cached, path)
     return cached
+
+
+def is_prepared(
+    cohort: CaseSource, identity: str, size: int, window_hu: tuple[float, float], *, cache_dir: str | os.PathLike
+) -> bool:
+    """Return whether the cache has a case, prepared for this size and window, whose files have not changed since."""
+    return _cache_file(cohort, identity, size, window_hu, cache_dir).exists()
+
+
+def _cache_file(
+    cohort: CaseSource, identity: str, size: int, window_hu: tuple[float, float], cache_dir: str | os.PathLike
+) -> pathlib.Path:
+    key = digest([FORMAT, cohort.name, identity, cohort.fingerprint(identity), size, list(window_hu)])
+    return pathlib.Path(cache_dir) / f"{key[:32]}.npz"
 
 
 def write_prepared(case: PreparedCase, path: str | os.PathLike) -> None:

@@ -1,18 +1,22 @@
-"""What a run will do, on what, about how long and with how much disk, said before it starts."""
+"""What a run will do, on what, about how long it takes and with how much disk, said before it starts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import pathlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from fedsim_tf.arms import ARMS, DIRECT, FEDERATED_SIMULATION, at_federated_sites, drawn, drawn_as, simulators
+from fedsim_tf.arms import ARMS, DIRECT, at_federated_sites, drawn, drawn_as, simulators
 from fedsim_tf.config import Config
-from fedsim_tf.errors import InputError
+from fedsim_tf.files import read_json, whole_files
 from fedsim_tf.models.precision import resolved
+from fedsim_tf.phantom.sites import is_made
 from fedsim_tf.progress import duration, readable, room
-from fedsim_tf.runs.inputs import labels_of, source
-from fedsim_tf.training.checkpoints import KEPT
+from fedsim_tf.runs.inputs import count_labels, phantom_folder
+from fedsim_tf.runs.start import RunStart
+from fedsim_tf.training.run import CHECKPOINTS_KEPT, SITES, fold_path
 
 # Seconds a step by precision and edge length, with the widths and batches of the preset of that size:
 # benchmarks/steps.py on two AVX-512 cores. They say "minutes" or "days" before a run starts; progress bars say more.
@@ -41,82 +45,149 @@ _MEGABYTES = {
 }
 PHANTOM_SITE_SECONDS = 20.0
 START_SECONDS = 15.0
-
-
-def describe(
-    config: Config,
-    *,
-    sites: Sequence[str],
-    run_dir: str,
-    federated: bool = False,
-    only_fold: int | None = None,
-    elsewhere: bool = False,
-) -> str:
-    """Several lines: data, preset, what is compared, steps of each stage and the estimated time.
-
-    `elsewhere`: the sites have data of their own, of which this machine knows nothing.
-
-    Raises:
-      InputError: what cannot work, however long it runs.
-    """
-    arms = _arms(config, federated)
-    larger = federated and config.federated.more_labels
-    counts = {site: labels_of(config, site, larger=larger) for site in sites}
-    _check_latents(config, arms, counts)
-    labels = [f"{site} {count}" for site, count in counts.items()]
-    folds = config.data.folds if only_fold is None else 1
-    rows = _stages(config, sites, arms, folds)
-    if config.is_phantom and not elsewhere:
-        rows.insert(0, _Stages("phantom sites, first use", len(sites), len(sites) * PHANTOM_SITE_SECONDS))
-    cost = _cost(rows)
-    which = f"{config.data.folds} of 5 folds" + ("" if only_fold is None else f", now fold {only_fold} alone")
-    data = f"{', '.join(sites)}: each its own data" if elsewhere else "; ".join(source(config, site) for site in sites)
-    disk = f"{readable(cost.disk)}, each site's share at the site" if elsewhere else room(cost.disk, run_dir)
-    folder = f"{run_dir} there" if elsewhere else run_dir
-    lines = [
-        f"{data} -- preset {config.preset}",
-        f"run folder: {folder} (the same command again resumes)",
-        f"labelled training volumes: {', '.join(labels)}; {which}; {config.model.size}^3 voxels",
-        f"arms: {', '.join(arms)}; VGG-19 weights: {config.model.vgg_weights}",
-        *(f"  {row.name:<24}{row.steps:>8} steps  ~{duration(row.seconds)}" for row in rows),
-        f"disk for checkpoints: {disk}",
-        f"estimated time on two cores: {duration(cost.seconds)}",
-    ]
-    return "\n".join(lines)
-
-
-def _check_latents(config: Config, arms: Sequence[str], labels: Mapping[str, int]) -> None:
-    """Refuses what would be refused days later: a federated simulation whose sites all keep their latents' moments."""
-    least = config.federated.latents_of
-    if FEDERATED_SIMULATION in arms and max(labels.values()) < least:
-        found = f"{max(labels.values())}, of which no site gives its latents' moments"
-        raise InputError("--data_labels", found=found, expected=f"at least {least}: see --federated_latents_of")
+_PRETRAINING, _GAN, _SEMI = "generator pre-training", "GAN pre-training", "semi-supervised"
+_FIXED_PRETRAINING, _FIXED_GAN = "fixed materials, shape", "fixed materials, GAN"
+_SAMPLES, _DIRECT_FL, _UNETS = "synthetic volumes", "Direct-FL, steps of sites", "3D U-Nets, all arms"
+_ROWS = {  # names of stages in a run's folder: the row of the plan that they belong to
+    "pretraining": _PRETRAINING,
+    "gan": _GAN,
+    "semi_supervised": _SEMI,
+    "fixed_material/pretraining": _FIXED_PRETRAINING,
+    "fixed_material/gan": _FIXED_GAN,
+    f"segmentation/{DIRECT}/pretrain": _DIRECT_FL,
+}
 
 
 class Cost(NamedTuple):
-    """What a run takes: seconds on two cores, bytes of disk."""
+    """What a run takes: seconds on two cores and bytes of disk."""
 
     seconds: float
     disk: float
 
 
-def estimated_cost(config: Config, *, sites: Sequence[str], federated: bool, folds: int) -> Cost:
-    """About what a run on volumes that are prepared takes."""
-    return _cost(_stages(config, sites, _arms(config, federated), folds))
+class _Stages(NamedTuple):
+    """The stages of one kind over all folds, sites and arms."""
+
+    name: str
+    steps: int
+    seconds: float
+    disk: float = 0.0
+
+    def less(self, done: int) -> _Stages:
+        """Return what is left once some of the steps are done."""
+        left = max(0, self.steps - done)
+        return self._replace(steps=left, seconds=self.seconds * left / max(1, self.steps))
 
 
-def enhancement_cost(config: Config) -> Cost:
-    """About what it takes to train the enhancement network alone."""
-    return _cost([_several(config, "GAN", "gan", [config.gan.steps])])
+def describe_run(start: RunStart) -> str:
+    """Return the plan of a run in several lines: data, preset, arms, the steps that are left and the estimated time.
+
+    Work that the run's folder or the cache has already is not counted.
+    """
+    config = start.config
+    done = count_done(start.run_dir, start.folds, federated=start.federated)
+    rows = [
+        row.less(done[row.name]) for row in _stages(config, start.sites, federated=start.federated, folds=start.folds)
+    ]
+    if config.is_phantom:
+        to_make = [site for site in start.sites if not is_made(site, *phantom_folder(config, start.cache_dir))]
+        rows.insert(0, _Stages("phantom sites, first use", len(to_make), len(to_make) * PHANTOM_SITE_SECONDS))
+    cost = _cost(rows)
+    return _plan(
+        config,
+        start.sites,
+        rows=[row for row in rows if row.steps],
+        federated=start.federated,
+        data=start.source,
+        folds=_describe_folds(config, start.folds),
+        folder=f"{start.run_dir} (the same command again resumes)",
+        disk=room(cost.disk, start.run_dir),
+        seconds=cost.seconds,
+    )
 
 
-def visit_seconds(config: Config, *, patients: int) -> float:
-    """About how long it takes to render and segment that many patients at another hospital."""
+def describe_elsewhere(config: Config, *, sites: Sequence[str], run_name: str, only_fold: int | None) -> str:
+    """Return the plan of a federated run at sites with data of their own, of which this machine knows nothing."""
+    folds = range(config.data.folds) if only_fold is None else [only_fold]
+    rows = _stages(config, sites, federated=True, folds=folds)
+    cost = _cost(rows)
+    return _plan(
+        config,
+        sites,
+        rows=rows,
+        federated=True,
+        data=f"{', '.join(sites)}: each its own data",
+        folds=_describe_folds(config, folds),
+        folder=f"{run_name} there (the same command again resumes)",
+        disk=f"{readable(cost.disk)}, each site's share at the site",
+        seconds=cost.seconds,
+    )
+
+
+def _describe_folds(config: Config, folds: Sequence[int]) -> str:
+    alone = f", now fold {folds[0]} alone" if len(folds) < config.data.folds else ""
+    return f"{config.data.folds} of 5 folds{alone}"
+
+
+def _plan(
+    config: Config,
+    sites: Sequence[str],
+    *,
+    rows: Sequence[_Stages],
+    federated: bool,
+    data: str,
+    folds: str,
+    folder: str,
+    disk: str,
+    seconds: float,
+) -> str:
+    labels = [f"{site} {count_labels(config, site, federated=federated)}" for site in sites]
+    lines = [
+        f"{data} -- preset {config.preset}",
+        f"run folder: {folder}",
+        f"labelled training volumes: {', '.join(labels)}; {folds}; {config.model.size}^3 voxels",
+        f"arms: {', '.join(_arms(config, federated))}; VGG-19 weights: {config.model.vgg_weights}",
+        *(
+            f"  {row.name:<24}{row.steps:>8} {'step ' if row.steps == 1 else 'steps'}  ~{duration(row.seconds)}"
+            for row in rows
+        ),
+        f"disk for checkpoints: {disk}",
+        f"estimated time on two cores: {duration(seconds)}",
+    ]
+    return "\n".join(lines)
+
+
+def count_done(run_dir: pathlib.Path, folds: Iterable[int], *, federated: bool) -> Counter[str]:
+    """Return how many steps a run's folder has finished already, by row of the plan."""
+    done: Counter[str] = Counter()
+    for fold in (fold_path(run_dir, number) for number in folds):
+        sites = [fold / SITES / site.name for site in (fold / SITES).iterdir()] if (fold / SITES).is_dir() else []
+        for folder in sites if federated else [fold]:
+            for file in whole_files(folder / "stages", "*.json"):
+                name = file.relative_to(folder / "stages").with_suffix("").as_posix()
+                done[_ROWS.get(name, _UNETS)] += read_json(file).get("steps", 0)
+            for file in whole_files(folder / "samples", "samples.npz"):
+                done[_SAMPLES] += len(whole_files(file.parent, "*_image.nii.gz"))
+    return done
+
+
+def estimate_cost(config: Config, *, sites: Sequence[str], federated: bool, folds: int) -> Cost:
+    """Return about what a run on volumes that are prepared takes."""
+    return _cost(_stages(config, sites, federated=federated, folds=range(folds)))
+
+
+def estimate_enhancement(config: Config) -> Cost:
+    """Return about what it takes to train the enhancement network alone."""
+    return _cost([_several(config, _GAN, "gan", [config.gan.steps])])
+
+
+def estimate_visit(config: Config, *, patients: int) -> float:
+    """Return about how many seconds it takes to render and segment that many patients at another hospital."""
     return patients * _SECONDS[resolved(config.model.precision)]["sample"][config.model.size]
 
 
-def cores_used(config: Config) -> int:
-    """How many cores a run makes full use of: at the smallest size a step is no faster with two than with one."""
+def count_useful_cores(config: Config) -> int:
+    """Return how many cores a run makes full use of. At the smallest size a second one does not help."""
     return 1 if config.model.size <= min(_SECONDS["float32"]["unet"]) else 2
 
 
@@ -124,47 +195,38 @@ def _cost(rows: Sequence[_Stages]) -> Cost:
     return Cost(START_SECONDS + sum(row.seconds for row in rows), sum(row.disk for row in rows))
 
 
-class _Stages(NamedTuple):
-    """A stage over all folds, sites and arms."""
-
-    name: str
-    steps: int
-    seconds: float
-    disk: float = 0.0
-
-
 def _arms(config: Config, federated: bool) -> tuple[str, ...]:
     return at_federated_sites(config.segmentation.arms) if federated else config.segmentation.arms
 
 
-def _stages(config: Config, sites: Sequence[str], arms: Sequence[str], folds: int) -> list[_Stages]:
-    """All stages in their order."""
-    times = folds * len(sites)
+def _stages(config: Config, sites: Sequence[str], *, federated: bool, folds: Sequence[int]) -> list[_Stages]:
+    """Return all stages in their order."""
+    arms, times = _arms(config, federated), len(folds) * len(sites)
     segmentation = config.segmentation
     sources, series = simulators(arms), len(drawn(arms))
     stage = lambda name, kind, steps: _several(config, name, kind, [steps] * times)  # noqa: E731
     rows = []
     if sources - {"fixed"}:
-        rows.append(stage("generator pre-training", "pretraining", config.pretraining.steps))
-        rows.append(stage("GAN pre-training", "gan", config.gan.steps))
+        rows.append(stage(_PRETRAINING, "pretraining", config.pretraining.steps))
+        rows.append(stage(_GAN, "gan", config.gan.steps))
     if sources & {"semi_supervised", "federated"}:
-        rows.append(stage("semi-supervised", "semi", config.semi.steps))
+        rows.append(stage(_SEMI, "semi", config.semi.steps))
     if "fixed" in sources:
-        rows.append(stage("fixed materials, shape", "pretraining", config.pretraining.steps))
-        rows.append(stage("fixed materials, GAN", "gan", config.gan.steps))
+        rows.append(stage(_FIXED_PRETRAINING, "pretraining", config.pretraining.steps))
+        rows.append(stage(_FIXED_GAN, "gan", config.gan.steps))
     if series:
-        rows.append(stage("synthetic volumes", "sample", series * config.synthesis.volumes))
+        rows.append(stage(_SAMPLES, "sample", series * config.synthesis.volumes))
     if DIRECT in arms:  # a site's step is of one volume
-        rows.append(stage("Direct-FL, steps of sites", "unet", segmentation.pretraining_steps))
+        rows.append(stage(_DIRECT_FL, "unet", segmentation.pretraining_steps))
     first = [segmentation.pretraining_steps for _ in {drawn_as(arm) for arm in arms} - {DIRECT}]
     second = [segmentation.finetuning_steps for arm in arms if ARMS[arm].finetuned]
-    rows.append(_several(config, "3D U-Nets, all arms", "unet", (first + second) * times, segmentation.batch))
+    rows.append(_several(config, _UNETS, "unet", (first + second) * times, segmentation.batch))
     return rows
 
 
 def _several(config: Config, name: str, kind: str, steps: Sequence[int], volumes: int = 1) -> _Stages:
-    """Stages of one kind, each of so many steps."""
+    """Return stages of one kind, given the steps of each and the volumes a step."""
     each = _SECONDS[resolved(config.model.precision)][kind][config.model.size]
-    kept = sum(min(KEPT, math.ceil(count / config.checkpoint_every)) for count in steps)
+    kept = sum(min(CHECKPOINTS_KEPT, math.ceil(count / config.checkpoint_every)) for count in steps)
     disk = 1e6 * kept * _MEGABYTES[kind][config.model.size] if kind in _MEGABYTES else 0.0
     return _Stages(name, sum(steps), volumes * each * sum(steps), disk)

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from absl import logging
-
-from fedsim_tf.config import Config
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.evaluation.scores import Scores
 from fedsim_tf.federated.coordinator import Coordinator
@@ -20,9 +15,9 @@ from fedsim_tf.files import held, read_json
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.runs.coordination import coordinate
 from fedsim_tf.runs.federated_site import FoldAtSite
-from fedsim_tf.runs.folds import refuse_other_experiment, run_folds
-from fedsim_tf.runs.inputs import labels_of, open_annotated, open_fold, open_shape_model, open_vgg, pinned, source
+from fedsim_tf.runs.folds import run_folds
 from fedsim_tf.runs.results import SCORES, draw_losses, facts, finish
+from fedsim_tf.runs.start import RunStart
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.training.run import RunFolder, site_path
 from fedsim_tf.training.volumes import SiteVolumes
@@ -30,88 +25,64 @@ from fedsim_tf.training.volumes import SiteVolumes
 ENGINES = IN_PROCESS, NVFLARE = "in_process", "nvflare"
 
 
-def run_federated(
-    config: Config,
-    run_dir: str | os.PathLike,
-    *,
-    cache_dir: pathlib.Path,
-    only_fold: int | None = None,
-    engine: str = IN_PROCESS,
-) -> dict[str, Any] | None:
-    """Runs every fold over all sites, from data to Dice at each site; the same call again resumes.
+def run_federated(start: RunStart, *, engine: str = IN_PROCESS) -> dict[str, Any] | None:
+    """Run the folds of a federated run over all its sites, from data to Dice at each. The same call again resumes.
 
     Args:
-      config: what to run.
-      run_dir: the run's folder.
-      cache_dir: where phantoms and prepared volumes are kept.
-      only_fold: the only fold to run.
-      engine: of `ENGINES`: all sites in this process, or in FLARE's simulator, where each has its own.
+      start: what the run starts from.
+      engine: one of `ENGINES`: all sites in this process, or each in a process of FLARE's simulator.
 
     Returns:
-      The contents of metrics.json; None where `only_fold` was asked for: a call for all finishes the run.
+      The contents of metrics.json, or None where only some folds were asked for: a call for all finishes the run.
     """
-    config = pinned(config)
-    if engine == NVFLARE:
-        check_flare()
-    names = config.federated.sites
-    sources = ", ".join(source(config, name) for name in names)
-    logging.info("Federated over %s, preset %s", sources, config.preset)
-    # Missing files end the run here, before it leaves a trace.
-    larger = config.federated.more_labels
-    cohorts = {name: open_annotated(config, name, cache_dir=cache_dir, larger=larger) for name in names}
-    ssm, vgg = open_shape_model(config), open_vgg(config)
-    refuse_other_experiment(run_dir, federated=True)
-    run = RunFolder(run_dir, config)
-    labels = {name: labels_of(config, name, larger=larger) for name in names}
+    run = start.claim()
 
     def make(fold_run: RunFolder, fold: int) -> dict[str, dict[str, Scores]]:
         if engine == NVFLARE:
             from fedsim_tf.runs.on_flare import simulate_fold
 
-            simulate_fold(config, fold_run.path, fold, cache_dir=cache_dir)
+            simulate_fold(run.config, fold_run.path, fold, cache_dir=start.cache_dir)
         else:
             with held(fold_run.path):
-                data = [
-                    open_fold(config, cohort, fold=fold, n_labelled=labels[name], cache_dir=cache_dir)
-                    for name, cohort in cohorts.items()
-                ]
-                run_federated_fold(fold_run, data, ssm, vgg)
-        draw_losses(fold_run, data=sources)
-        return {name: _scores(fold_run, name) for name in names}
+                data = [start.open_fold(site, fold) for site in start.sites]
+                run_federated_fold(fold_run, data, start.shape_model, start.vgg)
+        draw_losses(fold_run, data=start.source)
+        return {site: _scores(fold_run, site) for site in start.sites}
 
-    folds = run_folds(run, make, only=only_fold)
-    if only_fold is not None:
+    folds = run_folds(start, run, make)
+    if len(start.folds) < run.config.data.folds:
         return None
-    about = facts(run, cohorts, experiment="federated", data=sources, labelled=labels) | {"vgg": vgg.source}
-    return finish(run, folds.scores, title=f"Federated: {sources}", about=about, stages=folds.stages)
+    about = facts(run, start.cohorts, experiment="federated", data=start.source, labelled=start.labels)
+    about |= {"vgg": start.vgg.source}
+    return finish(run, folds.scores, title=f"Federated: {start.source}", about=about, stages=folds.stages)
 
 
 def _scores(fold: RunFolder, site: str) -> dict[str, Scores]:
-    """A site's scores of a fold.
+    """Return a site's scores of a fold.
 
     Raises:
-      RunStopped: it has none, as the others went on without it.
+      RunStopped: the site has none, because the others went on without it.
     """
     file = site_path(fold.path, site) / SCORES
     if not file.exists():
-        raise RunStopped(f"{fold.path}: {site} was left out before its end; the same command again takes it up there")
+        raise RunStopped(f"{fold.path}: {site} was left out before the end; the same command again goes on with it")
     return read_json(file)
 
 
 def run_federated_fold(
     run: RunFolder, data: Sequence[SiteVolumes], ssm: StatisticalShapeModel, vgg: VGG19Features
 ) -> None:
-    """All stages over all sites in this process, then each site's own comparison."""
+    """Run all stages of a fold over all sites in this process, then the comparison of each site."""
     runs = {one.name: run.site(one.name) for one in data}
     sites = [Site(one.name, runs[one.name], FoldAtSite(runs[one.name], one, ssm, vgg)) for one in data]
     coordinate(Coordinator(run, InProcess(sites), list(runs)), run)
 
 
 def check_flare() -> None:
-    """Refuses what needs NVIDIA FLARE where it is not installed.
+    """Refuse what needs NVIDIA FLARE where it is not installed.
 
     Raises:
       InputError: says how to install it.
     """
     if importlib.util.find_spec("nvflare") is None:
-        raise InputError("--engine", found="no nvflare", expected="pip install 'fedsim-tf[federated]'")
+        raise InputError("NVIDIA FLARE", found="no nvflare", expected="pip install 'fedsim-tf[federated]'")

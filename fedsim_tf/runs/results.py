@@ -19,9 +19,8 @@ from fedsim_tf.evaluation.report import print_table, write_report
 from fedsim_tf.evaluation.scores import Scores, over_folds
 from fedsim_tf.files import read_json, whole_files, write_json, write_text
 from fedsim_tf.models.precision import device, resolved
-from fedsim_tf.training.run import METRICS, SITES, RunFolder
+from fedsim_tf.training.run import METRICS, SCORES, SITES, RunFolder
 
-SCORES = "scores.json"
 _CODE = "code.json"
 FoldScores = Mapping[str, Mapping[str, Scores]]  # site to arm to scores
 

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from absl import logging
-
 from fedsim_tf.arms import simulators
-from fedsim_tf.config import Config
 from fedsim_tf.evaluation.scores import Scores
 from fedsim_tf.files import held
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.runs.compare_arms import Samples, compare_with_pictures
 from fedsim_tf.runs.fixed_material_arms import samples_folder, simulate_fixed
-from fedsim_tf.runs.folds import refuse_other_experiment, run_folds
-from fedsim_tf.runs.inputs import (
-    check_latents,
-    check_single_site,
-    labels_of,
-    needs_simulation,
-    open_annotated,
-    open_fold,
-    open_shape_model,
-    open_vgg,
-    pinned,
-    source,
-)
+from fedsim_tf.runs.folds import run_folds
 from fedsim_tf.runs.results import facts, finish
 from fedsim_tf.runs.same_data import check_same_data
 from fedsim_tf.runs.samples import draw_samples_of
+from fedsim_tf.runs.start import RunStart
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import RunFolder
@@ -39,49 +23,37 @@ from fedsim_tf.training.simulation import pretrain, semi_supervise
 from fedsim_tf.training.volumes import SiteVolumes
 
 
-def run_single_site(
-    config: Config, run_dir: str | os.PathLike, *, cache_dir: pathlib.Path, only_fold: int | None = None
-) -> dict[str, Any] | None:
-    """Runs every fold, from data to Dice; the same call again resumes.
+def run_single_site(start: RunStart) -> dict[str, Any] | None:
+    """Run the folds of a single-site run, from data to Dice. The same call again resumes.
 
     Args:
-      config: what to run; `config.dataset` names the site.
-      run_dir: the run's folder.
-      cache_dir: where the phantom cohort and prepared volumes are kept.
-      only_fold: the number of the only fold to run; None: all.
+      start: what the run starts from; it has one site.
 
     Returns:
-      The contents of metrics.json; None where a single fold was asked for: a call for all finishes the run.
+      The contents of metrics.json, or None where only some folds were asked for: a call for all finishes the run.
     """
-    check_single_site(config)
-    config = pinned(config)
-    data = source(config, config.dataset)
-    logging.info("%s, preset %s", data, config.preset)
-    cohort = open_annotated(config, config.dataset, cache_dir=cache_dir)  # before the run leaves a trace
-    n_labelled = labels_of(config, config.dataset)
-    if needs_simulation(config):
-        check_latents(n_labelled)
-    ssm, vgg = open_shape_model(config), open_vgg(config)
-    refuse_other_experiment(run_dir, federated=False)
-    run = RunFolder(run_dir, config)
+    (site,) = start.sites
+    run = start.claim()
 
     def make(fold_run: RunFolder, fold: int) -> dict[str, Scores]:
         with held(fold_run.path):
-            site = open_fold(config, cohort, fold=fold, n_labelled=n_labelled, cache_dir=cache_dir)
-            return run_single_site_fold(fold_run, site, ssm, vgg, data=f"{data}, fold {fold}")
+            volumes = start.open_fold(site, fold)
+            data = f"{start.source}, fold {fold}"
+            return run_single_site_fold(fold_run, volumes, start.shape_model, start.vgg, data=data)
 
-    folds = run_folds(run, make, only=only_fold)
-    if only_fold is not None:
+    folds = run_folds(start, run, make)
+    if len(start.folds) < run.config.data.folds:
         return None
-    about = facts(run, {config.dataset: cohort}, experiment="single_site", data=data, labelled=n_labelled)
-    scores = [{config.dataset: fold} for fold in folds.scores]
-    return finish(run, scores, title=f"Single site: {data}", about=about | {"vgg": vgg.source}, stages=folds.stages)
+    about = facts(run, start.cohorts, experiment="single_site", data=start.source, labelled=start.labels[site])
+    scores = [{site: fold} for fold in folds.scores]
+    about |= {"vgg": start.vgg.source}
+    return finish(run, scores, title=f"Single site: {start.source}", about=about, stages=folds.stages)
 
 
 def run_single_site_fold(
     run: RunFolder, site: SiteVolumes, ssm: StatisticalShapeModel, vgg: VGG19Features, *, data: str
 ) -> dict[str, Scores]:
-    """All stages and arms of one fold; pictures on the way."""
+    """Run all stages and arms of one fold, and draw their pictures."""
     check_same_data(run, site)
     begin = lambda: SiteLearner(run.config, ssm, site, vgg)  # noqa: E731
     samples = {**simulate_learnt(run, begin), **simulate_fixed(run, begin)}
@@ -89,7 +61,7 @@ def run_single_site_fold(
 
 
 def simulate_learnt(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str, Samples]:
-    """Learns shape and material of this site and draws the synthetic volumes of each arm that needs such ones."""
+    """Learn the shapes and materials of a site and draw the synthetic volumes of the arms that use them."""
     arms = run.config.segmentation.arms
     samples: dict[str, Samples] = {}
     if not simulators(arms) & {"pretrained", "semi_supervised"}:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from fedsim_tf.arms import ABLATION, DIRECT, FEDERATED_SIMULATION, PARTS
-from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS, Config, fixed, from_dict, merge
+from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS, Config, comparable_settings, from_dict, merge
 from fedsim_tf.data.splits import PAPER_SIZES
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.tables import ABLATION_LABELS, ABLATION_SITE
@@ -167,7 +167,7 @@ def _fold(run: str, fold: int) -> str:
 
 
 def _digest(config: Config) -> str:
-    return digest(fixed(pinned(config).to_dict()))[:16]
+    return digest(comparable_settings(pinned(config).to_dict()))[:16]
 
 
 def _with(wanted: PaperRuns, values: dict[str, Any]) -> Config:

@@ -26,7 +26,7 @@ def settled(config: Config, folder: pathlib.Path) -> Config:
         precision = read_json(file)["model"]["precision"]
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, precision=precision))
     config = pinned(config)
-    refuse_other(file, config, flag="--schedule_dir")
+    refuse_other(file, config, folder="schedule folder")
     return config
 
 

@@ -1,4 +1,4 @@
-"""Uses what a finished run has learnt on a patient's CT."""
+"""Segmentation of a patient's CT with a network that a run has trained."""
 
 from __future__ import annotations
 
@@ -6,29 +6,24 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import logging
 
-from fedsim_tf.arms import at_federated_sites, last_stage
-from fedsim_tf.config import Config
 from fedsim_tf.data.checks import check_heart, check_image, check_same_grid, extent_text, unlike
 from fedsim_tf.data.labels import ANY_SITE, heart_mask
 from fedsim_tf.data.layouts import LAYOUTS
 from fedsim_tf.data.nifti import check_suffix, read_volume, write_volume
 from fedsim_tf.data.preprocess import PreparedCase, on_original_grid, prepare, unit_from_hu
-from fedsim_tf.errors import InputError, listed
-from fedsim_tf.evaluation.figures import panel
-from fedsim_tf.evaluation.galleries import heart_slice
-from fedsim_tf.metrics import dice
-from fedsim_tf.models import built
-from fedsim_tf.runs.same_data import fields_of_view_of
-from fedsim_tf.training.run import RunFolder, reopened
-from fedsim_tf.training.segmentation import Segmenter, segmenter
-from fedsim_tf.training.stage import restore_stage
+from fedsim_tf.errors import InputError
+from fedsim_tf.runs.finished import FinishedFold, open_finished_fold
 from fedsim_tf.volume import Case, Volume
 
-_MOST_VALUES = 64  # of a label, organs and all: more are a CT
+if TYPE_CHECKING:  # it imports TensorFlow
+    from fedsim_tf.training.segmentation import Segmenter
+
+_MOST_VALUES = 64  # distinct values of a label map, organs and all; an image with more is a CT
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,44 +34,39 @@ class Segmentation:
     dice: float | None
 
 
-def open_segmenter(fold_dir: str | os.PathLike, arm: str) -> tuple[Config, Segmenter]:
-    """The network of one arm of a finished fold, and the run's configuration.
+@dataclasses.dataclass(frozen=True, eq=False)
+class SegmentationStart:
+    """A CT and a trained network, opened and checked. `open_segmentation` makes it.
 
-    Raises:
-      InputError: no run there, or an arm that it did not finish; the message lists those it did.
+    Attributes:
+      case: the CT in HU.
+      prepared: the CT as the network takes it.
+      segment: the network.
+      output: where the mask goes.
+      truth: the true heart (z, y, x) on the CT's grid, if a label was given.
+      picture: where a PNG of three slices goes, if one is wanted.
     """
-    file = pathlib.Path(fold_dir) / "config.json"
-    if not file.is_file():
-        raise InputError(fold_dir, found="no config.json", expected="a run's fold folder, such as runs/demo/fold_0")
-    run = reopened(pathlib.Path(fold_dir))
-    finished = finished_arms(run)
-    if not finished:
-        folders = [str(file.parent) for file in sorted(run.path.rglob("config.json")) if file.parent != run.path]
-        raise InputError(
-            fold_dir,
-            found="no arm that is finished",
-            expected=f"a fold's folder: {listed(folders) or 'a finished run'}",
-        )
-    if arm not in finished:
-        raise InputError("arm", found=repr(arm), expected=f"one that {fold_dir} has finished: {', '.join(finished)}")
-    return run.config, segmenter_after(run, finished[arm])
+
+    case: Case
+    prepared: PreparedCase
+    segment: Segmenter
+    output: pathlib.Path
+    truth: np.ndarray | None = None
+    picture: pathlib.Path | None = None
+
+    def run(self) -> Segmentation:
+        """Segment the CT, write the mask on exactly the CT's grid, and draw the picture if one is wanted."""
+        from fedsim_tf.metrics import dice
+
+        mask = on_original_grid(self.segment(self.prepared.image), self.prepared, nearest=True)
+        write_volume(mask, self.output)
+        found = Segmentation(mask, None if self.truth is None else dice(mask.array, self.truth))
+        if self.picture:
+            _draw(self.picture, self.case, found, self.truth)
+        return found
 
 
-def segmenter_after(run: RunFolder, stage: str) -> Segmenter:
-    """The best network of a finished stage of segmentation."""
-    network = built.unet(run.config.model)
-    restore_stage(run, stage, best=network)
-    return segmenter(network)
-
-
-def finished_arms(run: RunFolder) -> dict[str, str]:
-    """The last stage of each of a run's arms that it has finished."""
-    finished, configured = run.records(), run.config.segmentation.arms
-    arms = dict.fromkeys((*configured, *at_federated_sites(configured)))
-    return {arm: last_stage(arm) for arm in arms if last_stage(arm) in finished}
-
-
-def segment_file(
+def open_segmentation(
     fold_dir: str | os.PathLike,
     arm: str,
     *,
@@ -84,36 +74,38 @@ def segment_file(
     output: str | os.PathLike,
     label: str | os.PathLike | None = None,
     picture: str | os.PathLike | None = None,
-) -> Segmentation:
-    """Segments a CT (NIfTI, HU) and writes the mask where the CT lies.
+) -> SegmentationStart:
+    """Open all that a segmentation starts from. Nothing is written.
 
     Args:
       fold_dir: a finished fold of a run.
-      arm: whose network to use.
-      image: the CT; output: where the mask goes, on exactly the CT's grid.
-      label: a true label to be scored against: regions, or heart and background, as in a data set.
-      picture: a PNG of three slices with the outlines.
+      arm: the arm whose network is used.
+      image: the CT, NIfTI in HU.
+      output: where the mask goes.
+      label: a true label to score against: regions, or heart and background, as in a data set.
+      picture: where a PNG of three slices with the outlines goes.
 
     Raises:
-      InputError: unreadable files, no CT, image and label on different grids, or an output that is one of the inputs.
+      InputError: files that cannot be read, an image that is no CT, image and label on different grids, an output that
+        is one of the inputs, no finished run, or an arm that it has not finished.
     """
     _check_outputs([output, picture], inputs=[image, label])
-    config, segment = open_segmenter(fold_dir, arm)
+    fold = open_finished_fold(fold_dir)
+    stage = fold.last_stage_of(arm)
     case = Case(pathlib.Path(image).name, read_volume(image, dtype=np.float32))
     check_image(case.image, image)
-    truth = _true_heart(label, case.image, config, image_subject=image) if label else None
+    truth = _read_true_heart(label, case.image, fold, image_subject=image) if label else None
+    config = fold.run.config
     prepared = prepare(case, config.model.size, window_hu=config.data.window_hu)
-    _check_extent(prepared, fields_of_view_of(pathlib.Path(fold_dir)), image)
-    mask = on_original_grid(segment(prepared.image), prepared, nearest=True)
-    write_volume(mask, output)
-    found = Segmentation(mask, None if truth is None else dice(mask.array, truth))
-    if picture:
-        _draw(pathlib.Path(picture), case, found, truth)
-    return found
+    _warn_of_other_extent(prepared, fold.fields_of_view_mm(), image)
+    network = fold.load_segmenter(stage)
+    return SegmentationStart(
+        case, prepared, network, pathlib.Path(output), truth, pathlib.Path(picture) if picture else None
+    )
 
 
 def _check_outputs(outputs: Sequence[str | os.PathLike | None], *, inputs: Sequence[str | os.PathLike | None]) -> None:
-    """Refuses to write where the CT or the expert's label lies, or one result over the other."""
+    """Refuse to write over the CT or the true label, or one result over the other."""
     taken = {pathlib.Path(path).resolve() for path in inputs if path}
     for path in (path for path in outputs if path):
         if pathlib.Path(path).resolve() in taken:
@@ -123,19 +115,19 @@ def _check_outputs(outputs: Sequence[str | os.PathLike | None], *, inputs: Seque
         check_suffix(pathlib.Path(outputs[0]))
 
 
-def _true_heart(
-    label: str | os.PathLike, image: Volume, config: Config, *, image_subject: str | os.PathLike
+def _read_true_heart(
+    label: str | os.PathLike, image: Volume, fold: FinishedFold, *, image_subject: str | os.PathLike
 ) -> np.ndarray:
-    """Heart or not, on the image's grid.
+    """Return heart or not (z, y, x) on the image's grid.
 
-    The label may be of any site. Values that none has are background where the network's data set takes them for it.
+    The label may be of any site. A value that no site has is background where the network's data set takes it for that.
     """
     volume = read_volume(label)
     check_same_grid(volume, image, label, image_subject=image_subject)
     try:
         regions = ANY_SITE.apply(volume.array, label)
     except InputError:
-        own = LAYOUTS[config.dataset].label_map
+        own = LAYOUTS[fold.run.config.dataset].label_map
         if not own.others_are_background or len(np.unique(volume.array)) > _MOST_VALUES:
             raise
         regions = own.apply(volume.array, label)
@@ -143,8 +135,10 @@ def _true_heart(
     return heart_mask(regions)
 
 
-def _check_extent(prepared: PreparedCase, learnt_mm: Sequence[Sequence[float]], subject: str | os.PathLike) -> None:
-    """Warns of a field of view unlike those that the network has seen, as it sees all of it in one cube."""
+def _warn_of_other_extent(
+    prepared: PreparedCase, learnt_mm: Sequence[Sequence[float]], subject: str | os.PathLike
+) -> None:
+    """Warn of a field of view unlike those that the network has seen. The network sees all of it as one cube."""
     found_mm = prepared.field_of_view_mm
     if learnt_mm and all(unlike(found_mm, one) for one in learnt_mm):
         text = "%s shows %s mm, the network has learnt from %s mm: crop or pad it to that, or its mask will be wrong"
@@ -152,7 +146,10 @@ def _check_extent(prepared: PreparedCase, learnt_mm: Sequence[Sequence[float]], 
 
 
 def _draw(path: pathlib.Path, case: Case, found: Segmentation, truth: np.ndarray | None) -> None:
-    """Three slices through the heart: truth green, found red."""
+    """Draw three slices through the heart, the truth in green and the mask in red."""
+    from fedsim_tf.evaluation.figures import panel
+    from fedsim_tf.evaluation.galleries import heart_slice
+
     image = unit_from_hu(case.image.array, (-250.0, 550.0))
     true = None if truth is None else truth.astype(np.uint8)
     middle = heart_slice(found.mask.array if true is None else true)

@@ -12,8 +12,8 @@ from absl import logging
 
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.files import file_digest, read_json, to_disk, write_json
+from fedsim_tf.training.run import CHECKPOINTS_KEPT
 
-KEPT = 2
 PARTIAL = ".partial-"  # a folder of this name was not finished when its process ended
 PREFIX, CHECKSUMS = "state", "sha256.json"
 
@@ -58,7 +58,7 @@ class Checkpoints:
             to_disk(self._folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        for old in _found(self._folder)[KEPT:]:
+        for old in _found(self._folder)[CHECKPOINTS_KEPT:]:
             shutil.rmtree(old)
 
     def restore(self, *, at: int | None = None) -> int:

@@ -6,15 +6,18 @@ import json
 import os
 import pathlib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from absl import logging
 
-from fedsim_tf.config import Config, fixed, from_dict
+from fedsim_tf.config import Config, comparable_settings, from_dict
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import is_partial, read_json, whole_files, write_json
 
-CONFIG, METRICS, SITES = "config.json", "metrics.json", "sites"
+CONFIG, DATA_RECORD, METRICS, SCORES = "config.json", "data.json", "metrics.json", "scores.json"
+SITES = "sites"
+CHECKPOINTS_KEPT = 2  # of each stage
 
 
 class RunFolder:
@@ -36,16 +39,8 @@ class RunFolder:
         self.samples = self._made("samples")
 
     def _claim(self) -> None:
-        file = self.path / CONFIG
-        if not file.exists() and self._has_files() and not file.exists():  # another process may have begun it just now
-            raise InputError(self.path, found="a folder that is no run", expected="an empty or new folder")
-        refuse_other(file, self.config, flag="--run_dir")
-        keep(file, self.config)
-
-    def _has_files(self) -> bool:
-        # The server of a federation may have begun its folds before a site on its machine claims the whole run.
-        ours = lambda file: is_partial(file) or re.fullmatch(r"fold_\d+", file.name)  # noqa: E731
-        return self.path.is_dir() and not all(map(ours, self.path.iterdir()))
+        check_run_folder(self.path, self.config)
+        keep(self.path / CONFIG, self.config)
 
     def _made(self, name: str) -> pathlib.Path:
         folder = self.path / name
@@ -105,21 +100,73 @@ class RunFolder:
         return self.path / "stages" / f"{stage}.json"
 
 
+def check_run_folder(path: pathlib.Path, config: Config) -> None:
+    """Refuse a folder in which a run of this configuration can neither begin nor go on. Nothing is written.
+
+    Raises:
+      InputError: a file, a folder that holds something else, a folder that cannot be written, or a run of another
+        configuration; the message shows the difference.
+    """
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not existing.is_dir():
+        raise InputError(existing, found="a file", expected="a folder, which the run makes if need be")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(existing, found="a folder that this user cannot write to", expected="another run folder")
+    file = path / CONFIG
+    if not file.exists() and _has_foreign_files(path) and not file.exists():  # another process may begin it now
+        raise InputError(path, found="a folder that is no run", expected="an empty or new folder")
+    refuse_other(file, config, folder="run folder")
+
+
+def _has_foreign_files(path: pathlib.Path) -> bool:
+    # The server of a federation may have begun its folds before a site on its machine claims the whole run.
+    is_ours = lambda file: is_partial(file) or re.fullmatch(r"fold_\d+", file.name)  # noqa: E731
+    return path.is_dir() and not all(map(is_ours, path.iterdir()))
+
+
+def refuse_other_experiment(run_dir: pathlib.Path, *, federated: bool) -> None:
+    """Refuse to go on with a single-site run as a federated one, or the other way round.
+
+    Their configurations may be the same. A single-site run notes its data in the fold's folder, a federated one in
+    those of its sites.
+
+    Raises:
+      InputError: the folder's run is of the other kind.
+    """
+    folds = [fold for fold in run_dir.iterdir() if fold.name.startswith("fold_")] if run_dir.is_dir() else []
+    if federated and any((fold / DATA_RECORD).exists() for fold in folds):
+        raise InputError(run_dir, found="a single-site run", expected="a federated one, or another run folder")
+    if not federated and any(map(is_federated, folds)):
+        raise InputError(run_dir, found="a federated run", expected="a single-site one, or another run folder")
+
+
+def fold_numbers(config: Config, only: int | None) -> Sequence[int]:
+    """Return the numbers of a run's folds, or the only one of them that was asked for.
+
+    Raises:
+      InputError: no such fold.
+    """
+    count = config.data.folds
+    if only is not None and not 0 <= only < count:
+        raise InputError("only_fold", value=only, must=f"be {f'0 to {count - 1}' if count > 1 else 0}")
+    return range(count) if only is None else [only]
+
+
 def reopened(path: pathlib.Path) -> RunFolder:
     """An earlier run's folder, with the configuration that it was begun with."""
     return RunFolder(path, from_dict(read_json(path / CONFIG)))
 
 
-def refuse_other(file: pathlib.Path, config: Config, *, flag: str) -> None:
+def refuse_other(file: pathlib.Path, config: Config, *, folder: str) -> None:
     """Refuses a configuration that differs, but for what may change, from the one that a file has kept, if any.
 
     Raises:
-      InputError: shows the difference, and names the flag for another folder.
+      InputError: shows the difference, and asks for another folder, which `folder` calls by its name.
     """
     if file.exists():
-        difference = _difference(fixed(_filled(read_json(file))), fixed(_as_read(config)))
+        difference = _difference(comparable_settings(_filled(read_json(file))), comparable_settings(_as_read(config)))
         if difference:
-            expected = f"the same configuration, or another {flag}"
+            expected = f"the same configuration, or another {folder}"
             raise InputError(file, found=f"a run with {difference}", expected=expected)
 
 
@@ -167,5 +214,12 @@ def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> s
             nested = _difference(was, now, f"{prefix}{key}.")
             found += [nested] if nested else []
         elif was != now:
-            found.append(f"{prefix}{key}={was!r} (now {now!r})")
+            found.append(f"{prefix}{key}={_shown(was)} (now {_shown(now)})")
     return ", ".join(found)
+
+
+def _shown(value: Any) -> str:
+    """Return a value as the user gives it."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return "nothing" if value in ("", None) else str(value)

@@ -1,0 +1,83 @@
+"""Finished folds of a run, opened to use what they have learnt."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from typing import TYPE_CHECKING
+
+from fedsim_tf.arms import at_federated_sites, last_stage
+from fedsim_tf.errors import InputError, listed
+from fedsim_tf.training.run import CONFIG, RunFolder, reopened
+
+if TYPE_CHECKING:  # it imports TensorFlow
+    from fedsim_tf.training.segmentation import Segmenter
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FinishedFold:
+    """A fold of a run, or a site's folder of a federated fold, in which at least one arm is finished.
+
+    Attributes:
+      run: the fold's folder.
+      arms: the last stage of each arm that is finished.
+    """
+
+    run: RunFolder
+    arms: dict[str, str]
+
+    def last_stage_of(self, arm: str) -> str:
+        """Return the stage after which an arm's network is taken.
+
+        Raises:
+          InputError: an arm that is not finished; the message lists those that are.
+        """
+        if arm not in self.arms:
+            raise InputError("arm", value=arm, must=f"be one that {self.run.path} has finished: {', '.join(self.arms)}")
+        return self.arms[arm]
+
+    def load_segmenter(self, stage: str) -> Segmenter:
+        """Return the best network of a finished stage of segmentation.
+
+        Raises:
+          InputError: the stage's checkpoint is damaged or gone.
+        """
+        from fedsim_tf.models import built
+        from fedsim_tf.training.segmentation import segmenter
+        from fedsim_tf.training.stage import restore_stage
+
+        network = built.unet(self.run.config.model)
+        restore_stage(self.run, stage, best=network)
+        return segmenter(network)
+
+    def fields_of_view_mm(self) -> list[tuple[float, float, float]]:
+        """Return the extents (x, y, z) of volumes like those that the fold has learnt from; none where unknown."""
+        from fedsim_tf.runs.same_data import fields_of_view_of
+
+        return fields_of_view_of(self.run.path)
+
+
+def open_finished_fold(fold_dir: str | os.PathLike) -> FinishedFold:
+    """Open a fold of an earlier run to use its networks.
+
+    Raises:
+      InputError: no run there, or no arm that is finished; the message lists folders that may have been meant.
+    """
+    path = pathlib.Path(fold_dir)
+    if not (path / CONFIG).is_file():
+        raise InputError(fold_dir, found=f"no {CONFIG}", expected="a run's fold folder, such as runs/demo/fold_0")
+    run = reopened(path)
+    arms = finished_arms(run)
+    if not arms:
+        folders = [str(file.parent) for file in sorted(path.rglob(CONFIG)) if file.parent != path]
+        expected = f"a fold's folder: {listed(folders) or 'a finished run'}"
+        raise InputError(fold_dir, found="no arm that is finished", expected=expected)
+    return FinishedFold(run, arms)
+
+
+def finished_arms(run: RunFolder) -> dict[str, str]:
+    """Return the last stage of each of a run's arms that it has finished, by arm."""
+    finished, configured = run.records(), run.config.segmentation.arms
+    arms = dict.fromkeys((*configured, *at_federated_sites(configured)))
+    return {arm: last_stage(arm) for arm in arms if last_stage(arm) in finished}

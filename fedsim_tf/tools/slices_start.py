@@ -1,0 +1,85 @@
+"""The start of a training on 2-D slices, opened and checked once. This module does not import TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from typing import Any
+
+from fedsim_tf.config import Config
+from fedsim_tf.errors import InputError, listed
+from fedsim_tf.files import read_json
+from fedsim_tf.runs.inputs import adopt_kept_choices, check_files
+from fedsim_tf.tools.slice_files import Slices, digest_slices, read_slices
+from fedsim_tf.training.run import DATA_RECORD, check_run_folder
+
+_ANOTHER = "what the run began with, or another run folder"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SlicesStart:
+    """What a training on slices starts from. `open_slices` makes it.
+
+    Attributes:
+      config: what to train.
+      run_dir: the run's folder; nothing is written there yet.
+      images: the folder of pictures.
+      slices: the pictures and their masks.
+      held_out: how many of the pictures, the last by name, are rendered but not learnt from.
+    """
+
+    config: Config
+    run_dir: pathlib.Path
+    images: str
+    slices: Slices
+    held_out: int
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the run keeps of the pictures, so that a later start can tell whether they are the same."""
+        return {"held_out": self.held_out, "pictures": digest_slices(self.slices)}
+
+
+def open_slices(
+    config: Config,
+    run_dir: str | os.PathLike,
+    *,
+    images: str | os.PathLike,
+    labels: str | os.PathLike,
+    held_out: int,
+) -> SlicesStart:
+    """Open everything that a training on slices starts from, and refuse what it could not finish with.
+
+    Args:
+      config: what to train.
+      run_dir: the run's folder.
+      images: the folder of pictures.
+      labels: the folder of masks of the same names.
+      held_out: how many of the pictures are not learnt from.
+
+    Raises:
+      InputError: files that are missing or cannot be used, or a run folder that holds something else or that began with
+        other pictures.
+    """
+    run_dir = pathlib.Path(run_dir)
+    config = adopt_kept_choices(config, run_dir)
+    check_files(config)
+    check_run_folder(run_dir, config)
+    slices = read_slices(images, labels, size=config.model.size, held_out=held_out)
+    start = SlicesStart(config, run_dir, str(images), slices, held_out)
+    _check_same_pictures(run_dir / DATA_RECORD, start.record)
+    return start
+
+
+def _check_same_pictures(file: pathlib.Path, found: dict[str, Any]) -> None:
+    if not file.exists():
+        return
+    kept = read_json(file)
+    if kept["held_out"] != found["held_out"]:
+        must = f"be {kept['held_out']}, as when the run began; another run folder may have another number"
+        raise InputError("held_out", value=found["held_out"], must=must)
+    before, now = kept["pictures"], found["pictures"]
+    others = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    if others:
+        raise InputError(file, found=f"other pictures: {listed(others)}", expected=_ANOTHER)
