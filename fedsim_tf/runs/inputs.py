@@ -17,7 +17,8 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.models import built
 from fedsim_tf.models.precision import device, with_resolved_precision
 from fedsim_tf.models.vgg import VGG19Features
-from fedsim_tf.phantom.cohort import SITES, VERSION, ensure_site, n_dealt
+from fedsim_tf.phantom.cohort import ensure_site
+from fedsim_tf.phantom.sites import SITES, VERSION, n_dealt
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.shape.ssm import PHANTOM_MODEL, StatisticalShapeModel, load_shape_model
 from fedsim_tf.training.volumes import SiteVolumes, load_site
