@@ -21,7 +21,7 @@ import vtk
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.vtk_stencil import StencilVoxelizer
-from fedsim_tf.phantom.cohort import model_hearts
+from fedsim_tf.phantom.hearts import model_hearts
 from fedsim_tf.shape.decoder import ShapeDecoder
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.ssm import StatisticalShapeModel

@@ -18,7 +18,8 @@ FLAGS = flags.FLAGS
 
 
 def run() -> None:
-    from fedsim_tf.phantom.cohort import SITES, write_site
+    from fedsim_tf.phantom.cohort import write_site
+    from fedsim_tf.phantom.sites import SITES
     from fedsim_tf.progress import progress_bar
     from fedsim_tf.shape.surfaces import CorrespondingShapes
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from fedsim_tf.shape.grid import Grid
@@ -10,10 +12,10 @@ Box = tuple[slice, slice, slice]
 
 
 class Canvas:
-    """Values on a grid; coordinates are LPS in mm.
+    """A volume of values on which boxes, tubes and ellipsoids are painted; coordinates are LPS in mm.
 
     Attributes:
-      grid: the voxels.
+      grid: the voxels' shape, spacing and origin.
       values: (z, y, x) float32.
       x, y, z: voxel centres in mm, shaped to broadcast to `values`.
     """
@@ -28,7 +30,7 @@ class Canvas:
         self.x, self.y, self.z = axes[0][None, None, :], axes[1][None, :, None], axes[2][:, None, None]
 
     def paint(self, coverage: np.ndarray, value: np.ndarray | float, box: Box = (slice(None),) * 3) -> None:
-        """Lays `value` over what is there, as far as `coverage` (0 to 1, or a mask) goes."""
+        """Blend `value` over what is there with weight `coverage`, which is from 0 to 1, or a mask."""
         under = self.values[box]
         if coverage.dtype == bool:
             np.copyto(under, value, where=np.broadcast_to(coverage, under.shape), casting="same_kind")
@@ -36,26 +38,38 @@ class Canvas:
             under += coverage * (value - under)
 
     def box(self, low_mm: np.ndarray, high_mm: np.ndarray) -> Box:
-        """Voxels between two corners (x, y, z)."""
+        """Return the slices (z, y, x) of the voxels between two corners (x, y, z) in mm."""
         origin, step = np.array(self.grid.origin_mm), np.array(self.grid.spacing_mm)
         count = np.array(self.grid.shape[::-1])
         first = np.clip(np.floor((low_mm - origin) / step).astype(int), 0, count)
         end = np.clip(np.ceil((high_mm - origin) / step).astype(int) + 1, first, count)
         return tuple(slice(a, b) for a, b in zip(first[::-1], end[::-1], strict=True))  # type: ignore[return-value]
 
-    def tube(
-        self, path: np.ndarray, radii: np.ndarray | float, value: float, *, only: np.ndarray | None = None
+    def paint_tube(
+        self, path: np.ndarray, radii: np.ndarray | float, *, value: float, only: np.ndarray | None = None
     ) -> None:
-        """A tube along a polyline (n, 3) with radii (n,), soft at its border.
+        """Paint a tube along a polyline (n, 3) with radii (n,), soft at its border.
 
         Args:
-          only: a mask (z, y, x); nothing is painted outside.
+          path: (n, 3) in mm.
+          radii: (n,) in mm, or one radius.
+          value: what is painted.
+          only: a mask (z, y, x); nothing is painted outside it.
         """
         radii = np.broadcast_to(np.asarray(radii, np.float32), len(path))
-        for start, end, first, last in zip(path[:-1], path[1:], radii[:-1], radii[1:], strict=True):
-            self._segment(np.asarray(start, np.float32), np.asarray(end, np.float32), first, last, value, only)
+        path = np.asarray(path, np.float32)
+        for ends, widths in zip(itertools.pairwise(path), itertools.pairwise(radii), strict=True):
+            self._paint_segment(ends, widths, value=value, only=only)
 
-    def _segment(self, start, end, first: float, last: float, value: float, only: np.ndarray | None) -> None:
+    def _paint_segment(
+        self,
+        ends: tuple[np.ndarray, np.ndarray],
+        radii: tuple[float, float],
+        *,
+        value: float,
+        only: np.ndarray | None,
+    ) -> None:
+        (start, end), (first, last) = ends, radii
         reach = max(first, last) + max(self.grid.spacing_mm)
         box = self.box(np.minimum(start, end) - reach, np.maximum(start, end) + reach)
         if any(part.stop <= part.start for part in box):
@@ -67,8 +81,8 @@ class Canvas:
         coverage = np.clip((first + t * (last - first) - distance) / min(self.grid.spacing_mm) + 0.5, 0.0, 1.0)
         self.paint(coverage if only is None else coverage * only[box], value, box)
 
-    def ellipsoid(self, centre: np.ndarray, axes: np.ndarray, value: float) -> None:
-        """An axis-aligned ellipsoid."""
+    def paint_ellipsoid(self, centre: np.ndarray, axes: np.ndarray, *, value: float) -> None:
+        """Paint an axis-aligned ellipsoid with half-axes `axes` (x, y, z) in mm."""
         centre, axes = np.asarray(centre, np.float32), np.asarray(axes, np.float32)
         box = self.box(centre - axes, centre + axes)
         squared = ((self.x[..., box[2]] - centre[0]) / axes[0]) ** 2
@@ -76,16 +90,21 @@ class Canvas:
         self.paint(squared + ((self.z[box[0]] - centre[2]) / axes[2]) ** 2 < 1.0, value, box)
 
 
-def texture(shape: tuple[int, ...], spacing_mm: tuple[float, ...], scale_mm: float, rng: np.random.Generator):
-    """Smooth random values (z, y, x) of zero mean and unit deviation that change over about `scale_mm`."""
+def texture(
+    shape: tuple[int, ...], spacing_mm: tuple[float, ...], *, scale_mm: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Return smooth random values (z, y, x) of about zero mean and unit deviation that change over `scale_mm`."""
     size = [max(3, int(np.ceil(n * step / scale_mm)) + 1) for n, step in zip(shape, spacing_mm[::-1], strict=True)]
     coarse = rng.standard_normal(size, dtype=np.float32)
-    fine = stretched(coarse, shape)
+    fine = _stretch(coarse, shape)
     return fine / max(float(fine.std()), 1e-6)
 
 
-def stretched(coarse: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Linear interpolation (z, y, x) between the first and last voxels: axis by axis as matrix products."""
+def _stretch(coarse: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return values interpolated linearly to `shape`, whose first and last voxels are those of `coarse`.
+
+    Axis by axis this is a product with a matrix of weights.
+    """
     fine = coarse
     for axis, n in enumerate(shape):
         where = np.linspace(0.0, coarse.shape[axis] - 1.0, n)

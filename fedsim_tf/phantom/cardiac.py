@@ -1,4 +1,4 @@
-"""The heart on a canvas: blood pools with their contrast, walls, papillary muscles, fat around."""
+"""The heart on a canvas: blood pools with their contrast agent, walls, papillary muscles, and the fat around."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.voxelize import PAINTING_ORDER, occupancy
 
 MARGIN_MM = 14.0
-_FLUIDS = {"air": -985.0, "oesophagus": 38.0}
-_WALL = 48.0
+_FLUIDS_HU = {"air": -985.0, "oesophagus": 38.0}
+_WALL_HU = 48.0
 
 
 class VoxelHeart:
-    """Fractions of voxels inside each region, in the box of a grid that holds the heart.
+    """A heart as the fraction of each voxel inside each region, in the box of the canvas that holds it.
 
     Args:
-      points: (V, 3) in mm; faces (F, 3); region_id (V,).
-      canvas: gives the grid.
+      points: (V, 3) in mm.
+      faces: (F, 3) of closed surfaces.
+      region_id: (V,) region of each vertex.
+      canvas: its grid is that of the fractions.
     """
 
-    def __init__(self, points: np.ndarray, faces: np.ndarray, region_id: np.ndarray, canvas: Canvas):
+    def __init__(self, points: np.ndarray, faces: np.ndarray, *, region_id: np.ndarray, canvas: Canvas):
         self.box: Box = canvas.box(points.min(axis=0) - MARGIN_MM, points.max(axis=0) + MARGIN_MM)
         self.spacing_mm = canvas.grid.spacing_mm
         first = np.array([part.start for part in self.box[::-1]])
@@ -45,11 +47,11 @@ class VoxelHeart:
 
     @property
     def mask(self) -> np.ndarray:
-        """(z, y, x) of the box: inside the union of the regions."""
+        """Return which voxels (z, y, x) of the box are inside the union of the regions."""
         return np.sum(list(self.fraction.values()), axis=0) > 0.5
 
     def label(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Region ids (z, y, x) uint8 on the whole grid; voxels that regions share belong to the one with most of it."""
+        """Return region ids (z, y, x) uint8 on the whole grid; a voxel belongs to the region that fills most of it."""
         stacked = np.stack([self.fraction[region] for region in PAINTING_ORDER])
         local = np.where(self.mask, np.array(PAINTING_ORDER, np.uint8)[np.argmax(stacked, axis=0)], np.uint8(0))
         for region in PAINTING_ORDER:
@@ -60,57 +62,62 @@ class VoxelHeart:
 
 
 def paint_tubes(canvas: Canvas, tubes: list[Tube], contrast: Mapping[str, float]) -> None:
-    """Great vessels and airways: all walls first, so that lumens that meet stay open to each other."""
-    for path, radii, _, wall in tubes:
-        canvas.tube(path, radii + wall, _WALL)
-    for path, radii, content, _ in tubes:
-        canvas.tube(path, radii, _FLUIDS[content] if content in _FLUIDS else contrast[content])
+    """Paint great vessels and airways: all walls first, so that lumens that meet stay open to each other."""
+    for tube in tubes:
+        canvas.paint_tube(tube.path, tube.radii + tube.wall_mm, value=_WALL_HU)
+    for tube in tubes:
+        value = _FLUIDS_HU[tube.content] if tube.content in _FLUIDS_HU else contrast[tube.content]
+        canvas.paint_tube(tube.path, tube.radii, value=value)
 
 
 def paint_heart(
     canvas: Canvas,
     heart: VoxelHeart,
+    *,
     marks: Landmarks,
     tubes: list[Tube],
     contrast: Mapping,
     rng: np.random.Generator,
 ) -> None:
-    """Paints the heart and the vessels that join it over the chest.
+    """Paint the heart and the vessels that join it over the chest.
 
     Args:
-      canvas: in HU.
+      canvas: the chest, in HU.
       heart: the fractions on the canvas's grid.
-      marks: of this heart.
+      marks: landmarks of this heart.
       tubes: the great vessels and airways.
-      contrast: HU by region number and by content of tubes.
-      rng: of mixing and trabeculae.
+      contrast: HU by region number and by content of a tube.
+      rng: generator of mixing and trabeculae.
     """
     shape = tuple(part.stop - part.start for part in heart.box)
-    variation = texture(shape, heart.spacing_mm, 8.0, rng)
+    variation = texture(shape, heart.spacing_mm, scale_mm=8.0, rng=rng)
     muscle = contrast[MYOCARDIUM] + 4.0 * variation
-    _fat_and_walls(canvas, heart, marks, muscle, texture(shape, heart.spacing_mm, 22.0, rng))
+    fat = texture(shape, heart.spacing_mm, scale_mm=22.0, rng=rng)
+    _paint_fat_and_walls(canvas, heart, size=marks.size, muscle=muscle, variation=fat)
     paint_tubes(canvas, tubes, contrast)
     mixing = {RA: 0.16, RV: 0.10}
     for region in PAINTING_ORDER:
         flow = contrast[region] * (1.0 + mixing.get(region, 0.02) * variation)
         canvas.paint(heart.fraction[region], muscle if region == MYOCARDIUM else flow, heart.box)
-    _trabeculae(canvas, heart, marks, contrast[MYOCARDIUM], variation)
+    _paint_trabeculae(canvas, heart, marks=marks, muscle=contrast[MYOCARDIUM], variation=variation)
 
 
-def _fat_and_walls(
-    canvas: Canvas, heart: VoxelHeart, marks: Landmarks, muscle: np.ndarray, variation: np.ndarray
+def _paint_fat_and_walls(
+    canvas: Canvas, heart: VoxelHeart, *, size: float, muscle: np.ndarray, variation: np.ndarray
 ) -> None:
-    """Fat under the pericardium, and the walls of the thin-walled chambers."""
+    """Paint the fat under the pericardium, and the walls of the thin-walled chambers."""
     step = heart.spacing_mm[::-1]
     outside = ndimage.distance_transform_edt(~heart.mask, sampling=step).astype(np.float32)
-    canvas.paint(outside < marks.size * np.maximum(4.5 + 3.0 * variation, 1.5), FAT + 5.0 * variation, heart.box)
+    canvas.paint(outside < size * np.maximum(4.5 + 3.0 * variation, 1.5), FAT + 5.0 * variation, heart.box)
     pools = np.maximum.reduce([part for region, part in heart.fraction.items() if region != MYOCARDIUM]) > 0.5
-    walls = ndimage.distance_transform_edt(~pools, sampling=step) < 2.2 * marks.size
+    walls = ndimage.distance_transform_edt(~pools, sampling=step) < 2.2 * size
     canvas.paint(walls & (outside > 0), muscle - 15.0, heart.box)
 
 
-def _trabeculae(canvas: Canvas, heart: VoxelHeart, marks: Landmarks, muscle: float, variation: np.ndarray) -> None:
-    """Muscle inside the ventricles: two papillary muscles, and a rough inner surface."""
+def _paint_trabeculae(
+    canvas: Canvas, heart: VoxelHeart, *, marks: Landmarks, muscle: float, variation: np.ndarray
+) -> None:
+    """Paint the muscle inside the ventricles: two papillary muscles, and a rough inner surface."""
     box, step = heart.box, heart.spacing_mm[::-1]
     for region in (LV, RV):
         inside = heart.fraction[region] > 0.5
@@ -124,4 +131,4 @@ def _trabeculae(canvas: Canvas, heart: VoxelHeart, marks: Landmarks, muscle: flo
     for sign in (-1.0, 1.0):
         middle = marks.lv_centre + marks.size * (15.0 * sign * side + 4.0 * marks.lv_axis)
         path = middle + marks.size * np.array([[-14.0], [18.0]]) * marks.lv_axis
-        canvas.tube(path, np.array([3.0, 5.0]) * marks.size, muscle, only=ventricle)
+        canvas.paint_tube(path, np.array([3.0, 5.0]) * marks.size, value=muscle, only=ventricle)

@@ -20,62 +20,66 @@ Values = np.ndarray | float
 BASE_MM = np.array([-4.0, 23.0, 23.0])  # centre of the mitral plane
 LONG_AXIS = np.array([0.56, -0.51, -0.66])  # from base to apex
 TOWARDS_RV = np.array([-0.705, -0.708, -0.05])
-# Rings and points on each: (R, N) by region.
+# Number of rings and of points on each ring, by region.
 _RINGS = {LV: (12, 18), RV: (12, 20), LA: (11, 18), RA: (11, 18), MYOCARDIUM: (21, 18), AORTA: (12, 14)}
 _RINGS[PULMONARY_ARTERY] = (8, 14)
-# Where veins and appendages leave the atria: direction, height relative to the atrium, sharpness.
+# Bumps where veins and appendages leave the atria: direction, height relative to the atrium, sharpness.
 _LA_BUMPS = [((x, 0.5, z), 0.22, 22.0) for x in (-0.85, 0.85) for z in (-0.3, 0.4)] + [((0.75, -0.65, 0.35), 0.4, 10.0)]
 _RA_BUMPS = [((0.3, 0.3, 1.0), 0.2, 12.0), ((0.25, 0.5, -1.0), 0.2, 12.0), ((0.35, -0.9, 0.5), 0.3, 8.0)]
 _RV_TOP_MM = 6.0  # below the mitral plane, along the long axis
-_WAVES = 14  # of the individual deformation
+_WAVES = 14  # Gaussian bumps that make up the deformation of one heart
 _WAVE_WIDTH_MM = 22.0
+_MODEL_SEED = 7_000_000  # far from the seeds of all sites
 
 
-def measure(mean: float, relative_sd: float) -> float:
-    """A measure with its log-normal spread over adults."""
+def _measure(mean: float, relative_sd: float) -> float:
+    """Return the field of a measure, with the relative spread of its log-normal distribution over adults."""
     return dataclasses.field(default=mean, metadata={"sd": relative_sd})
 
 
 @dataclasses.dataclass(frozen=True)
 class HeartMeasures:
-    """What makes one heart; lengths in mm, angles in rad."""
+    """The measures of one heart; lengths in mm, angles in rad, `rv_length` relative to the epicardial length."""
 
-    lv_length: float = measure(82.0, 0.06)
-    lv_radius: float = measure(25.8, 0.08)
-    wall: float = measure(10.6, 0.12)
-    rv_width: float = measure(36.0, 0.10)
-    rv_span: float = measure(1.3, 0.06)
-    rv_length: float = measure(0.86, 0.05)  # of the epicardial length
-    conus: float = measure(10.0, 0.2)
-    la_width: float = measure(30.0, 0.09)
-    la_depth: float = measure(19.5, 0.12)
-    la_height: float = measure(26.0, 0.09)
-    ra_width: float = measure(22.5, 0.10)
-    ra_depth: float = measure(30.0, 0.10)
-    ra_height: float = measure(30.0, 0.09)
-    aorta_radius: float = measure(14.3, 0.09)
-    aorta_length: float = measure(74.0, 0.09)
-    pa_radius: float = measure(12.3, 0.10)
-    pa_length: float = measure(48.0, 0.10)
+    lv_length: float = _measure(82.0, 0.06)
+    lv_radius: float = _measure(25.8, 0.08)
+    wall: float = _measure(10.6, 0.12)
+    rv_width: float = _measure(36.0, 0.10)
+    rv_span: float = _measure(1.3, 0.06)
+    rv_length: float = _measure(0.86, 0.05)
+    conus: float = _measure(10.0, 0.2)
+    la_width: float = _measure(30.0, 0.09)
+    la_depth: float = _measure(19.5, 0.12)
+    la_height: float = _measure(26.0, 0.09)
+    ra_width: float = _measure(22.5, 0.10)
+    ra_depth: float = _measure(30.0, 0.10)
+    ra_height: float = _measure(30.0, 0.09)
+    aorta_radius: float = _measure(14.3, 0.09)
+    aorta_length: float = _measure(74.0, 0.09)
+    pa_radius: float = _measure(12.3, 0.10)
+    pa_length: float = _measure(48.0, 0.10)
 
     @property
     def epicardial_length(self) -> float:
+        """Return the length of the left ventricle with its wall at the apex, in mm."""
         return self.lv_length + 0.7 * self.wall
 
     @property
     def epicardial_radius(self) -> float:
+        """Return the radius of the left ventricle with its wall, in mm."""
         return self.lv_radius + self.wall
 
 
 @dataclasses.dataclass(frozen=True)
 class Population:
-    """Of whom hearts are drawn.
+    """A population from which hearts are drawn.
 
     Attributes:
-      size: mean size relative to an adult heart; size_sd: its relative spread.
-      spread: how much more measures vary than over adults.
+      size: mean size relative to an adult heart.
+      size_sd: relative spread of the size.
+      spread: factor by which measures vary more than over adults.
       shift: factors on mean measures, for what is typically abnormal.
-      wave_mm: size of the individual smooth deformation, which no shape model of other hearts spans.
+      wave_mm: size of the smooth deformation of each heart, which no shape model of other hearts spans.
     """
 
     size: float = 1.0
@@ -98,7 +102,7 @@ YOUNG_ADULTS = Population(
 
 @functools.cache
 def topology() -> tuple[np.ndarray, np.ndarray]:
-    """Faces (F, 3) and region of each vertex (V,), the same for every heart."""
+    """Return faces (F, 3) and the region of each vertex (V,), which are the same for every heart."""
     faces, regions, offset = [], [], 0
     for region, (rings, points) in sorted(_RINGS.items()):
         faces.append(loft_faces(rings, points) + offset)
@@ -108,7 +112,7 @@ def topology() -> tuple[np.ndarray, np.ndarray]:
 
 
 def heart(measures: HeartMeasures) -> np.ndarray:
-    """Surface points (V, 3) in mm of the heart with these measures."""
+    """Return the surface points (V, 3) in mm of the heart with these measures."""
     aortic_root = BASE_MM + 0.45 * measures.lv_radius * TOWARDS_RV - 2.0 * LONG_AXIS
     rv, conus_tip = _right_ventricle(measures)
     left_atrium = BASE_MM - 15.0 * LONG_AXIS - 6.0 * TOWARDS_RV
@@ -118,21 +122,31 @@ def heart(measures: HeartMeasures) -> np.ndarray:
     parts = {
         LV: _left_ventricle(measures),
         RV: rv,
-        LA: _atrium(left_atrium, la_axes, _LA_BUMPS, _RINGS[LA]),
-        RA: _atrium(right_atrium, ra_axes, _RA_BUMPS, _RINGS[RA]),
+        LA: _atrium(left_atrium, la_axes, bumps=_LA_BUMPS, size=_RINGS[LA]),
+        RA: _atrium(right_atrium, ra_axes, bumps=_RA_BUMPS, size=_RINGS[RA]),
         MYOCARDIUM: _myocardium(measures),
         AORTA: _great_artery(
-            aortic_root, measures.aorta_length, measures.aorta_radius, (-0.30, -0.45, 0.85), (-0.18, -0.3, 0.94), AORTA
+            aortic_root,
+            length=measures.aorta_length,
+            radius=measures.aorta_radius,
+            first=(-0.30, -0.45, 0.85),
+            whole=(-0.18, -0.3, 0.94),
+            region=AORTA,
         ),
         PULMONARY_ARTERY: _great_artery(
-            conus_tip, measures.pa_length, measures.pa_radius, (0.0, 0.15, 1.0), (0.12, 0.65, 0.75), PULMONARY_ARTERY
+            conus_tip,
+            length=measures.pa_length,
+            radius=measures.pa_radius,
+            first=(0.0, 0.15, 1.0),
+            whole=(0.12, 0.65, 0.75),
+            region=PULMONARY_ARTERY,
         ),
     }
     return np.concatenate([parts[region] for region in sorted(parts)])
 
 
 def draw_heart(population: Population, rng: np.random.Generator) -> np.ndarray:
-    """Surface points (V, 3) in mm of a heart drawn from a population."""
+    """Return the surface points (V, 3) in mm of a heart drawn from a population."""
     typical_heart, values = HeartMeasures(), {}
     for field in dataclasses.fields(HeartMeasures):
         typical = getattr(typical_heart, field.name) * population.shift.get(field.name, 1.0)
@@ -142,7 +156,7 @@ def draw_heart(population: Population, rng: np.random.Generator) -> np.ndarray:
 
 
 def deform(points: np.ndarray, rng: np.random.Generator, *, rms_mm: float) -> np.ndarray:
-    """Points moved by a smooth random displacement with the given root mean square."""
+    """Return points (V, 3) moved by a smooth random displacement with the given root mean square."""
     centres = points[rng.integers(len(points), size=_WAVES)] + rng.normal(0.0, 10.0, (_WAVES, 3))
     squared = np.sum((points[:, None] - centres) ** 2, axis=-1)
     moved = np.exp(-squared / (2 * _WAVE_WIDTH_MM**2)) @ rng.standard_normal((_WAVES, 3))
@@ -150,14 +164,20 @@ def deform(points: np.ndarray, rng: np.random.Generator, *, rms_mm: float) -> np
 
 
 def draw_hearts(population: Population, n: int, *, seed: int) -> CorrespondingShapes:
-    """n hearts of a population, in correspondence."""
+    """Return n hearts of a population, in correspondence."""
     faces, regions = topology()
     hearts = [draw_heart(population, np.random.default_rng([seed, number])) for number in range(n)]
     return CorrespondingShapes(np.stack(hearts).astype(np.float32), faces, regions)
 
 
+def model_hearts(n: int = 40) -> CorrespondingShapes:
+    """Return n hearts for a shape model, half adults and half children; none of them is a subject of any site."""
+    parts = [draw_hearts(population, n // 2, seed=_MODEL_SEED + i) for i, population in enumerate((ADULTS, CHILDREN))]
+    return CorrespondingShapes(np.concatenate([part.points for part in parts]), parts[0].faces, parts[0].region_id)
+
+
 def _frame() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Long axis, direction towards the right ventricle and the third one (down and back), orthonormal."""
+    """Return an orthonormal frame: the long axis, the side of the right ventricle, and down and back."""
     axis = LONG_AXIS / np.linalg.norm(LONG_AXIS)
     side = TOWARDS_RV - (TOWARDS_RV @ axis) * axis
     side /= np.linalg.norm(side)
@@ -165,14 +185,14 @@ def _frame() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _around_axis(depth: Values, radius: Values, angle: Values) -> np.ndarray:
-    """Points at a depth below the base, a radius and an angle around the long axis, broadcast."""
+    """Return points (..., 3) at depths below the base, radii and angles around the long axis, which are broadcast."""
     axis, side, third = _frame()
     down, out, turn = (np.asarray(value, float)[..., None] for value in (depth, radius, angle))
     return BASE_MM + down * axis + out * (np.cos(turn) * side + np.sin(turn) * third)
 
 
 def _ventricular_radius(depth: np.ndarray, length: float, radius: float) -> np.ndarray:
-    """A cylinder that narrows a little to the base and closes as half an ellipsoid at the apex."""
+    """Return the radius of a cylinder that narrows to the base and closes as half an ellipsoid at the apex."""
     waist = 0.2 * length
     below = np.clip((depth - waist) / (length - waist), 0.0, 1.0)
     above = np.clip(1.0 - depth / waist, 0.0, 1.0)
@@ -180,44 +200,46 @@ def _ventricular_radius(depth: np.ndarray, length: float, radius: float) -> np.n
 
 
 def _depths(length: float, n: int) -> np.ndarray:
-    """Depths of rings from the base to close to the apex, denser where the surface turns."""
+    """Return the depths of n rings from the base to near the apex, denser where the surface turns."""
     return length * np.sin(0.5 * np.pi * np.arange(n) / n)
 
 
-def _revolved(depth: np.ndarray, radius: np.ndarray, first: float, last: float, n_points: int) -> np.ndarray:
+def _revolve(depth: np.ndarray, radius: np.ndarray, *, first: float, last: float, n_points: int) -> np.ndarray:
+    """Return a loft with rings (R,) around the long axis, from a pole at depth `first` to one at depth `last`."""
     turns = 2 * np.pi * np.arange(n_points) / n_points
     rings = _around_axis(depth[:, None], radius[:, None], turns[None])
     return loft(_around_axis(first, 0.0, 0.0), rings, _around_axis(last, 0.0, 0.0))
 
 
 def _left_ventricle(m: HeartMeasures) -> np.ndarray:
-    """The blood pool; reaches half a millimetre into the wall, so that no gap opens between the two."""
+    """Return the blood pool. It reaches half a millimetre into the wall, so that no gap opens between the two."""
     n_rings, n_points = _RINGS[LV]
     length, radius = m.lv_length + 0.5, m.lv_radius + 0.5
     depth = np.concatenate([[0.0], _depths(length, n_rings - 1)])
     width = _ventricular_radius(depth, length, radius) * np.r_[0.5, np.ones(n_rings - 1)]
-    return _revolved(depth, width, 0.0, length, n_points)
+    return _revolve(depth, width, first=0.0, last=length, n_points=n_points)
 
 
 def _myocardium(m: HeartMeasures) -> np.ndarray:
-    """A cup: up the outside from the apex, over the rim at the base, and down the inside."""
+    """Return a cup: up the outside from the apex, over the rim at the base, and down the inside."""
     n_rings, n_points = _RINGS[MYOCARDIUM]
     outer = _depths(m.epicardial_length, n_rings // 2 + 1)[::-1]
     inner = _depths(m.lv_length, n_rings - len(outer))
-    radii = [
-        _ventricular_radius(outer, m.epicardial_length, m.epicardial_radius),
-        _ventricular_radius(inner, m.lv_length, m.lv_radius),
-    ]
-    # The loft runs from the outer apex upwards, against the long axis: rings turn the other way round.
-    points = _revolved(
-        np.concatenate([outer, inner]), np.concatenate(radii), m.epicardial_length, m.lv_length, n_points
+    depth = np.concatenate([outer, inner])
+    radius = np.concatenate(
+        [
+            _ventricular_radius(outer, m.epicardial_length, m.epicardial_radius),
+            _ventricular_radius(inner, m.lv_length, m.lv_radius),
+        ]
     )
+    # The loft runs from the outer apex upwards, against the long axis: rings turn the other way round.
+    points = _revolve(depth, radius, first=m.epicardial_length, last=m.lv_length, n_points=n_points)
     rings = points[1:-1].reshape(n_rings, n_points, 3)[:, ::-1]
     return loft(points[0], rings, points[-1])
 
 
 def _right_ventricle(m: HeartMeasures) -> tuple[np.ndarray, np.ndarray]:
-    """A crescent around the septum with its outflow tract; also the tract's upper end."""
+    """Return a crescent around the septum with its outflow tract, and the upper end of the tract."""
     n_rings, n_points = _RINGS[RV]
     down = np.linspace(0.0, 0.97, n_rings - 1)
     depth = _RV_TOP_MM + (m.rv_length * m.epicardial_length - _RV_TOP_MM) * down
@@ -240,8 +262,8 @@ def _right_ventricle(m: HeartMeasures) -> tuple[np.ndarray, np.ndarray]:
     return loft(centre, np.concatenate([cap[None], rings]), apex), tip
 
 
-def _atrium(centre: np.ndarray, axes: tuple, bumps: list, size: tuple[int, int]) -> np.ndarray:
-    """An ellipsoid with bumps where veins enter and the appendage hangs."""
+def _atrium(centre: np.ndarray, axes: tuple, *, bumps: list, size: tuple[int, int]) -> np.ndarray:
+    """Return an ellipsoid with bumps where veins enter and the appendage hangs."""
     n_rings, n_points = size
     polar = np.pi * (1.0 - np.arange(1, n_rings + 1) / (n_rings + 1))[:, None]
     turns = (2 * np.pi * np.arange(n_points) / n_points)[None]
@@ -255,9 +277,9 @@ def _atrium(centre: np.ndarray, axes: tuple, bumps: list, size: tuple[int, int])
 
 
 def _great_artery(
-    root: np.ndarray, length: float, radius: float, first: tuple, whole: tuple, region: int
+    root: np.ndarray, *, length: float, radius: float, first: tuple, whole: tuple, region: int
 ) -> np.ndarray:
-    """A tube with a wider root: `first` is the direction in which it leaves, `whole` that from root to end."""
+    """Return a tube with a wider root; it leaves in direction `first` and ends in direction `whole` from the root."""
     n_rings, n_points = _RINGS[region]
     leaves, ends = (np.array(direction) / np.linalg.norm(direction) for direction in (first, whole))
     path = bezier(np.stack([root, root + 0.5 * length * leaves, root + length * ends]), n_rings)

@@ -1,4 +1,4 @@
-"""Where the chest around a heart has to go, read off the heart's surfaces, whoever made them."""
+"""Landmarks of a heart, read off its surfaces, around which a chest is built."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ import numpy as np
 
 from fedsim_tf.phantom.hearts import AORTA, LA, LV, MYOCARDIUM, PULMONARY_ARTERY, RA, RV
 
-ADULT_DIAGONAL_MM = 192.0  # of the box around the four chambers and the myocardium
+ADULT_DIAGONAL_MM = 192.0  # of the box around the four chambers and the myocardium of an adult
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Landmarks:
-    """Positions (x, y, z) LPS in mm.
+    """Positions in and around a heart, as (x, y, z) LPS in mm.
 
     Attributes:
-      size: relative to an adult.
+      size: size of the heart relative to an adult's.
       low, high: corners of the box around chambers and myocardium.
-      aorta_end, pulmonary_end: where the labelled arteries stop, and the directions in which they go on.
+      aorta_end, pulmonary_end: centres of the ends of the labelled arteries.
+      aorta_direction, pulmonary_direction: unit vectors along which the arteries go on from there.
+      aorta_radius, pulmonary_radius: radii of the arteries.
       caval_top, caval_bottom: where the great veins enter the right atrium.
       atrium_left, atrium_right: where the pulmonary veins enter the left atrium.
-      lv_axis: from the base to the apex, unit length; lv_centre.
-      midline_x, spine_y: of the vertebral bodies; front_y: of the back of the sternum.
+      lv_centre: centre of the left ventricle.
+      lv_axis: unit vector from the base of the heart to the apex.
+      midline_x, spine_y: centre of the vertebral bodies.
+      front_y: back of the sternum.
     """
 
     size: float
@@ -46,7 +50,7 @@ class Landmarks:
 
 
 def find_landmarks(points: np.ndarray, region_id: np.ndarray) -> Landmarks:
-    """Landmarks of a heart with surface points (V, 3) in patient axes."""
+    """Return the landmarks of a heart with surface points (V, 3) in patient axes, region_id (V,)."""
     part = {region: points[region_id == region] for region in range(1, 8)}
     chambers = np.concatenate([part[region] for region in (LV, RV, LA, RA, MYOCARDIUM)])
     low, high = chambers.min(axis=0), chambers.max(axis=0)
@@ -78,7 +82,7 @@ def find_landmarks(points: np.ndarray, region_id: np.ndarray) -> Landmarks:
 
 
 def _far_end(vessel: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Centre of the end that is farther from `origin`, the direction in which the vessel leaves there, its radius."""
+    """Return the centre of the vessel's end that is farther from `origin`, its direction there, and its radius."""
     distance = np.linalg.norm(vessel - origin, axis=1)
     end = vessel[distance >= np.quantile(distance, 0.85)].mean(axis=0)
     direction = end - vessel.mean(axis=0)
@@ -89,6 +93,6 @@ def _far_end(vessel: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _extreme(points: np.ndarray, direction: tuple[float, float, float]) -> np.ndarray:
-    """Centre of the part of a surface that lies farthest in a direction."""
+    """Return the centre of the part of a surface that lies farthest in a direction."""
     along = points @ (np.array(direction) / np.linalg.norm(direction))
     return points[along >= np.quantile(along, 0.95)].mean(axis=0)

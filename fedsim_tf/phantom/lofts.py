@@ -1,4 +1,4 @@
-"""Closed surfaces lofted through rings, so that every subject has the same mesh with other points."""
+"""Closed surfaces lofted through rings: every subject has the same faces, with other points."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 
 
 def loft(start: np.ndarray, rings: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Points (R N + 2, 3) of a closed surface: pole `start`, rings (R, N, 3), pole `end`."""
+    """Return points (R N + 2, 3) of a closed surface: pole `start`, rings (R, N, 3), pole `end`."""
     return np.concatenate([start[None], rings.reshape(-1, 3), end[None]])
 
 
 def loft_faces(n_rings: int, n_points: int) -> np.ndarray:
-    """Triangles (2 R N, 3) of `loft`; outward-oriented if rings turn counter-clockwise seen from `end`."""
+    """Return the triangles (2 R N, 3) of `loft`; they face outwards if rings turn counter-clockwise seen from `end`."""
     ring = np.arange(n_points)
     following = np.roll(ring, -1)
     first, last, end = 1, 1 + (n_rings - 1) * n_points, 1 + n_rings * n_points
@@ -26,7 +26,7 @@ def loft_faces(n_rings: int, n_points: int) -> np.ndarray:
 
 
 def tube(path: np.ndarray, radii: np.ndarray, n_points: int) -> np.ndarray:
-    """Points of a loft with round rings of `radii` (R,) around a `path` (R, 3)."""
+    """Return the points of a loft with `n_points` on each of the round rings of `radii` (R,) around a `path` (R, 3)."""
     tangents = np.gradient(path, axis=0)
     tangents /= np.linalg.norm(tangents, axis=1, keepdims=True)
     side = np.cross(tangents, _least_parallel(tangents.mean(axis=0)))
@@ -37,7 +37,7 @@ def tube(path: np.ndarray, radii: np.ndarray, n_points: int) -> np.ndarray:
 
 
 def bezier(points: np.ndarray, n: int) -> np.ndarray:
-    """n points (n, 3) on the quadratic Bezier curve with control points (3, 3)."""
+    """Return n points (n, 3) on the quadratic Bezier curve with control points (3, 3)."""
     u = np.linspace(0.0, 1.0, n)[:, None]
     return (1 - u) ** 2 * points[0] + 2 * u * (1 - u) * points[1] + u**2 * points[2]
 

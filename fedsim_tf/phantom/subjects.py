@@ -2,77 +2,54 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
+from fedsim_tf.phantom.acquisition import acquire, draw_contrast
 from fedsim_tf.phantom.canvas import Canvas
 from fedsim_tf.phantom.cardiac import VoxelHeart, paint_heart
-from fedsim_tf.phantom.hearts import Population, deform, draw_hearts
+from fedsim_tf.phantom.hearts import deform, draw_hearts
 from fedsim_tf.phantom.landmarks import find_landmarks
-from fedsim_tf.phantom.site_scanner import SiteScanner
+from fedsim_tf.phantom.sites import SiteSpec
 from fedsim_tf.phantom.torso import AIR, draw_torso, paint_torso
 from fedsim_tf.phantom.vessels import hilum_positions, mediastinal_tubes
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.surfaces import CorrespondingShapes
 from fedsim_tf.volume import Case, Geometry, Volume
 
-_OFFSET_MM = 14.0  # of the field of view's centre from the heart's
-
-
-@dataclasses.dataclass(frozen=True)
-class SiteSpec:
-    """A phantom site.
-
-    Attributes:
-      n_subjects: as many as the data set that it stands in for.
-      population: whose hearts; scanner: what they were scanned with.
-      seed: of all its subjects.
-      deformation_mm: root mean square of each subject's own smooth deformation, of whatever heart it has.
-      tilt_rad: standard deviation of the heart's rotation in the chest about each axis.
-      shape: voxels (z, y, x) of a scan.
-    """
-
-    n_subjects: int
-    population: Population
-    scanner: SiteScanner
-    seed: int
-    deformation_mm: float = 0.0
-    tilt_rad: float = 0.18
-    shape: tuple[int, int, int] = (96, 128, 128)
+_OFFSET_MM = 14.0  # standard deviation of the field of view's centre about the place where it is wanted
 
 
 def make_subject(spec: SiteSpec, number: int, identity: str, shapes: CorrespondingShapes | None = None) -> Case:
-    """The CT (int16 HU) and region ids (uint8) of subject `number` of a site; the same for the same arguments.
+    """Return the CT (int16, HU) and the region ids (uint8) of a subject; the same arguments give the same subject.
 
     Args:
       spec: the site.
-      number: of the subject, from 0.
-      identity: its name.
-      shapes: hearts to use instead of phantom ones, see `heart_of`.
+      number: the subject's number in the site, from 0.
+      identity: the subject's name.
+      shapes: hearts to use instead of phantom ones, see `draw_subject_heart`.
     """
     rng = np.random.default_rng([spec.seed, number])
-    points, faces, region_id = heart_of(spec, number, shapes, rng)
+    points, faces, region_id = draw_subject_heart(spec, number, shapes=shapes, rng=rng)
     marks = find_landmarks(points, region_id)
-    canvas = Canvas(_field_of_view(spec, points, marks.size, rng), AIR)
-    heart = VoxelHeart(points, faces, region_id, canvas)
+    canvas = Canvas(_draw_field_of_view(spec, points, size=marks.size, rng=rng), AIR)
+    heart = VoxelHeart(points, faces, region_id=region_id, canvas=canvas)
     label = heart.label(canvas.grid.shape)
     tubes = mediastinal_tubes(marks, hilum_positions(marks))
-    contrast = spec.scanner.contrast(rng)
-    paint_torso(canvas, draw_torso(marks, rng), tubes, label > 0, rng)
-    paint_heart(canvas, heart, marks, tubes, contrast, rng)
-    image = spec.scanner.acquire(canvas.values, canvas.grid.spacing_mm, rng)
-    return _case(identity, image, label, canvas.grid, spec.scanner.flipped, rng)
+    contrast = draw_contrast(spec.scanner, rng)
+    paint_torso(canvas, draw_torso(marks, rng), tubes=tubes, heart=label > 0, rng=rng)
+    paint_heart(canvas, heart, marks=marks, tubes=tubes, contrast=contrast, rng=rng)
+    image = acquire(spec.scanner, canvas.values, spacing_mm=canvas.grid.spacing_mm, rng=rng)
+    return _place_on_table(identity, image, label, grid=canvas.grid, flipped=spec.scanner.flipped, rng=rng)
 
 
-def heart_of(
-    spec: SiteSpec, number: int, shapes: CorrespondingShapes | None, rng: np.random.Generator
+def draw_subject_heart(
+    spec: SiteSpec, number: int, *, shapes: CorrespondingShapes | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points (V, 3) in mm around their centre, faces and regions of a subject's heart, in its pose.
+    """Return points (V, 3) in mm around their centre, faces (F, 3) and region_id (V,) of a subject's heart in its pose.
 
-    Given shapes are used one after the other, at the size they have; beyond their number subjects have phantom hearts,
-    so that no heart, nor a blend of it with another, comes twice. All carry a deformation of their own, so that no
-    shape model of other hearts, or of the given ones, spans them.
+    Subject k gets given shape k, at the size that it has. Subjects beyond the given shapes have phantom hearts, so that
+    no heart, nor a blend of it with another, comes twice. Each heart is deformed on top, so that no shape model of
+    other hearts, or of the given ones, spans it.
     """
     given = shapes is not None and number < len(shapes.points)
     if shapes is None or not given:
@@ -84,14 +61,14 @@ def heart_of(
 
 
 def _rotation(angles: np.ndarray) -> np.ndarray:
-    """Rotation by a vector whose length is the angle (Rodrigues)."""
+    """Return the rotation (3, 3) about a vector whose length is the angle in rad (Rodrigues)."""
     angle = np.linalg.norm(angles)
     x, y, z = angles / max(angle, 1e-12)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
 
 
-def _field_of_view(spec: SiteSpec, points: np.ndarray, size: float, rng: np.random.Generator) -> Grid:
+def _draw_field_of_view(spec: SiteSpec, points: np.ndarray, *, size: float, rng: np.random.Generator) -> Grid:
     scanner = spec.scanner
     width = max(scanner.width_mm * size * np.exp(0.06 * rng.standard_normal()), 1.15 * np.ptp(points[:, :2], 0).max())
     depth = max(scanner.depth_mm * size * np.exp(0.05 * rng.standard_normal()), 1.08 * np.ptp(points[:, 2]))
@@ -105,10 +82,10 @@ def _field_of_view(spec: SiteSpec, points: np.ndarray, size: float, rng: np.rand
     return Grid(spec.shape, tuple(spacing.tolist()), tuple(origin.tolist()))
 
 
-def _case(
-    identity: str, image: np.ndarray, label: np.ndarray, grid: Grid, flipped: bool, rng: np.random.Generator
+def _place_on_table(
+    identity: str, image: np.ndarray, label: np.ndarray, *, grid: Grid, flipped: bool, rng: np.random.Generator
 ) -> Case:
-    """Puts the patient somewhere on the table and stores the axes as the scanner does."""
+    """Return the scan with the patient somewhere on the table, its axes stored as the scanner does."""
     origin = np.array(grid.origin_mm) + rng.uniform(-200.0, 200.0, 3)
     direction = np.eye(3)
     if flipped:

@@ -1,4 +1,4 @@
-"""The chest around a heart: body wall, bones, lungs, what lies below the diaphragm, mediastinal fat."""
+"""The chest around a heart: body wall, bones, lungs, organs below the diaphragm, and the mediastinum."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from scipy import ndimage
 
 from fedsim_tf.phantom.canvas import Canvas, texture
 from fedsim_tf.phantom.landmarks import Landmarks
-from fedsim_tf.phantom.vessels import Tube, hilum_positions, lung_tree
+from fedsim_tf.phantom.vessels import Tube, draw_lung_tree, hilum_positions
 from fedsim_tf.shape.grid import Grid
 
+# CT values in HU.
 AIR, LUNG, FAT, SKIN, MUSCLE, LIVER, SPLEEN, STOMACH = -1000.0, -835.0, -102.0, 35.0, 55.0, 92.0, 105.0, 38.0
 CORTICAL, MARROW, CARTILAGE, DISC, CANAL, CORD = 560.0, 185.0, 115.0, 85.0, 20.0, 42.0
+_LUNG_VESSELS = 260.0
 _VERTEBRA_MM = 26.0
 _RIB_PITCH_MM = 27.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Torso:
-    """Where the chest's parts lie; lengths in mm.
+    """The build of a chest; lengths in mm.
 
     Attributes:
-      marks: of the heart inside.
+      marks: landmarks of the heart inside.
       cage: centre (x, y) and half-axes of the inner surface of the ribs at the level of the heart.
-      body: the same of the skin.
-      fat_mm: thickness under the skin.
+      body: centre (x, y) and half-axes of the skin.
+      fat_mm: thickness of the fat under the skin.
       mediastinum: mean thickness in mm and CT value in HU of what lies between heart and lungs: fat, thymus, fluid.
     """
 
@@ -38,11 +40,12 @@ class Torso:
 
     @property
     def size(self) -> float:
+        """Return the size of the patient relative to an adult."""
         return self.marks.size
 
 
 def draw_torso(marks: Landmarks, rng: np.random.Generator) -> Torso:
-    """A chest that fits a heart, with its own build."""
+    """Return a chest of random build that fits a heart."""
     size = marks.size
     fat = size * rng.uniform(6.0, 20.0)
     front, back = marks.front_y - 3.0 * size, marks.spine_y + 30.0 * size
@@ -58,41 +61,41 @@ def draw_torso(marks: Landmarks, rng: np.random.Generator) -> Torso:
     return Torso(marks, cage, body, fat, mediastinum)
 
 
-def paint_torso(canvas: Canvas, torso: Torso, tubes: list[Tube], heart: np.ndarray, rng: np.random.Generator) -> None:
-    """Paints everything but the heart and the great vessels.
+def paint_torso(
+    canvas: Canvas, torso: Torso, *, tubes: list[Tube], heart: np.ndarray, rng: np.random.Generator
+) -> None:
+    """Paint everything but the heart and the great vessels.
 
     Args:
-      canvas: what is painted on, in HU.
+      canvas: the canvas, in HU.
       torso: the chest.
       tubes: the great vessels; lung keeps away from them.
       heart: (z, y, x) bool, where the heart will be painted.
-      rng: of texture and lung vessels.
+      rng: generator of texture and lung vessels.
     """
-    variation = texture(canvas.grid.shape, canvas.grid.spacing_mm, 9.0, rng)
-    _body_wall(canvas, torso, variation)
+    variation = texture(canvas.grid.shape, canvas.grid.spacing_mm, scale_mm=9.0, rng=rng)
+    _paint_body_wall(canvas, torso, variation)
     cage = _cage_radius(canvas, torso)
-    _ribs(canvas, torso, cage)
+    _paint_ribs(canvas, torso, cage)
     inside = cage < 1.0
-    canvas.paint(inside, _lung_values(canvas, torso, variation), _ALL)
-    _abdomen(canvas, torso, inside)
-    _sternum(canvas, torso)
-    _mediastinum(canvas, torso, tubes, heart, inside, variation, rng)
-    _spine(canvas, torso, variation)
-    _lung_vessels(canvas, torso, rng)
-
-
-_ALL = (slice(None),) * 3
+    canvas.paint(inside, _lung_values(canvas, torso, variation))
+    _paint_abdomen(canvas, torso, inside)
+    _paint_sternum(canvas, torso)
+    near = _distance_to_organs(canvas, torso.marks, tubes=tubes, heart=heart)
+    _paint_mediastinum(canvas, torso, inside=inside, distance=near, variation=variation, rng=rng)
+    _paint_spine(canvas, torso, variation)
+    _paint_lung_vessels(canvas, torso, rng)
 
 
 def _superellipse(canvas: Canvas, place: tuple[np.ndarray, np.ndarray], power: float) -> np.ndarray:
-    """(1, y, x): 1 on the outline, proportional to the distance from the centre along each ray."""
+    """Return (1, y, x) values that are 1 on the outline and grow in proportion along each ray from the centre."""
     centre, half = place
     across = np.abs((canvas.x - centre[0]) / half[0]) ** power + np.abs((canvas.y - centre[1]) / half[1]) ** power
     return (across ** (1.0 / power)).astype(np.float32)
 
 
-def _body_wall(canvas: Canvas, torso: Torso, variation: np.ndarray) -> None:
-    """Air, skin, fat and muscle; the outline is the same at all heights."""
+def _paint_body_wall(canvas: Canvas, torso: Torso, variation: np.ndarray) -> None:
+    """Paint air, skin, fat and muscle; the outline is the same at all heights."""
     body = _superellipse(canvas, torso.body, 2.6)[0] < 1.0
     step = canvas.grid.spacing_mm[1::-1]
     edge = (slice(8, -8), slice(8, -8))  # the field of view may end inside the body: that border is no skin
@@ -107,14 +110,14 @@ def _body_wall(canvas: Canvas, torso: Torso, variation: np.ndarray) -> None:
 
 
 def _cage_radius(canvas: Canvas, torso: Torso) -> np.ndarray:
-    """(z, y, x): below 1 inside the ribs; the chest narrows towards the neck."""
+    """Return (z, y, x) values that are below 1 inside the ribs; the chest narrows towards the neck."""
     height = (canvas.z - torso.marks.low[2]) / (230.0 * torso.size)
     narrowing = 1.0 - 0.35 * np.clip(height - 0.15, 0.0, 1.0) ** 1.6
     return _superellipse(canvas, torso.cage, 2.25) / narrowing.astype(np.float32)
 
 
-def _ribs(canvas: Canvas, torso: Torso, cage: np.ndarray) -> None:
-    """Rings that run down and forwards from the spine; cartilage in front; muscle between them."""
+def _paint_ribs(canvas: Canvas, torso: Torso, cage: np.ndarray) -> None:
+    """Paint rings that run down and forwards from the spine, cartilage in front, and muscle between them."""
     size, (centre, half) = torso.size, torso.cage
     shell = np.nonzero(((cage > 0.95) & (cage < 1.2)).any(axis=0))
     radial = (cage[:, shell[0], shell[1]] - 1.055) * (0.8 * half[1])
@@ -134,13 +137,13 @@ def _ribs(canvas: Canvas, torso: Torso, cage: np.ndarray) -> None:
 
 
 def _lung_values(canvas: Canvas, torso: Torso, variation: np.ndarray) -> np.ndarray:
-    """Denser at the back, where blood pools in a patient who lies."""
+    """Return HU of lung, which is denser at the back, where blood pools in a patient who lies."""
     back = (canvas.y - torso.cage[0][1]) / torso.cage[1][1]
     return (LUNG + 38.0 * back + 16.0 * variation).astype(np.float32)
 
 
-def _abdomen(canvas: Canvas, torso: Torso, inside: np.ndarray) -> None:
-    """Liver, stomach with gas, spleen and fat under the domes of the diaphragm."""
+def _paint_abdomen(canvas: Canvas, torso: Torso, inside: np.ndarray) -> None:
+    """Paint liver, stomach with gas, spleen and fat under the domes of the diaphragm."""
     size, marks = torso.size, torso.marks
     (middle_x, middle_y), base = torso.cage[0], marks.low[2]
     domes = [
@@ -153,13 +156,14 @@ def _abdomen(canvas: Canvas, torso: Torso, inside: np.ndarray) -> None:
     before = canvas.values.copy()
     canvas.paint(below, np.where(canvas.x < middle_x + 35.0 * size, LIVER, FAT + 8.0))
     stomach = np.array([middle_x + 72.0 * size, middle_y - 18.0 * size, base - 28.0 * size])
-    canvas.ellipsoid(stomach, np.array([48, 44, 36]) * size, STOMACH)
-    canvas.ellipsoid(stomach - [0.0, 20.0 * size, 0.0], np.array([30, 20, 24]) * size, AIR + 30.0)
-    canvas.ellipsoid(stomach + np.array([26.0, 66.0, 0.0]) * size, np.array([32, 38, 34]) * size, SPLEEN)
+    spleen = stomach + np.array([26.0, 66.0, 0.0]) * size
+    canvas.paint_ellipsoid(stomach, np.array([48, 44, 36]) * size, value=STOMACH)
+    canvas.paint_ellipsoid(stomach - [0.0, 20.0 * size, 0.0], np.array([30, 20, 24]) * size, value=AIR + 30.0)
+    canvas.paint_ellipsoid(spleen, np.array([32, 38, 34]) * size, value=SPLEEN)
     np.copyto(canvas.values, before, where=~below)
 
 
-def _sternum(canvas: Canvas, torso: Torso) -> None:
+def _paint_sternum(canvas: Canvas, torso: Torso) -> None:
     size, marks = torso.size, torso.marks
     x = (canvas.x - marks.midline_x) / (17.0 * size)
     y = (canvas.y - (marks.front_y - 6.0 * size)) / (6.0 * size)
@@ -169,34 +173,42 @@ def _sternum(canvas: Canvas, torso: Torso) -> None:
     canvas.paint((profile < 0.78) & extent, MARROW * 0.75)
 
 
-def _mediastinum(
-    canvas: Canvas,
-    torso: Torso,
-    tubes: list[Tube],
-    heart: np.ndarray,
-    inside: np.ndarray,
-    variation: np.ndarray,
-    rng: np.random.Generator,
-) -> None:
-    """The patient's own tissue instead of lung close to the heart, the great vessels, the spine and the sternum."""
-    size, marks = torso.size, torso.marks
+def _distance_to_organs(canvas: Canvas, marks: Landmarks, *, tubes: list[Tube], heart: np.ndarray) -> np.ndarray:
+    """Return the distance (z, y, x) in mm to the heart, the great vessels, the spine and the sternum.
+
+    It is measured on voxels of twice the size.
+    """
+    size = marks.size
     half = tuple(2.0 * step for step in canvas.grid.spacing_mm)
     near = Canvas(Grid(tuple(-(-n // 2) for n in heart.shape), half, canvas.grid.origin_mm), 0.0)  # type: ignore
     near.paint(heart[::2, ::2, ::2], 1.0)
-    for path, radii, _, wall in tubes:
-        near.tube(path, radii + wall, 1.0)
+    for tube in tubes:
+        near.paint_tube(tube.path, tube.radii + tube.wall_mm, value=1.0)
     spine = ((near.x - marks.midline_x) / 17.0) ** 2 + ((near.y - marks.spine_y) / 15.0) ** 2 < size**2
     behind_sternum = np.abs(near.y - marks.front_y) < 5.0 * size
     near.paint(spine | (behind_sternum & (np.abs(near.x - marks.midline_x) < 9.0 * size)), 1.0)
     distance = ndimage.distance_transform_edt(near.values < 0.5, sampling=half[::-1]).astype(np.float32)
-    distance = np.repeat(np.repeat(np.repeat(distance, 2, 0), 2, 1), 2, 2)[tuple(slice(0, n) for n in heart.shape)]
+    return np.repeat(np.repeat(np.repeat(distance, 2, 0), 2, 1), 2, 2)[tuple(slice(0, n) for n in heart.shape)]
+
+
+def _paint_mediastinum(
+    canvas: Canvas,
+    torso: Torso,
+    *,
+    inside: np.ndarray,
+    distance: np.ndarray,
+    variation: np.ndarray,
+    rng: np.random.Generator,
+) -> None:
+    """Paint the patient's own tissue instead of lung close to the organs of the mediastinum."""
     thickness, value = torso.mediastinum
-    reach = thickness * np.maximum(1.0 + 0.6 * texture(heart.shape, canvas.grid.spacing_mm, 28.0, rng), 0.4)
+    uneven = texture(inside.shape, canvas.grid.spacing_mm, scale_mm=28.0, rng=rng)
+    reach = thickness * np.maximum(1.0 + 0.6 * uneven, 0.4)
     canvas.paint(inside & (distance < reach) & (canvas.values < -500.0), value + 4.0 * variation)
 
 
-def _spine(canvas: Canvas, torso: Torso, variation: np.ndarray) -> None:
-    """Vertebral bodies and discs, the canal, arches with their processes."""
+def _paint_spine(canvas: Canvas, torso: Torso, variation: np.ndarray) -> None:
+    """Paint vertebral bodies and discs, the canal, and arches with their processes."""
     size, marks = torso.size, torso.marks
     box = canvas.box(
         np.array([marks.midline_x - 45 * size, marks.spine_y - 20 * size, -1e4]),
@@ -225,10 +237,10 @@ def _spine(canvas: Canvas, torso: Torso, variation: np.ndarray) -> None:
     paint(canal < 0.55, CORD)
 
 
-def _lung_vessels(canvas: Canvas, torso: Torso, rng: np.random.Generator) -> None:
-    """Branching vessels inside the lungs."""
+def _paint_lung_vessels(canvas: Canvas, torso: Torso, rng: np.random.Generator) -> None:
+    """Paint branching vessels inside the lungs."""
     lung = canvas.values < -600.0
     for hilum, side in zip(hilum_positions(torso.marks), (-1.0, 1.0), strict=True):
         for _ in range(2):  # arteries and veins
-            for path, radii in lung_tree(hilum, np.array([side, 0.0, 0.0]), torso.size, rng):
-                canvas.tube(path, np.maximum(radii, 0.5), 260.0, only=lung)
+            for path, radii in draw_lung_tree(hilum, np.array([side, 0.0, 0.0]), size=torso.size, rng=rng):
+                canvas.paint_tube(path, np.maximum(radii, 0.5), value=_LUNG_VESSELS, only=lung)

@@ -1,4 +1,4 @@
-"""Vessels and airways outside the labelled heart: what continues it to the body and into the lungs."""
+"""Vessels and airways outside the labelled heart, which join it to the body and the lungs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ _GENERATIONS = 5
 
 
 class Tube(NamedTuple):
-    """A vessel: path (n, 3), radii (n,), what flows in it, thickness of its wall in mm."""
+    """A vessel or airway.
+
+    Attributes:
+      path: (n, 3) in mm.
+      radii: (n,) of the lumen in mm.
+      content: what flows in it, such as "aorta", "vein" or "air".
+      wall_mm: thickness of its wall.
+    """
 
     path: np.ndarray
     radii: np.ndarray
@@ -22,7 +29,7 @@ class Tube(NamedTuple):
 
 
 def mediastinal_tubes(marks: Landmarks, hila: tuple[np.ndarray, np.ndarray]) -> list[Tube]:
-    """Arch and descending aorta, great veins, pulmonary vessels to the hila, airways and oesophagus."""
+    """Return the aorta beyond the heart, great veins, pulmonary vessels to the hila, airways and oesophagus."""
     return [
         *_aortic_tubes(marks),
         *_great_veins(marks),
@@ -33,7 +40,7 @@ def mediastinal_tubes(marks: Landmarks, hila: tuple[np.ndarray, np.ndarray]) -> 
 
 
 def hilum_positions(marks: Landmarks) -> tuple[np.ndarray, np.ndarray]:
-    """Where vessels enter the right and the left lung."""
+    """Return where vessels enter the right and the left lung, each (x, y, z) in mm."""
     height = 0.5 * (marks.atrium_left[2] + marks.pulmonary_end[2])
     back = marks.atrium_left[1] - 2.0 * marks.size
     right = np.array([min(marks.atrium_right[0] - 14.0 * marks.size, marks.low[0] + 14.0 * marks.size), back, height])
@@ -41,10 +48,17 @@ def hilum_positions(marks: Landmarks) -> tuple[np.ndarray, np.ndarray]:
     return right, left
 
 
-def lung_tree(
-    hilum: np.ndarray, outwards: np.ndarray, size: float, rng: np.random.Generator
+def draw_lung_tree(
+    hilum: np.ndarray, outwards: np.ndarray, *, size: float, rng: np.random.Generator
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Branching segments, each a path (2, 3) and radii (2,), from a hilum into a lung."""
+    """Return branching segments from a hilum into a lung, each a path (2, 3) and radii (2,) in mm.
+
+    Args:
+      hilum: (3,) where the tree begins.
+      outwards: (3,) direction into the lung.
+      size: size of the patient relative to an adult.
+      rng: generator of lengths and directions.
+    """
     segments: list[tuple[np.ndarray, np.ndarray]] = []
     fan = [(0.5, 1.2), (-1.0, 0.6), (0.9, -0.7), (-0.5, -1.2), (0.2, 0.0), (-1.6, -0.3), (0.6, -1.8)]
     branches = [(hilum, outwards + np.array([0.0, y, z]), 3.8 * size, 26.0 * size) for y, z in fan]

@@ -16,7 +16,7 @@ from fedsim_tf.data.label_files import find_label_files, read_label_map
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.shape_figures import fit_figure, mode_figure, quality_figure
 from fedsim_tf.files import write_json, write_text
-from fedsim_tf.phantom.cohort import model_hearts
+from fedsim_tf.phantom.hearts import model_hearts
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.shape.distances import mean_surface_distance
 from fedsim_tf.shape.grid import Grid

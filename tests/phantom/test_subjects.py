@@ -6,9 +6,10 @@ import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.phantom.cohort import SITES, dealt, model_hearts
-from fedsim_tf.phantom.hearts import ADULTS, draw_hearts
-from fedsim_tf.phantom.subjects import heart_of, make_subject
+from fedsim_tf.phantom.acquisition import acquire
+from fedsim_tf.phantom.hearts import ADULTS, draw_hearts, model_hearts
+from fedsim_tf.phantom.sites import SITES, deal_hearts
+from fedsim_tf.phantom.subjects import draw_subject_heart, make_subject
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.shape.surfaces import CorrespondingShapes
@@ -78,7 +79,9 @@ def test_noise_follows_the_dose(name):
     noise = {}
     for dose in (1.0, 4.0):
         scanner = dataclasses.replace(SITES[name].scanner, photons=dose * 2000.0)
-        first, second = (scanner.acquire(body, spacing_mm, np.random.default_rng(k)).astype(float) for k in (0, 1))
+        first, second = (
+            acquire(scanner, body, spacing_mm=spacing_mm, rng=np.random.default_rng(k)).astype(float) for k in (0, 1)
+        )
         noise[dose] = (first - second)[4:12, 16:32, 16:32].std() / np.sqrt(2)
     assert noise[1.0] == pytest.approx(2 * noise[4.0], rel=0.15)
     assert noise[1.0] > 5.0  # HU
@@ -108,18 +111,20 @@ def test_given_shapes_come_first_and_then_phantom_hearts():
     shapes = draw_hearts(ADULTS, 3, seed=5)
     spec = dataclasses.replace(SITES["ct20"], deformation_mm=0.0)
     for number in range(3):
-        points, *_ = heart_of(spec, number, shapes, np.random.default_rng(number))
+        points, *_ = draw_subject_heart(spec, number, shapes=shapes, rng=np.random.default_rng(number))
         assert spread(points) == pytest.approx(spread(shapes.points[number]), rel=1e-5)
-    later, without = (heart_of(spec, 3, given, np.random.default_rng(3))[0] for given in (shapes, None))
+    later, without = (
+        draw_subject_heart(spec, 3, shapes=given, rng=np.random.default_rng(3))[0] for given in (shapes, None)
+    )
     np.testing.assert_array_equal(later, without)
 
 
 def test_given_hearts_are_each_at_one_site_alone():
     few, many = draw_hearts(ADULTS, 19, seed=5), draw_hearts(ADULTS, 60, seed=5)
-    assert len(dealt(few, "ct20").points) == 19
-    assert dealt(few, "ct34lc") is None
-    assert dealt(few, "ct34mc") is None
-    parts = [dealt(many, name).points for name in ("ct20", "ct34lc", "ct34mc")]
+    assert len(deal_hearts(few, "ct20").points) == 19
+    assert deal_hearts(few, "ct34lc") is None
+    assert deal_hearts(few, "ct34mc") is None
+    parts = [deal_hearts(many, name).points for name in ("ct20", "ct34lc", "ct34mc")]
     assert [len(part) for part in parts] == [20, 34, 6]
     np.testing.assert_array_equal(np.concatenate(parts), many.points)
 
@@ -131,7 +136,11 @@ def test_no_shape_model_of_the_same_hearts_spans_a_subject(name):
     spec = SITES[name]
     span = (shapes.points - shapes.points.mean(axis=0)).reshape(12, -1).T
     turned = [
-        lstsq_rest(span, heart_of(dataclasses.replace(spec, deformation_mm=d), 1, shapes, seeded())[0], shapes)
+        lstsq_rest(
+            span,
+            draw_subject_heart(dataclasses.replace(spec, deformation_mm=d), 1, shapes=shapes, rng=seeded())[0],
+            shapes,
+        )
         for d in (0.0, spec.deformation_mm)
     ]
     assert turned[0] < 0.05
@@ -144,14 +153,14 @@ def test_hearts_are_turned_as_much_as_at_their_site(name):
     upright = shapes.points[0] - shapes.points[0].mean(axis=0)
     spec = dataclasses.replace(SITES[name], deformation_mm=0.0)
     turns = [
-        Rotation.align_vectors(heart_of(spec, 0, shapes, np.random.default_rng(seed))[0], upright)[0].as_rotvec()
-        for seed in range(100)
+        Rotation.align_vectors(draw_subject_heart(spec, 0, shapes=shapes, rng=seeded(k))[0], upright)[0].as_rotvec()
+        for k in range(100)
     ]
     assert np.std(turns) == pytest.approx(spec.tilt_rad, rel=0.15)
 
 
-def seeded():
-    return np.random.default_rng(3)
+def seeded(seed=3):
+    return np.random.default_rng(seed)
 
 
 def lstsq_rest(span, points, shapes):
@@ -188,7 +197,7 @@ def test_hearts_of_the_shape_model_are_enough_and_nobody_of_a_site():
     hearts = model_hearts()
     assert StatisticalShapeModel.fit(hearts.points, hearts.faces, hearts.region_id, 14).n_modes == 14
     for name, spec in SITES.items():
-        points, *_ = heart_of(spec, 0, None, np.random.default_rng([spec.seed, 0]))
+        points, *_ = draw_subject_heart(spec, 0, shapes=None, rng=np.random.default_rng([spec.seed, 0]))
         nearest = min(fitted_distance(points, other) for other in hearts.points)
         assert nearest > 0.5, name
 
