@@ -35,8 +35,8 @@ class CommandResult(NamedTuple):
 def run_command(name: str, *arguments: str) -> CommandResult:
     """Run `python -m experiments.NAME ARGUMENTS...` in this process and in the current folder.
 
-    The command's modules are imported anew, its flags are its own, and flags, logging and the streams are as before when
-    it has ended. Modules of `fedsim_tf` are shared with the test, so a test may replace what the command calls.
+    The command's modules are imported anew and its flags are its own. Flags, logging and streams are as before when it
+    has ended. Modules of `fedsim_tf` are shared with the test, so a test may replace what the command calls.
 
     Raises:
       Exception: whatever the command does not handle; in a process that would be a traceback.
