@@ -32,9 +32,9 @@ NATIVE := $(wildcard third_party/pyronn_layers/setup.py third_party/pyronn_layer
 fail = { echo "make: $(1)" >&2; exit 1; }
 
 $(STAMP): requirements.lock setup.py $(NATIVE)
-	@command -v $(PYTHON) > /dev/null || $(call fail,$(PYTHON) is not there: install Python 3.11 with its venv or name \
-	another one: make PYTHON=python3.10)
-	@command -v $(CXX) > /dev/null || $(call fail,$(CXX) is not there: install a C++17 compiler; on Debian: apt install g++)
+	@command -v $(PYTHON) > /dev/null || $(call fail,$(PYTHON) is not there: install Python 3.11 with \
+	its venv; on Debian: apt install python3.11-venv; elsewhere: make PYTHON=/path/to/python3.11)
+	@command -v $(firstword $(CXX)) > /dev/null || $(call fail,$(CXX) is not there: install a C++17 compiler; on Debian: apt install g++)
 	@echo "Set-up, 1 of 4: virtual environment in $(VENV) (seconds)"
 	@$(PYTHON) -m venv $(VENV) || $(call fail,$(PYTHON) has no venv: on Debian: apt install python3.11-venv)
 	@echo "Set-up, 2 of 4: packages of requirements.lock, about 1 GB (minutes; most of it is TensorFlow)"
