@@ -47,7 +47,7 @@ setup(
     # tensorflow-addons 0.23 is the last release and does not import on TensorFlow 2.16 or later.
     python_requires=">=3.10,<3.12",
     packages=find_packages(include=["fedsim_tf", "fedsim_tf.*", "experiments"]),
-    package_data={"fedsim_tf": ["data/*.csv", "evaluation/templates/*", "shape/*.npz"]},
+    package_data={"fedsim_tf": ["py.typed", "data/*.csv", "evaluation/templates/*", "shape/*.npz"]},
     ext_modules=[
         Extension(
             "fedsim_tf.shape._voxels",
@@ -83,18 +83,21 @@ setup(
     ],
     extras_require={
         "test": [
+            "coverage>=7.6",
             "dp-accounting>=0.6",
             "import-linter>=2",
             "mypy>=1.8",
             "nvflare==2.9.0",
             "psutil>=5.9",
             "pytest>=8",
+            "pytest-cov>=6",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.5",
             "PyYAML>=6",
             "ruff>=0.6",
             "submitit==1.5.4",
         ],
+        "docs": ["mkdocs>=1.6", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
         "cluster": ["submitit==1.5.4"],
         "benchmark": ["itk-rtk==2.7.*", "pycpd>=2", "vtk>=9.3", "torch==2.13.0"],
         "federated": ["nvflare==2.9.0", "dp-accounting>=0.6"],

@@ -1,11 +1,9 @@
-"""Commands: flags from the configuration, plans, and errors of one line. A few start a process of their own."""
+"""Commands: flags from the configuration, plans, and errors of one line. One starts a process of its own."""
 
 import dataclasses
 import errno
 import importlib
-import os
 import pathlib
-import subprocess
 import sys
 
 import numpy as np
@@ -18,8 +16,8 @@ from experiments import single_site
 from fedsim_tf.config import PAPER_LABELS, PRESETS, SECTIONS, Config, make_config
 from fedsim_tf.errors import RunStopped
 from fedsim_tf.schedule.paper_runs import PaperRuns, paper_jobs
+from tests.experiments.commands import run_command, run_process
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLAGS = flags.FLAGS
 with pytest.MonkeyPatch.context() as _patch:
     for _name in ("define_common", "define_method", "define_only_fold"):
@@ -54,18 +52,6 @@ def outcome(run, *arguments):
         patch.setattr(sys, "argv", ["command", *arguments])
         command.main(run)
     return stopped.value.code or 0
-
-
-def process(name, *arguments, folder, **variables):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
-    return subprocess.run(
-        [sys.executable, "-m", f"experiments.{name}", *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 def one_error_line(stderr, *fragments):
@@ -294,8 +280,8 @@ def test_jobs_of_the_papers_tables_are_runs_of_the_single_site_command(site):
 
 
 def test_the_papers_tables_say_what_will_run_and_write_nothing(tmp_path):
-    found = process("paper_tables", "--dry_run", "--data_folds=2", folder=tmp_path)
-    assert found.returncode == 0, found.stderr
+    found = run_command("paper_tables", "--dry_run", "--data_folds=2")
+    assert found.status == 0, found.stderr
     assert "33 jobs, 0 done" in found.stdout
     assert "estimated time for the rest" in found.stdout
     assert list(tmp_path.iterdir()) == []
@@ -319,8 +305,8 @@ def test_the_papers_tables_say_what_will_run_and_write_nothing(tmp_path):
     ],
 )
 def test_wrong_input_of_the_papers_tables_is_one_line(arguments, fragments, tmp_path):
-    found = process("paper_tables", *arguments, folder=tmp_path)
-    assert found.returncode == 2
+    found = run_command("paper_tables", *arguments)
+    assert found.status == 2
     one_error_line(found.stderr, *fragments)
     assert list(tmp_path.iterdir()) == []
 
@@ -358,8 +344,8 @@ def test_run_folder_names_data_and_preset_unless_given(monkeypatch):
 
 
 def test_help_lists_every_flag_with_its_text(tmp_path):
-    found = process("single_site", "--help", folder=tmp_path)
-    assert found.returncode == 0
+    found = run_command("single_site", "--help")
+    assert found.status == 0
     words = " ".join(found.stdout.split())
     for name, _, field in fields():
         assert f"--{name}:" in words or f"--[no]{name}:" in words, name
@@ -369,10 +355,8 @@ def test_help_lists_every_flag_with_its_text(tmp_path):
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
-    found = process(
-        "single_site", "--dry_run", "--dataset=ct20", "--run_dir=mine", "--cache_dir=cache", folder=tmp_path
-    )
-    assert found.returncode == 0
+    found = run_command("single_site", "--dry_run", "--dataset=ct20", "--run_dir=mine", "--cache_dir=cache")
+    assert found.status == 0
     assert found.stderr == ""
     for wanted in ("phantom cohort (ct20)", "preset demo", "run folder: mine", "estimated time on two cores"):
         assert wanted in found.stdout
@@ -416,15 +400,15 @@ def test_federated_command_has_no_arms_of_a_single_site(capfd):
 def test_a_dry_run_on_slices_refuses_what_the_run_would(arguments, fragments, tmp_path):
     (tmp_path / "slices").mkdir()
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "slices" / "one.png")
-    found = process("slices", "--dry_run", *arguments, folder=tmp_path)
-    assert found.returncode == 2
+    found = run_command("slices", "--dry_run", *arguments)
+    assert found.status == 2
     one_error_line(found.stderr, *fragments)
     assert [path.name for path in tmp_path.iterdir()] == ["slices"]
 
 
 def test_a_missing_required_flag_is_one_line(tmp_path):
-    found = process("slices", "--labels=there", folder=tmp_path)
-    assert found.returncode == 2
+    found = run_command("slices", "--labels=there")
+    assert found.status == 2
     one_error_line(found.stderr, "images")
     assert list(tmp_path.iterdir()) == []
 
@@ -432,15 +416,14 @@ def test_a_missing_required_flag_is_one_line(tmp_path):
 def test_bad_input_is_one_line_on_a_machine_whose_caches_are_still_empty(tmp_path, tmp_path_factory):
     """Libraries that fill a cache on their first start must not speak up between."""
     caches = str(tmp_path_factory.mktemp("caches"))
-    found = process(
+    found = run_process(
         "segment",
         "--fold_dir=no",
         "--image=ct.nii.gz",
         "--output=heart.nii.gz",
-        folder=tmp_path,
         MPLCONFIGDIR=caches,
     )
-    assert found.returncode == 2
+    assert found.status == 2
     one_error_line(found.stderr, "no config.json")
     assert list(tmp_path.iterdir()) == []
 
@@ -458,7 +441,7 @@ def test_bad_input_is_one_line_on_a_machine_whose_caches_are_still_empty(tmp_pat
     ],
 )
 def test_wrong_input_of_build_ssm_is_one_line(arguments, expected, tmp_path):
-    found = process("build_ssm", *arguments, folder=tmp_path)
-    assert found.returncode == 2
+    found = run_command("build_ssm", *arguments)
+    assert found.status == 2
     one_error_line(found.stderr, expected)
     assert not list(tmp_path.iterdir())
