@@ -19,14 +19,14 @@ from fedsim_tf.files import digest, file_digest, read_json, write_json, write_te
 from fedsim_tf.phantom.hearts import ADULTS, CHILDREN, YOUNG_ADULTS, draw_hearts
 from fedsim_tf.phantom.site_scanner import SiteScanner
 from fedsim_tf.phantom.subjects import SiteSpec, make_subject
-from fedsim_tf.shape.surfaces import REGIONS, CorrespondingShapes
+from fedsim_tf.regions import MMWHS_VALUES, REGION_IDS, encode_regions
+from fedsim_tf.shape.surfaces import CorrespondingShapes
 
 Progress = Callable[[int, int, str], None]
 VERSION = 6  # of the phantom: another number makes cached cohorts again
 FINISHED, RECIPE = "complete.json", "recipe.json"
 _THREADS = 2
 _MODEL_SEED = 7_000_000  # hearts of the shape model: far from every site's
-_MMWHS_VALUES = np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16)
 
 _ARTERIAL = SiteScanner(330.0, 0.35, 150.0, 80.0, 105.0, 0.75, 0.9, 3e4, 0.9, 120.0, 0.0, 265.0, 205.0)
 _BIPHASIC = SiteScanner(280.0, 0.35, 280.0, 100.0, 110.0, 0.65, 0.7, 2.5e4, 0.7, 80.0, 20.0, 285.0, 205.0)
@@ -117,7 +117,7 @@ def write_site(
       InputError: an unknown site, hearts without all seven regions, or a folder that cannot be written or has others.
     """
     spec, root = _spec(name), pathlib.Path(root)
-    if shapes is not None and set(shapes.region_id) != set(REGIONS):
+    if shapes is not None and set(shapes.region_id) != set(REGION_IDS):
         found = f"regions {', '.join(map(str, sorted(set(shapes.region_id))))}"
         raise InputError("shapes", found=found, expected="all seven, around which a chest is built")
     try:
@@ -170,7 +170,7 @@ def identity_of(name: str, number: int) -> str:
 
 def _stored(name: str, regions: np.ndarray) -> np.ndarray:
     """Region ids as the data set's own label values."""
-    return _MMWHS_VALUES[regions] if name == "ct20" else regions
+    return encode_regions(regions, MMWHS_VALUES) if name == "ct20" else regions
 
 
 def _division() -> str:
