@@ -10,11 +10,11 @@ import tensorflow as tf
 from fedsim_tf.ct.attenuation import contrast_mu_per_mm, hu_from_mu, tissue_mu_per_mm, water_mu_per_mm
 from fedsim_tf.ct.simulator import CTSimulator
 from fedsim_tf.errors import InputError
+from fedsim_tf.regions import MYOCARDIUM, REGION_IDS
 
 # Tissues of the body around the heart by CT value: each up to its bound in HU.
 BODY_BOUNDS_HU = {"air": -850.0, "lung": -300.0, "adipose": -25.0, "muscle": 200.0, "spongiosa": 900.0}
 BODY_DENSEST = "bone"
-_MYOCARDIUM, _REGIONS = 5, 7
 _BLOOD_SHARE = 0.75  # of a heart's volume, for labels that say heart or not
 
 
@@ -60,10 +60,10 @@ class FixedAtlas:
           InputError: a region id that is not 0 to 7.
         """
         region_id = tf.cast(region_id, tf.int32)
-        if tf.executing_eagerly() and not bool(tf.reduce_all((region_id >= 0) & (region_id <= _REGIONS))):
-            raise InputError("region_id", found=int(tf.reduce_max(region_id)), expected=f"0 to {_REGIONS}")
+        if tf.executing_eagerly() and not bool(tf.reduce_all((region_id >= 0) & (region_id <= REGION_IDS[-1]))):
+            raise InputError("region_id", found=int(tf.reduce_max(region_id)), expected=f"0 to {REGION_IDS[-1]}")
         muscle = tissue_mu_per_mm("muscle", self.energy_kev)
-        heart = tf.where(region_id == _MYOCARDIUM, muscle, self.blood_mu_per_mm)
+        heart = tf.where(region_id == MYOCARDIUM, muscle, self.blood_mu_per_mm)
         return tf.where(region_id > 0, heart, body_mu_per_mm)
 
 

@@ -14,12 +14,13 @@ import numpy as np
 
 from fedsim_tf.data.checks import check_heart, check_image, check_same_grid
 from fedsim_tf.data.division import read_division
-from fedsim_tf.data.labels import CANONICAL, LabelMap, merge_masks
+from fedsim_tf.data.labels import CANONICAL, LabelScheme, merge_masks
 from fedsim_tf.data.layouts import LAYOUTS, CaseFiles, nifti_files, stem, unique
 from fedsim_tf.data.nifti import read_volume
 from fedsim_tf.data.patients import PATIENTS_FILE, fold_of_scans, read_patients
 from fedsim_tf.data.splits import Fold, SplitSizes, split_sizes
 from fedsim_tf.errors import InputError, Refusals
+from fedsim_tf.regions import MYOCARDIUM
 from fedsim_tf.volume import Case, Volume
 
 
@@ -30,13 +31,13 @@ class Cohort:
     Attributes:
       name: of the data set or site.
       files: of every patient, in order of identity.
-      label_map: what the label values in the files mean.
+      label_scheme: what the label values in the files mean.
       patients: whose each scan is, by identity, where one has several.
     """
 
     name: str
     files: tuple[CaseFiles, ...]
-    label_map: LabelMap = CANONICAL
+    label_scheme: LabelScheme = CANONICAL
     patients: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
@@ -101,7 +102,7 @@ class Cohort:
             subject, label = files.image.parent, merge_masks(masks)
         else:
             subject = pathlib.Path(files.label)  # type: ignore[arg-type]
-            label = self.label_map.apply(self._read_on_grid(subject, files, image), subject)
+            label = self.label_scheme.apply(self._read_on_grid(subject, files, image), subject)
         check_heart(label, subject)
         return image.with_array(label)
 
@@ -144,7 +145,7 @@ def find_cohort(name: str, root: str | os.PathLike, *, division: str | os.PathLi
     found = sorted(found, key=lambda files: files.identity)
     unique(((os.path.realpath(files.image), files.image) for files in found), what="the same file")
     patients = _patients(root, everyone)
-    return Cohort(name, tuple(found), layout.label_map, patients)
+    return Cohort(name, tuple(found), layout.label_scheme, patients)
 
 
 def _patients(root: pathlib.Path, identities: Collection[str]) -> dict[str, str]:
@@ -175,6 +176,6 @@ def _with_whole_heart(found: list[CaseFiles], root: pathlib.Path) -> list[CaseFi
 
 def _shows_whole_heart(files: CaseFiles) -> bool:
     """Whether the myocardium (region 5) is there and does not run out of the image."""
-    mask = read_volume(files.label[5]).array > 0  # type: ignore[index]
+    mask = read_volume(files.label[MYOCARDIUM]).array > 0  # type: ignore[index]
     inside = mask[1:-1, 1:-1, 1:-1].sum()
     return bool(inside > 0 and inside == mask.sum())

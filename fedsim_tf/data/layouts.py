@@ -13,8 +13,9 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from fedsim_tf.data.labels import CANONICAL, CHD68, MMWHS, LabelMap
+from fedsim_tf.data.labels import CANONICAL, CHD68, MMWHS, LabelScheme
 from fedsim_tf.errors import InputError, Refusals
+from fedsim_tf.regions import TOTALSEGMENTATOR_NAMES
 
 _SUFFIX = r"\.(?i:nii(?:\.gz)?)$"
 
@@ -46,7 +47,7 @@ class Layout(Protocol):
         """How to get the data, for messages."""
 
     @property
-    def label_map(self) -> LabelMap:
+    def label_scheme(self) -> LabelScheme:
         """What its label values mean."""
 
     def find(self, root: pathlib.Path) -> list[CaseFiles]:
@@ -60,7 +61,7 @@ class PairedLayout:
     identity: str  # regular expression
     looked_for: str
     source: str
-    label_map: LabelMap
+    label_scheme: LabelScheme
 
     def find(self, root: pathlib.Path) -> list[CaseFiles]:
         images = self._found(root, "image")
@@ -88,16 +89,7 @@ class TotalSegmentatorLayout:
 
     looked_for: str = "s0000/ct.nii.gz with s0000/segmentations/heart_myocardium.nii.gz and its like"
     source: str = "TotalSegmentator's training data, version 1, openly licensed: zenodo.org/record/6802614"
-    label_map: LabelMap = CANONICAL
-    structures: tuple[str, ...] = (
-        "heart_ventricle_left",
-        "heart_ventricle_right",
-        "heart_atrium_left",
-        "heart_atrium_right",
-        "heart_myocardium",
-        "aorta",
-        "pulmonary_artery",
-    )
+    label_scheme: LabelScheme = CANONICAL
 
     def find(self, root: pathlib.Path) -> list[CaseFiles]:
         images = unique((path.parent.name, path) for path in nifti_files(root) if re.match(f"ct{_SUFFIX}", path.name))
@@ -110,7 +102,7 @@ class TotalSegmentatorLayout:
 
     def _masks(self, image: pathlib.Path) -> dict[int, pathlib.Path]:
         masks = {}
-        for region, structure in enumerate(self.structures, 1):
+        for structure, region in TOTALSEGMENTATOR_NAMES.items():
             stem = image.parent / "segmentations" / structure
             found = [path for suffix in (".nii.gz", ".nii") if (path := stem.with_name(stem.name + suffix)).is_file()]
             if not found:
@@ -128,7 +120,7 @@ class FolderLayout:
 
     looked_for: str = "images/<name>.nii.gz, and labels/<name>.nii.gz where annotated"
     source: str = "your own CTs in HU as NIfTI, with region ids 0 to 7 or heart and background as labels"
-    label_map: LabelMap = CANONICAL
+    label_scheme: LabelScheme = CANONICAL
 
     def find(self, root: pathlib.Path) -> list[CaseFiles]:
         files = list(nifti_files(root))
@@ -149,14 +141,14 @@ _CHD68 = PairedLayout(
     identity=r"ct_\d+",
     looked_for="ct_<number>_image.nii.gz and ct_<number>_label.nii.gz",
     source="CHD68 (Xu et al., MICCAI 2019): kaggle.com/datasets/xiaoweixumedicalai/chd68-segmentation-dataset-miccai19",
-    label_map=CHD68,
+    label_scheme=CHD68,
 )
 LAYOUTS: dict[str, Layout] = {
     "ct20": PairedLayout(
         identity=r"ct_train_\d+",
         looked_for="ct_train_<number>_image.nii.gz and ct_train_<number>_label.nii.gz",
         source="the CT training data of the MM-WHS challenge, after registration: zmiclab.github.io/zxh/0/mmwhs",
-        label_map=MMWHS,
+        label_scheme=MMWHS,
     ),
     "ct34lc": _CHD68,
     "ct34mc": _CHD68,

@@ -1,7 +1,7 @@
-"""Five-fold cross-validation splits that are the same on every machine.
+"""Cross-validation splits that are the same on every machine.
 
-Patients are ordered by a SHA-256 of the seed and their identity, not by a random number generator or by the order of
-files: the order does not depend on platform, library version or on which other patients there are.
+Patients are ordered by the SHA-256 of the seed and their identity, not by a random number generator or by the order of
+files: the order does not depend on the platform, on library versions or on which other patients there are.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fedsim_tf.errors import InputError
 
 
 class SplitSizes(NamedTuple):
-    """Patients in each part of a fold."""
+    """The number of patients in each part of a fold."""
 
     train: int
     validation: int
@@ -23,8 +23,8 @@ class SplitSizes(NamedTuple):
 
     @property
     def total(self) -> int:
-        """Patients in all parts together."""
-        return self.train + self.validation + self.test
+        """Return the number of patients in all parts together."""
+        return sum(self)
 
 
 # Table 1 of the paper.
@@ -32,14 +32,14 @@ PAPER_SIZES = {"ct20": SplitSizes(12, 4, 4), "ct34lc": SplitSizes(20, 7, 7), "ct
 
 
 class LabelledFold(NamedTuple):
-    """A training part divided into patients whose labels may be used and those whose labels may not."""
+    """A training part, divided into patients whose labels may be used and patients whose labels may not."""
 
     labelled: tuple[str, ...]
     unlabelled: tuple[str, ...]
 
 
 class Fold(NamedTuple):
-    """The patients of one fold; no patient is in two parts. `unannotated` ones have no labels and only train."""
+    """The patients of one fold, each in one part; `unannotated` ones have no labels and are for training alone."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
@@ -47,7 +47,7 @@ class Fold(NamedTuple):
     unannotated: tuple[str, ...] = ()
 
     def with_labels(self, n_labelled: int) -> LabelledFold:
-        """The first `n_labelled` training patients as labelled: fewer labels are a part of more.
+        """Return the training part with its first `n_labelled` patients as labelled: fewer are a subset of more.
 
         Raises:
           InputError: fewer than one, or more than there are.
@@ -57,19 +57,24 @@ class Fold(NamedTuple):
         return LabelledFold(self.train[:n_labelled], self.train[n_labelled:] + self.unannotated)
 
 
-def split_sizes(name: str, n_cases: int) -> SplitSizes:
-    """The paper's sizes for its data sets where all of their patients are there, else about 60, 20 and 20 percent.
+def split_sizes(name: str, n_cases: int, *, n_folds: int = N_FOLDS) -> SplitSizes:
+    """Return the paper's sizes for its data sets where all their patients are there, else sizes in proportion.
 
-    Elsewhere a fifth, rounded up, is tested, so that five folds test every patient.
+    In proportion, one patient in `n_folds`, rounded up, is tested, so that the folds test everyone. A quarter of the
+    others validates: five folds have about 60, 20 and 20 percent.
 
     Raises:
-      InputError: fewer than three patients.
+      InputError: fewer than two folds, or too few patients for three parts.
     """
-    if name in PAPER_SIZES and PAPER_SIZES[name].total == n_cases:
+    if n_folds < 2:
+        raise InputError("n_folds", found=n_folds, expected="at least 2")
+    if name in PAPER_SIZES and (PAPER_SIZES[name].total, N_FOLDS) == (n_cases, n_folds):
         return PAPER_SIZES[name]
-    if n_cases < 3:
-        raise InputError(f"cohort {name}", found=f"{n_cases} annotated cases", expected="at least 3")
-    test, validation = -(-n_cases // N_FOLDS), max(1, n_cases // N_FOLDS)
+    least = 3 if n_folds > 2 else 4
+    if n_cases < least:
+        raise InputError(f"cohort {name}", found=f"{n_cases} annotated cases", expected=f"at least {least}")
+    test = -(-n_cases // n_folds)
+    validation = max(1, (n_cases - test) // 4)
     return SplitSizes(n_cases - validation - test, validation, test)
 
 
@@ -82,29 +87,29 @@ def split(
     seed: int,
     annotated: Collection[str] | None = None,
 ) -> Fold:
-    """One fold's patients.
+    """Return the patients of one fold of a k-fold cross-validation.
 
-    The test parts of consecutive folds are consecutive windows of the ordered patients, and wrap around at the end:
-    20 patients are tested exactly once in 5 folds of 4; of 34 patients in 5 folds of 7, one is tested twice. Where
-    fewer windows cover all (12 patients, folds of 3), they overlap, so that no two folds are the same; of three or four
-    patients only as many folds differ. The validation part is the window after the test part. Sizes are exact: patients
-    beyond `sizes.total`, last in the order, are in no part.
+    The test parts of the k folds cover everyone and no two are the same. They are disjoint where k test parts are as
+    many patients as there are: 5 folds of 4 test each of 20 patients once. Where they are more, some patients are
+    tested twice, as parts have one size in all folds: 5 folds of 7 test one of 34 patients twice. Fewer than k
+    patients make only as many folds as there are patients.
+
+    A test part is a window of the ordered patients, which wraps around at the end, and the validation part is the
+    window after it. Patients beyond `sizes.total`, last in the order, are in no part.
 
     Args:
       identities: the patients, in any order.
-      sizes: of the parts.
-      fold: 0 to n_folds - 1.
-      n_folds: number of folds.
+      sizes: the number of patients in each part.
+      fold: the fold's index, from 0.
+      n_folds: k.
       seed: another seed gives another split.
-      annotated: the patients with labels, default all; the others are no part of `sizes` and come as `unannotated`.
+      annotated: the patients with labels, default all; the others do not count in `sizes` and come as `unannotated`.
 
     Raises:
-      InputError: fewer annotated patients than the sizes need, a patient twice, an empty part, or no such fold.
+      InputError: no such fold, an empty part, test parts that leave patients out, a patient given twice, or fewer
+        annotated patients than the sizes need.
     """
-    if not 0 <= fold < n_folds:
-        raise InputError("fold", found=fold, expected=f"0 to {n_folds - 1}")
-    if min(sizes) < 1:
-        raise InputError("split sizes", found=tuple(sizes), expected="at least one patient in each part")
+    _check_folds(sizes, fold=fold, n_folds=n_folds)
     _check_unique(identities)
     ordered = sorted(identities, key=lambda identity: _rank(identity, seed))
     usable = [identity for identity in ordered if annotated is None or identity in annotated]
@@ -112,21 +117,32 @@ def split(
         needed = f"at least {sizes.total} for {sizes.train} training, {sizes.validation} validation, {sizes.test} test"
         raise InputError("cohort", found=f"{len(usable)} annotated cases", expected=needed)
     unannotated = tuple(identity for identity in ordered if annotated is not None and identity not in annotated)
-    return _fold(usable[: sizes.total], sizes, fold)._replace(unannotated=unannotated)
-
-
-def _fold(ordered: list[str], sizes: SplitSizes, fold: int) -> Fold:
-    n = len(ordered)
-    if n < N_FOLDS:  # as many folds differ as there are patients
-        start = fold % n
-    elif (N_FOLDS - 1) * sizes.test < n:
-        start = fold * sizes.test
-    else:  # windows side by side would come round to the first one: they overlap evenly instead
-        start = fold * n // N_FOLDS
-    turned = ordered[start:] + ordered[:start]
+    start = _find_start(sizes, fold, n_folds)
+    turned = usable[start : sizes.total] + usable[:start]
     held_out = sizes.test + sizes.validation
-    # In the turned order: each fold's labelled patients, the first ones, are others than the next fold's.
-    return Fold(tuple(turned[held_out:]), tuple(turned[sizes.test : held_out]), tuple(turned[: sizes.test]))
+    # In the turned order, the first training patients, whose labels are used, differ from one fold to the next.
+    train, validation, test = turned[held_out:], turned[sizes.test : held_out], turned[: sizes.test]
+    return Fold(tuple(train), tuple(validation), tuple(test), unannotated)
+
+
+def _check_folds(sizes: SplitSizes, *, fold: int, n_folds: int) -> None:
+    if min(sizes) < 1:
+        raise InputError("sizes", found=tuple(sizes), expected="at least one patient in each part")
+    if n_folds * sizes.test < sizes.total:
+        found = f"{n_folds} folds that test {sizes.test} of {sizes.total} patients each"
+        raise InputError("n_folds", found=found, expected="folds that test every patient")
+    if not 0 <= fold < min(n_folds, sizes.total):
+        raise InputError("fold", found=fold, expected=f"0 to {min(n_folds, sizes.total) - 1}")
+
+
+def _find_start(sizes: SplitSizes, fold: int, n_folds: int) -> int:
+    """Return where a fold's test part begins among the ordered patients."""
+    if sizes.total < n_folds:
+        return fold
+    if (n_folds - 1) * sizes.test < sizes.total:
+        return fold * sizes.test
+    # Windows side by side would come round to the first one: they overlap evenly instead.
+    return fold * sizes.total // n_folds
 
 
 def _rank(identity: str, seed: int) -> bytes:
@@ -134,6 +150,8 @@ def _rank(identity: str, seed: int) -> bytes:
 
 
 def _check_unique(identities: Sequence[str]) -> None:
-    twice = sorted({identity for identity in identities if list(identities).count(identity) > 1})
-    if twice:
-        raise InputError("identities", found=f"{twice[0]!r} more than once", expected="every patient once")
+    seen: set[str] = set()
+    for identity in sorted(identities):
+        if identity in seen:
+            raise InputError("identities", found=f"{identity!r} more than once", expected="every patient once")
+        seen.add(identity)

@@ -17,21 +17,12 @@ from matplotlib.ticker import MaxNLocator
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import replaced
+from fedsim_tf.regions import BACKGROUND, REGION_IDS, REGIONS
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.quality import Generalisation
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.shape.surfaces import region_surface
 
-REGION_STYLES = {
-    1: ("LV", "#c8553d"),
-    2: ("RV", "#4f7cac"),
-    3: ("LA", "#e9a178"),
-    4: ("RA", "#86b3d1"),
-    5: ("myocardium", "#d9b38c"),
-    6: ("aorta", "#a4243b"),
-    7: ("PA", "#6a5b95"),
-}
-_SHORT = {"myocardium": "myo", "aorta": "ao"}
 _LIGHT = np.array([-0.45, -0.75, 0.5]) / np.linalg.norm([-0.45, -0.75, 0.5])  # from the front, above, patient's right
 _AMBIENT = 0.42
 _INK, _FAINT = "#333333", "#bbbbbb"
@@ -165,8 +156,8 @@ def quality_figure(
         flierprops={"markersize": 3},
     )
     for box, region in zip(parts["boxes"], regions, strict=True):
-        box.set(facecolor=REGION_STYLES[int(region)][1], alpha=0.8)
-    right.set_xticks(range(1, len(regions) + 1), [_SHORT.get(name, name) for name in _names(region_id).values()])
+        box.set(facecolor=REGIONS[int(region)].colour, alpha=0.8)
+    right.set_xticks(range(1, len(regions) + 1), list(_names(region_id, short=True).values()))
     right.set_title("left-out error by region", fontsize=9)
     right.set_ylabel("mean surface distance, mm", fontsize=8)
     for axis in (left, middle, right):
@@ -185,7 +176,7 @@ def draw_surface(axis: Axes, points: np.ndarray, faces: np.ndarray, region_id: n
     seen = np.flatnonzero(normals[:, 1] < 0)  # y grows backwards
     seen = seen[np.argsort(-corners[seen, :, 1].mean(axis=1))]
     light = _AMBIENT + (1 - _AMBIENT) * np.clip(normals[seen] @ _LIGHT, 0, 1)
-    base = np.array([to_rgb(REGION_STYLES.get(region, ("", _FAINT))[1]) for region in range(8)])
+    base = np.array([to_rgb(REGIONS[region].colour if region else _FAINT) for region in (BACKGROUND, *REGION_IDS)])
     colours = np.clip(base[np.asarray(region_id)[faces[seen, 0]]] * (1.12 * light)[:, None], 0, 1)
     # Edges in the faces' own colour close the hairline gaps between triangles.
     axis.add_collection(PolyCollection(corners[seen][:, :, [0, 2]], facecolors=colours, edgecolors=colours, lw=0.3))
@@ -210,7 +201,7 @@ def _draw_cut(
         mesh = trimesh.Trimesh(*region_surface(points, faces, region_id, region), process=False)
         segments = trimesh.intersections.mesh_plane(mesh, normal, normal * plane_mm)
         if len(segments):
-            dark = 0.72 * np.array(to_rgb(REGION_STYLES[int(region)][1]))
+            dark = 0.72 * np.array(to_rgb(REGIONS[int(region)].colour))
             axis.add_collection(LineCollection(segments[:, :, drawn], colors=[dark], linewidths=1.4))
 
 
@@ -256,20 +247,22 @@ def _extent(
 
 def _pale(labels: np.ndarray) -> np.ndarray:
     """Region ids (y, x) as light colours (y, x, 3), white where there is none."""
-    colours = np.ones((8, 3))
-    for region, (_, colour) in REGION_STYLES.items():
-        colours[region] = 0.45 * np.array(to_rgb(colour)) + 0.55
+    colours = np.ones((1 + len(REGIONS), 3))
+    for number, region in REGIONS.items():
+        colours[number] = 0.45 * np.array(to_rgb(region.colour)) + 0.55
     return ListedColormap(list(map(tuple, colours)))(labels.astype(int))[..., :3]
 
 
-def _names(region_id: np.ndarray) -> dict[int, str]:
-    """Region to name; where hearts are binary, region 1 is all of the heart."""
-    regions = [int(region) for region in np.unique(region_id)]
-    return {1: "heart"} if regions == [1] else {region: REGION_STYLES[region][0] for region in regions}
+def _names(region_id: np.ndarray, *, short: bool = False) -> dict[int, str]:
+    """Return the name of each region; where hearts are binary, region 1 is the whole heart."""
+    numbers = [int(number) for number in np.unique(region_id)]
+    if numbers == [1]:
+        return {1: "heart"}
+    return {number: REGIONS[number].short_name if short else REGIONS[number].title for number in numbers}
 
 
 def _region_handles(region_id: np.ndarray) -> list[Patch]:
-    return [Patch(color=REGION_STYLES[region][1], label=name) for region, name in _names(region_id).items()]
+    return [Patch(color=REGIONS[region].colour, label=name) for region, name in _names(region_id).items()]
 
 
 def _region_legend(figure: Figure, region_id: np.ndarray) -> None:

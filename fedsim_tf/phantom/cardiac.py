@@ -9,12 +9,12 @@ import tensorflow as tf
 from scipy import ndimage
 
 from fedsim_tf.phantom.canvas import Box, Canvas, texture
-from fedsim_tf.phantom.hearts import LV, MYOCARDIUM, RA, RV
 from fedsim_tf.phantom.landmarks import Landmarks
 from fedsim_tf.phantom.torso import FAT
 from fedsim_tf.phantom.vessels import Tube
+from fedsim_tf.regions import LV, MYOCARDIUM, PAINTING_ORDER, RA, RV
 from fedsim_tf.shape.grid import Grid
-from fedsim_tf.shape.voxelize import PAINTING_ORDER, occupancy
+from fedsim_tf.shape.voxelize import occupancy
 
 MARGIN_MM = 14.0
 _FLUIDS_HU = {"air": -985.0, "oesophagus": 38.0}

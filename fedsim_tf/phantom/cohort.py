@@ -16,12 +16,12 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.files import digest, file_digest, read_json, write_json, write_text
 from fedsim_tf.phantom.sites import SITES, VERSION, SiteSpec, deal_hearts
 from fedsim_tf.phantom.subjects import make_subject
-from fedsim_tf.shape.surfaces import REGIONS, CorrespondingShapes
+from fedsim_tf.regions import MMWHS_VALUES, REGION_IDS, encode_regions
+from fedsim_tf.shape.surfaces import CorrespondingShapes
 
 Progress = Callable[[int, int, str], None]
 FINISHED, RECIPE = "complete.json", "recipe.json"
 _THREADS = 2
-_MMWHS_VALUES = np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16)
 _FIRST_NUMBER = {"ct20": 1001, "ct34lc": 1001, "ct34mc": 1035}
 
 
@@ -81,7 +81,7 @@ def write_site(
         of another recipe.
     """
     spec, root = _spec(name), pathlib.Path(root)
-    if shapes is not None and set(shapes.region_id) != set(REGIONS):
+    if shapes is not None and set(shapes.region_id) != set(REGION_IDS):
         found = f"regions {', '.join(map(str, sorted(set(shapes.region_id))))}"
         raise InputError("shapes", found=found, expected="all seven, around which a chest is built")
     try:
@@ -134,7 +134,7 @@ def _identity(name: str, number: int) -> str:
 
 def _label_values(name: str, regions: np.ndarray) -> np.ndarray:
     """Return region ids as the values that the data set uses for them."""
-    return _MMWHS_VALUES[regions] if name == "ct20" else regions
+    return encode_regions(regions, MMWHS_VALUES) if name == "ct20" else regions
 
 
 def _division() -> str:

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from fedsim_tf.phantom.lofts import bezier, loft, loft_faces, tube
+from fedsim_tf.regions import AORTA, LA, LV, MYOCARDIUM, PULMONARY_ARTERY, RA, RV
 from fedsim_tf.shape.surfaces import CorrespondingShapes
 
-LV, RV, LA, RA, MYOCARDIUM, AORTA, PULMONARY_ARTERY = range(1, 8)
 Values = np.ndarray | float
 BASE_MM = np.array([-4.0, 23.0, 23.0])  # centre of the mitral plane
 LONG_AXIS = np.array([0.56, -0.51, -0.66])  # from base to apex

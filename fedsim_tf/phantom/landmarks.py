@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from fedsim_tf.phantom.hearts import AORTA, LA, LV, MYOCARDIUM, PULMONARY_ARTERY, RA, RV
+from fedsim_tf.regions import AORTA, LA, LV, MYOCARDIUM, PULMONARY_ARTERY, RA, REGION_IDS, RV
 
 ADULT_DIAGONAL_MM = 192.0  # of the box around the four chambers and the myocardium of an adult
 
@@ -51,7 +51,7 @@ class Landmarks:
 
 def find_landmarks(points: np.ndarray, region_id: np.ndarray) -> Landmarks:
     """Return the landmarks of a heart with surface points (V, 3) in patient axes, region_id (V,)."""
-    part = {region: points[region_id == region] for region in range(1, 8)}
+    part = {region: points[region_id == region] for region in REGION_IDS}
     chambers = np.concatenate([part[region] for region in (LV, RV, LA, RA, MYOCARDIUM)])
     low, high = chambers.min(axis=0), chambers.max(axis=0)
     size = float(np.linalg.norm(high - low)) / ADULT_DIAGONAL_MM

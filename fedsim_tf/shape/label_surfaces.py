@@ -11,11 +11,10 @@ from scipy import ndimage
 from skimage.measure import marching_cubes
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.regions import GREAT_VESSELS, REGION_IDS
 from fedsim_tf.shape.surfaces import check_topology, pieces, signed_volume_mm3
 from fedsim_tf.volume import Geometry, Volume
 
-HEART_REGIONS = (1, 2, 3, 4, 5, 6, 7)
-GREAT_VESSELS = (6, 7)  # aorta and pulmonary artery: a cardiac field of view commonly cuts them
 MAX_DROPPED = 0.05  # of a region: what may lie apart from its largest piece, or be a hole that is filled
 MAX_VOLUME_ERROR = 0.01
 _SMOOTHING_VOXELS = 0.7  # standard deviation along the coarsest axis; the same length in mm along the others
@@ -82,11 +81,12 @@ def label_surface(volume: Volume, *, identity: str, regions: Sequence[int] | Non
       InputError: a region is missing, in pieces or cut off by the grid's border (great vessels are closed flat there
         instead), or no closed surface with its volume was found.
     """
-    wanted = HEART_REGIONS if regions is None else tuple(int(region) for region in regions)
+    wanted = REGION_IDS if regions is None else tuple(int(region) for region in regions)
     boxes = _boxes(volume.array, identity, wanted)
     parts, closed, first = [], [], 0
     for region in wanted:
         subject = f"{identity}, region {region}"
+        # A cardiac field of view commonly cuts the great vessels.
         mask = _mask(volume.array == region, boxes[region], subject, may_be_cut=region in GREAT_VESSELS)
         points, faces = _region_surface(mask, volume.geometry, subject)
         parts.append((points, faces + first, np.full(len(points), region, np.uint8)))

@@ -21,10 +21,10 @@ import numpy as np
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import replaced
+from fedsim_tf.regions import MESH_NAMES, REGION_IDS
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.shape.surfaces import CorrespondingShapes
 
-REGION_FILES = {"lv": 1, "rv": 2, "la": 3, "ra": 4, "myo": 5, "ao": 6, "pa": 7}
 SUFFIXES = (".vtk", ".vtu", ".ply", ".stl")
 _TITLE = b"fedsim_tf surface in mm, SPACE=LPS"
 _TRIANGLE = 5  # VTK's number of that cell type
@@ -217,7 +217,7 @@ def _checked(path: pathlib.Path, points: np.ndarray, faces: np.ndarray, region_i
         raise InputError(path, found=f"vertices {faces.min()}..{faces.max()}", expected=f"0..{len(points) - 1}")
     if region_id.shape != (len(points),):
         raise InputError(path, found=f"region_id of shape {region_id.shape}", expected=f"({len(points)},)")
-    if not np.all(np.isin(region_id, range(1, 8))):
+    if not np.all(np.isin(region_id, REGION_IDS)):
         raise InputError(path, found=f"regions {np.unique(region_id)[:10]}", expected="regions 1..7")
     return Mesh(points.astype(np.float32), faces.astype(np.int32), region_id.astype(np.uint8))
 
@@ -242,9 +242,9 @@ def _read_subject_folder(folder: pathlib.Path) -> Mesh:
     """One mesh out of those of the regions, in the order of region ids."""
     parts: dict[int, pathlib.Path] = {}
     for file in _mesh_files(folder):
-        region = REGION_FILES.get(file.stem.lower()) or (int(file.stem) if re.fullmatch("[1-7]", file.stem) else None)
+        region = MESH_NAMES.get(file.stem.lower()) or (int(file.stem) if re.fullmatch("[1-7]", file.stem) else None)
         if region is None:
-            raise InputError(file, found=f"region {file.stem!r}", expected=f"1..7 or one of {list(REGION_FILES)}")
+            raise InputError(file, found=f"region {file.stem!r}", expected=f"1..7 or one of {list(MESH_NAMES)}")
         if region in parts:
             raise InputError(file, found=f"region {region} again", expected=f"only {parts[region].name}")
         parts[region] = file

@@ -12,8 +12,8 @@ from scipy.sparse.csgraph import connected_components
 
 from fedsim_tf.errors import InputError, naming
 from fedsim_tf.files import write_npz
+from fedsim_tf.regions import REGION_IDS
 
-REGIONS = range(1, 8)  # of the heart
 _SIZES_MM = (10.0, 1000.0)
 
 
@@ -121,9 +121,9 @@ def check_topology(faces: np.ndarray, region_id: np.ndarray, *, n_vertices: int)
 
 def _check_regions(region_id: np.ndarray) -> None:
     """Refuses numbers that are no region of the heart."""
-    strange = np.setdiff1d(region_id, REGIONS)
+    strange = np.setdiff1d(region_id, REGION_IDS)
     if len(strange):
-        raise InputError("region_id", found=f"{strange[0]}", expected=f"regions {REGIONS[0]}..{REGIONS[-1]}")
+        raise InputError("region_id", found=f"{strange[0]}", expected=f"regions {REGION_IDS[0]}..{REGION_IDS[-1]}")
 
 
 def _check_size(points: np.ndarray) -> None:

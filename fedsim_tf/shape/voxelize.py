@@ -16,11 +16,11 @@ import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.regions import PAINTING_ORDER
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.native import ops
 
 ROWS_PER_VOXEL = 2  # per axis: 4 rows a voxel; enough for volumes within 1 % at 6 mm voxels
-PAINTING_ORDER = (4, 3, 2, 5, 1, 6, 7)  # RA, LA, RV, myocardium, LV, aorta, PA: where regions overlap the later wins
 
 
 def occupancy(

@@ -18,6 +18,7 @@ from fedsim_tf.evaluation.shape_figures import fit_figure, mode_figure, quality_
 from fedsim_tf.files import write_json, write_text
 from fedsim_tf.phantom.hearts import model_hearts
 from fedsim_tf.progress import progress_bar
+from fedsim_tf.regions import REGION_IDS
 from fedsim_tf.shape.distances import mean_surface_distance
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.label_surfaces import LabelSurface, label_surface
@@ -193,7 +194,7 @@ def _check_no_others(volume: Volume, regions: Sequence[int], name: str, *, first
 
 def _regions_of(volume: Volume) -> tuple[int, ...]:
     """All seven, unless the label map only tells heart from background."""
-    return (1,) if np.array_equal(np.unique(volume.array), [0, 1]) else (1, 2, 3, 4, 5, 6, 7)
+    return (1,) if np.array_equal(np.unique(volume.array), [0, 1]) else REGION_IDS
 
 
 def _residuals(shapes: CorrespondingShapes, surfaces: Sequence[LabelSurface]) -> list[float]:

@@ -127,7 +127,7 @@ def _read_true_heart(
     try:
         regions = ANY_SITE.apply(volume.array, label)
     except InputError:
-        own = LAYOUTS[fold.run.config.dataset].label_map
+        own = LAYOUTS[fold.run.config.dataset].label_scheme
         if not own.others_are_background or len(np.unique(volume.array)) > _MOST_VALUES:
             raise
         regions = own.apply(volume.array, label)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedsim_tf.data.cohorts import find_cohort
-from fedsim_tf.data.layouts import LAYOUTS
+from fedsim_tf.regions import TOTALSEGMENTATOR_NAMES
 from tests.data.files_for_tests import SHAPE, chd68, ct, labels, mmwhs, refused, truncate, write
 
 CHD_NUMBERS = [1001, 1002, 1040, 1101]
@@ -18,7 +18,7 @@ def division(tmp_path, text="id,site\n1001,ct34lc\n1040,ct34lc\n1002,ct34mc\n"):
 
 def totalsegmentator(root, identity, *, heart=slice(2, 4), suffix=".nii.gz"):
     write(root / identity / f"ct{suffix}", ct())
-    for region, structure in enumerate(LAYOUTS["totalsegmentator"].structures):
+    for region, structure in enumerate(TOTALSEGMENTATOR_NAMES):
         mask = np.zeros(SHAPE, np.uint8)
         mask[heart, 3, region] = 1
         write(root / identity / "segmentations" / f"{structure}{suffix}", mask)

@@ -63,6 +63,40 @@ def test_no_two_folds_test_the_same_patients(n):
     assert len(set(map(frozenset, folds))) == len(folds)
 
 
+@pytest.mark.parametrize("n_folds", range(2, 11))
+@pytest.mark.parametrize("test_size", range(2, 6))
+def test_k_folds_test_everyone_once_where_sizes_allow(n_folds, test_size):
+    """As many patients as k equal test parts have: an exact partition."""
+    names = [f"p{k}" for k in range(n_folds * test_size)]
+    sizes = split_sizes("nifti", len(names), n_folds=n_folds)
+    folds = [split(names, sizes, fold=fold, n_folds=n_folds, seed=0) for fold in range(n_folds)]
+    assert sorted(name for fold in folds for name in fold.test) == sorted(names)
+    for parts in folds:
+        assert (len(parts.train), len(parts.validation), len(parts.test)) == sizes
+        assert sorted(parts.train + parts.validation + parts.test) == sorted(names)
+
+
+@pytest.mark.parametrize("n_folds", range(2, 11))
+@pytest.mark.parametrize("n", [4, 7, 10, 13, 22, 34, 41])
+def test_k_folds_differ_and_test_nobody_more_than_twice(n_folds, n):
+    names, sizes = [f"p{k}" for k in range(n)], split_sizes("ct34lc", n, n_folds=n_folds)
+    tests = [split(names, sizes, fold=fold, n_folds=n_folds, seed=3).test for fold in range(min(n_folds, n))]
+    assert len(set(map(frozenset, tests))) == len(tests)
+    counts = collections.Counter(name for test in tests for name in test)
+    assert set(counts) == set(names)
+    assert max(counts.values()) <= 2
+
+
+def test_folds_that_cannot_be_are_refused():
+    refused(lambda: split_sizes("nifti", 20, n_folds=1), "n_folds", "found 1", "at least 2")
+    refused(lambda: split_sizes("nifti", 3, n_folds=2), "found 3", "at least 4")
+    sizes = SplitSizes(12, 4, 4)
+    refused(lambda: split(CT20, sizes, fold=0, n_folds=4, seed=0), "n_folds", "4 folds that test 4 of 20 patients each")
+    refused(lambda: split(CT20, sizes, fold=7, n_folds=7, seed=0), "fold", "found 7", "0 to 6")
+    few = [f"p{k}" for k in range(4)]
+    refused(lambda: split(few, SplitSizes(2, 1, 1), fold=4, seed=0), "fold", "found 4", "0 to 3")
+
+
 def test_one_of_34_is_tested_twice():
     tested = collections.Counter(
         identity for fold in range(5) for identity in split(CT34, SplitSizes(20, 7, 7), fold=fold, seed=0).test

@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.shape_figures import (
-    REGION_STYLES,
     _draw_cut,
     draw_surface,
     fit_figure,
     mode_figure,
     quality_figure,
 )
+from fedsim_tf.regions import REGIONS
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.quality import compactness, generalisation
 from fedsim_tf.shape.ssm import StatisticalShapeModel
@@ -27,7 +27,7 @@ GRID = Grid.centred((30, 32, 40), (120.0, 96.0, 90.0))
 
 
 def colour_of(region):
-    return tuple(round(255 * value) for value in to_rgb(REGION_STYLES[region][1]))
+    return tuple(round(255 * value) for value in to_rgb(REGIONS[region].colour))
 
 
 @pytest.fixture(scope="module")

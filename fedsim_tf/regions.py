@@ -1,0 +1,91 @@
+"""The seven regions of the heart: ids, names and colours, the order in which they are painted, their names in files.
+
+A label volume holds region ids. Files hold other values or names; each kind of file has a mapping from those to ids,
+and another kind of file is another such mapping.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+BACKGROUND = 0
+LV = 1  # blood pool of the left ventricle
+RV = 2  # blood pool of the right ventricle
+LA = 3  # left atrium
+RA = 4  # right atrium
+MYOCARDIUM = 5  # of the left ventricle
+AORTA = 6
+PULMONARY_ARTERY = 7
+
+
+@dataclasses.dataclass(frozen=True)
+class HeartRegion:
+    """How a region is shown.
+
+    Attributes:
+      title: its name in legends.
+      short_name: its name where there is little room.
+      colour: hexadecimal RGB.
+    """
+
+    title: str
+    short_name: str
+    colour: str
+
+
+REGIONS: Mapping[int, HeartRegion] = {
+    LV: HeartRegion("LV", "LV", "#c8553d"),
+    RV: HeartRegion("RV", "RV", "#4f7cac"),
+    LA: HeartRegion("LA", "LA", "#e9a178"),
+    RA: HeartRegion("RA", "RA", "#86b3d1"),
+    MYOCARDIUM: HeartRegion("myocardium", "myo", "#d9b38c"),
+    AORTA: HeartRegion("aorta", "ao", "#a4243b"),
+    PULMONARY_ARTERY: HeartRegion("PA", "PA", "#6a5b95"),
+}
+REGION_IDS = tuple(REGIONS)  # ascending
+GREAT_VESSELS = (AORTA, PULMONARY_ARTERY)
+PAINTING_ORDER = (RA, LA, RV, MYOCARDIUM, LV, AORTA, PULMONARY_ARTERY)  # where regions overlap, the later one wins
+
+# Label values to region ids.
+ID_VALUES: Mapping[int, int] = {region: region for region in (BACKGROUND, *REGION_IDS)}
+MMWHS_VALUES: Mapping[int, int] = {
+    0: BACKGROUND,
+    500: LV,
+    600: RV,
+    420: LA,
+    421: LA,  # a slip in the published files
+    550: RA,
+    205: MYOCARDIUM,
+    820: AORTA,
+    850: PULMONARY_ARTERY,
+}
+# Names of files with one region each, without their suffixes.
+MESH_NAMES: Mapping[str, int] = {region.short_name.lower(): number for number, region in REGIONS.items()}
+TOTALSEGMENTATOR_NAMES: Mapping[str, int] = {
+    "heart_ventricle_left": LV,
+    "heart_ventricle_right": RV,
+    "heart_atrium_left": LA,
+    "heart_atrium_right": RA,
+    "heart_myocardium": MYOCARDIUM,
+    "aorta": AORTA,
+    "pulmonary_artery": PULMONARY_ARTERY,
+}
+
+
+def encode_regions(regions: np.ndarray, values: Mapping[int, int]) -> np.ndarray:
+    """Return region ids as the label values of a kind of file.
+
+    Args:
+      regions: region ids of any shape.
+      values: label value to region id; the first value of a region is written.
+
+    Returns:
+      int16, the same shape.
+    """
+    table = np.zeros(1 + max(values.values()), np.int16)
+    for value, region in reversed(list(values.items())):
+        table[region] = value
+    return table[regions]
