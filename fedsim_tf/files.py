@@ -36,22 +36,33 @@ def whole_files(folder: pathlib.Path, pattern: str) -> list[pathlib.Path]:
 
 @contextlib.contextmanager
 def replaced(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Gives a temporary path with the same suffixes; on success it takes the place of `path`.
+    """Gives a temporary path with the same suffixes; on success it takes the place of `path`, for good.
 
     What the system refuses, such as on a full disk, names `path` where nothing else is named.
     """
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
     try:
         yield temporary
         to_disk(temporary)
         os.replace(temporary, path)
+        to_disk(path.parent)
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: str | os.PathLike) -> None:
+    """Makes a folder, and those above it that are missing, so that they survive a power cut."""
+    path = pathlib.Path(path)
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    to_disk(path.parent)
 
 
 _HELD: dict[pathlib.Path, TextIO] = {}  # locks are gone with their files
@@ -105,7 +116,11 @@ def locked(path: pathlib.Path) -> TextIO | None:
 
 
 def to_disk(path: str | os.PathLike) -> None:
-    """Forces a file or folder to the disk: a rename may get there before what it renames, and a power cut between."""
+    """Forces a file's contents, or a folder's names, to the disk.
+
+    A power cut may otherwise leave a name without the contents that were written before it. It may also lose a file
+    whose contents are safe: a new or renamed file survives only once its folder is on the disk too.
+    """
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -135,6 +150,36 @@ def write_npz(path: str | os.PathLike, arrays: Mapping[str, Any], *, compressed:
     (np.savez_compressed if compressed else np.savez)(whole, **{name: np.asarray(a) for name, a in arrays.items()})
     with replaced(path) as temporary:
         temporary.write_bytes(whole.getbuffer())
+
+
+def read_npz(
+    path: str | os.PathLike, *, required: tuple[str, ...] = (), texts: tuple[str, ...] = ()
+) -> dict[str, np.ndarray]:
+    """Reads all arrays of an .npz file, without pickle.
+
+    Args:
+      path: the file.
+      required: names of arrays of numbers that have to be there.
+      texts: names of arrays of words that have to be there.
+
+    Raises:
+      InputError: a file that is missing or damaged, or does not hold the required arrays.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise InputError(path, found="no such file", expected="an .npz file")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except Exception as error:  # damaged zip members raise a dozen different types
+        raise InputError(path, found=f"a damaged file ({error})", expected="a readable .npz file") from error
+    missing = [name for name in (*required, *texts) if name not in arrays]
+    if missing:
+        raise InputError(path, found=f"arrays {sorted(arrays)}", expected=f"also {missing}")
+    for name in required:
+        if arrays[name].dtype.kind not in "biuf":
+            raise InputError(path, found=f"{name} of {arrays[name].dtype}", expected="numbers")
+    return arrays
 
 
 def write_json(path: str | os.PathLike, values: Any) -> None:
@@ -173,13 +218,30 @@ def file_digest(path: str | os.PathLike) -> str:
     return found.hexdigest()
 
 
-def append_rows(path: pathlib.Path, heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Adds rows to a CSV; a new one begins with the heading, a row that was cut short ends where it is."""
+def append_rows(
+    path: pathlib.Path, heading: Sequence[str], rows: Sequence[Sequence[Any]], *, survives: bool = False
+) -> None:
+    """Adds rows to a CSV; a new one begins with the heading, a row that was cut short ends where it is.
+
+    Args:
+      path: the table.
+      heading: names of the columns.
+      rows: values in the order of the columns.
+      survives: whether the rows have to be on the disk when this returns, so that a power cut cannot lose them.
+    """
     new = not path.exists() or not path.stat().st_size
     with open(path, "a", newline="", encoding="utf-8") as file:
         if not new and _is_cut_short(path):
             file.write("\n")
-        csv.writer(file).writerows([heading, *rows] if new else rows)
+        csv.writer(file).writerows(map(_in_one_line, [heading, *rows] if new else rows))
+    if survives:
+        to_disk(path)
+        if new:
+            to_disk(path.parent)
+
+
+def _in_one_line(row: Sequence[Any]) -> list[Any]:
+    return [" ".join(value.split()) if isinstance(value, str) else value for value in row]
 
 
 def _is_cut_short(path: pathlib.Path) -> bool:
@@ -189,8 +251,13 @@ def _is_cut_short(path: pathlib.Path) -> bool:
 
 
 def read_rows(path: pathlib.Path) -> list[list[str]]:
-    """The rows of a CSV without its heading; none where there is no file."""
+    """Returns the rows of a CSV that `append_rows` wrote, without its heading; none where there is no file.
+
+    Every line is read as a row of its own: one that was cut short within quotation marks does not swallow the rows
+    after it. Bytes that are no text become U+FFFD.
+    """
     if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.reader(file))[1:]
+    with open(path, newline="", encoding="utf-8", errors="replace") as file:
+        lines = list(file)[1:]
+    return [row for line in lines for row in csv.reader([line])]

@@ -1,6 +1,7 @@
 import errno
 import fcntl
 import hashlib
+import os
 import pathlib
 import subprocess
 import sys
@@ -15,7 +16,9 @@ from fedsim_tf.files import (
     held,
     hold,
     locked,
+    make_folder,
     read_json,
+    read_npz,
     read_rows,
     replaced,
     write_json,
@@ -41,6 +44,74 @@ def test_arrays_are_written_whole_and_without_pickle(tmp_path, compressed):
         np.testing.assert_array_equal(found["a"], values["a"])
         assert (str(found["word"]), int(found["number"])) == ("heart", 3)
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.npz"]
+
+
+NPY = b"\x93NUMPY\x01\x00\x36\x00{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}\n" + bytes(
+    8
+)  # one array alone
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """Notes in their order what is forced to the disk, by path, and what is renamed, as "from -> to"."""
+    calls, fsync, replace = [], os.fsync, os.replace
+
+    def note_fsync(handle):
+        calls.append(os.readlink(f"/proc/self/fd/{handle}"))
+        fsync(handle)
+
+    def note_replace(source, target):
+        calls.append("renamed")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    return calls
+
+
+def test_a_file_that_is_renamed_is_on_the_disk_before_and_its_folder_after(tmp_path, disk):
+    write_json(tmp_path / "a.json", {})
+    contents, renamed, folder = disk
+    assert contents.startswith(f"{tmp_path}/.partial-")
+    assert (renamed, folder) == ("renamed", str(tmp_path))
+
+
+def test_new_folders_are_names_in_their_own_folders_on_the_disk(tmp_path, disk):
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert disk == [str(tmp_path), str(tmp_path / "a")]
+    write_json(tmp_path / "a" / "c" / "d.json", {})
+    assert disk[2] == disk[-1].removesuffix("/c") == str(tmp_path / "a")
+
+
+def test_rows_that_have_to_survive_are_on_the_disk_with_the_name_of_their_table(tmp_path, disk):
+    append_rows(tmp_path / "lost.csv", ("a",), [(1,)])
+    assert disk == []
+    table = tmp_path / "kept.csv"
+    append_rows(table, ("a",), [(1,)], survives=True)
+    assert disk == [str(table), str(tmp_path)]
+    append_rows(table, ("a",), [(2,)], survives=True)
+    assert disk == [str(table), str(tmp_path), str(table)]
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda file: file.unlink(), "found no such file"),
+        (lambda file: file.write_bytes(file.read_bytes()[:200]), "found a damaged file"),
+        (lambda file: file.write_bytes(b""), "found a damaged file"),
+        (lambda file: file.write_bytes(NPY), "found a damaged file"),
+        (lambda file: write_npz(file, {"b": 1}), r"found arrays \['b'\]; expected also \['a'\]"),
+        (lambda file: write_npz(file, {"a": "one"}), "found a of <U3; expected numbers"),
+    ],
+)
+def test_arrays_that_are_missing_damaged_or_others_are_named(tmp_path, harm, message):
+    file = tmp_path / "model.npz"
+    write_npz(file, {"a": np.arange(100)})
+    np.testing.assert_array_equal(read_npz(file, required=("a",))["a"], np.arange(100))
+    harm(file)
+    with pytest.raises(InputError, match=rf"model\.npz: {message}"):
+        read_npz(file, required=("a",))
 
 
 def test_a_full_disk_is_said_with_the_file_that_it_kept_from_being_written(tmp_path, monkeypatch):

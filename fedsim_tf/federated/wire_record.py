@@ -45,8 +45,10 @@ class WireRecord:
     """
 
     def __init__(self, folder: pathlib.Path, name: str):
-        self._name = name
         self._messages, self._arrays = folder / f"{name}.csv", folder / f"{name}_arrays.csv"
+        self._survives = name == SENT  # the privacy account must not forget in a power cut what has left
+        if self._survives and self._messages.exists():
+            to_disk(folder)  # an earlier process may have been killed between the file and its folder
         self._seen = {tuple(row) for row in read_rows(self._arrays)}
 
     def note(self, site: str, message: Message) -> None:
@@ -55,16 +57,14 @@ class WireRecord:
         word = "under way" if "under_way" in words else str(words.get("failure", ""))
         count, losses = len(message.arrays), len(message.losses)
         row = SentMessage(site, task, words.get("stage", ""), words.get("round", 0), count, message.bytes, losses, word)
-        append_rows(self._messages, SentMessage._fields, [row])
-        if self._name == SENT:
-            to_disk(self._messages)  # what has left must not be forgotten in a power cut
+        append_rows(self._messages, SentMessage._fields, [row], survives=self._survives)
         arrays = [
             ArrayRow(site, task, name, "x".join(map(str, array.shape)), str(array.dtype))
             for name, array in message.arrays.items()
         ]
         new = [array for array in arrays if array not in self._seen]
         if new:
-            append_rows(self._arrays, ArrayRow._fields, new)
+            append_rows(self._arrays, ArrayRow._fields, new, survives=self._survives)
             self._seen |= set(new)
 
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from fedsim_tf.arms import DIRECT, FEDERATED_SIMULATION, at_federated_sites
 from fedsim_tf.baselines.direct_fl import DirectFederated, initial_weights
+from fedsim_tf.errors import InputError
 from fedsim_tf.federated.coordinator import Coordinator
-from fedsim_tf.files import write_npz
+from fedsim_tf.files import read_npz, write_npz
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.runs.federated_site import COMPARISON, GAN, SAMPLES
 from fedsim_tf.training.learner import initial_shared_weights
@@ -71,7 +72,11 @@ def _save(run: RunFolder, weights: Mapping[str, np.ndarray], distribution: Laten
 
 def _saved(run: RunFolder) -> LatentDistribution | None:
     """The normal that an earlier start saved: a site that comes late samples from the one that the others have had."""
-    if not (run.path / MODEL).exists():
+    file = run.path / MODEL
+    if not file.exists():
         return None
-    with np.load(run.path / MODEL) as arrays:
-        return LatentDistribution(arrays[_MEAN], arrays[_COVARIANCE])
+    try:
+        arrays = read_npz(file, required=(_MEAN, _COVARIANCE))
+    except InputError as error:
+        raise InputError(f"{error}; move it away, and the same command makes it anew") from None
+    return LatentDistribution(arrays[_MEAN], arrays[_COVARIANCE])

@@ -12,7 +12,7 @@ from fedsim_tf.federated.flare.controller import StageController
 from fedsim_tf.federated.flare.executor import SiteExecutor
 from fedsim_tf.federated.privacy import Budget
 from fedsim_tf.federated.site import Site
-from fedsim_tf.files import hold, read_json
+from fedsim_tf.files import hold, make_folder, read_json
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.runs.coordination import coordinate
 from fedsim_tf.runs.federated_site import COMPARISON, FoldAtSite
@@ -78,7 +78,7 @@ class FoldExecutor(SiteExecutor):
         data = open_fold(config, cohort, fold=self.fold, n_labelled=labels, cache_dir=cache_dir)
         data = data._replace(name=name, secret=here.secret)  # two hospitals may have data sets of one kind
         root = here.run_path(self.run_name)
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
         root.chmod(0o700)  # there will be pictures of patients in it
         whole = RunFolder(root, config) if self.reports else None  # claimed before its first fold is
         run = RunFolder(site_path(fold_path(root, self.fold), name), config.of_fold(self.fold))

@@ -1,5 +1,7 @@
 """Tasks and answers as messages, and the last look at what leaves a site."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -91,6 +93,27 @@ def test_what_may_leave_passes_and_is_recorded(tmp_path):
         ("latents", "latents/sum", "2", "float64"),
         ("latents", "latents/sum_outer", "2x2", "float64"),
     ]
+
+
+def test_a_record_is_on_the_disk_with_its_name_before_the_message_leaves(tmp_path, monkeypatch):
+    """A power cut right after the first gradients have left must not lose the table that says so."""
+    forced, fsync = [], os.fsync
+
+    def note(handle):
+        forced.append(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    folder = tmp_path / "site"
+    folder.mkdir()
+    box = outbox(folder)
+    box.let_pass(of_answer(TASK, answer()))
+    assert forced == ["sent.csv", "site", "sent_arrays.csv", "site"]
+    del forced[:]
+    box.let_pass(of_answer(TASK, answer()))
+    assert forced == ["sent.csv"]
+    outbox(folder)  # the process of before may have been killed between the two
+    assert forced == ["sent.csv", "site"]
 
 
 IMAGE = np.zeros((32, 32, 32), np.float32)

@@ -81,13 +81,18 @@ def test_the_account_counts_what_was_sent_repeated_rounds_too(tmp_path):
         account(tmp_path, settings, least=6)
 
 
-def test_a_row_that_was_cut_short_counts_as_gradients_sent(tmp_path):
+@pytest.mark.parametrize(
+    ("cut", "rounds"),
+    [(b"a,gradients,pretr", 3), (b"a,gradients,\xc3\x00", 3), (b'a,gradients,pretraining,1,0,0,0,"loss, iou', 2)],
+)
+def test_a_row_that_was_cut_short_counts_as_gradients_sent(tmp_path, cut, rounds):
+    """Unless it says that there were none; it takes no row after it along."""
     append_rows(tmp_path / "sent.csv", SentMessage._fields, [("a", "gradients", "pretraining", 0, 14, 100, 3, "")])
-    with open(tmp_path / "sent.csv", "a") as file:
-        file.write("a,gradients,pretr")
+    with open(tmp_path / "sent.csv", "ab") as file:
+        file.write(cut)
     append_rows(tmp_path / "sent.csv", SentMessage._fields, [("a", "gradients", "pretraining", 2, 14, 100, 3, "")])
     account(tmp_path, dataclasses.replace(FederatedConfig(), clip_norm=0.5, noise_multiplier=4.0))
-    assert read_json(tmp_path / "privacy.json")["rounds"] == 3
+    assert read_json(tmp_path / "privacy.json")["rounds"] == rounds
 
 
 def test_noise_without_a_bound_is_refused():

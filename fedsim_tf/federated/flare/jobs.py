@@ -22,7 +22,7 @@ from nvflare.job_config.api import FedJob
 from fedsim_tf.errors import RunStopped
 from fedsim_tf.federated.flare.controller import StageController, find_outcome
 from fedsim_tf.federated.flare.executor import OutgoingFilter, SiteExecutor
-from fedsim_tf.files import as_json, owners_alone, read_json, write_json
+from fedsim_tf.files import as_json, owners_alone, read_json, replaced, write_json
 
 POLL_SECONDS = 0.1  # between a site's questions for its next task
 PACKAGE = "fedsim_tf"
@@ -88,7 +88,8 @@ def _replace(file: pathlib.Path, values: dict[str, Any]) -> None:
     """Writes a file of FLARE's; one that was there before any of this project's is kept beside it."""
     before = file.with_name(f"{file.name}.before")
     if file.exists() and not before.exists() and file.read_bytes() != as_json(values).encode():
-        shutil.copy2(file, before)
+        with replaced(before) as copy:
+            shutil.copy2(file, copy)
         logging.warning("%s: replaced; as it was: %s", file, before)
     write_json(file, values)
 

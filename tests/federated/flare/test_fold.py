@@ -11,7 +11,7 @@ from fedsim_tf.baselines.direct_fl import initial_weights
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.message import Message
 from fedsim_tf.federated.wire_record import BROADCAST, RECEIVED, SENT, WireRecord, read_arrays, read_record
-from fedsim_tf.files import read_json, write_json
+from fedsim_tf.files import read_json, write_json, write_npz
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.runs import on_flare
 from fedsim_tf.runs.coordination import coordinate
@@ -168,6 +168,20 @@ def test_a_site_that_comes_late_samples_from_the_same_normal(tmp_path):
     assert (first.asked, again.asked) == ([False, True], [False])
     for played in (first, again):
         np.testing.assert_array_equal(played.given[SAMPLES].mean, np.zeros(2))
+
+
+@pytest.mark.parametrize(
+    "harm", [lambda file: file.write_bytes(file.read_bytes()[:500]), lambda file: write_npz(file, {})]
+)
+def test_a_shared_model_that_is_damaged_is_named(tmp_path, harm):
+    run = RunFolder(tmp_path / "run", toy_config(segmentation={"arms": ("ours_full",)}))
+    played = Played(LatentDistribution(np.zeros(2), np.eye(2)))
+    coordinate(played, run)
+    harm(run.path / "shared_model.npz")
+    with pytest.raises(
+        InputError, match=r"shared_model\.npz: found .*; move it away, and the same command makes it anew"
+    ):
+        coordinate(played, run)
 
 
 class Played:
