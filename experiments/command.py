@@ -176,10 +176,11 @@ def plan_and_run(
 
 def read_whole_numbers(name: str) -> tuple[int, ...]:
     """Return the values of a list flag as whole numbers, or raise an `InputError` that names the flag."""
+    values: list[str] = FLAGS[name].value  # type: ignore[assignment]
     try:
-        return tuple(int(value) for value in FLAGS[name].value)
+        return tuple(int(value) for value in values)
     except ValueError:
-        raise InputError(name, value=",".join(FLAGS[name].value), must="be whole numbers") from None
+        raise InputError(name, value=",".join(values), must="be whole numbers") from None
 
 
 def main(command: Callable[[], None]) -> None:
@@ -213,8 +214,9 @@ def _guard(command: Callable[[], None], argv: list[str]) -> None:
 
 def _expand_paths() -> None:
     for name in _PATHS:
-        if name in FLAGS and FLAGS[name].value:
-            FLAGS[name].value = expand_user(FLAGS[name].value, name)
+        path = FLAGS[name].value if name in FLAGS else None
+        if path:
+            FLAGS[name].value = expand_user(path, name)
 
 
 def name_flags(text: str, subject: str = "") -> str:

@@ -10,7 +10,7 @@ import pathlib
 
 from absl import flags
 
-from experiments import flags as command
+from experiments import command
 from fedsim_tf.config import DATASETS, FederatedConfig
 
 flags.DEFINE_string("kit", None, "The folder that nvflare provision made for this member.", required=True)

@@ -1,4 +1,4 @@
-"""Makes the paper's tables: plans every run behind them, runs what is not done yet, and writes the tables.
+"""Make the paper's tables: plan every run behind them, run what is not done yet, and write the tables.
 
 python -m experiments.paper_tables
 python -m experiments.paper_tables --sites=ct20 --parts=single_site --label_sizes=fewer --preset=small --data_folds=3
@@ -10,20 +10,17 @@ import signal
 
 from absl import flags
 
-from experiments import flags as command
+from experiments import command
 from fedsim_tf.arms import PARTS
 from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS
 from fedsim_tf.errors import InputError, RunStopped
 
 SITES = tuple(PAPER_LABELS)
 LAUNCHERS = ("local", "slurm", "submitit_local")
-# What the plan itself sets in each run.
-PLANNED = ("dataset", "data_labels", "segmentation_arms", "federated_more_labels", "segmentation_batch")
 
-command.define_config()
-flags.adopt_module_key_flags(command)
-flags.DEFINE_string("schedule_dir", None, "Folder of all runs; the same command again goes on. Default: below runs/.")
-flags.DEFINE_bool("dry_run", False, "Only say what would run and about how long.")
+command.define_config("paper_tables")
+command.define_path("schedule_dir", "Folder of all runs; the same command again goes on. Default: below runs/.")
+command.define_dry_run("Only say what would run and about how long.")
 flags.DEFINE_bool("tables_only", False, "Only make the tables of the runs that have finished.")
 flags.DEFINE_list("sites", list(SITES), "Data sets of the single-site rows.")
 flags.DEFINE_list("label_sizes", list(LABEL_SIZES), "Of the paper's two numbers of annotated volumes: fewer, more.")
@@ -31,6 +28,7 @@ flags.DEFINE_list("parts", list(PARTS), f"What to make, of: {', '.join(PARTS)}."
 flags.DEFINE_integer("processes", 1, "Jobs at a time.", lower_bound=1)
 flags.DEFINE_enum("launcher", "local", LAUNCHERS, "Where jobs run: here, or through submitit (pip extra [cluster]).")
 flags.DEFINE_list("cluster", [], "submitit's parameters, such as slurm_partition=gpu,timeout_min=1440,cpus_per_task=8.")
+flags.adopt_module_key_flags(command)
 FLAGS = flags.FLAGS
 
 
@@ -63,46 +61,44 @@ def run() -> None:
 
 
 def _check_flags():
-    given = [name for name in PLANNED if FLAGS[name].present]
-    if given:
-        raise InputError(f"--{given[0]}", found="given", expected="not given: the plan sets it in each run")
     if FLAGS.cluster and FLAGS.launcher == "local":
-        raise InputError("--cluster", found="given", expected="--launcher=slurm or submitit_local with it")
+        value = ",".join(FLAGS.cluster)
+        raise InputError("cluster", value=value, must="be given with --launcher=slurm or submitit_local")
     if FLAGS.tables_only and FLAGS.dry_run:
-        raise InputError("--tables_only", found="--dry_run too", expected="one of the two")
+        raise InputError("tables_only", value="given with --dry_run", must="be given alone")
 
 
 def _wanted_runs():
-    from fedsim_tf.runs.inputs import check_files
-    from fedsim_tf.schedule.paper_runs import PaperRuns
+    from fedsim_tf.schedule.paper_runs import PaperRuns, check_runs
     from fedsim_tf.schedule.settings import settled
 
     chosen = {name: tuple(FLAGS[name].value or ()) for name in ("sites", "label_sizes", "parts")}
     for name, choices in (("sites", SITES), ("label_sizes", LABEL_SIZES), ("parts", PARTS)):
         wrong = [value for value in chosen[name] if value not in choices]
         if wrong or not chosen[name]:
-            raise InputError(f"--{name}", found=",".join(wrong) or "nothing", expected=f"of {', '.join(choices)}")
+            raise InputError(name, value=",".join(wrong) or "empty", must=f"be of {', '.join(choices)}")
     config = command.config_from_flags(data={"folds": 5})
-    if not FLAGS.tables_only:  # which may be made where the data is not
-        check_files(config)
     if FLAGS.launcher == "slurm" and config.model.precision == "auto":
-        expected = "float32 or bfloat16: this machine may be another kind than those that compute"
-        raise InputError("--model_precision", found="auto", expected=expected)
+        must = "be float32 or bfloat16, as this machine may be another kind than those that compute"
+        raise InputError("model.precision", value="auto", must=must)
     root = pathlib.Path(FLAGS.schedule_dir or f"runs/paper_tables-{config.preset}")
     if FLAGS.tables_only and not _plan_folder(root).is_dir():
-        raise InputError("--schedule_dir", found=f"no schedule in {root}", expected="one that has been started")
+        raise InputError("schedule_dir", value=root, must="be the folder of a schedule that has been started")
     config = settled(config, _plan_folder(root))
-    flags_of_runs = command.given() | {
+    flags_of_runs = command.flags_given() | {
         "preset": config.preset,
         "data_folds": config.data.folds,
         "model_precision": config.model.precision,
     }
-    return PaperRuns(
+    wanted = PaperRuns(
         config=config,
         flags=tuple(f"--{name}={value}" for name, value in flags_of_runs.items()),
         root=root,
         **chosen,
     )
+    if not FLAGS.tables_only:  # tables may be made where the data is not
+        check_runs(wanted, cache_dir=command.cache_dir())
+    return wanted
 
 
 def _plan_folder(root):
@@ -110,12 +106,12 @@ def _plan_folder(root):
 
 
 def _speed(config):
-    from fedsim_tf.runs.estimate import cores_used
+    from fedsim_tf.runs.estimate import count_useful_cores
     from fedsim_tf.schedule.launchers import local_speed
 
     if FLAGS.launcher == "slurm":
         return float(FLAGS.processes)
-    return local_speed(FLAGS.processes, cores_used=cores_used(config))
+    return local_speed(FLAGS.processes, cores_used=count_useful_cores(config))
 
 
 def _run(plan, config, speed):
@@ -140,7 +136,7 @@ def _parameters():
     pairs = [text.partition("=") for text in FLAGS.cluster]
     wrong = [name for name, sign, _ in pairs if not sign]
     if wrong:
-        raise InputError("--cluster", found=wrong[0], expected="name=value")
+        raise InputError("cluster", value=wrong[0], must="be name=value")
     return {name: _number_if_one(value) for name, _, value in pairs}
 
 

@@ -1,30 +1,35 @@
-"""Reads, checks and prepares every volume of a data set, so that runs start at once and bad files are found first.
+"""Read, check and prepare every volume of a data set, so that runs start at once and bad files are found first.
 
-Every file that cannot be used is named; of the others it is said what they are like.
+Every file that cannot be used is named. The others are described.
 
 python -m experiments.prepare --dataset=ct20 --data_root=/data/mmwhs
 """
 
-import pathlib
-
 from absl import flags
 
-from experiments import flags as command
+from experiments import command
 
-command.define_config()
+command.define_config("prepare")
+command.define_dry_run("Only find the files and say how many there are.")
 flags.adopt_module_key_flags(command)
 FLAGS = flags.FLAGS
 
 
 def run() -> None:
     from fedsim_tf.errors import Refusals
-    from fedsim_tf.runs.inputs import source
-    from fedsim_tf.tools.prepare import cohort_summary, prepare_dataset
+    from fedsim_tf.progress import count_text
+    from fedsim_tf.runs.inputs import describe_source
+    from fedsim_tf.tools.prepare import cohort_summary, open_preparation, prepare_dataset
 
     config = command.config_from_flags()
+    plan = open_preparation(config, cache_dir=command.cache_dir())
+    source = describe_source(config, config.dataset)
+    if FLAGS.dry_run:
+        print(f"{source}: {count_text(plan.n_cases, 'case')}, {plan.n_annotated} of them annotated")
+        return
     refusals = Refusals(config.dataset)
-    cases = prepare_dataset(config, cache_dir=pathlib.Path(FLAGS.cache_dir), refusals=refusals)
-    print(f"{source(config, config.dataset)}: {len(cases)} cases, prepared at {config.model.size}^3 voxels")
+    cases = prepare_dataset(plan, refusals=refusals)
+    print(f"{source}: {count_text(len(cases), 'case')}, prepared at {config.model.size}^3 voxels")
     print(f"least, median and most:\n{cohort_summary(cases, config)}")
     refusals.check()
 

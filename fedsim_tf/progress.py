@@ -113,3 +113,8 @@ def readable(count: float) -> str:
     if count < 1e9:
         return f"{count / 1e6:.0f} MB"
     return f"{count / 1e9:.1f} GB" if count < 9.95e9 else f"{count / 1e9:.0f} GB"
+
+
+def count_text(count: int, noun: str) -> str:
+    """Return a number with its noun in the right form, such as "1 step" or "12 steps"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -7,13 +7,11 @@ import functools
 
 import tensorflow as tf
 
-from fedsim_tf.ct.attenuation import contrast_mu_per_mm, hu_from_mu, tissue_mu_per_mm, water_mu_per_mm
+from fedsim_tf.ct.attenuation import BODY_BOUNDS_HU, contrast_mu_per_mm, hu_from_mu, tissue_mu_per_mm, water_mu_per_mm
 from fedsim_tf.ct.simulator import CTSimulator
 from fedsim_tf.errors import InputError
 from fedsim_tf.regions import MYOCARDIUM, REGION_IDS
 
-# Tissues of the body around the heart by CT value: each up to its bound in HU.
-BODY_BOUNDS_HU = {"air": -850.0, "lung": -300.0, "adipose": -25.0, "muscle": 200.0, "spongiosa": 900.0}
 BODY_DENSEST = "bone"
 _BLOOD_SHARE = 0.75  # of a heart's volume, for labels that say heart or not
 

@@ -13,6 +13,9 @@ import xraydb
 
 from fedsim_tf.errors import InputError
 
+# Tissues of the body around the heart by CT value: each up to its bound in HU.
+BODY_BOUNDS_HU = {"air": -850.0, "lung": -300.0, "adipose": -25.0, "muscle": 200.0, "spongiosa": 900.0}
+
 
 class Tissue(NamedTuple):
     """Elements by mass in percent, and density in g/cm^3."""

@@ -2,7 +2,7 @@
 
 from fedsim_tf.data.cache import CaseSource, prepare_cohort
 from fedsim_tf.data.cohorts import Cohort, find_cohort
-from fedsim_tf.data.labels import REGIONS, heart_mask
+from fedsim_tf.data.labels import heart_mask
 from fedsim_tf.data.layouts import LAYOUTS, CaseFiles
 from fedsim_tf.data.nifti import read_volume, write_volume
 from fedsim_tf.data.preprocess import PreparedCase, hu_from_unit, on_original_grid, prepare, unit_from_hu
@@ -10,7 +10,6 @@ from fedsim_tf.data.splits import Fold, LabelledFold, SplitSizes, split, split_s
 
 __all__ = [
     "LAYOUTS",
-    "REGIONS",
     "CaseFiles",
     "CaseSource",
     "Cohort",

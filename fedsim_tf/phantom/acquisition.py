@@ -10,8 +10,8 @@ from fedsim_tf.ct import attenuation
 from fedsim_tf.ct.effects import ScanEffects
 from fedsim_tf.ct.geometry import cone_beam_geometry
 from fedsim_tf.ct.scanner import ConeBeamScanner
-from fedsim_tf.phantom.hearts import AORTA, LA, LV, MYOCARDIUM, PULMONARY_ARTERY, RA, RV
 from fedsim_tf.phantom.sites import SiteScanner
+from fedsim_tf.regions import AORTA, LA, LV, MYOCARDIUM, PULMONARY_ARTERY, RA, RV
 
 _ENERGY_KEV = 70.0  # CT values are taken to mean attenuation at this energy
 _VIEWS, _PIXELS_PER_VOXEL = 120, 1.0  # enough for noise and shadows, which have no sharp edges

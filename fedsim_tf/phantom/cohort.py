@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pathlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 
 from fedsim_tf.data.nifti import write_volume
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import digest, file_digest, read_json, write_json, write_text
-from fedsim_tf.phantom.sites import SITES, VERSION, SiteSpec, deal_hearts
+from fedsim_tf.files import read_json, write_json, write_text
+from fedsim_tf.phantom.claim import RECIPE, check_claim, write_recipe
+from fedsim_tf.phantom.sites import (
+    FINISHED,
+    SITES,
+    cache_recipe,
+    cached_folder,
+    deal_hearts,
+    find_spec,
+)
 from fedsim_tf.phantom.subjects import make_subject
-from fedsim_tf.regions import MMWHS_VALUES, REGION_IDS, encode_regions
+from fedsim_tf.regions import MMWHS_VALUES, encode_regions
 from fedsim_tf.shape.surfaces import CorrespondingShapes
 
 Progress = Callable[[int, int, str], None]
-FINISHED, RECIPE = "complete.json", "recipe.json"
 _THREADS = 2
 _FIRST_NUMBER = {"ct20": 1001, "ct34lc": 1001, "ct34mc": 1035}
 
@@ -44,10 +49,7 @@ def ensure_site(
     Raises:
       InputError: an unknown site, a file of shapes that cannot be used, or a folder of another recipe.
     """
-    spec = _spec(name)
-    hearts = file_digest(shapes_path) if shapes_path else None
-    recipe = {"site": name, "version": VERSION, "spec": repr(spec), "shapes": hearts}
-    folder = pathlib.Path(cache_root) / f"{name}-{digest(recipe)[:12]}"
+    recipe, folder = cache_recipe(name, shapes_path), cached_folder(name, cache_root, shapes_path)
     finished = folder / FINISHED
     if not finished.exists():
         shapes = deal_hearts(CorrespondingShapes.load(shapes_path), name) if shapes_path else None
@@ -80,13 +82,12 @@ def write_site(
       InputError: an unknown site, hearts without all seven regions, a folder that cannot be written, or one with files
         of another recipe.
     """
-    spec, root = _spec(name), pathlib.Path(root)
-    if shapes is not None and set(shapes.region_id) != set(REGION_IDS):
-        found = f"regions {', '.join(map(str, sorted(set(shapes.region_id))))}"
-        raise InputError("shapes", found=found, expected="all seven, around which a chest is built")
+    spec, root = find_spec(name), pathlib.Path(root)
     try:
+        recipe = write_recipe(name, shapes)
+        check_claim(root, recipe)
         root.mkdir(parents=True, exist_ok=True)
-        _claim(root, {"site": name, "version": VERSION, "spec": repr(spec), "shapes": _shapes_digest(shapes)})
+        write_json(root / RECIPE, recipe)
         if name != "ct20":
             write_text(root / "division.csv", _division())
     except OSError as error:
@@ -108,25 +109,6 @@ def write_site(
                 progress(done, spec.n_subjects, identity)
 
 
-def _claim(root: pathlib.Path, recipe: dict[str, Any]) -> None:
-    """Write the recipe into a new folder; refuse a folder whose files may be of another one, as they would be kept."""
-    file = root / RECIPE
-    if not file.exists():
-        if any(root.glob("*.nii.gz")):
-            raise InputError(root, found="files of unknown making", expected="an empty or new folder")
-        write_json(file, recipe)
-    elif read_json(file) != recipe:
-        raise InputError(root, found="a cohort of another recipe", expected="the same one, or another folder")
-
-
-def _shapes_digest(shapes: CorrespondingShapes | None) -> str | None:
-    """Return a digest of the hearts alone: the subjects' names are no part of the recipe."""
-    if shapes is None:
-        return None
-    arrays = (shapes.points, shapes.faces, shapes.region_id)
-    return digest([hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() for array in arrays])
-
-
 def _identity(name: str, number: int) -> str:
     """Return the beginning of a subject's file names; subjects count from 0."""
     return f"{'ct_train' if name == 'ct20' else 'ct'}_{_FIRST_NUMBER[name] + number}"
@@ -145,9 +127,3 @@ def _division() -> str:
         for number in range(SITES[name].n_subjects)
     ]
     return "\n".join(["# phantom cohort", "id,site", *rows]) + "\n"
-
-
-def _spec(name: str) -> SiteSpec:
-    if name not in SITES:
-        raise InputError("phantom site", found=repr(name), expected=f"one of {', '.join(SITES)}")
-    return SITES[name]

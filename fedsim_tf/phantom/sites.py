@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pathlib
+from typing import Any
 
 import numpy as np
 from absl import logging
 
+from fedsim_tf.errors import InputError
+from fedsim_tf.files import digest, file_digest
 from fedsim_tf.phantom.hearts import ADULTS, CHILDREN, YOUNG_ADULTS, Population
 from fedsim_tf.shape.surfaces import CorrespondingShapes
 
+FINISHED = "complete.json"  # in the folder of a site that was written to the end
 VERSION = 6  # of what the phantom's code makes: with another number, cached cohorts are made again
 
 
@@ -152,3 +157,30 @@ def _dealt_points(shapes: CorrespondingShapes, site: str) -> np.ndarray:
     names = list(SITES)
     first = sum(SITES[name].n_subjects for name in names[: names.index(site)])
     return shapes.points[first : first + SITES[site].n_subjects]
+
+
+def find_spec(name: str) -> SiteSpec:
+    """Return the specification of a site.
+
+    Raises:
+      InputError: no such site.
+    """
+    if name not in SITES:
+        raise InputError("phantom site", value=name, must=f"be one of {', '.join(SITES)}")
+    return SITES[name]
+
+
+def cache_recipe(name: str, shapes_path: str | os.PathLike | None) -> dict[str, Any]:
+    """Return all that decides what a cached phantom site is like: the site, the code's version, the given hearts."""
+    hearts = file_digest(shapes_path) if shapes_path else None
+    return {"site": name, "version": VERSION, "spec": repr(find_spec(name)), "shapes": hearts}
+
+
+def cached_folder(name: str, cache_root: str | os.PathLike, shapes_path: str | os.PathLike | None) -> pathlib.Path:
+    """Return the folder of the cache that a phantom site is written to."""
+    return pathlib.Path(cache_root) / f"{name}-{digest(cache_recipe(name, shapes_path))[:12]}"
+
+
+def is_made(name: str, cache_root: str | os.PathLike, shapes_path: str | os.PathLike | None) -> bool:
+    """Return whether the cache has a phantom site already."""
+    return (cached_folder(name, cache_root, shapes_path) / FINISHED).exists()

@@ -14,7 +14,7 @@ from fedsim_tf.files import read_json, whole_files
 from fedsim_tf.models.precision import resolved
 from fedsim_tf.phantom.sites import is_made
 from fedsim_tf.progress import duration, readable, room
-from fedsim_tf.runs.inputs import count_labels, phantom_folder
+from fedsim_tf.runs.inputs import count_labels, phantom_cache
 from fedsim_tf.runs.start import RunStart
 from fedsim_tf.training.run import CHECKPOINTS_KEPT, SITES, fold_path
 
@@ -90,7 +90,7 @@ def describe_run(start: RunStart) -> str:
         row.less(done[row.name]) for row in _stages(config, start.sites, federated=start.federated, folds=start.folds)
     ]
     if config.is_phantom:
-        to_make = [site for site in start.sites if not is_made(site, *phantom_folder(config, start.cache_dir))]
+        to_make = [site for site in start.sites if not is_made(site, *phantom_cache(config, start.cache_dir))]
         rows.insert(0, _Stages("phantom sites, first use", len(to_make), len(to_make) * PHANTOM_SITE_SECONDS))
     cost = _cost(rows)
     return _plan(

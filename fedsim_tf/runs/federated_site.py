@@ -15,7 +15,7 @@ from fedsim_tf.federated.site import SharedStage
 from fedsim_tf.models.latents import LatentDistribution, LatentStatistics
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.runs.compare_arms import Samples, compare_with_pictures
-from fedsim_tf.runs.inputs import source
+from fedsim_tf.runs.inputs import describe_source
 from fedsim_tf.runs.results import scores_of
 from fedsim_tf.runs.same_data import check_same_data
 from fedsim_tf.runs.samples import draw_samples_of, samples_folder
@@ -107,5 +107,5 @@ class FoldAtSite:
         run, data = self._run, self._data
         arms = at_federated_sites(run.config.segmentation.arms)
         trained = {DIRECT: finetuned(run, self.unet.training, DIRECT, data.labelled)} if DIRECT in arms else {}
-        title = source(run.config, data.name)
+        title = describe_source(run.config, data.name)
         return compare_with_pictures(run, data, arms, self._samples, vgg=self._vgg, data=title, trained=trained)

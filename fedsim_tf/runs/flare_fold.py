@@ -18,7 +18,15 @@ from fedsim_tf.runs.coordination import coordinate
 from fedsim_tf.runs.federated_site import COMPARISON, FoldAtSite
 from fedsim_tf.runs.flare_member import Local
 from fedsim_tf.runs.folds import stages_of
-from fedsim_tf.runs.inputs import labels_of, open_annotated, open_fold, open_shape_model, open_vgg, source
+from fedsim_tf.runs.inputs import (
+    check_labels,
+    count_labels,
+    describe_source,
+    open_cohort,
+    open_fold,
+    open_shape_model,
+    open_vgg,
+)
 from fedsim_tf.runs.results import SCORES, draw_losses, facts, finish
 from fedsim_tf.runs.same_data import shape_model_digest
 from fedsim_tf.training.run import RunFolder, fold_path, site_path
@@ -72,9 +80,9 @@ class FoldExecutor(SiteExecutor):
             found = f"{config.model.shape_model or 'the one shipped'}, another file than the others'"
             raise InputError("model_shape_model", found=found, expected="the shape model that all sites use")
         cache_dir, dataset = pathlib.Path(here.cache_dir), here.dataset or name
-        larger = config.federated.more_labels
-        cohort = open_annotated(config, dataset, cache_dir=cache_dir, larger=larger)
-        labels = labels_of(config, dataset, larger=larger)
+        labels = count_labels(config, dataset, federated=True)
+        check_labels(config, dataset, labels, cache_dir=cache_dir)
+        cohort = open_cohort(config, dataset, cache_dir=cache_dir)
         data = open_fold(config, cohort, fold=self.fold, n_labelled=labels, cache_dir=cache_dir)
         data = data._replace(name=name, secret=here.secret)  # two hospitals may have data sets of one kind
         root = here.run_path(self.run_name)
@@ -88,7 +96,12 @@ class FoldExecutor(SiteExecutor):
         work = FoldAtSite(run, data, open_shape_model(config), vgg)
         if whole is None:
             return Site(name, run, work, budget)
-        about = {"experiment": "federated", "data": source(config, name), "labelled": {name: labels}, "vgg": vgg.source}
+        about = {
+            "experiment": "federated",
+            "data": describe_source(config, name),
+            "labelled": {name: labels},
+            "vgg": vgg.source,
+        }
         return Site(name, run, ReportingFold(work, whole, name, cohort, about), budget)
 
 

@@ -15,7 +15,7 @@ from absl import logging
 from fedsim_tf.config import VGG_WORDS, Config, FederatedConfig, from_dict, is_path, make_config, merge
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import read_json
-from fedsim_tf.runs.inputs import pinned
+from fedsim_tf.runs.inputs import settle_choices
 
 LEAST_LATENTS = FederatedConfig().latents_of
 LOCAL_FILE = "fedsim_tf.json"
@@ -109,7 +109,7 @@ class Local:
         for name, value in self.fields.items():
             section, field = LOCAL_FIELDS[name]
             values = merge(values, {section: {field: value}})
-        return pinned(from_dict(values))
+        return settle_choices(from_dict(values))
 
     def granted(self, values: dict[str, Any]) -> Config:
         """As `applied`, at a site.

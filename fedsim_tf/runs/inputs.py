@@ -143,9 +143,14 @@ def check_phantom_site(dataset: str) -> None:
 def _make_phantoms(config: Config, site: str, cache_dir: pathlib.Path) -> pathlib.Path:
     from fedsim_tf.phantom.cohort import ensure_site
 
+    root, shapes = phantom_cache(config, cache_dir)
     with progress_bar(SITES[site].n_subjects, f"phantom cohort {site}") as bar:
-        shapes = config.data.phantom_shapes or None
-        return ensure_site(site, cache_dir / "phantom", shapes_path=shapes, progress=lambda *_: bar.update())
+        return ensure_site(site, root, shapes_path=shapes, progress=lambda *_: bar.update())
+
+
+def phantom_cache(config: Config, cache_dir: pathlib.Path) -> tuple[pathlib.Path, str | None]:
+    """Return the folder of the cache with phantom sites, and the file of hearts that they are given, if any."""
+    return cache_dir / "phantom", config.data.phantom_shapes or None
 
 
 def prepare_all(cohort: Cohort, config: Config, *, cache_dir: pathlib.Path) -> None:

@@ -13,9 +13,9 @@ from fedsim_tf.federated.flare.jobs import FedJob, make_job, run_simulator, writ
 from fedsim_tf.files import digest
 from fedsim_tf.runs.flare_fold import COMPONENTS, FoldController, FoldExecutor
 from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, absolute_fields, local_fields, travelling
-from fedsim_tf.runs.folds import fold_numbers
-from fedsim_tf.runs.inputs import check_files, open_cohort, source
+from fedsim_tf.runs.inputs import check_files, describe_source, open_cohort
 from fedsim_tf.runs.same_data import shape_model_digest
+from fedsim_tf.training.run import fold_numbers
 
 
 def fold_job(config: Config, run_name: str, fold: int, *, reports: bool) -> FedJob:
@@ -92,6 +92,6 @@ def set_up_member(kit: pathlib.Path, local: Local, *, check: str | None) -> str:
         cohort = open_cohort(config, dataset, cache_dir=pathlib.Path(local.cache_dir))
         cohort.fold(0, seed=config.data.split_seed)
         annotated = f"{len(cohort.annotated)} of {len(cohort.files)} annotated"
-        found = f"{source(config, dataset)}: {annotated}; this site gives {local.grants}"
+        found = f"{describe_source(config, dataset)}: {annotated}; this site gives {local.grants}"
     write_local_files(kit / "local", LOCAL_FILE, local.to_dict(), classes=COMPONENTS)
     return found

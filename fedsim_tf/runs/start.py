@@ -107,6 +107,7 @@ def open_run(
     cache_dir: str | os.PathLike,
     federated: bool = False,
     only_fold: int | None = None,
+    prepare: bool = True,
 ) -> RunStart:
     """Open everything that a run starts from, and refuse what it could not finish with.
 
@@ -118,6 +119,7 @@ def open_run(
         prepared now, as the run would do before its first step.
       federated: whether the sites learn together.
       only_fold: the number of the only fold to run; None runs all.
+      prepare: whether to read and prepare real volumes now; a schedule leaves that to a job of its own.
 
     Raises:
       InputError: the first thing that is wrong: arms that cannot be trained, a fold that does not exist, files that are
@@ -136,7 +138,7 @@ def open_run(
     for site in sites:
         check_labels(config, site, labels[site], cache_dir=cache_dir)
     start = RunStart(config, run_dir, cache_dir, tuple(sites), labels, folds, shape_model, federated)
-    if not config.is_phantom:
+    if prepare and not config.is_phantom:
         for cohort in start.cohorts.values():
             prepare_all(cohort, config, cache_dir=cache_dir)
     return start

@@ -7,13 +7,23 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from fedsim_tf.arms import ABLATION, DIRECT, FEDERATED_SIMULATION, PARTS
-from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS, Config, comparable_settings, from_dict, merge
+from fedsim_tf.config import (
+    LABEL_SIZES,
+    PAPER_LABELS,
+    Config,
+    command_fields,
+    comparable_settings,
+    flag_name,
+    from_dict,
+    merge,
+)
 from fedsim_tf.data.splits import PAPER_SIZES
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.tables import ABLATION_LABELS, ABLATION_SITE
 from fedsim_tf.files import digest
-from fedsim_tf.runs.estimate import PHANTOM_SITE_SECONDS, START_SECONDS, estimated_cost, visit_seconds
-from fedsim_tf.runs.inputs import pinned
+from fedsim_tf.runs.estimate import PHANTOM_SITE_SECONDS, START_SECONDS, estimate_cost, estimate_visit
+from fedsim_tf.runs.inputs import settle_choices
+from fedsim_tf.runs.start import open_run
 from fedsim_tf.schedule.plan import Job
 from fedsim_tf.training.run import METRICS
 
@@ -53,13 +63,8 @@ def paper_jobs(wanted: PaperRuns) -> list[Job]:
     """
     _check(wanted)
     jobs = [_preparation(wanted, site) for site in _all_sites(wanted)]
-    if "single_site" in wanted.parts:
-        for site in wanted.sites:
-            for size in wanted.label_sizes:
-                jobs += _run(wanted, _single_site(wanted, site, size))
-    if "federated" in wanted.parts:
-        for size in wanted.label_sizes:
-            jobs += _run(wanted, _federated(wanted, size))
+    for run in _list_runs(wanted):
+        jobs += _run(wanted, run)
     if "out_of_distribution" in wanted.parts:
         jobs += _visits(wanted)
     return jobs
@@ -74,6 +79,33 @@ def left_out(wanted: PaperRuns) -> list[str]:
     if "out_of_distribution" in wanted.parts and len(wanted.sites) < 2:
         lines.append("out_of_distribution is left out: it takes two sites")
     return lines
+
+
+def check_runs(wanted: PaperRuns, *, cache_dir: pathlib.Path) -> None:
+    """Refuse a schedule of which a run would refuse to start. No volume is read.
+
+    Raises:
+      InputError: the first thing that is wrong, see `runs.start.open_run`.
+    """
+    _check(wanted)
+    for run in _list_runs(wanted):
+        open_run(
+            run.config,
+            wanted.root / run.name,
+            sites=run.sites,
+            cache_dir=cache_dir,
+            federated=run.federated,
+            prepare=False,
+        )
+
+
+def _list_runs(wanted: PaperRuns) -> list[_RunSpec]:
+    runs = []
+    if "single_site" in wanted.parts:
+        runs += [_single_site(wanted, site, size) for site in wanted.sites for size in wanted.label_sizes]
+    if "federated" in wanted.parts:
+        runs += [_federated(wanted, size) for size in wanted.label_sizes]
+    return runs
 
 
 class _RunSpec(NamedTuple):
@@ -125,17 +157,24 @@ def _federated(wanted: PaperRuns, size: str) -> _RunSpec:
     return _RunSpec(f"federated/{size}", "experiments.federated", flags, config, config.federated.sites, federated=True)
 
 
+def _flags_of(command: str, wanted: PaperRuns) -> tuple[str, ...]:
+    """Return those of the schedule's flags that a command has."""
+    known = {"preset", "cache_dir", *map(flag_name, command_fields(command))}
+    return tuple(flag for flag in wanted.flags if flag.removeprefix("--").partition("=")[0] in known)
+
+
 def _preparation(wanted: PaperRuns, site: str) -> Job:
     seconds = START_SECONDS + (PHANTOM_SITE_SECONDS if wanted.config.is_phantom else 0.0)
-    command = ("experiments.prepare", *wanted.flags, f"--dataset={site}")
+    command = ("experiments.prepare", *_flags_of("prepare", wanted), f"--dataset={site}")
     return Job(f"prepare/{site}", command, seconds, settings=_digest(_with(wanted, {"dataset": site})))
 
 
 def _run(wanted: PaperRuns, run: _RunSpec) -> Iterator[Job]:
     """Each fold of a run, and the record of all of them."""
-    command = (run.module, *wanted.flags, *run.flags, f"--run_dir={wanted.root / run.name}")
+    own = _flags_of(run.module.removeprefix("experiments."), wanted)
+    command = (run.module, *own, *run.flags, f"--run_dir={wanted.root / run.name}")
     prepared, settings = tuple(f"prepare/{site}" for site in run.sites), _digest(run.config)
-    cost = estimated_cost(run.config, sites=run.sites, federated=run.federated, folds=1)
+    cost = estimate_cost(run.config, sites=run.sites, federated=run.federated, folds=1)
     folds = tuple(_fold(run.name, number) for number in range(run.config.data.folds))
     for number, fold in enumerate(folds):
         makes = wanted.root / fold / "scores.json"
@@ -154,7 +193,7 @@ def _visits(wanted: PaperRuns) -> Iterator[Job]:
             of["federated"] = _federated(wanted, wanted.label_sizes[0])
         flags = {flag: run.name for flag, run in of.items()} | {"output": name}
         command = [f"--{flag}={wanted.root / value}" for flag, value in flags.items()]
-        fold = _VISIT_SECONDS + visit_seconds(wanted.config, patients=PAPER_SIZES[patients].test)
+        fold = _VISIT_SECONDS + estimate_visit(wanted.config, patients=PAPER_SIZES[patients].test)
         seconds = START_SECONDS + fold * wanted.config.data.folds
         after = tuple(run.name for run in of.values())
         settings = digest([_digest(run.config) for run in of.values()])[:16]
@@ -167,7 +206,7 @@ def _fold(run: str, fold: int) -> str:
 
 
 def _digest(config: Config) -> str:
-    return digest(comparable_settings(pinned(config).to_dict()))[:16]
+    return digest(comparable_settings(settle_choices(config).to_dict()))[:16]
 
 
 def _with(wanted: PaperRuns, values: dict[str, Any]) -> Config:

@@ -7,7 +7,7 @@ import pathlib
 
 from fedsim_tf.config import Config
 from fedsim_tf.files import read_json
-from fedsim_tf.runs.inputs import pinned
+from fedsim_tf.runs.inputs import settle_choices
 from fedsim_tf.training.run import CONFIG, keep, refuse_other
 
 
@@ -25,7 +25,7 @@ def settled(config: Config, folder: pathlib.Path) -> Config:
     if file.exists() and config.model.precision == "auto":
         precision = read_json(file)["model"]["precision"]
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, precision=precision))
-    config = pinned(config)
+    config = settle_choices(config)
     refuse_other(file, config, folder="schedule folder")
     return config
 

@@ -22,11 +22,11 @@ from fedsim_tf.evaluation.galleries import segmentation_gallery
 from fedsim_tf.evaluation.report import print_table
 from fedsim_tf.evaluation.scores import over_folds, score
 from fedsim_tf.files import read_json, write_json
-from fedsim_tf.runs.inputs import labels_of, open_cohort, open_fold, open_shape_model, open_vgg, source
+from fedsim_tf.runs.finished import FinishedFold, finished_arms
+from fedsim_tf.runs.inputs import count_labels, describe_source, open_cohort, open_fold, open_shape_model, open_vgg
 from fedsim_tf.runs.results import commit
 from fedsim_tf.runs.same_data import learnt_from
 from fedsim_tf.synthesis import downsampled, render_volume, slice_renderer
-from fedsim_tf.tools.segment import finished_arms, segmenter_after
 from fedsim_tf.training.batch_norm import settled_statistics, training_slices
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import CONFIG, METRICS, RunFolder, is_federated, reopened, site_path
@@ -48,7 +48,7 @@ class _Fold(NamedTuple):
 
     @property
     def data(self) -> str:
-        return source(self.config, self.config.dataset)
+        return describe_source(self.config, self.config.dataset)
 
 
 def run_out_of_distribution(
@@ -90,7 +90,7 @@ def run_out_of_distribution(
         "patients": theirs.config.dataset,
         "hospital": ours.config.dataset,
         "data": f"{theirs.data}, {ours.data}",
-        "labelled": labels_of(ours.config, ours.config.dataset),
+        "labelled": count_labels(ours.config, ours.config.dataset),
         "folds": len(folds),
         "preset": ours.config.preset,
         "commit": commit(),
@@ -121,7 +121,7 @@ def _visit(
         _check_unknown(shared, visitors)
     rendered = _rendered(ours, _volumes(ours, cache_dir), visitors.test)
     segmenters = {
-        arm: segmenter_after(run, stage)
+        arm: FinishedFold(run, finished_arms(run)).load_segmenter(stage)
         for run in filter(None, (ours.run, shared))
         for arm, stage in finished_arms(run).items()
         if run is ours.run or ARMS[arm].federated
@@ -191,7 +191,7 @@ def _is_fold(run_dir: str | os.PathLike) -> bool:
 
 def _volumes(fold: _Fold, cache_dir: pathlib.Path) -> SiteVolumes:
     cohort = open_cohort(fold.config, fold.config.dataset, cache_dir=cache_dir)
-    labels = labels_of(fold.config, fold.config.dataset)
+    labels = count_labels(fold.config, fold.config.dataset)
     return open_fold(fold.config, cohort, fold=fold.number, n_labelled=labels, cache_dir=cache_dir)
 
 

@@ -1,7 +1,8 @@
-"""Reads and prepares every volume of a data set, before any run needs it."""
+"""Preparation of every volume of a data set before any run needs it."""
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
@@ -10,28 +11,59 @@ import numpy as np
 from fedsim_tf.config import Config
 from fedsim_tf.data.preprocess import PreparedCase, hu_from_unit
 from fedsim_tf.errors import Refusals
-from fedsim_tf.runs.inputs import open_cohort, prepared_folder
+from fedsim_tf.phantom.sites import SITES
+from fedsim_tf.runs.inputs import check_files, check_phantom_site, open_cohort, prepared_folder, settle_phantom_version
 from fedsim_tf.training.volumes import given_scale, prepare_cases, warn_of_implausible
 
 
-def prepare_dataset(config: Config, *, cache_dir: pathlib.Path, refusals: Refusals) -> list[PreparedCase]:
-    """Prepares all cases of `config.dataset`, so that every file is checked and folds find it prepared.
+@dataclasses.dataclass(frozen=True)
+class PreparationStart:
+    """A data set whose files were found. `open_preparation` makes it.
 
-    A file that cannot be used does not stop the others from being looked at.
+    Attributes:
+      config: data set, size and window.
+      cache_dir: where prepared volumes are kept.
+      n_cases: how many scans the data set has.
+      n_annotated: how many of them have labels.
+    """
+
+    config: Config
+    cache_dir: pathlib.Path
+    n_cases: int
+    n_annotated: int
+
+
+def open_preparation(config: Config, *, cache_dir: pathlib.Path) -> PreparationStart:
+    """Find the files of `config.dataset`. No image is read and no phantom is made.
+
+    Raises:
+      InputError: no such data set, files that lack another, or a folder that is not there.
+    """
+    config = settle_phantom_version(config)
+    check_files(config)
+    if config.is_phantom:
+        check_phantom_site(config.dataset)
+        count = SITES[config.dataset].n_subjects
+        return PreparationStart(config, cache_dir, count, count)
+    cohort = open_cohort(config, config.dataset, cache_dir=cache_dir)
+    return PreparationStart(config, cache_dir, len(cohort.files), len(cohort.annotated))
+
+
+def prepare_dataset(start: PreparationStart, *, refusals: Refusals) -> list[PreparedCase]:
+    """Prepare all cases of a data set, so that every file is checked and folds find it prepared.
+
+    A file that cannot be used does not keep the others from being looked at.
 
     Args:
-      config: which data set, size and window.
-      cache_dir: where prepared volumes are kept.
-      refusals: takes what cannot be used.
+      start: the data set.
+      refusals: takes the errors of cases that cannot be used.
 
     Returns:
       The other cases, in order of identity.
-
-    Raises:
-      InputError: no such data set, or files that lack another.
     """
-    cohort = open_cohort(config, config.dataset, cache_dir=cache_dir)
-    kept = prepared_folder(cache_dir)
+    config = start.config
+    cohort = open_cohort(config, config.dataset, cache_dir=start.cache_dir)
+    kept = prepared_folder(start.cache_dir)
     cases = prepare_cases(cohort, cohort.identities, config, cache_dir=kept, refused=refusals.add)
     annotated = [case for case in cases if case.label is not None]
     if annotated:
