@@ -1,5 +1,6 @@
 // What one thread of the CUDA kernels computes: one element of the output of each operator. The discretization is that
-// of rays.h. These are plain functions of plain numbers, so that they run and are tested without a GPU too (emulate.cc).
+// of rays.h. These are plain functions of plain numbers, so that they also run and are tested without a GPU
+// (emulate.cc).
 //
 // All numbers are float32. Positions are counted from a point near by, so that rounding stays below about 1e-4 voxels
 // and pixels up to 512 of them: planes from the volume's centre, columns and rows from a reference pixel close to the
