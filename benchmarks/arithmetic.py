@@ -1,4 +1,4 @@
-"""How many multiply-adds a training step takes, and how many a second this machine manages in one large convolution."""
+"""Count the multiply-adds of a training step, and measure how many a second one large convolution reaches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REPEATS = 7
 
 
 def multiply_adds(network: nn.Module, *shapes: tuple[int, ...]) -> int:
-    """Of the convolutions in one forward pass on inputs of these shapes, borders counted as if they were inside.
+    """Return the multiply-adds of the convolutions in a forward pass; borders count as if they were inside.
 
     A convolution takes its kernel's size for each output pixel, a transposed one for each input pixel.
     """
@@ -37,16 +37,17 @@ def multiply_adds(network: nn.Module, *shapes: tuple[int, ...]) -> int:
 
 
 def unet_step(size: int) -> int:
-    """Multiply-adds of a U-Net's training step, batch 1: forward, gradient to the maps, gradient to the kernels."""
+    """Return the multiply-adds of a U-Net's step, batch 1: forward, gradient to the maps, gradient to the kernels."""
     with torch.device("meta"):
         return 3 * multiply_adds(UNet3D(), (1, 1, size, size, size))
 
 
 def gan_step(size: int, width: int, discriminator_width: int) -> int:
-    """Multiply-adds of a step of the discriminator and one of the generator, batch 1.
+    """Return the multiply-adds of a step of the discriminator and one of the generator, batch 1.
 
-    Generator: forward, gradients to maps and kernels. Discriminator, real and fake: the same, and for the generator
-    once more forward and the gradient to the maps. VGG: forward of real and fake, gradient to the fake one's maps.
+    The generator goes forward and has gradients to maps and kernels. So has the discriminator, for real and fake; for
+    the generator it goes forward once more and has the gradient to the maps. VGG goes forward for real and fake and
+    has the gradient to the fake one's maps.
     """
     with torch.device("meta"):
         generator = multiply_adds(Generator(size, width).eval(), (1, 3, size, size))
@@ -56,7 +57,7 @@ def gan_step(size: int, width: int, discriminator_width: int) -> int:
 
 
 def convolution_rate(dimensions: int, precision: str) -> float:
-    """Multiply-adds a second of one large convolution in PyTorch, channels last: the fastest of several calls."""
+    """Return the multiply-adds a second of a large convolution in PyTorch, channels last: the fastest of several."""
     dtype = DTYPES[precision]
     kind, edge, channels = (nn.Conv2d, 64, 512) if dimensions == 2 else (nn.Conv3d, 32, 128)
     layout = torch.channels_last if dimensions == 2 else torch.channels_last_3d

@@ -1,4 +1,4 @@
-"""The ASTRA toolbox on the same scan, as a peer for timings on a GPU."""
+"""A scan by the ASTRA toolbox, with which times on a GPU are compared."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from third_party.pyronn_layers.cuda_check import Scan
 
 
 class AstraScan:
-    """One volume and one sinogram on the GPU, where ASTRA reads and writes them; nothing else travels while it works.
+    """A volume and a sinogram on the GPU, where ASTRA reads and writes them; nothing else travels while it works.
 
     Args:
-      scan: of batch 1, with equal spacings and its volume centred; sinograms are (rows, views, columns) in ASTRA.
+      scan: has batch 1, equal spacings and a centred volume; sinograms are (rows, views, columns) in ASTRA.
       to_detector_mm: distance from the source to the detector.
     """
 
@@ -33,19 +33,19 @@ class AstraScan:
         self._projector = astra.create_projector("cuda3d", detector_geometry, volume_geometry)
 
     def project(self, volume: np.ndarray) -> np.ndarray:
-        """Line integrals (views, rows, columns) of (z, y, x)."""
+        """Return the line integrals (views, rows, columns) of a volume (z, y, x)."""
         self.volume[:] = cupy.asarray(volume)
         self._forward()
         return cupy.asnumpy(self.sinogram).transpose(1, 0, 2)
 
     def transpose(self, sinogram: np.ndarray) -> np.ndarray:
-        """ASTRA's back-projection, which is close to the transpose, of (views, rows, columns)."""
+        """Return ASTRA's back-projection, which is close to the transpose, of a sinogram (views, rows, columns)."""
         self.sinogram[:] = cupy.asarray(sinogram.transpose(1, 0, 2))
         self._back()
         return cupy.asnumpy(self.volume)
 
     def milliseconds(self, repeats: int) -> tuple[float, float]:
-        """Medians of forward and back, after two calls that do not count."""
+        """Return the median times of projection and back-projection, after two calls that do not count."""
         return _median_ms(self._forward, repeats), _median_ms(self._back, repeats)
 
     def _forward(self) -> None:
@@ -56,7 +56,7 @@ class AstraScan:
 
 
 def _vector(matrix: np.ndarray, detector: tuple[int, int], to_detector_mm: float) -> np.ndarray:
-    """Source, detector's centre, and steps to the next column and row, in ASTRA's order."""
+    """Return source, detector's centre, and steps to the next column and row, in ASTRA's order."""
     inverse = np.linalg.inv(matrix[:, :3])
     source = -inverse @ matrix[:, 3]
     rows, columns = detector

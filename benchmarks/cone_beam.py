@@ -1,9 +1,9 @@
-"""Cone-beam operators against itk-rtk, against the machine, and over sizes.
+"""Compare the cone-beam operators with itk-rtk and with the machine's limits, and time them over sizes.
 
 python -m benchmarks.cone_beam [--sizes 32 64 128 256] [--threads 2] [--plot FILE]
 
-Needs `pip install itk-rtk==2.7.*` for the peer. Everything is measured in one run, times are medians; what it prints is
-what benchmarks/README.md shows.
+The peer needs `pip install itk-rtk==2.7.*`. Everything is measured in one run and times are medians.
+benchmarks/README.md shows what it prints.
 """
 
 import os
@@ -35,7 +35,7 @@ OURS_PER_PEER = 5
 
 
 class Scan(NamedTuple):
-    """The same scan for both."""
+    """One scan by our operators and by the peer."""
 
     scanner: ConeBeamScanner
     peer: RtkScan
@@ -43,8 +43,16 @@ class Scan(NamedTuple):
 
 def make_scan(size: int, threads: int) -> Scan:
     peer = RtkScan(size, max(60, size * 180 // 128), 2 * size, threads=threads)
-    voxel, pixel, distances = [peer.voxel_mm] * 3, [peer.pixel_mm] * 2, (peer.detector_mm, peer.source_mm)
-    geometry = GeometryCone3D([size] * 3, voxel, [peer.detector] * 2, pixel, peer.views, 2 * np.pi, *distances)
+    geometry = GeometryCone3D(
+        volume_shape=[size] * 3,
+        volume_spacing=[peer.voxel_mm] * 3,
+        detector_shape=[peer.detector] * 2,
+        detector_spacing=[peer.pixel_mm] * 2,
+        number_of_projections=peer.views,
+        angular_range=2 * np.pi,
+        source_detector_distance=peer.detector_mm,
+        source_isocenter_distance=peer.source_mm,
+    )
     geometry.set_trajectory(peer.matrices)
     return Scan(ConeBeamScanner(geometry), peer)
 
@@ -56,7 +64,7 @@ def apply(scanner: ConeBeamScanner, operator: str, values: tf.Tensor, **how: str
     return _apply(operator, values, "shape", shape, given, **how)
 
 
-def seconds_of(call: Callable[[], Any]) -> float:
+def measure_seconds(call: Callable[[], Any]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
@@ -64,7 +72,7 @@ def seconds_of(call: Callable[[], Any]) -> float:
 
 def median_seconds(call: Callable[[], Any], repeats: int) -> float:
     call()
-    return float(np.median([seconds_of(call) for _ in range(repeats)]))
+    return float(np.median([measure_seconds(call) for _ in range(repeats)]))
 
 
 def against_peer(size: int, threads: int) -> None:
@@ -89,17 +97,17 @@ def against_peer(size: int, threads: int) -> None:
 
 
 def paired_medians(ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int) -> tuple[float, float]:
-    """Medians of both, in turn, ours several times for each of theirs: what else the machine does meets both alike."""
+    """Return the median times of both, measured in turn, so that what else the machine does meets both alike."""
     ours(), theirs()
     mine, others = [], []
     for _ in range(repeats):
-        mine += [seconds_of(ours) for _ in range(OURS_PER_PEER)]
-        others.append(seconds_of(theirs))
+        mine += [measure_seconds(ours) for _ in range(OURS_PER_PEER)]
+        others.append(measure_seconds(theirs))
     return float(np.median(mine)), float(np.median(others))
 
 
 def machine_peaks() -> tuple[float, float]:
-    """GFLOP/s of a large product, and GB/s read and written by a sum, both by TensorFlow."""
+    """Return the GFLOP/s of a large product, and the GB/s that TensorFlow moves in a negation."""
     a, big = tf.random.normal((2048, 2048)), tf.random.normal((64 * 2**20,))
     product = median_seconds(lambda: tf.matmul(a, a).numpy(), 5)
     moved = median_seconds(lambda: tf.negative(big)[0].numpy(), 5)
@@ -145,7 +153,7 @@ def draw(found: dict[int, list[float]], path: str) -> None:
 
 
 def simulator() -> None:
-    """The paper's coarse simulator: 16^3, 60 views, 32^2, batch 8, forward and gradient."""
+    """Time the paper's coarse simulator, forward and gradient: 16^3, 60 views, 32^2, batch 8."""
     layer = CTSimulator((16,) * 3, (16.0,) * 3)
     scanner = layer.scanner
     mu, weights = tf.random.uniform((8, 16, 16, 16)), tf.random.uniform((8, 16, 16, 16))
@@ -158,7 +166,7 @@ def simulator() -> None:
         return loss, tape.gradient(loss, values)  # both: the gradient of a linear map alone needs no forward pass
 
     def often(operator: str) -> Callable[[], tf.Tensor]:
-        """One operator several times in a row in one graph, so that calling the graph does not count."""
+        """Return a call of an operator several times in one graph, so that calling the graph does not count."""
         values = mu if operator in TAKE_VOLUMES else scanner.project(mu)
 
         @tf.function
@@ -184,13 +192,13 @@ def simulator() -> None:
 
 
 def interleaved_medians(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median seconds of each, all of them measured once in every round."""
+    """Return the median seconds of each call; every round measures all of them once."""
     for call in calls.values():
         call()
     times = {name: [] for name in calls}  # type: dict[str, list[float]]
     for _ in range(rounds):
         for name, call in calls.items():
-            times[name].append(seconds_of(call))
+            times[name].append(measure_seconds(call))
     return {name: float(np.median(each)) for name, each in times.items()}
 
 

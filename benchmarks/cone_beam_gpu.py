@@ -1,9 +1,9 @@
-"""The CUDA kernels against the ASTRA toolbox, on the same volumes in the same run.
+"""Compare the CUDA kernels with the ASTRA toolbox, on the same volumes in the same run.
 
 python -m benchmarks.cone_beam_gpu [--sizes 64 128 256] [--library FILE]
 
-Needs a GPU and `pip install astra-toolbox cupy-cuda13x`, and of this project the compiled kernels alone, no TensorFlow.
-Times are medians, with the data on the GPU before and after.
+It needs a GPU, `pip install astra-toolbox cupy-cuda13x` and this project's compiled kernels, but no TensorFlow. Times
+are medians, with the data on the GPU before and after.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from third_party.pyronn_layers.cuda_check import LIBRARY, Library, Scan, circula
 TO_DETECTOR_MM, TO_AXIS_MM, FIELD_MM = 1200.0, 800.0, 256.0
 
 
-def scan_of(size: int) -> Scan:
+def make_scan(size: int) -> Scan:
     voxel, pixel, views = FIELD_MM / size, FIELD_MM / size, max(60, size * 180 // 128)
     distances, detector = (TO_DETECTOR_MM, TO_AXIS_MM), (2 * size, 2 * size)
     name = f"{size}^3, {views} views, {2 * size}^2"
@@ -26,8 +26,8 @@ def scan_of(size: int) -> Scan:
 
 
 def against_astra(library: Library, size: int, repeats: int) -> None:
-    """Prints a row for each operator."""
-    scan = scan_of(size)
+    """Print a row for each operator."""
+    scan = make_scan(size)
     peer, volume = AstraScan(scan, TO_DETECTOR_MM), body(size)[None]
     sinogram = library.gpu("projection", scan, volume)
     forward_gap = difference(sinogram, peer.project(volume[0]))

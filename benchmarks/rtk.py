@@ -1,4 +1,4 @@
-"""The Reconstruction Toolkit (itk-rtk 2.7) on the same scan, as a peer for timings."""
+"""A scan by the Reconstruction Toolkit (itk-rtk 2.7), with which times are compared."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class RtkScan:
     """A circular scan of a cubic volume of 256 mm; RTK turns about its y axis, which our z axis stands for.
 
     Attributes:
-      matrices: (views, 3, 4), as pyronn takes them: the same scan for both.
+      matrices: the projection matrices (views, 3, 4) of the same scan, as pyronn takes them.
     """
 
     source_mm, detector_mm = 800.0, 1200.0
@@ -30,16 +30,16 @@ class RtkScan:
         self.matrices = (to_pixels @ given)[:, :, [0, 2, 1, 3]]
 
     def project(self, volume: np.ndarray) -> np.ndarray:
-        """Joseph's forward projection of (z, y, x)."""
+        """Return Joseph's forward projection of a volume (z, y, x)."""
         return self._run("JosephForwardProjectionImageFilter", self._sinogram(None), self._volume(volume))
 
     def transpose(self, sinogram: np.ndarray) -> np.ndarray:
-        """Joseph's back-projection of (views, rows, columns)."""
+        """Return Joseph's back-projection of a sinogram (views, rows, columns)."""
         found = self._run("JosephBackProjectionImageFilter", self._volume(None), self._sinogram(sinogram))
         return found.transpose(1, 0, 2)
 
     def reconstruct(self, sinogram: np.ndarray) -> np.ndarray:
-        """Feldkamp's reconstruction of (views, rows, columns)."""
+        """Return Feldkamp's reconstruction of a sinogram (views, rows, columns)."""
         step = rtk.FDKConeBeamReconstructionFilter[_KIND].New()
         step.SetInput(0, self._volume(None))
         step.SetInput(1, self._sinogram(sinogram))

@@ -1,9 +1,9 @@
-"""Checks and times the CUDA kernels against the CPU's; needs NumPy and libpyronn_cone_cuda.so, not TensorFlow.
+"""Compare the CUDA kernels with the CPU's and time them. This needs NumPy and libpyronn_cone_cuda.so, not TensorFlow.
 
     python cuda_check.py              # on a machine with a GPU
     python cuda_check.py --emulate    # the same arithmetic on the CPU, small cases only
 
-Exit status: 0 if all agree, 1 if not, 2 if there is nothing to check with.
+The exit status is 0 if all agree, 1 if not, and 2 if there is nothing to check with.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ LIBRARY = pathlib.Path(__file__).parent / "pyronn_layers" / "libpyronn_cone_cuda
 OPERATORS = ("projection", "projection_adjoint", "backprojection", "backprojection_adjoint")
 TAKE_VOLUMES = ("projection", "backprojection_adjoint")
 MOST_RMS = 1e-4  # relative to the CPU's result
-MOST_ASYMMETRY = 1e-5  # of <Ax, y> and <x, A'y>, relative to |Ax| |y|
-# Useful arithmetic of one bilinear value, by the source: position, weights, blending.
+MOST_ASYMMETRY = 1e-5  # difference of <Ax, y> and <x, A'y>, relative to |Ax| |y|
+# Useful operations for one bilinear value, counted in the source: position, weights, blending.
 FLOPS = {"projection": 28, "projection_adjoint": 28, "backprojection": 42, "backprojection_adjoint": 42}
 CORES = {(7, 5): 64, (8, 0): 64}  # float32 units of a multiprocessor; 128 since
 
@@ -69,7 +69,7 @@ class _Device(ctypes.Structure):
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
-    """A geometry as the operators take it: lengths in mm, axes (z, y, x), matrices (views, 3, 4)."""
+    """A scan in the form that the operators take: lengths in mm, axes (z, y, x), matrices (views, 3, 4)."""
 
     name: str
     shape: tuple[int, int, int]
@@ -90,7 +90,7 @@ class Scan:
         return (self.batch, len(self.matrices), *self.detector)
 
     def interpolations(self, operator: str) -> float:
-        """Bilinear values: planes that the rays cross within the volume, or voxels times views."""
+        """Return the number of bilinear values: planes that rays cross within the volume, or voxels times views."""
         if "back" in operator:
             return float(self.batch * len(self.matrices)) * float(np.prod(self.shape))
         return self.batch * sum(self._planes(matrix) for matrix in self.matrices)
@@ -122,10 +122,11 @@ def circular(
     first: float = 0.1,
     batch: int = 2,
 ) -> Scan:
-    """A circle about z, or about an axis tilted towards y.
+    """Return a scan on a circle about z, or about an axis tilted towards y.
 
     Args:
-      distances: of the source to the detector and to the axis; shift: of the volume's centre, (z, y, x); all in mm.
+      distances: from the source to the detector and to the axis, in mm.
+      shift: of the volume's centre, (z, y, x), in mm.
     """
     to_detector, to_axis = distances
     matrices = np.empty((views, 3, 4))
@@ -165,7 +166,7 @@ def small_scans() -> list[Scan]:
 
 
 def arbitrary(name: str) -> Scan:
-    """Views from anywhere, with skewed pixels, rotated detectors, and matrices up to a factor."""
+    """Return a scan with views from anywhere, skewed pixels, rotated detectors, and matrices with factors."""
     rng = np.random.default_rng(1)
     scan = circular(name, (11, 10, 13), (4.0, 3.5, 3.0), (26, 31), (3.0, 3.0), 9)
     matrices = []
@@ -186,11 +187,11 @@ def large_scan(size: int) -> Scan:
 
 
 class Failed(RuntimeError):
-    """A call of the library that did not succeed."""
+    """A call of the library has not succeeded."""
 
 
 class Library:
-    """The C interface. `emulate` and `cpu` are there without a GPU, and without CUDA in the library."""
+    """The C interface of the CUDA library; `emulate` and `cpu` work without a GPU and without CUDA in the library."""
 
     def __init__(self, path: pathlib.Path) -> None:
         self.c = ctypes.CDLL(str(path))
@@ -211,14 +212,14 @@ class Library:
             return call.result()
 
     def gpu_ms(self, operator: str, scan: Scan, values: np.ndarray, repeats: int) -> float:
-        """The median time of a call, without transfers, after two that do not count."""
+        """Return the median milliseconds of a call without transfers, after two calls that do not count."""
         with _OnDevice(self, operator, scan, values) as call:
             call.run()
             call.run()
             return float(np.median([call.timed_run() for _ in range(repeats)]))
 
     def devices(self) -> int:
-        """How many GPUs can be used; 0 without a driver, too."""
+        """Return how many GPUs can be used; without a driver that is 0."""
         count = ctypes.c_int32()
         if not hasattr(self.c, "pyronn_cuda_device_count"):
             return 0
@@ -234,10 +235,10 @@ class Library:
             raise Failed(self.c.pyronn_cuda_error(error).decode())
 
     def geometry(self, scan: Scan) -> tuple[_Geometry, np.ndarray]:
-        """The geometry, and the numbers that it points to.
+        """Return the geometry and the numbers that it points to.
 
         Raises:
-          ValueError: the geometry is not valid.
+          ValueError: the geometry is invalid.
         """
         matrices = np.ascontiguousarray(scan.matrices, np.float64)
         arguments = _Arguments(
@@ -263,7 +264,7 @@ class Library:
 
 
 class _OnDevice:
-    """One operator with its arrays on the device."""
+    """One operator with its arrays on the device, which are freed at the end of the block."""
 
     def __init__(self, library: Library, operator: str, scan: Scan, values: np.ndarray) -> None:
         self._library, self._which, self._scan = library, OPERATORS.index(operator), scan
@@ -326,7 +327,7 @@ class _OnDevice:
 
 
 class Difference(NamedTuple):
-    """Of a result from the CPU's, relative to the CPU's largest magnitude and to its root mean square."""
+    """How far a result is from the CPU's, relative to the CPU's largest magnitude and to its root mean square."""
 
     largest: float
     rms: float
@@ -336,7 +337,7 @@ Apply = Callable[[str, Scan, np.ndarray], np.ndarray]
 
 
 def inputs(scan: Scan, operator: str) -> np.ndarray:
-    """Noise, to which every position matters."""
+    """Return noise for an operator's input, in which every position matters."""
     return np.random.default_rng(0).standard_normal(scan.input_shape(operator), np.float32)
 
 
@@ -353,7 +354,7 @@ def difference(found: np.ndarray, expected: np.ndarray) -> Difference:
 
 
 def compare(library: Library, apply: Apply, scan: Scan, paths: tuple[bool, ...] = (True,)) -> dict[str, Difference]:
-    """For each operator, the difference from the CPU's result; from the worst of its paths (True: any matrices)."""
+    """Return for each operator the largest difference from the CPU's paths (True: the path for any matrices)."""
     found = {}
     for operator in OPERATORS:
         values = inputs(scan, operator)
@@ -364,7 +365,7 @@ def compare(library: Library, apply: Apply, scan: Scan, paths: tuple[bool, ...] 
 
 
 def asymmetry(apply: Apply, scan: Scan, operator: str) -> float:
-    """|<Ax, y> - <x, A'y>| relative to |Ax| |y|."""
+    """Return |<Ax, y> - <x, A'y>| relative to |Ax| |y|."""
     adjoint = OPERATORS[OPERATORS.index(operator) + 1]
     x, y = inputs(scan, operator), inputs(scan, adjoint)
     forward, back = (apply(*each).astype(np.float64) for each in ((operator, scan, x), (adjoint, scan, y)))
@@ -372,7 +373,7 @@ def asymmetry(apply: Apply, scan: Scan, operator: str) -> float:
 
 
 def check(library: Library, apply: Apply, scans: list[Scan]) -> bool:
-    """Prints a table; whether all is within bounds."""
+    """Print a table; return whether all is within bounds."""
     good = True
     print(f"\n{'geometry':26}{'operator':24}{'max diff':>10}{'rms diff':>10}{'asymmetry':>11}")
     for scan in scans:
@@ -389,7 +390,7 @@ def check(library: Library, apply: Apply, scans: list[Scan]) -> bool:
 
 
 def describe(device: _Device) -> tuple[float, float]:
-    """Prints what the card has; its theoretical GB/s and TFLOP/s."""
+    """Print what the card has; return its theoretical GB/s and TFLOP/s."""
     cores = CORES.get((device.major, device.minor), 128)
     tflops = 2e-3 * device.multiprocessors * cores * device.clock_ghz
     print(
@@ -401,7 +402,7 @@ def describe(device: _Device) -> tuple[float, float]:
 
 
 def measure(library: Library, scan: Scan, repeats: int) -> None:
-    """Prints times, and what share of the card's limits they reach."""
+    """Print times, and what share of the card's limits they reach."""
     bandwidth, tflops = describe(library.device())
     print(
         f"\n{scan.name}, {len(scan.matrices)} views, {scan.detector[0]} x {scan.detector[1]} pixels, batch {scan.batch}"
@@ -433,13 +434,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--library", type=pathlib.Path, default=LIBRARY, help="default: %(default)s")
     given = parser.parse_args(arguments)
     if not given.library.is_file():
-        print(f"{given.library}: no such library; install with PYRONN_LAYERS_CUDA=1, or name one with --library")
+        print(f"--library={given.library}: no such file; install with PYRONN_LAYERS_CUDA=1, or name the built library")
         return 2
     library = Library(given.library.resolve())
     if given.emulate:
         return 0 if check(library, library.emulate, small_scans()) else 1
     if library.devices() == 0:
-        print("no CUDA device that can be used; --emulate computes the same on the CPU")
+        print("found no CUDA device; --emulate computes the same on the CPU")
         return 2
     large = large_scan(given.size)
     library.device()  # also selects it

@@ -1,7 +1,7 @@
 """Packaging of pyronn-layers: compiles the operators against the TensorFlow that is installed.
 
-Environment: PYRONN_LAYERS_CUDA=0 leaves the GPU kernels out, =1 fails where they cannot be built; without it they are
-built where nvcc is found, and left out, with a warning, where they do not compile.
+The variable PYRONN_LAYERS_CUDA decides about the GPU kernels: 0 leaves them out, 1 fails where they cannot be built.
+Without it they are built where nvcc is found; where they do not compile, a warning says so and they are left out.
 """
 
 from __future__ import annotations
@@ -23,17 +23,20 @@ from setuptools.command.build_ext import build_ext
 ROOT = pathlib.Path(__file__).parent.resolve()
 CUDA_LIBRARY = "libpyronn_cone_cuda.so"
 WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-psabi", "-Wno-maybe-uninitialized"]
-# One file for each instruction set, chosen from at run time; all else is compiled for the platform's least.
+# Each instruction set has a file, chosen at run time; all else is compiled for any processor of the platform.
 X86 = platform.machine() in ("x86_64", "AMD64")
 INSTRUCTION_SETS = {"kernels_avx2.cc": ["-mavx2", "-mfma"], "kernels_avx512.cc": ["-mavx512f", "-mavx512dq", "-mfma"]}
 CORE = ["cone_geometry.cc", "cone_beam.cc", "kernels.cc", "kernels_portable.cc", *(INSTRUCTION_SETS if X86 else {})]
-CUDA_HOST = ["cuda/device_geometry.cc", "cuda/emulate.cc"]  # of the CUDA library, besides the core
+CUDA_HOST = ["cuda/device_geometry.cc", "cuda/emulate.cc"]  # what the CUDA library holds beside the core
 FLAGS = ["-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden", "-DNDEBUG"]
 FLAGS += ["-DPYRONN_LAYERS_X86"] if X86 else []
 
 
 def tensorflow_flags() -> tuple[list[str], list[str]]:
-    """Compiler and linker flags of the TensorFlow that is installed; asked for in a process that may be noisy."""
+    """Return the compiler and linker flags of the TensorFlow that is installed.
+
+    Another process is asked: importing TensorFlow writes to the terminal and takes a gigabyte.
+    """
     asked = "[tf.sysconfig.get_compile_flags(), tf.sysconfig.get_link_flags()]"
     code = f"import json, tensorflow as tf; print(json.dumps({asked}))"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
@@ -42,7 +45,7 @@ def tensorflow_flags() -> tuple[list[str], list[str]]:
 
 
 def find_nvcc() -> str | None:
-    """nvcc of CUDA_HOME, of the PATH, or of the usual place; None where GPU kernels are not wanted."""
+    """Return the path of nvcc, in CUDA_HOME, on the PATH or in the usual place; None where GPU kernels are unwanted."""
     if os.environ.get("PYRONN_LAYERS_CUDA") == "0":
         return None
     places = [os.path.join(os.environ.get("CUDA_HOME", ""), "bin"), os.environ.get("PATH", ""), "/usr/local/cuda/bin"]
@@ -50,7 +53,7 @@ def find_nvcc() -> str | None:
 
 
 class Build(build_ext):
-    """Each source with its own flags, and the CUDA kernels beside them where there is nvcc."""
+    """A build in which each source has flags of its own, and which adds the CUDA kernels where there is nvcc."""
 
     def get_ext_filename(self, ext_name: str) -> str:
         return os.path.join(*ext_name.split(".")) + ".so"  # loaded by TensorFlow, not imported
@@ -97,7 +100,7 @@ class Build(build_ext):
             return dict(pool.map(one, flags))
 
     def _build_cuda(self, nvcc: str | None, library: pathlib.Path, objects: list[str]) -> bool:
-        """The CUDA library, free of TensorFlow and with the CUDA runtime inside; whether there is one."""
+        """Build the CUDA library, free of TensorFlow and with the CUDA runtime inside; return whether that worked."""
         library.unlink(missing_ok=True)
         required = os.environ.get("PYRONN_LAYERS_CUDA") == "1"
         if nvcc is None:
@@ -118,7 +121,7 @@ class Build(build_ext):
 
 
 def tensorflow_series() -> str:
-    """The requirement that the compiled operators have: the minor version that they are built against."""
+    """Return the requirement that the compiled operators have: the minor version that they are built against."""
     major, minor = importlib.metadata.version("tensorflow").split(".")[:2]
     return f"tensorflow=={major}.{minor}.*"
 

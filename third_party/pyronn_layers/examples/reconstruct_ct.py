@@ -1,9 +1,10 @@
-"""Scans a CT volume with a simulated cone-beam scanner, reconstructs it, and compares.
+"""Scan a CT volume with a simulated cone-beam scanner, reconstruct it and compare both.
 
 python examples/reconstruct_ct.py ct.nii.gz --out=comparison.png
 
-Needs pyronn==0.1.0, pyronn-layers, SimpleITK and matplotlib. HU become attenuation at 70 keV; the scan is a full circle
-that sees the whole volume; the reconstruction is Feldkamp's: cosine weights, ramp filter, weighted back-projection.
+It needs pyronn==0.1.0, pyronn-layers, SimpleITK and matplotlib. HU become attenuation at 70 keV. The scan is a full
+circle that sees the whole volume. The reconstruction is Feldkamp's: cosine weights, ramp filter, weighted
+back-projection.
 """
 
 import argparse
@@ -26,7 +27,7 @@ MU_WATER_PER_MM = 0.01929  # at 70 keV
 
 
 def scan_geometry(shape, spacing_mm, views):
-    """A circle around a volume (z, y, x): source at four radii, detector at six, pixels about as fine as voxels."""
+    """Return a circular scan of a volume (z, y, x): source at four radii, detector at six, pixels as fine as voxels."""
     half = np.array(shape) * spacing_mm / 2
     radius = np.hypot(half[1], half[2])
     source = 4 * max(radius, half[0])
@@ -35,13 +36,22 @@ def scan_geometry(shape, spacing_mm, views):
     width = 2 * detector * radius / np.sqrt(source**2 - radius**2)
     height = 2 * detector * half[0] / (source - radius)
     pixel = [height / (rows - 2), width / (columns - 2)]
-    made = GeometryCone3D(list(shape), list(spacing_mm), [rows, columns], pixel, views, 2 * np.pi, detector, source)
+    made = GeometryCone3D(
+        volume_shape=list(shape),
+        volume_spacing=list(spacing_mm),
+        detector_shape=[rows, columns],
+        detector_spacing=pixel,
+        number_of_projections=views,
+        angular_range=2 * np.pi,
+        source_detector_distance=detector,
+        source_isocenter_distance=source,
+    )
     made.set_trajectory(circular_trajectory_3d(made))
     return made
 
 
 def weigh_and_filter(sinogram, geometry):
-    """Feldkamp's cosine weights and the band-limited ramp filter (Kak and Slaney, eq. 3.61) as a matrix."""
+    """Apply Feldkamp's cosine weights, then the band-limited ramp filter (Kak and Slaney, eq. 3.61) as a matrix."""
     sides = zip(geometry.detector_shape, geometry.detector_spacing, strict=True)
     v, u = ((np.arange(n) - (n - 1) / 2) * s for n, s in sides)
     distance, pixel = geometry.source_detector_distance, float(geometry.detector_spacing[1])
@@ -54,7 +64,7 @@ def weigh_and_filter(sinogram, geometry):
 
 
 def reconstruct(hu, spacing_mm, views):
-    """HU (z, y, x) after a scan, the sinogram (views, rows, columns), and the seconds both took."""
+    """Return HU (z, y, x) after a scan, the sinogram (views, rows, columns) and the seconds that both took."""
     mu = np.maximum(hu / 1000 + 1, 0) * MU_WATER_PER_MM
     geometry = scan_geometry(hu.shape, spacing_mm, views)
     start = time.perf_counter()
@@ -65,7 +75,7 @@ def reconstruct(hu, spacing_mm, views):
 
 
 def draw(hu, found, sinogram, path):
-    """Axial and coronal slices of volume, reconstruction and difference, and one view of the sinogram."""
+    """Draw axial and coronal slices of volume, reconstruction and difference, and two cuts of the sinogram."""
     z, y = hu.shape[0] // 2, hu.shape[1] // 2
     figure, axes = plt.subplots(2, 4, figsize=(14, 7), constrained_layout=True)
     for row, cut in enumerate([np.s_[z], np.s_[::-1, y]]):
@@ -96,7 +106,8 @@ def main():
         print(f"{options.ct}: cannot be read as an image", file=sys.stderr)
         return 2
     if image.GetDimension() != 3 or options.views < 1:
-        print("expected a volume of three dimensions, and at least one view", file=sys.stderr)
+        found = f"found {image.GetDimension()} dimensions and --views={options.views}"
+        print(f"{options.ct}: {found}; expected a volume and at least one view", file=sys.stderr)
         return 2
     hu = np.maximum(sitk.GetArrayFromImage(image), -1000)
     found, sinogram, seconds = reconstruct(hu, np.array(image.GetSpacing()[::-1]), options.views)

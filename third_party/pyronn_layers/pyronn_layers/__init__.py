@@ -1,4 +1,4 @@
-"""Cone-beam operators for PYRO-NN 0.1.0 on today's TensorFlow, with exact gradients. See the README."""
+"""The cone-beam operators that PYRO-NN 0.1.0 calls, for today's TensorFlow and with exact gradients."""
 
 from pyronn_layers.operators import cone_backprojection3d, cone_projection3d, cone_projection3d_adjoint
 

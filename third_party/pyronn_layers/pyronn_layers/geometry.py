@@ -1,4 +1,4 @@
-"""Geometry arguments as the compiled operators take them, checked where their values are known."""
+"""The geometry arguments in the form that the compiled operators take, checked where their values are known."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pyronn_layers.library import message_of, ops
+from pyronn_layers.library import extract_message, ops
 
 _CHECKED_GEOMETRIES = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """Volume origin and spacing, projection matrices and multiplier: arrays where known, else tensors; float64.
+    """Volume origin and spacing, projection matrices and multiplier: float64 arrays where known, else tensors.
 
     Attributes:
-      tensors: (3,), (3,), (views, 3, 4) and (), each with or without a batch dimension.
+      tensors: of shape (3,), (3,), (views, 3, 4) and (), each with or without a batch dimension.
     """
 
     tensors: tuple[Any, Any, Any, Any]
 
     def check(self, values_shape: tf.TensorShape, result_shape: np.ndarray | None, *, volumes: bool) -> None:
-        """Refuses a geometry that is invalid, and warns of one that truncates, if all of it is known already.
+        """Refuse an invalid geometry and warn of one that truncates, provided that all values are known already.
 
         Args:
-          values_shape: of the operator's input, with the batch; result_shape: (3,), of its output.
-          volumes: whether the input is volumes, the output sinograms, or the other way round.
+          values_shape: the shape of the operator's input, with the batch.
+          result_shape: the shape of its output, (3,).
+          volumes: whether the operator takes volumes and returns sinograms; else it is the other way round.
 
         Raises:
-          ValueError: names the argument, what was found and what was expected.
+          ValueError: an argument is wrong; the message says which, what was found and what was expected.
         """
         known = None if values_shape.rank is None or None in values_shape[1:] else values_shape[1:].as_list()
         if known is None or result_shape is None or any(tf.is_tensor(value) for value in self.tensors):
@@ -49,7 +50,7 @@ class Geometry:
         entries = max(len(array) if array.ndim > rank else 1 for array, rank in zip(self.tensors, _RANKS, strict=True))
         for entry in range(entries):
             each = [a[min(entry, len(a) - 1)] if a.ndim > r else a for a, r in zip(self.tensors, _RANKS, strict=True)]
-            warning = _checked(tuple(volume), tuple(sinogram[1:]), *(array.tobytes() for array in each[:3]))
+            warning = _check_values(tuple(volume), tuple(sinogram[1:]), *(array.tobytes() for array in each[:3]))
             if warning:
                 warnings.warn(warning, stacklevel=4)
 
@@ -59,10 +60,10 @@ _RANKS = (1, 1, 3, 0)
 
 
 def read_geometry(origin: Any, spacing: Any, matrices: Any, multiplier: Any) -> Geometry:
-    """Geometry arguments, each an array or a tensor, with or without a batch dimension.
+    """Return the geometry arguments, each an array or a tensor, with or without a batch dimension.
 
     Raises:
-      ValueError: names the argument, what was found and what was expected.
+      ValueError: an argument is wrong; the message says which, what was found and what was expected.
     """
     given = (origin, spacing, matrices, multiplier)
     return Geometry(tuple(_read(*each) for each in zip(_NAMES, given, _RANKS, strict=True)))
@@ -88,8 +89,8 @@ def _read(name: str, value: Any, rank: int) -> Any:
 
 
 @functools.lru_cache(maxsize=_CHECKED_GEOMETRIES)
-def _checked(volume: tuple, detector: tuple, origin: bytes, spacing: bytes, matrices: bytes) -> str:
-    """What is worth a warning about one valid geometry."""
+def _check_values(volume: tuple, detector: tuple, origin: bytes, spacing: bytes, matrices: bytes) -> str:
+    """Return the warning that a geometry deserves, empty if none; raise ValueError if it is invalid."""
     arrays = [np.frombuffer(each) for each in (origin, spacing, matrices)]
     with tf.init_scope(), tf.device("CPU:0"):
         try:
@@ -97,5 +98,5 @@ def _checked(volume: tuple, detector: tuple, origin: bytes, spacing: bytes, matr
                 volume, detector, arrays[0], arrays[1], arrays[2].reshape(-1, 3, 4)
             )
         except tf.errors.InvalidArgumentError as error:
-            raise ValueError(message_of(error)) from None
+            raise ValueError(extract_message(error)) from None
         return warning.numpy().decode()

@@ -1,4 +1,4 @@
-"""The operators that PYRO-NN calls, with its argument names, and the projection's adjoint."""
+"""The operators that PYRO-NN calls, with its names of arguments, and the adjoint of the projection."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pyronn_layers.geometry import Geometry, read_geometry
-from pyronn_layers.library import message_of, ops
+from pyronn_layers.library import extract_message, ops
 
 _ADJOINTS = {"projection": "projection_adjoint", "backprojection": "backprojection_adjoint"}
 _ADJOINTS |= {adjoint: operator for operator, adjoint in _ADJOINTS.items()}
@@ -25,17 +25,17 @@ def cone_projection3d(
     projection_multiplier: Any = 1.0,
     hardware_interp: bool = False,
 ) -> tf.Tensor:
-    """Line integrals in mm of volumes (B, z, y, x): sinograms (B, views, rows, columns) float32.
+    """Return the line integrals in mm of volumes (B, z, y, x): float32 sinograms (B, views, rows, columns).
 
     Args:
       projection_shape: (views, rows, columns).
-      volume_origin, volume_spacing: (z, y, x) in mm, as all geometry with or without a batch dimension.
-      projection_matrices: (views, 3, 4), (x, y, z, 1) in mm to detector coordinates, up to a factor.
-      step_size, projection_multiplier, hardware_interp: accepted as PYRO-NN passes them; without effect here.
+      volume_origin, volume_spacing: (z, y, x) in mm. All geometry may have a batch dimension.
+      projection_matrices: (views, 3, 4); they take (x, y, z, 1) in mm to detector coordinates, up to a factor.
+      step_size, projection_multiplier, hardware_interp: have no effect; PYRO-NN passes them.
 
     Raises:
-      ValueError: names the argument, what was found and what was expected. For geometry that is only known when a
-        graph runs, `tf.errors.InvalidArgumentError` then.
+      ValueError: an argument is wrong; the message says which, what was found and what was expected.
+      tf.errors.InvalidArgumentError: the same for geometry that is only known when a graph runs.
     """
     geometry = read_geometry(volume_origin, volume_spacing, projection_matrices, projection_multiplier)
     return _apply("projection", _values("volume", volume), "projection_shape", projection_shape, geometry)
@@ -51,7 +51,7 @@ def cone_projection3d_adjoint(
     projection_multiplier: Any = 1.0,
     hardware_interp: bool = False,
 ) -> tf.Tensor:
-    """The transpose of `cone_projection3d`: sinograms (B, views, rows, columns) to volumes (B, z, y, x)."""
+    """Return volumes (B, z, y, x): the transpose of `cone_projection3d`, of sinograms (B, views, rows, columns)."""
     geometry = read_geometry(volume_origin, volume_spacing, projection_matrices, projection_multiplier)
     return _apply("projection_adjoint", _values("sinogram", sinogram), "volume_shape", volume_shape, geometry)
 
@@ -66,10 +66,10 @@ def cone_backprojection3d(
     projection_multiplier: Any = 1.0,
     hardware_interp: bool = False,
 ) -> tf.Tensor:
-    """Feldkamp's distance-weighted back-projection: filtered sinograms (B, views, rows, columns) to (B, z, y, x).
+    """Back-project filtered sinograms (B, views, rows, columns) with Feldkamp's weights; return volumes (B, z, y, x).
 
-    Each voxel takes, from each view, the bilinear value at its shadow times `projection_multiplier / depth^2`, depth
-    being its distance in mm from the source along the central ray.
+    Each voxel takes from each view the bilinear value at its shadow times `projection_multiplier / depth^2`. The depth
+    is the distance in mm between voxel and source along the central ray.
     """
     geometry = read_geometry(volume_origin, volume_spacing, projection_matrices, projection_multiplier)
     return _apply("backprojection", _values("sinogram", sinogram), "volume_shape", volume_shape, geometry)
@@ -78,13 +78,13 @@ def cone_backprojection3d(
 def _apply(
     operator: str, values: tf.Tensor, shape_name: str, shape: Any, geometry: Geometry, **attributes: str
 ) -> tf.Tensor:
-    """One of the four operators; attributes `path` and `instruction_set` are for tests and benchmarks."""
+    """Apply one of the four operators; the attributes `path` and `instruction_set` are for tests and benchmarks."""
     shape = _shape(shape_name, shape)
     geometry.check(values.shape, tf.get_static_value(shape), volumes=operator in TAKE_VOLUMES)
     try:
         return ops.pyronn_layers_cone_beam(values, shape, *geometry.tensors, operator=operator, **attributes)
-    except tf.errors.InvalidArgumentError as error:  # only when executed eagerly
-        raise ValueError(message_of(error)) from None
+    except tf.errors.InvalidArgumentError as error:  # raised here only in eager execution
+        raise ValueError(extract_message(error)) from None
 
 
 @tf.RegisterGradient("PyronnLayersConeBeam")

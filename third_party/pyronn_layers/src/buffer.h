@@ -10,7 +10,7 @@ namespace pyronn_layers {
 
 class Buffer {
  public:
-  // `floats` floats and 64 more, not initialised.
+  // Allocates `floats` floats and 64 more, not initialised.
   explicit Buffer(int64_t floats) : size_(floats + 64) {
     const size_t bytes = (static_cast<size_t>(size_) * sizeof(float) + 63) / 64 * 64;
     data_ = static_cast<float*>(std::aligned_alloc(64, bytes));

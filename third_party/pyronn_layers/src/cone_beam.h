@@ -9,14 +9,14 @@
 
 namespace pyronn_layers {
 
-// Threads to work with. `run` calls its last argument with ranges that make up [0, total), each of whose units takes
-// about `cost` cycles, and returns when all is done.
+// The threads that do the work. `run` calls its last argument with ranges that make up [0, total), each of whose units
+// takes about `cost` cycles, and returns when all is done.
 struct Workers {
   int threads;
   std::function<void(int64_t total, int64_t cost, const std::function<void(int64_t, int64_t)>&)> run;
 };
 
-// What an operator works with.
+// The input, geometry and path of an operator.
 struct Setting {
   const ConeGeometry& geometry;
   const Kernels& kernels;

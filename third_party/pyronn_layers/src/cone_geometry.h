@@ -7,8 +7,8 @@
 
 namespace pyronn_layers {
 
-// Line integrals in mm; back-projection, in which each voxel takes multiplier / depth^2 times the bilinear value at its
-// shadow from each view; and their transposes.
+// The operators: line integrals in mm; back-projection, in which each voxel takes multiplier / depth^2 times the
+// bilinear value at its shadow from each view; and their transposes.
 enum class Operator { kProjection, kProjectionAdjoint, kBackprojection, kBackprojectionAdjoint };
 
 inline bool takes_volumes(Operator which) {
@@ -49,7 +49,7 @@ struct ConeArguments {
 // Returns what is wrong with the arguments, naming the one at fault, or an empty string.
 std::string parse_geometry(const ConeArguments& arguments, ConeGeometry* geometry);
 
-// What is worth a warning: views that do not see the whole volume. Empty if there are none.
+// Returns a warning if there are views that do not see the whole volume, else an empty string.
 std::string truncation(const ConeGeometry& geometry);
 
 }  // namespace pyronn_layers

@@ -41,23 +41,25 @@ struct Kernels {
   // Floats of scratch that one call of a separable kernel needs.
   int64_t (*scratch)(const ConeGeometry& geometry);
 
-  // Separable. Line integrals of columns [first, last) of a view (set), and the transpose (added to the lines).
+  // The separable path: line integrals of columns [first, last) of a view (set), and their transpose (added to the
+  // lines).
   void (*project_columns)(const ConeGeometry&, const SeparableView&, const Lines& volume, int64_t first, int64_t last,
                           Sheet sheet, float* scratch);
   void (*project_columns_adjoint)(const ConeGeometry&, const SeparableView&, const Sheet& sheet, Lines volume,
                                   float* scratch);
-  // Voxel-driven, times multiplier / depth^2: added to the lines with y in [first, last), and the transpose (added).
+  // Voxel-driven back-projection times multiplier / depth^2, added to the lines with y in [first, last), and its
+  // transpose (added).
   void (*backproject_lines)(const ConeGeometry&, const SeparableView&, double multiplier, const Sheet& sheet,
                             int64_t first, int64_t last, Lines volume, float* scratch);
   void (*backproject_lines_adjoint)(const ConeGeometry&, const SeparableView&, double multiplier, const Lines& volume,
                                     Sheet sheet, float* scratch);
 
-  // Any matrices; volumes (z, y, x), a view's image (rows, columns). Line integrals of one detector column (set) of a
-  // volume that is given in both layouts; the transpose for one row (added to the volume).
+  // The path for any matrices: volumes (z, y, x), a view's image (rows, columns). Line integrals of one detector column
+  // (set) of a volume that is given in both layouts, and their transpose for one row (added to the volume).
   void (*project_rays)(const ConeGeometry&, const ConeView&, const float* volume, const Lines& same, int64_t column,
                        float* image);
   void (*project_rays_adjoint)(const ConeGeometry&, const ConeView&, const float* values, int64_t row, float* volume);
-  // Voxel-driven, one line of voxels along x (added), and the transpose (added to the image).
+  // Voxel-driven back-projection of one line of voxels along x (added), and its transpose (added to the image).
   void (*backproject_voxels)(const ConeGeometry&, const ConeView&, double multiplier, const float* image, int64_t z,
                              int64_t y, float* line);
   void (*backproject_voxels_adjoint)(const ConeGeometry&, const ConeView&, double multiplier, const float* line,
@@ -66,7 +68,8 @@ struct Kernels {
 
 extern const Kernels kPortableKernels, kAvx2Kernels, kAvx512Kernels;
 
-// "auto", or one of "portable", "avx2", "avx512". Null if the processor (or the compiler) does not have it.
+// Returns the kernels of an instruction set: "auto", "portable", "avx2" or "avx512". Null if the processor or the
+// compiler does not have it.
 const Kernels* find_kernels(const char* instruction_set);
 
 }  // namespace pyronn_layers

@@ -8,7 +8,7 @@
 namespace pyronn_layers {
 namespace {
 
-// Readable floats before and after a line, finite.
+// So many floats before and after a line are readable and finite.
 constexpr int kPad = 2 * W + 8;
 
 // Position of sample k: start + step * k, step > 0.
@@ -80,7 +80,7 @@ struct Target {
   int64_t stride;
 };
 
-// The first sample at or after each point.
+// Returns the first sample at or after each point.
 template <Reach kReach>
 inline I first_sample(F m, F offset, float inverse_step, I first, I last) {
   F k = m * inverse_step + offset;
@@ -88,10 +88,10 @@ inline I first_sample(F m, F offset, float inverse_step, I first, I last) {
   return min(max(ceiling(k), first), last);
 }
 
-// The most samples that can lie between two neighbouring points, with a little for rounding.
+// Returns the most samples that can lie between two neighbouring points, with a little for rounding.
 inline int most_between(float inverse_step) { return static_cast<int>(inverse_step + 1.001f); }
 
-// What the samples before sample `end`, the first one beyond point `low`, give to that point.
+// Returns what the samples before sample `end`, the first one beyond point `low`, give to that point.
 inline float share_of_border(const float* q, const Spread& s, int taps, int end) {
   float sum = 0;
   for (int tap = 1; tap <= taps; tap++) {

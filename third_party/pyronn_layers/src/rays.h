@@ -108,7 +108,7 @@ inline F sum_along_z(const ConeGeometry& g, const Ray& ray, const Strides& strid
   return sum;
 }
 
-// The same for one along x or y, in lines with z contiguous.
+// The sum over planes for a ray that runs mainly along x or y, in lines with z contiguous.
 inline F sum_across_z(const ConeGeometry& g, const Ray& ray, const Strides& strides, const float* lines) {
   const int z = ray.across[0] == 2 ? 0 : 1;
   const int32_t step = strides.steps[ray.across[1 - z]];

@@ -59,7 +59,7 @@ inline ColumnRays column_rays(const ConeGeometry& g, const SeparableView& view, 
   return r;
 }
 
-// For every row: where its ray enters and leaves the box, in planes, and its length in mm per plane.
+// Finds for every row where its ray enters and leaves the box, in planes, and its length in mm per plane.
 inline void row_limits(const ConeGeometry& g, const ColumnRays& r, int rows, float* enter, float* leave, float* scale) {
   const float source = static_cast<float>(r.source_p);
   const F below = all(static_cast<float>(-0.5 - r.source_z));

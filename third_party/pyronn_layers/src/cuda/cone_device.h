@@ -1,10 +1,11 @@
 // What one thread of the CUDA kernels computes: one element of the output of each operator. The discretization is that
-// of rays.h. Plain functions of plain numbers, so that they also run, and are tested, without a GPU (emulate.cc).
+// of rays.h. These are plain functions of plain numbers, so that they also run and are tested without a GPU
+// (emulate.cc).
 //
-// All in float32. Positions are counted from a point near by, so that rounding stays below about 1e-4 voxels and pixels
-// up to 512 of them: planes from the volume's centre, columns and rows from a reference pixel close to the centre's
-// shadow. device_geometry.cc brings views into that form, in double. Directions are sums of explicit fmaf, so that
-// every kernel gets the same bits for the same ray, and takes the same main axis.
+// All numbers are float32. Positions are counted from a point near by, so that rounding stays below about 1e-4 voxels
+// and pixels up to 512 of them: planes from the volume's centre, columns and rows from a reference pixel close to the
+// centre's shadow. device_geometry.cc brings views into that form, in double. Directions are sums of explicit fmaf, so
+// that every kernel gets the same bits for the same ray, and takes the same main axis.
 #pragma once
 
 #include <math.h>
@@ -63,7 +64,7 @@ PYRONN_HD inline float look(const float* p) {
 
 PYRONN_HD inline float between(float v, float low, float high) { return fminf(fmaxf(v, low), high); }
 
-// To two units in the last place on a GPU, where a division that rounds correctly takes ten instructions.
+// Returns 1 / v, on a GPU to two units in the last place, as a division that rounds correctly takes ten instructions.
 PYRONN_HD inline float reciprocal(float v) {
 #if defined(__CUDA_ARCH__)
   return __fdividef(1.0f, v);
@@ -74,7 +75,7 @@ PYRONN_HD inline float reciprocal(float v) {
 
 PYRONN_HD inline float square_root(float v) {
 #if defined(__CUDA_ARCH__)
-  return v * rsqrtf(v);  // of what is positive
+  return v * rsqrtf(v);  // v is positive
 #else
   return sqrtf(v);
 #endif
@@ -369,7 +370,7 @@ PYRONN_HD inline float share_of_voxel(const Scene& s, const Target& t, const flo
   return share * length_of(part);
 }
 
-// Of the rays that run mainly along kMain.
+// Returns what the rays that run mainly along kMain give to a voxel.
 template <int kMain>
 PYRONN_HD inline float sum_of_pixels(const Scene& s, const View& view, const Target& t, const float* image,
                                      const Span& columns, const Span& rows) {
@@ -526,7 +527,7 @@ PYRONN_HD inline float sum_of_voxels(const Scene& s, const View& view, const Vox
   return sum;
 }
 
-// A gather, like the other three: no additions in memory, so results repeat bit for bit.
+// This is a gather, like the other three: it adds nothing in memory, so results repeat bit for bit.
 PYRONN_HD inline float backproject_adjoint_pixel(const Scene& s, const View& view, const Voxels& plain,
                                                  const Voxels& turned, int column, int row) {
   const float c = static_cast<float>(column - view.column), r = static_cast<float>(row - view.row);

@@ -44,7 +44,7 @@ PYRONN_HD inline Column column_of(const Scene& s, const View& view, int column) 
 PYRONN_HD inline int planes_of(const Scene& s, const Column& c) { return c.main == 0 ? s.volume[0] : s.volume[1]; }
 PYRONN_HD inline int most_planes(const Scene& s) { return larger_of(s.volume[0], s.volume[1]); }
 
-// Of a whole layer, in mm; row from the reference pixel.
+// The length of a ray in a whole layer, in mm; the row counts from the reference pixel.
 PYRONN_HD inline float mm_of(const Scene& s, const Column& c, float row) {
   const float z = fmaf(c.per_row, row, c.rise) * s.spacing[2];
   return square_root(fmaf(z, z, c.level)) * fabsf(c.per_plane);
@@ -57,7 +57,7 @@ PYRONN_HD inline float spread_of(const Scene& s, const Column& c, const float* w
   const float p = plane - (c.main == 0 ? s.centre[0] : s.centre[1]);
   Limits flat = {-0.5f, 0.5f};
   const float at = fmaf(c.slope, p, c.start);
-  if (at < -1.0f || at > n) return 0;  // no voxel takes of it
+  if (at < -1.0f || at > n) return 0;  // no voxel takes any of it
   if (at < 0.5f || at > n - 1.5f) cut(n, at, c.slope, &flat);
   const float middle = fmaf(c.tall[1][0], p, c.tall[0][0]), per_row = fmaf(c.tall[1][1], p, c.tall[0][1]);
   Span rows = {-reference, s.rows - 1 - reference};
