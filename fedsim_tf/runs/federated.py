@@ -49,7 +49,7 @@ def run_federated(start: RunStart, *, engine: str = IN_PROCESS) -> dict[str, Any
         draw_losses(fold_run, data=start.source)
         return {site: _scores(fold_run, site) for site in start.sites}
 
-    folds = run_folds(start, run, make)
+    folds = run_folds(run, start.folds, make)
     if len(start.folds) < run.config.data.folds:
         return None
     about = facts(run, start.cohorts, experiment="federated", data=start.source, labelled=start.labels)

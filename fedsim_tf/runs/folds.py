@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fedsim_tf.runs.results import scores_of
-from fedsim_tf.runs.start import RunStart
 from fedsim_tf.training.run import RunFolder
 
 
@@ -23,16 +22,16 @@ class Folds(NamedTuple):
     stages: dict[str, Mapping[str, Any]]
 
 
-def run_folds(start: RunStart, run: RunFolder, make: Callable[[RunFolder, int], dict[str, Any]]) -> Folds:
+def run_folds(run: RunFolder, numbers: Sequence[int], make: Callable[[RunFolder, int], dict[str, Any]]) -> Folds:
     """Make the scores of each fold, or read them back where an earlier start finished the fold.
 
     Args:
-      start: says which folds to run.
       run: the run's folder, in which each fold has one of its own.
+      numbers: the folds to run.
       make: does all of a fold's work, given its folder and number.
     """
     scores, folds = [], {}
-    for number in start.folds:
+    for number in numbers:
         folds[number] = run.fold(number)
         scores.append(scores_of(folds[number], functools.partial(make, folds[number], number)))
     return Folds(scores, stages_of(folds))

@@ -41,7 +41,7 @@ def run_single_site(start: RunStart) -> dict[str, Any] | None:
             data = f"{start.source}, fold {fold}"
             return run_single_site_fold(fold_run, volumes, start.shape_model, start.vgg, data=data)
 
-    folds = run_folds(start, run, make)
+    folds = run_folds(run, start.folds, make)
     if len(start.folds) < run.config.data.folds:
         return None
     about = facts(run, start.cohorts, experiment="single_site", data=start.source, labelled=start.labels[site])

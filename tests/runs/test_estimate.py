@@ -1,20 +1,39 @@
+import pathlib
 import re
 
 import pytest
 
 from fedsim_tf.config import make_config
 from fedsim_tf.errors import InputError
-from fedsim_tf.runs.estimate import describe
+from fedsim_tf.runs.estimate import describe_elsewhere, describe_run
+from fedsim_tf.runs.inputs import count_labels
+from fedsim_tf.runs.start import RunStart, check_elsewhere
 
 
-def plan(preset="demo", *, sites=("ct34lc",), run_dir="runs/mine", as_federated=False, elsewhere=False, **changes):
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def plan(preset="demo", *, sites=("ct34lc",), run_dir="runs/mine", as_federated=False, **changes):
     config = make_config(preset, **changes)
-    return describe(config, sites=sites, run_dir=run_dir, federated=as_federated, elsewhere=elsewhere)
+    labels = {site: count_labels(config, site, federated=as_federated) for site in sites}
+    start = RunStart(
+        config=config,
+        run_dir=pathlib.Path(run_dir),
+        cache_dir=pathlib.Path("cache"),
+        sites=sites,
+        labels=labels,
+        folds=range(config.data.folds),
+        shape_model=None,
+        federated=as_federated,
+    )
+    return describe_run(start)
 
 
 def steps_of(text):
     """Stage to its number of steps, from the plan's lines."""
-    return {name.strip(): int(steps) for name, steps in re.findall(r"^  (.+?)\s+(\d+) steps", text, re.M)}
+    return {name.strip(): int(steps) for name, steps in re.findall(r"^  (.+?)\s+(\d+) steps?", text, re.M)}
 
 
 def test_plan_names_data_preset_run_folder_and_arms():
@@ -28,7 +47,7 @@ def test_plan_names_data_preset_run_folder_and_arms():
 
 def test_plan_names_the_folder_of_real_data_and_no_phantom():
     text = plan("paper", sites=("ct20", "ct34mc"), data={"root": "/data/hearts"})
-    assert "ct20 in /data/hearts; ct34mc in /data/hearts" in text
+    assert "ct20 in /data/hearts, ct34mc in /data/hearts" in text
     assert "phantom" not in text
 
 
@@ -78,7 +97,8 @@ def test_federated_plan_has_one_arm_in_place_of_a_sites_own_ones():
 
 
 def test_the_plan_of_hospitals_says_nothing_of_this_machine():
-    text = plan(sites=("leeds", "turin"), as_federated=True, elsewhere=True, data={"labels": 4})
+    config = make_config("demo", data={"labels": 4})
+    text = describe_elsewhere(config, sites=("leeds", "turin"), run_name="runs/mine", only_fold=None)
     assert "leeds, turin: each its own data" in text
     assert "run folder: runs/mine there" in text
     assert re.search(r"disk for checkpoints: \S+ [MG]B, each site's share at the site", text)
@@ -87,10 +107,15 @@ def test_the_plan_of_hospitals_says_nothing_of_this_machine():
 
 def test_a_plan_that_would_pool_no_latents_is_refused():
     """Else that would be found after days of pre-training."""
-    with pytest.raises(InputError, match=r"--data_labels: found 2, .*; expected at least 3: see --federated"):
-        plan(sites=("ct20", "ct34lc"), as_federated=True, data={"labels": 2})
-    plan(sites=("ct20", "ct34lc"), as_federated=True, data={"labels": 2}, segmentation={"arms": ("direct_fl",)})
-    plan(sites=("ct20", "ct34lc"), as_federated=True, data={"labels": 2}, federated={"latents_of": 2})
+
+    def check(**changes):
+        config = make_config("demo", data={"labels": 2}, **changes)
+        check_elsewhere(config, sites=("ct20", "ct34lc"), only_fold=None)
+
+    with pytest.raises(InputError, match=r"data.labels is 2; it must be at least 3, .*federated.latents_of"):
+        check()
+    check(segmentation={"arms": ("direct_fl",)})
+    check(federated={"latents_of": 2})
 
 
 def test_bounds_alone_need_no_simulation():

@@ -8,11 +8,11 @@ import pytest
 
 from fedsim_tf.data.splits import PAPER_SIZES, SplitSizes
 from fedsim_tf.errors import InputError
-from fedsim_tf.runs.federated import run_federated
-from fedsim_tf.runs.folds import refuse_other_experiment
-from fedsim_tf.tools.segment import open_segmenter
+from fedsim_tf.runs.finished import open_finished_fold
+from fedsim_tf.training.run import refuse_other_experiment
 from tests.evaluation.pictures_for_tests import is_drawn, recorded_titles
 from tests.runs.toy_cohorts import write_paper_cohort, write_shapes
+from tests.runs.toy_starts import open_and_run_federated
 from tests.training.toy_site import toy_config
 
 SITES = ("ct20", "ct34lc")
@@ -38,7 +38,7 @@ def finished(tmp_path_factory):
             write_paper_cohort(root / site, site)
             patch.setitem(PAPER_SIZES, site, SplitSizes(3, 1, 1))
         patch.setattr("fedsim_tf.runs.inputs.ensure_site", lambda site, *_, **__: root / site)
-        metrics = run_federated(config, root / "run", cache_dir=root / "cache")
+        metrics = open_and_run_federated(config, root / "run", cache_dir=root / "cache")
     return types.SimpleNamespace(fold=root / "run" / "fold_0", run=root / "run", metrics=metrics, titles=titles)
 
 
@@ -56,7 +56,7 @@ def test_every_site_has_its_own_scores_for_each_arm(finished):
 
 def test_a_federated_run_is_not_gone_on_with_as_a_single_sites(finished):
     refuse_other_experiment(finished.run, federated=True)
-    with pytest.raises(InputError, match=r"found a federated run; expected .* another --run_dir"):
+    with pytest.raises(InputError, match=r"found a federated run; expected .* another run folder"):
         refuse_other_experiment(finished.run, federated=False)
 
 
@@ -103,7 +103,8 @@ def test_every_picture_report_and_record_says_phantom(finished):
 
 def test_every_sites_network_can_be_used_afterwards(finished):
     for site in SITES:
-        config, segment = open_segmenter(finished.fold / "sites" / site, "direct_fl")
+        fold = open_finished_fold(finished.fold / "sites" / site)
+        config, segment = fold.run.config, fold.load_segmenter(fold.last_stage_of("direct_fl"))
         assert segment(np.zeros((config.model.size,) * 3, np.float32)).shape == (config.model.size,) * 3
 
 

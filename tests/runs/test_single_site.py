@@ -18,15 +18,16 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.files import locked, read_json, write_json
 from fedsim_tf.metrics import Agreement
 from fedsim_tf.runs import samples as samples_module
-from fedsim_tf.runs.folds import refuse_other_experiment
-from fedsim_tf.runs.single_site import run_single_site
-from fedsim_tf.tools.segment import open_segmenter, segment_file
+from fedsim_tf.runs.finished import open_finished_fold
+from fedsim_tf.tools.segment import open_segmentation
 from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.pretraining import GeneratorPretraining
+from fedsim_tf.training.run import refuse_other_experiment
 from fedsim_tf.training.segmentation import UNetTraining
 from fedsim_tf.training.semi_supervised import SemiSupervised
 from tests.evaluation.pictures_for_tests import is_drawn, recorded_titles
 from tests.runs.toy_cohorts import CUBE, HEART_HU, ball, without_times, write, write_own_cohort, write_shapes
+from tests.runs.toy_starts import open_and_run
 from tests.training.toy_site import toy_config
 
 LEARNT_SHAPES = ("ours_fix_mat", "ours_pre", "ours_full", "fix_mat_alone")
@@ -60,7 +61,7 @@ def finished(tmp_path_factory):
         segmentation={"arms": ARMS, "pretraining_steps": 2, "finetuning_steps": 3, "rate": 0.05},
     )
     with recorded_titles() as titles:
-        metrics = run_single_site(config, root / "run", cache_dir=root / "cache")
+        metrics = open_and_run(config, root / "run", cache_dir=root / "cache")
     return types.SimpleNamespace(
         root=root, run=root / "run", fold=root / "run" / "fold_0", config=config, metrics=metrics, titles=titles
     )
@@ -73,8 +74,12 @@ def _undrawn(monkeypatch):
         monkeypatch.setattr(f"fedsim_tf.runs.{name}", lambda *_, **__: None)
 
 
+def segment_file(fold, arm, **files):
+    return open_segmentation(fold, arm, **files).run()
+
+
 def again(finished):
-    return run_single_site(finished.config, finished.run, cache_dir=finished.root / "cache")
+    return open_and_run(finished.config, finished.run, cache_dir=finished.root / "cache")
 
 
 def test_metrics_on_disk_are_those_returned(finished):
@@ -111,7 +116,7 @@ def test_synthetic_hearts_are_held_against_the_real_ones_ct_values(finished):
 
 def test_a_single_sites_run_is_not_gone_on_with_as_a_federated_one(finished):
     refuse_other_experiment(finished.run, federated=False)
-    with pytest.raises(InputError, match=r"found a single-site run; expected .* another --run_dir"):
+    with pytest.raises(InputError, match=r"found a single-site run; expected .* another run folder"):
         refuse_other_experiment(finished.run, federated=True)
 
 
@@ -222,7 +227,7 @@ def test_a_finished_fold_is_not_even_opened(finished, monkeypatch):
     def refused(*_, **__):
         raise AssertionError("a finished fold was opened again")
 
-    monkeypatch.setattr("fedsim_tf.runs.single_site.open_fold", refused)
+    monkeypatch.setattr("fedsim_tf.runs.start.open_fold", refused)
     assert without_times(again(finished)) == without_times(finished.metrics)
 
 
@@ -236,7 +241,7 @@ def test_a_fold_is_held_while_it_is_made(finished, tmp_path, monkeypatch):
 
     monkeypatch.setattr("fedsim_tf.runs.single_site.run_single_site_fold", run_single_site_fold)
     with pytest.raises(KeyboardInterrupt):
-        run_single_site(finished.config, tmp_path / "run", cache_dir=finished.root / "cache")
+        open_and_run(finished.config, tmp_path / "run", cache_dir=finished.root / "cache")
     with locked(lock) as free:
         assert free is not None
 
@@ -263,9 +268,9 @@ def test_a_run_killed_twice_ends_with_the_numbers_of_an_undisturbed_one(finished
         with monkeypatch.context() as patch:
             patch.setattr(kind, method, killed)
             with pytest.raises(KeyboardInterrupt):
-                run_single_site(config, finished.root / "killed", cache_dir=finished.root / "cache")
+                open_and_run(config, finished.root / "killed", cache_dir=finished.root / "cache")
         assert not (finished.root / "killed" / "metrics.json").exists()
-    metrics = run_single_site(config, finished.root / "killed", cache_dir=finished.root / "cache")
+    metrics = open_and_run(config, finished.root / "killed", cache_dir=finished.root / "cache")
     assert metrics["folds"] == [{"nifti": {arm: finished.metrics["folds"][0]["nifti"][arm]}}]
     undisturbed = without_times(finished.metrics)["stages"]
     stages = without_times(metrics)["stages"]
@@ -276,7 +281,7 @@ def test_a_run_killed_twice_ends_with_the_numbers_of_an_undisturbed_one(finished
 def test_another_configuration_is_refused_in_the_same_folder(finished):
     config = toy_config(dataset="nifti", data={"root": str(finished.root / "data"), "labels": 2}, seed=3)
     with pytest.raises(InputError, match=r"found a run with .*seed=0 \(now 3\)"):
-        run_single_site(config, finished.run, cache_dir=finished.root / "cache")
+        open_and_run(config, finished.run, cache_dir=finished.root / "cache")
 
 
 def test_a_file_is_segmented_as_well_as_the_run_says(finished, tmp_path):
@@ -322,10 +327,10 @@ def one_line(action, *fragments):
 def test_segmenting_refuses_what_is_not_there(finished, tmp_path):
     image = finished.root / "data" / "images" / "case_0.nii.gz"
     output = tmp_path / "heart.nii.gz"
-    one_line(lambda: open_segmenter(finished.fold, "ours_best"), "'ours_best'", *ARMS)
-    one_line(lambda: open_segmenter(tmp_path, "ours_full"), tmp_path, "config.json")
-    one_line(lambda: open_segmenter(finished.run, "ours_full"), "a fold's folder", finished.fold)
-    one_line(lambda: open_segmenter(finished.root / "no", "ours_full"), finished.root / "no")
+    one_line(lambda: open_finished_fold(finished.fold).last_stage_of("ours_best"), "ours_best", *ARMS)
+    one_line(lambda: open_finished_fold(tmp_path), tmp_path, "config.json")
+    one_line(lambda: open_finished_fold(finished.run), "a fold's folder", finished.fold)
+    one_line(lambda: open_finished_fold(finished.root / "no"), finished.root / "no")
     none = tmp_path / "no.nii.gz"
     one_line(lambda: segment_file(finished.fold, "ours_full", image=none, output=output), none, "no such file")
     other = finished.root / "data" / "labels" / "case_2.nii.gz"
@@ -403,24 +408,24 @@ def test_an_arm_that_was_not_finished_cannot_be_used(finished, tmp_path):
     for name in ("config.json", "stages/segmentation/lower_bound/finetune.json"):
         fold.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
         fold.joinpath(name).write_bytes(finished.fold.joinpath(name).read_bytes())
-    one_line(lambda: open_segmenter(fold, "ours_full"), "'ours_full'", "lower_bound")
+    one_line(lambda: open_finished_fold(fold).last_stage_of("ours_full"), "ours_full", "lower_bound")
 
 
 @pytest.mark.parametrize(
     ("changes", "fragments"),
     [
-        ({"data": {"root": "/no/such/folder"}}, ["/no/such/folder", "no such folder"]),
-        ({"data": {"root": ""}}, ["--data_root", "nifti"]),
-        ({"data": {"labels": 30}}, ["--data_labels", "30", "at most 3"]),
-        ({"data": {"labels": 0}}, ["--data_labels", "6 (the default)", "at most 3"]),
-        ({"data": {"window_low_hu": -200.0}}, ["--data_window_low_hu", "-200 to 1000", "-850 to 900"]),
+        ({"data": {"root": "/no/such/folder"}}, ["data.root is /no/such/folder"]),
+        ({"data": {"root": ""}}, ["data.root", "nifti"]),
+        ({"data": {"labels": 30}}, ["data.labels", "30", "at most 3"]),
+        ({"data": {"labels": 0}}, ["data.labels", "6 by default", "at most 3"]),
+        ({"data": {"window_low_hu": -200.0}}, ["data.window_low_hu", "-200 to 1000", "-850 to 900"]),
         ({"model": {"shape_model": "/no/shapes.npz"}}, ["/no/shapes.npz"]),
         ({"model": {"shape_modes": 30}}, ["30", "1 to 11"]),
     ],
 )
 def test_bad_input_ends_in_one_line(finished, tmp_path, changes, fragments):
     config = from_dict(merge(finished.config.to_dict(), changes))
-    one_line(lambda: run_single_site(config, tmp_path / "run", cache_dir=finished.root / "cache"), *fragments)
+    one_line(lambda: open_and_run(config, tmp_path / "run", cache_dir=finished.root / "cache"), *fragments)
 
 
 def test_a_label_on_another_grid_is_not_scored_against(finished, tmp_path):

@@ -9,12 +9,12 @@ import pytest
 from fedsim_tf.data.splits import PAPER_SIZES, SplitSizes
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import write_json
-from fedsim_tf.runs.single_site import run_single_site
 from fedsim_tf.tools import out_of_distribution as job
 from fedsim_tf.tools.out_of_distribution import run_out_of_distribution
 from fedsim_tf.training.run import RunFolder, site_path
 from tests.evaluation.pictures_for_tests import is_drawn
 from tests.runs.toy_cohorts import write_paper_cohort, write_shapes
+from tests.runs.toy_starts import open_and_run
 from tests.training.toy_site import toy_config
 
 SITES = ("ct20", "ct34lc")
@@ -32,7 +32,7 @@ def hospitals(tmp_path_factory):
         for site in SITES:
             write_paper_cohort(root / site, site)
             patch.setitem(PAPER_SIZES, site, SplitSizes(3, 1, 1))
-            run_single_site(_config(root, site, shapes), root / "runs" / site, cache_dir=root / "cache")
+            open_and_run(_config(root, site, shapes), root / "runs" / site, cache_dir=root / "cache")
         yield {"root": root, **{site: root / "runs" / site / "fold_0" for site in SITES}}
 
 

@@ -6,8 +6,8 @@ import SimpleITK as sitk
 
 from fedsim_tf.config import from_dict, merge
 from fedsim_tf.errors import InputError, Refusals
-from fedsim_tf.runs.inputs import open_annotated, open_cohort, open_fold
-from fedsim_tf.tools.prepare import cohort_summary, prepare_dataset
+from fedsim_tf.runs.inputs import check_labels, open_cohort, open_fold
+from fedsim_tf.tools.prepare import cohort_summary, open_preparation, prepare_dataset
 from tests.runs.toy_cohorts import EXTENT_MM, write_own_cohort, write_paper_cohort
 from tests.training.toy_site import toy_config
 
@@ -20,7 +20,7 @@ def config(tmp_path):
 
 def prepared(config, cache_dir):
     refusals = Refusals(config.dataset)
-    cases = prepare_dataset(config, cache_dir=cache_dir, refusals=refusals)
+    cases = prepare_dataset(open_preparation(config, cache_dir=cache_dir), refusals=refusals)
     refusals.check()
     return cases
 
@@ -52,15 +52,17 @@ def test_labels_are_limited_by_scans_and_folds_by_patients(tmp_path):
     (tmp_path / "data" / "patients.csv").write_text("\n".join(["scan,patient", *rows]) + "\n")
 
     def opened(**data):
-        return open_annotated(toy_config(data={"root": str(tmp_path / "data"), **data}), "nifti", cache_dir=tmp_path)
+        config = toy_config(data={"root": str(tmp_path / "data"), **data})
+        check_labels(config, "nifti", data["labels"], cache_dir=tmp_path)
+        return open_cohort(config, "nifti", cache_dir=tmp_path)
 
     assert opened(labels=18).n_patients == 10
-    with pytest.raises(InputError, match="--data_labels: found 19; expected at most 18, the training part of 30"):
+    with pytest.raises(InputError, match=r"data\.labels is 19; it must be at most 18, the training part of the 30"):
         opened(labels=19)
     rows = [f"case_{number},patient_{number // 10}" for number in range(30)]
     (tmp_path / "data" / "patients.csv").write_text("\n".join(["scan,patient", *rows]) + "\n")
     assert opened(labels=10, folds=3).n_patients == 3
-    with pytest.raises(InputError, match="--data_folds: found 5; expected at most 3, as many as there are annotated"):
+    with pytest.raises(InputError, match=r"data\.folds is 5; it must be at most 3, the number of annotated patients"):
         opened(labels=10, folds=5)
 
 
@@ -75,7 +77,9 @@ def test_all_damaged_files_are_named_at_once(config, tmp_path, caplog):
     for number in (1003, 1013):
         (tmp_path / "data" / f"ct_train_{number}_image.nii.gz").write_bytes(b"no volume")
     refusals = Refusals("ct20")
-    assert len(prepare_dataset(config, cache_dir=tmp_path, refusals=refusals)) == 18  # of which it can be said more
+    assert (
+        len(prepare_dataset(open_preparation(config, cache_dir=tmp_path), refusals=refusals)) == 18
+    )  # of which it can be said more
     with pytest.raises(InputError, match=r"ct20: found 2 cases that cannot be used; .*ct_train_1003_image"):
         refusals.check()
     for number in (1003, 1013):

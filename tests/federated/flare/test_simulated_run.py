@@ -5,11 +5,12 @@ import pytest
 import tensorflow as tf
 
 from fedsim_tf.runs import on_flare
-from fedsim_tf.runs.federated import IN_PROCESS, NVFLARE, run_federated
+from fedsim_tf.runs.federated import IN_PROCESS, NVFLARE
 from fedsim_tf.runs.flare_fold import FoldController
 from tests.federated.flare.federation import REPOSITORY, job_of_tests
 from tests.federated.flare.fold import EagerFoldExecutor, check_same_losses
 from tests.runs.toy_cohorts import without_times, write_own_cohort, write_shapes
+from tests.runs.toy_starts import open_and_run_federated
 from tests.training.toy_site import toy_config
 
 SITE = "nifti"
@@ -39,7 +40,7 @@ def runs(tmp_path_factory):
             patch.setattr(on_flare, "FoldExecutor", EagerFoldExecutor)
             patch.setattr(on_flare, "make_job", job_of_tests)
             for engine in (IN_PROCESS, NVFLARE):
-                metrics = run_federated(config, root / engine, cache_dir=root / "cache", engine=engine)
+                metrics = open_and_run_federated(config, root / engine, cache_dir=root / "cache", engine=engine)
                 found[engine] = root / engine, metrics
     finally:
         tf.config.run_functions_eagerly(False)
