@@ -21,7 +21,8 @@ from fedsim_tf.progress import progress_bar
 from fedsim_tf.shape.distances import mean_surface_distance
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.label_surfaces import LabelSurface, label_surface
-from fedsim_tf.shape.meshes import export_model, read_corresponding
+from fedsim_tf.shape.mesh_export import export_model
+from fedsim_tf.shape.mesh_folders import read_corresponding
 from fedsim_tf.shape.quality import Generalisation, compactness, generalisation, specificity
 from fedsim_tf.shape.registration import RegistrationOptions, register_with_record
 from fedsim_tf.shape.ssm import StatisticalShapeModel

@@ -8,7 +8,7 @@ from fedsim_tf.data.splits import SplitSizes, split
 from fedsim_tf.errors import InputError
 from fedsim_tf.phantom.hearts import ADULTS, draw_hearts
 from fedsim_tf.shape.grid import Grid
-from fedsim_tf.shape.meshes import write_mesh
+from fedsim_tf.shape.mesh_files import write_mesh
 from fedsim_tf.shape.registration import RegistrationOptions
 from fedsim_tf.shape.ssm import PHANTOM_MODEL, StatisticalShapeModel, load_shape_model
 from fedsim_tf.shape.voxelize import label_map
