@@ -372,7 +372,7 @@ def test_an_export_removes_the_modes_of_a_larger_model(tmp_path, model):
 
 
 def test_mode_vectors_lead_from_the_mean_to_its_instances(tmp_path, model):
-    export_model(model, tmp_path, suffixes=(), deviations=())
+    export_model(model, tmp_path)
     data = (tmp_path / "mean_with_modes.vtk").read_bytes()  # its arrays are big-endian, "name components tuples type"
     heading = b"mode_02 3 %d float\n" % len(model.mean)
     start = data.index(heading) + len(heading)
