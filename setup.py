@@ -63,7 +63,6 @@ setup(
         "h5py>=3.9",
         "Jinja2>=3.1",
         "matplotlib>=3.8",
-        "meshio>=5.3",
         "numpy>=1.24,<2",
         "pyronn==0.1.0",
         "pyronn-layers>=0.3",  # third_party/pyronn_layers
@@ -96,11 +95,13 @@ setup(
             "PyYAML>=6",
             "ruff>=0.6",
             "submitit==1.5.4",
+            "vtk>=9.3",
         ],
         "docs": ["mkdocs>=1.6", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
         "cluster": ["submitit==1.5.4"],
         "benchmark": ["itk-rtk==2.7.*", "pycpd>=2", "vtk>=9.3", "torch==2.13.0"],
         "federated": ["nvflare==2.9.0", "dp-accounting>=0.6"],
+        "meshes": ["vtk>=9.3"],
     },
     classifiers=[
         "Programming Language :: Python :: 3.11",

@@ -1,9 +1,9 @@
-"""Group-wise registration of hearts from their label maps, beside pycpd, and the model that it gives.
+"""Times group-wise registration of hearts from their label maps beside pycpd, and measures the model that it gives.
 
 python -m benchmarks.registration [--shapes hearts.npz] [--voxel_mm 0.8] [--points 4000] [--threads 2]
 
-Corresponding shapes (by default the phantom's adults) are turned at random, voxelized to label maps, and registered
-from these alone. Needs `pip install pycpd` for the peer, of which a few iterations of one pair are timed.
+Corresponding shapes, by default the phantom's adults, are turned at random, voxelized to label maps, and registered
+from these alone. The peer needs `pip install pycpd`; a few of its iterations of one pair are timed.
 """
 
 import os
@@ -33,17 +33,18 @@ PEER_ITERATIONS = 4
 PEER_ITERATIONS_WANTED = 100  # pycpd's default
 
 
-def moved(shapes: CorrespondingShapes) -> CorrespondingShapes:
-    """Each shape in another pose, so that nothing is aligned."""
+def turn(shapes: CorrespondingShapes) -> CorrespondingShapes:
+    """Return each shape in another pose, so that nothing is aligned."""
     rng = np.random.default_rng(0)
     points = []
     for each in shapes.points:
-        turn = Rotation.from_rotvec(np.radians(TILT_DEGREES) * rng.standard_normal(3))
-        points.append(turn.apply(each - each.mean(axis=0)) + rng.uniform(-SHIFT_MM, SHIFT_MM, 3))
+        rotation = Rotation.from_rotvec(np.radians(TILT_DEGREES) * rng.standard_normal(3))
+        points.append(rotation.apply(each - each.mean(axis=0)) + rng.uniform(-SHIFT_MM, SHIFT_MM, 3))
     return CorrespondingShapes(np.stack(points).astype(np.float32), shapes.faces, shapes.region_id)
 
 
-def surface_of(points: np.ndarray, shapes: CorrespondingShapes, voxel_mm: float, name: str) -> LabelSurface:
+def make_surface(points: np.ndarray, shapes: CorrespondingShapes, *, voxel_mm: float, name: str) -> LabelSurface:
+    """Return the surface of a heart, read back from its label map."""
     low, high = points.min(axis=0) - MARGIN_MM, points.max(axis=0) + MARGIN_MM
     count = np.ceil((high - low) / voxel_mm).astype(int)
     grid = Grid(tuple(count[::-1].tolist()), (voxel_mm,) * 3, tuple(low.tolist()))  # type: ignore[arg-type]
@@ -52,7 +53,8 @@ def surface_of(points: np.ndarray, shapes: CorrespondingShapes, voxel_mm: float,
     return label_surface(Volume(labels, place), identity=name)
 
 
-def seconds_per_peer_iteration(fixed: LabelSurface, moving: LabelSurface, points: int, threads: int) -> float:
+def seconds_per_peer_iteration(fixed: LabelSurface, moving: LabelSurface, *, points: int, threads: int) -> float:
+    """Return the median time of one iteration of pycpd."""
     clouds = [sample(surface, points, 0).points for surface in (fixed, moving)]
     times = []
     peer = DeformableRegistration(X=clouds[0], Y=clouds[1], max_iterations=PEER_ITERATIONS, tolerance=0.0)
@@ -78,20 +80,22 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     given = CorrespondingShapes.load(arguments.shapes) if arguments.shapes else draw_hearts(ADULTS, 19, seed=3)
-    truth = moved(given)
+    truth = turn(given)
     start = time.perf_counter()
     surfaces = [
-        surface_of(points, truth, arguments.voxel_mm, f"heart {k + 1}") for k, points in enumerate(truth.points)
+        make_surface(points, truth, voxel_mm=arguments.voxel_mm, name=f"heart {k + 1}")
+        for k, points in enumerate(truth.points)
     ]
     surfaces_s = time.perf_counter() - start
     count = arguments.points
     options = RegistrationOptions(components=count, points=count, fine_points=4 * count, workers=arguments.threads)
     start = time.perf_counter()
-    found = register_groupwise(surfaces, options, progress=lambda done, total, text: print(done, total, text, end="\r"))
+    say = lambda done, total, text: print(done, total, text, end="\r")  # noqa: E731
+    found = register_groupwise(surfaces, options, progress=say).shapes
     ours_s = time.perf_counter() - start
     print(f"\n{len(surfaces)} hearts, {found.points.shape[1]} vertices; surfaces of label maps {surfaces_s:.0f} s")
     print(f"group-wise registration: {ours_s:.0f} s")
-    peer_s = seconds_per_peer_iteration(surfaces[0], surfaces[1], count, arguments.threads)
+    peer_s = seconds_per_peer_iteration(surfaces[0], surfaces[1], points=count, threads=arguments.threads)
     pairs_s = peer_s * PEER_ITERATIONS_WANTED * (len(surfaces) - 1)
     print(f"pycpd, deformable, one pair: {peer_s:.2f} s an iteration")
     print(

@@ -1,9 +1,9 @@
-"""Voxelization and the decoder's gradients against VTK's PolyDataToImageStencil.
+"""Times voxelization and the decoder's gradients beside VTK's PolyDataToImageStencil.
 
 python -m benchmarks.voxelization [--shapes hearts.npz] [--size 128] [--rows_per_voxel 2] [--threads 2]
 
-Needs `pip install vtk` for the peer. Everything is measured in one run, times are medians. Without shapes, hearts of
-the phantom, each triangle cut into four, stand in for real ones.
+The peer needs `pip install 'fedsim-tf[meshes]'`. Everything is measured in one run, and times are medians. Without
+--shapes, hearts of the phantom, with each triangle cut into four, stand in for real ones.
 """
 
 import os
@@ -35,6 +35,7 @@ FIELD_OF_VIEW_MM = 200.0
 
 
 def median_ms(call: Callable[[], object], repeats: int) -> float:
+    """Return the median time of a call in ms, after a first call that is not timed."""
     call()
     times = []
     for _ in range(repeats):
@@ -44,7 +45,8 @@ def median_ms(call: Callable[[], object], repeats: int) -> float:
     return 1e3 * float(np.median(times))
 
 
-def shape_model(path: str | None) -> StatisticalShapeModel:
+def fit_model(path: str | None) -> StatisticalShapeModel:
+    """Return a model with 14 modes of the given shapes, or of the phantom's with each triangle cut into four."""
     if path:
         shapes = CorrespondingShapes.load(path)
     else:
@@ -59,7 +61,7 @@ def shape_model(path: str | None) -> StatisticalShapeModel:
 def products_with_vtk(
     peer: StencilVoxelizer, decoder: ShapeDecoder, tau: tf.Tensor, upstream: np.ndarray
 ) -> np.ndarray:
-    """The same central differences with a mask for each perturbed heart."""
+    """Return the decoder's central differences, made with VTK's mask of each perturbed heart."""
     steps = np.diag(decoder.steps)
     moved = decoder.points_mm(tau + np.concatenate([steps, -steps])).numpy()
     products = np.array([np.vdot(upstream, peer.mask(points).astype(np.float32)) for points in moved])
@@ -67,6 +69,7 @@ def products_with_vtk(
 
 
 def smooth_noise(size: int) -> np.ndarray:
+    """Return an upstream gradient (z, y, x) that varies smoothly."""
     return 100 * gaussian_filter(np.random.default_rng(1).standard_normal((size,) * 3), 6).astype(np.float32)
 
 
@@ -81,7 +84,7 @@ def main() -> None:
     vtk.vtkSMPTools.Initialize(arguments.threads)
     vtk.vtkMultiThreader.SetGlobalMaximumNumberOfThreads(arguments.threads)
 
-    ssm = shape_model(arguments.shapes)
+    ssm = fit_model(arguments.shapes)
     size = arguments.size
     grid = Grid.centred((size,) * 3, (FIELD_OF_VIEW_MM,) * 3)
     rng = np.random.default_rng(0)

@@ -10,16 +10,22 @@ from fedsim_tf.shape.grid import Grid
 
 
 class StencilVoxelizer:
-    """Closed surfaces to a mask; voxels whose centre is inside."""
+    """A voxelizer of closed surfaces with VTK: a voxel belongs to the mask if its centre is inside.
+
+    Args:
+      faces: (F, 3).
+      region_of_face: (F,).
+      grid: the voxels.
+      together: whether all surfaces share a stencil, in which their overlap cancels, instead of one for each region.
+    """
 
     def __init__(self, faces: np.ndarray, region_of_face: np.ndarray, grid: Grid, *, together: bool):
-        """`together`: all surfaces in one stencil (where they overlap they cancel), instead of one for each region."""
         self._grid = grid
         parts = [faces] if together else [faces[region_of_face == region] for region in np.unique(region_of_face)]
         self._parts = [_Part(part, grid) for part in parts]
 
     def mask(self, points: np.ndarray) -> np.ndarray:
-        """(z, y, x) uint8: the union of the regions of points (V, 3)."""
+        """Return the union (z, y, x) uint8 of the regions of points (V, 3)."""
         united = self._parts[0].mask(points)
         for part in self._parts[1:]:
             united = np.maximum(united, part.mask(points))

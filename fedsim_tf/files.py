@@ -12,7 +12,7 @@ import math
 import os
 import pathlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 import numpy as np
@@ -153,17 +153,17 @@ def write_npz(path: str | os.PathLike, arrays: Mapping[str, Any], *, compressed:
 
 
 def read_npz(
-    path: str | os.PathLike, *, required: tuple[str, ...] = (), texts: tuple[str, ...] = ()
+    path: str | os.PathLike, *, required: Sequence[str] = (), texts: Sequence[str] = ()
 ) -> dict[str, np.ndarray]:
-    """Reads all arrays of an .npz file, without pickle.
+    """Return all arrays of an .npz file by name, and never unpickle.
 
     Args:
       path: the file.
-      required: names of arrays of numbers that have to be there.
-      texts: names of arrays of words that have to be there.
+      required: names of arrays of numbers that the file must have.
+      texts: names of arrays of any kind that the file must have.
 
     Raises:
-      InputError: a file that is missing or damaged, or does not hold the required arrays.
+      InputError: no such file, a damaged or foreign file, or one without the wanted arrays.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -171,7 +171,7 @@ def read_npz(
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except Exception as error:  # damaged zip members raise a dozen different types
+    except Exception as error:  # damaged members raise BadZipFile, EOFError, ValueError, zlib.error and more
         raise InputError(path, found=f"a damaged file ({error})", expected="a readable .npz file") from error
     missing = [name for name in (*required, *texts) if name not in arrays]
     if missing:
@@ -216,6 +216,12 @@ def file_digest(path: str | os.PathLike) -> str:
         while chunk := stream.read(_CHUNK):
             found.update(chunk)
     return found.hexdigest()
+
+
+def files_digest(paths: Iterable[str | os.PathLike]) -> str:
+    """Return one digest of several files, whatever their names and order; that of one file is its `file_digest`."""
+    digests = sorted(file_digest(path) for path in paths)
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def append_rows(

@@ -13,6 +13,7 @@ from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.files import (
     append_rows,
     file_digest,
+    files_digest,
     held,
     hold,
     locked,
@@ -182,3 +183,52 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, caplog)
     with locked(tmp_path / "lock") as free:
         assert free is not None
     assert "has no locks" in caplog.text
+
+
+def test_arrays_that_were_written_are_read(tmp_path):
+    write_npz(tmp_path / "a.npz", {"x": np.arange(3), "name": "CT"})
+    found = read_npz(tmp_path / "a.npz", required=("x",), texts=("name",))
+    np.testing.assert_array_equal(found["x"], np.arange(3))
+    assert str(found["name"]) == "CT"
+    with pytest.raises(InputError, match=r"a\.npz: found arrays \['name', 'x'\]; expected also \['y'\]"):
+        read_npz(tmp_path / "a.npz", required=("y",))
+    with pytest.raises(InputError, match=r"a\.npz: found name of <U2; expected numbers"):
+        read_npz(tmp_path / "a.npz", required=("name",))
+    with pytest.raises(InputError, match=r"b\.npz: found no such file"):
+        read_npz(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize("kept", [0, 1, 30, 0.5, 0.98])
+@pytest.mark.parametrize("compressed", [True, False])
+def test_archives_that_are_cut_off_are_said_to_be_damaged(tmp_path, kept, compressed):
+    write_npz(tmp_path / "a.npz", {"x": np.random.default_rng(0).random(500)}, compressed=compressed)
+    whole = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "a.npz").write_bytes(whole[: int(kept * len(whole)) if isinstance(kept, float) else kept])
+    with pytest.raises(InputError, match=r"a\.npz: found a damaged file"):
+        read_npz(tmp_path / "a.npz")
+
+
+def test_archives_with_other_bytes_and_foreign_files_are_said_to_be_damaged(tmp_path):
+    path = tmp_path / "a.npz"
+    for compressed in (True, False):
+        write_npz(path, {"x": np.arange(500.0)}, compressed=compressed)
+        data = bytearray(path.read_bytes())
+        data[200:240] = bytes(range(40))
+        path.write_bytes(bytes(data))
+        with pytest.raises(InputError, match="damaged"):
+            read_npz(path)
+    path.write_text("not an archive")
+    with pytest.raises(InputError, match="damaged"):
+        read_npz(path)
+    np.savez(path, x=np.array([{"an": "object"}], dtype=object))
+    with pytest.raises(InputError, match="damaged"):
+        read_npz(path)
+
+
+def test_several_files_have_one_digest_whatever_their_order(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.write_bytes(b"one")
+    b.write_bytes(b"two")
+    assert files_digest([a]) == file_digest(a) == hashlib.sha256(b"one").hexdigest()
+    parts = sorted(hashlib.sha256(data).hexdigest() for data in (b"one", b"two"))
+    assert files_digest([a, b]) == files_digest([b, a]) == hashlib.sha256("".join(parts).encode()).hexdigest()

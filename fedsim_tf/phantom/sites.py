@@ -145,7 +145,7 @@ def deal_hearts(shapes: CorrespondingShapes, site: str) -> CorrespondingShapes |
     """
     points = _dealt_points(shapes, site)
     logging.info("Phantom site %s: %d of its %d hearts are given ones", site, len(points), SITES[site].n_subjects)
-    return dataclasses.replace(shapes, points=points, subjects=()) if len(points) else None
+    return dataclasses.replace(shapes, points=points, subjects=(), subject_digests=()) if len(points) else None
 
 
 def n_dealt(shapes_path: str | os.PathLike, site: str) -> int:

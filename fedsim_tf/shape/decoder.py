@@ -1,4 +1,4 @@
-"""The differentiable decoder: 21 shape parameters to a voxelized heart."""
+"""The differentiable decoder from shape parameters to a voxelized heart."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from fedsim_tf.shape.pose import N_POSE, rotation_matrices
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.shape.voxelize import (
     ROWS_PER_VOXEL,
+    fill_occupancy,
     inner_products,
     label_map,
-    occupancy_of_planes,
     surface_gradient,
 )
 
-STEP_VOXELS = 0.5  # each parameter's finite-difference step moves the surface by about half a voxel (rms)
+STEP_VOXELS = 0.5  # root mean square motion of the surface in a finite-difference step
 GRADIENTS = ("finite_difference", "surface")
 
 
 class ShapeDecoder:
-    """`decoder(tau)`: shape parameters (B, K + 7) to occupancy (B, z, y, x) in [0, 1].
+    """A differentiable map from shape parameters tau (B, K + 7) to the heart's occupancy (B, z, y, x) in [0, 1].
 
     tau holds K weights in standard deviations, three rotations in rad, three translations in mm and a log scale.
 
     Args:
       ssm: the shape model.
-      grid: where the heart is rasterised.
-      gradient: "finite_difference": central differences of each parameter, as in section 2.2 of the paper; perturbed
-        hearts are not voxelized: only their inner products with the upstream gradient are formed. "surface": the
-        integral of upstream gradient times normal velocity over the heart's surface, one pass for all parameters.
+      grid: the voxels.
+      gradient: "finite_difference" takes central differences of each parameter, as in section 2.2 of the paper; of
+        perturbed hearts only the inner products with the upstream gradient are formed. "surface" integrates the
+        upstream gradient times the normal velocity over the heart's surface, in one pass for all parameters.
       rows_per_voxel: rows that sample each voxel along y and along z.
       step_voxels: how far a parameter's finite-difference step moves the surface (root mean square).
 
     Raises:
-      InputError: an unknown gradient; a tau whose last dimension is not K + 7.
+      InputError: an unknown gradient, a step that is not positive, or later a tau of another shape.
     """
 
     def __init__(
@@ -56,32 +56,33 @@ class ShapeDecoder:
         self.n_parameters = ssm.n_modes + N_POSE
         self.steps = finite_difference_steps(ssm, grid, step_voxels=step_voxels)
         self._rows_per_voxel = rows_per_voxel
-        # Mean and modes by coordinate, and ones: 3 K + 4 rows of V. An instance in its pose is one product with them.
+        # Mean and modes by coordinate, and ones: 3 K + 4 rows of V. A posed instance is one product with them.
         local = np.concatenate([ssm.mean[None], ssm.modes * ssm.std[:, None, None]])
         by_coordinate = local.transpose(0, 2, 1).reshape(-1, len(ssm.mean))
         self._local = tf.constant(np.concatenate([by_coordinate, np.ones((1, len(ssm.mean)))]), tf.float32)
         self._decode = tf.custom_gradient(self._decode_with_gradient)
 
     def __call__(self, tau: tf.Tensor) -> tf.Tensor:
-        return self._decode(self._checked(tau))
+        """Return the occupancy (B, z, y, x) for tau (B, K + 7)."""
+        return self._decode(self._check(tau))
 
     def label_map(self, tau: tf.Tensor) -> tf.Tensor:
-        """Region ids (B, z, y, x) uint8; no gradient."""
-        points = self.points_mm(self._checked(tau))
+        """Return region ids (B, z, y, x) uint8 for tau (B, K + 7); they have no gradient."""
+        points = self.points_mm(self._check(tau))
         return label_map(points, self.ssm.faces, self.ssm.region_id, self.grid, rows_per_voxel=self._rows_per_voxel)
 
     def points_mm(self, tau: tf.Tensor) -> tf.Tensor:
-        """Surface points (B, V, 3) in mm for tau (B, K + 7)."""
+        """Return surface points (B, V, 3) in mm for tau (B, K + 7)."""
         return tf.linalg.matrix_transpose(self._planes(tau, np.ones(3, np.float32), np.zeros(3, np.float32)))
 
-    def _checked(self, tau: tf.Tensor) -> tf.Tensor:
+    def _check(self, tau: tf.Tensor) -> tf.Tensor:
         tau = tf.convert_to_tensor(tau, tf.float32)
         if tau.shape.rank != 2 or tau.shape[-1] != self.n_parameters:
             raise InputError("tau", found=f"shape {tau.shape}", expected=f"(batch, {self.n_parameters})")
         return tau
 
     def _planes(self, tau: tf.Tensor, scale: np.ndarray, shift: np.ndarray) -> tf.Tensor:
-        """Surface points (B, 3, V), scaled and shifted (3,) from mm: instances of the model in their pose."""
+        """Return surface points (B, 3, V) of posed instances of the model, scaled and shifted (3,) from mm."""
         weights, pose = tau[:, : self.ssm.n_modes], tau[:, self.ssm.n_modes :]
         turned = tf.exp(pose[:, 6])[:, None, None] * rotation_matrices(pose[:, :3])
         amounts = tf.concat([tf.ones_like(weights[:, :1]), weights], axis=1)
@@ -93,20 +94,19 @@ class ShapeDecoder:
         return tf.reshape(rows @ self._local, [-1, 3, self._local.shape[1]])
 
     def _voxel_planes(self, tau: tf.Tensor) -> tf.Tensor:
-        """Surface points (B, 3, V) in voxel coordinates."""
+        """Return surface points (B, 3, V) in voxel coordinates."""
         per_mm = 1.0 / np.array(self.grid.spacing_mm)
         shift = -np.array(self.grid.origin_mm) * per_mm
         return self._planes(tau, per_mm.astype(np.float32), shift.astype(np.float32))
 
     def _decode_with_gradient(self, tau: tf.Tensor):
-        volume = occupancy_of_planes(
-            self._voxel_planes(tau), self.ssm.faces, self.grid, rows_per_voxel=self._rows_per_voxel
-        )
+        planes = self._voxel_planes(tau)
+        volume = fill_occupancy(planes, self.ssm.faces, self.grid, rows_per_voxel=self._rows_per_voxel)
         differentiate = self._central_differences if self.gradient == "finite_difference" else self._surface_integral
         return volume, lambda upstream: differentiate(tau, upstream)
 
     def _central_differences(self, tau: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-        """d<upstream, occupancy>/d tau (B, K + 7)."""
+        """Return d<upstream, occupancy>/d tau (B, K + 7) by central differences."""
         steps = tf.linalg.diag(tf.constant(self.steps))
         moved = tau[:, None, :] + tf.concat([steps, -steps], axis=0)
         planes = self._voxel_planes(tf.reshape(moved, [-1, self.n_parameters]))
@@ -116,7 +116,7 @@ class ShapeDecoder:
         return tf.cast((forward - backward) / (2.0 * self.steps.astype(np.float64)), tf.float32)
 
     def _surface_integral(self, tau: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-        """d<upstream, occupancy>/d tau (B, K + 7)."""
+        """Return d<upstream, occupancy>/d tau (B, K + 7) by the integral over the surface."""
         with tf.GradientTape() as tape:
             tape.watch(tau)
             planes = self._voxel_planes(tau)
@@ -125,7 +125,7 @@ class ShapeDecoder:
 
 
 def finite_difference_steps(ssm: StatisticalShapeModel, grid: Grid, *, step_voxels: float = STEP_VOXELS) -> np.ndarray:
-    """The step (K + 7,) of each parameter that moves the surface by `step_voxels` (root mean square)."""
+    """Return the step (K + 7,) of each parameter that moves the surface by `step_voxels` (root mean square)."""
     rms = lambda moved_mm: np.sqrt(np.mean(np.sum(np.square(moved_mm), axis=-1), axis=-1))  # noqa: E731
     modes = rms(ssm.modes * ssm.std[:, None, None])
     rotations = [rms(np.cross(axis, ssm.mean)) for axis in np.eye(3)]

@@ -6,12 +6,20 @@ import numpy as np
 import trimesh
 from scipy.spatial import cKDTree
 
-_CANDIDATES = 12  # triangles with the nearest centroids; the nearest triangle is nearly always among them
+_CANDIDATES = 12  # triangles tried for each point; the nearest triangle is nearly always among them
 _CHUNK = 50_000
 
 
 def distances_to_surface(points: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Distance of each point (n, 3) to the nearest of the triangles (vertices (V, 3), faces (F, 3)); (n,)."""
+    """Return the distance (n,) of each point (n, 3) to the nearest triangle of a surface.
+
+    Only the triangles with the nearest centroids are tried, so a distance may rarely be a little too long.
+
+    Args:
+      points: (n, 3) in mm.
+      vertices: (V, 3) of the surface in mm.
+      faces: (F, 3) of the surface.
+    """
     triangles = np.asarray(vertices, np.float64)[faces]
     tree = cKDTree(triangles.mean(axis=1))
     count = min(_CANDIDATES, len(faces))
@@ -29,7 +37,7 @@ def distances_to_surface(points: np.ndarray, vertices: np.ndarray, faces: np.nda
 def mean_surface_distance(
     points: np.ndarray, faces: np.ndarray, other_points: np.ndarray, other_faces: np.ndarray
 ) -> float:
-    """Mean of the distances of each surface's vertices to the other surface, both ways averaged."""
+    """Return the mean distance of each surface's vertices to the other surface, averaged both ways."""
     there = distances_to_surface(points, other_points, other_faces).mean()
     back = distances_to_surface(other_points, points, faces).mean()
     return float(0.5 * (there + back))

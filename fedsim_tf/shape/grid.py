@@ -1,4 +1,4 @@
-"""The voxel grid on which shapes are rasterised."""
+"""The voxel grid on which shapes are voxelized."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from fedsim_tf.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """An axis-aligned grid.
+    """An axis-aligned grid of voxels.
 
     Attributes:
-      shape: voxels along (z, y, x).
+      shape: number of voxels along (z, y, x).
       spacing_mm: voxel size along (x, y, z).
       origin_mm: centre of the first voxel, (x, y, z).
     """
@@ -33,12 +33,12 @@ class Grid:
 
     @classmethod
     def centred(cls, shape: tuple[int, int, int], field_of_view_mm: tuple[float, float, float]) -> Grid:
-        """A grid that fills a field of view (x, y, z) around the coordinates' origin."""
+        """Return a grid of `shape` (z, y, x) voxels that fills a field of view (x, y, z) around the origin."""
         counts = np.array(shape[::-1], float)
         spacing = np.asarray(field_of_view_mm, float) / counts
         origin = -(counts - 1) / 2 * spacing
         return cls(shape, tuple(spacing.tolist()), tuple(origin.tolist()))
 
     def voxel_coordinates(self, points_mm: np.ndarray) -> np.ndarray:
-        """Points (..., 3) in mm to continuous voxel indices (x, y, z); voxel k covers [k - 0.5, k + 0.5]."""
+        """Return continuous voxel indices (x, y, z) of points (..., 3) in mm; voxel k covers [k - 0.5, k + 0.5]."""
         return (points_mm - np.asarray(self.origin_mm, np.float32)) / np.asarray(self.spacing_mm, np.float32)

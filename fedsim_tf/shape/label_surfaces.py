@@ -1,4 +1,4 @@
-"""Label maps to closed, labelled surfaces in the patient's frame."""
+"""Closed surfaces around the regions of a label map, in the patient's frame."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from skimage.measure import marching_cubes
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.regions import GREAT_VESSELS, REGION_IDS
-from fedsim_tf.shape.surfaces import check_topology, pieces, signed_volume_mm3
+from fedsim_tf.shape.surfaces import check_topology, label_pieces, signed_volume_mm3
 from fedsim_tf.volume import Geometry, Volume
 
-MAX_DROPPED = 0.05  # of a region: what may lie apart from its largest piece, or be a hole that is filled
-MAX_VOLUME_ERROR = 0.01
+MAX_DROPPED = 0.05  # largest share of a region that may lie apart from its largest piece, or be a filled hole
+MAX_VOLUME_ERROR = 0.01  # relative to the volume of the region's voxels
 _SMOOTHING_VOXELS = 0.7  # standard deviation along the coarsest axis; the same length in mm along the others
 _MAX_SMOOTHING_VOXELS = 2.0
 _PAD = 4  # voxels around a region's box, so that the smoothed mask fades out inside
 _LEVEL_STEPS = 8
-_POOL = 8  # candidates per sampled point
+_POOL = 8  # candidates for each sampled point
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,11 +30,11 @@ class LabelSurface:
 
     Attributes:
       identity: the subject, for messages.
-      points: (V, 3) in mm, patient frame (LPS), float64; the vertices of a region lie together.
+      points: (V, 3) float64 in mm, in the patient's frame (LPS); the vertices of a region lie together.
       normals: (V, 3) outward unit vectors.
       faces: (F, 3) vertex numbers, counter-clockwise seen from outside.
-      region_id: (V,) uint8.
-      closed_at_border: great vessels that the grid cut off and that were closed flat there.
+      region_id: (V,) uint8 region of each vertex.
+      closed_at_border: great vessels that run out of the grid and were closed flat there.
     """
 
     identity: str
@@ -46,12 +46,12 @@ class LabelSurface:
 
     @property
     def regions(self) -> tuple[int, ...]:
-        """The regions present, ascending."""
+        """Return the regions that are there, ascending."""
         return tuple(int(region) for region in np.unique(self.region_id))
 
 
 class SurfaceSample(NamedTuple):
-    """Points (n, 3) in mm, their outward unit normals (n, 3) and regions (n,), sorted by region."""
+    """Points of a surface (n, 3) in mm, their outward unit normals (n, 3) and regions (n,), sorted by region."""
 
     points: np.ndarray
     normals: np.ndarray
@@ -59,15 +59,21 @@ class SurfaceSample(NamedTuple):
 
 
 class _Mask(NamedTuple):
-    """A region cut out of a label map: the padded mask, index (z, y, x) of its corner, the sides that are cut off."""
+    """A region cut out of a label map.
+
+    Attributes:
+      inside: (z, y, x) bool, padded.
+      corner: (3,) index of its first voxel in the label map.
+      cut: axis and end (0 or -1) of each side on which the region runs out of the label map.
+    """
 
     inside: np.ndarray
     corner: np.ndarray
-    cut: tuple[tuple[int, int], ...]  # (axis, end), end 0 or -1: the region runs into the grid's border there
+    cut: tuple[tuple[int, int], ...]
 
 
 def label_surface(volume: Volume, *, identity: str, regions: Sequence[int] | None = None) -> LabelSurface:
-    """Closed surfaces around the regions of a label map.
+    """Return closed surfaces around the regions of a label map.
 
     Each region keeps its largest piece, small holes are filled, and the slightly smoothed mask is cut by marching
     cubes (Lewiner et al. 2003) at the level that keeps the voxels' volume within 1 %.
@@ -75,7 +81,7 @@ def label_surface(volume: Volume, *, identity: str, regions: Sequence[int] | Non
     Args:
       volume: region ids (z, y, x) and their geometry, which may be anisotropic and oblique.
       identity: the subject, for messages.
-      regions: which labels; None: all seven of the heart. (1,) takes a binary map.
+      regions: the labels; None for all seven of the heart, (1,) for a binary map.
 
     Raises:
       InputError: a region is missing, in pieces or cut off by the grid's border (great vessels are closed flat there
@@ -86,8 +92,7 @@ def label_surface(volume: Volume, *, identity: str, regions: Sequence[int] | Non
     parts, closed, first = [], [], 0
     for region in wanted:
         subject = f"{identity}, region {region}"
-        # A cardiac field of view commonly cuts the great vessels.
-        mask = _mask(volume.array == region, boxes[region], subject, may_be_cut=region in GREAT_VESSELS)
+        mask = _cut_out(volume.array == region, boxes[region], subject, may_be_cut=region in GREAT_VESSELS)
         points, faces = _region_surface(mask, volume.geometry, subject)
         parts.append((points, faces + first, np.full(len(points), region, np.uint8)))
         first += len(points)
@@ -99,7 +104,7 @@ def label_surface(volume: Volume, *, identity: str, regions: Sequence[int] | Non
 
 
 def vertex_normals(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Unit normals (V, 3) of vertices, the area-weighted mean of their faces'; zero where that vanishes."""
+    """Return unit normals (V, 3) of vertices: the area-weighted mean of their faces', or zero where that vanishes."""
     a, b, c = (points[faces[:, k]] for k in range(3))
     face_normals = np.cross(b - a, c - a)
     corners = faces.T.ravel()
@@ -109,14 +114,14 @@ def vertex_normals(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def vertex_areas(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Area (V,) in mm^2 that belongs to each vertex: a third of its triangles'."""
+    """Return the area (V,) in mm^2 of each vertex, which is a third of that of its triangles."""
     a, b, c = (points[faces[:, k]] for k in range(3))
     areas = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 6.0
     return np.bincount(faces.T.ravel(), np.tile(areas, 3), len(points))
 
 
 def region_shares(surface: LabelSurface, n: int) -> dict[int, int]:
-    """How many of n points go to each region: by area, but at least a third of an even share, so that none is bare."""
+    """Return how many of n points each region gets: by area, but at least a third of an even share."""
     areas = vertex_areas(surface.points, surface.faces)
     regions = surface.regions
     by_area = np.array([areas[surface.region_id == region].sum() for region in regions])
@@ -126,9 +131,9 @@ def region_shares(surface: LabelSurface, n: int) -> dict[int, int]:
 
 
 def sample(surface: LabelSurface, n: int, seed: int) -> SurfaceSample:
-    """About n vertices, evenly spread over each region, the same for the same seed.
+    """Return about n vertices, evenly spread over each region; the same seed gives the same vertices.
 
-    Farthest-point sampling of an area-weighted random pool; the regions' shares are those of `region_shares`.
+    They are sampled farthest-first from an area-weighted random pool; the regions' shares are those of `region_shares`.
 
     Raises:
       InputError: n is smaller than the number of regions.
@@ -141,15 +146,15 @@ def sample(surface: LabelSurface, n: int, seed: int) -> SurfaceSample:
         rng = np.random.default_rng([seed, region])
         vertices = np.flatnonzero(surface.region_id == region)
         pool = min(_POOL * count, len(vertices))
-        weights = areas[vertices] + areas[vertices].mean() * 1e-6  # none impossible: the pool is drawn without repeats
+        weights = areas[vertices] + areas[vertices].mean() * 1e-6  # no vertex is impossible, as the pool has no repeats
         drawn = rng.choice(vertices, pool, replace=False, p=weights / weights.sum())
-        chosen.append(np.sort(drawn[_farthest(surface.points[drawn], min(count, pool))]))
+        chosen.append(np.sort(drawn[_pick_farthest(surface.points[drawn], min(count, pool))]))
     numbers = np.concatenate(chosen)
     return SurfaceSample(surface.points[numbers], surface.normals[numbers], surface.region_id[numbers])
 
 
-def _farthest(points: np.ndarray, count: int) -> np.ndarray:
-    """Numbers of `count` points, each the farthest from those before it (Gonzalez 1985)."""
+def _pick_farthest(points: np.ndarray, count: int) -> np.ndarray:
+    """Return the indices of `count` points, each the farthest from those before it (Gonzalez 1985)."""
     x = np.ascontiguousarray(points.T)
     chosen = np.zeros(count, np.int64)
     distance = np.full(x.shape[1], np.inf)
@@ -161,7 +166,7 @@ def _farthest(points: np.ndarray, count: int) -> np.ndarray:
 
 
 def _boxes(labels: np.ndarray, identity: str, wanted: tuple[int, ...]) -> dict[int, tuple[slice, ...]]:
-    """The bounding box of each wanted region."""
+    """Return the bounding box of each wanted region."""
     if not wanted or min(wanted) < 1 or len(set(wanted)) != len(wanted):
         raise InputError("regions", found=wanted, expected="different labels from 1 up")
     if not np.issubdtype(labels.dtype, np.integer):
@@ -176,8 +181,8 @@ def _boxes(labels: np.ndarray, identity: str, wanted: tuple[int, ...]) -> dict[i
     return {region: objects[region - 1] for region in wanted}
 
 
-def _mask(inside: np.ndarray, box: tuple[slice, ...], subject: str, *, may_be_cut: bool) -> _Mask:
-    """The region's largest piece, without small holes, padded."""
+def _cut_out(inside: np.ndarray, box: tuple[slice, ...], subject: str, *, may_be_cut: bool) -> _Mask:
+    """Return the region's largest piece, with its small holes filled, padded."""
     shape, inside = inside.shape, inside[box]
     pieces, n_pieces = ndimage.label(inside, np.ones((3, 3, 3)))
     if n_pieces > 1:
@@ -197,8 +202,8 @@ def _mask(inside: np.ndarray, box: tuple[slice, ...], subject: str, *, may_be_cu
     )
     if cut and not may_be_cut:
         raise InputError(subject, found="voxels on the grid's border", expected="a region wholly inside the grid")
-    padded = np.pad(_without_holes(inside), _PAD)
-    for axis, end in cut:  # what was cut off goes on, for the smoothing; `_closed` puts the end back
+    padded = np.pad(_fill_small_holes(inside), _PAD)
+    for axis, end in cut:  # the region goes on beyond the border for the smoothing; `_close_ends` ends it again
         slabs = np.moveaxis(padded, axis, 0)
         if end == 0:
             slabs[:_PAD] = slabs[_PAD]
@@ -207,8 +212,8 @@ def _mask(inside: np.ndarray, box: tuple[slice, ...], subject: str, *, may_be_cu
     return _Mask(padded, corner - _PAD, cut)
 
 
-def _without_holes(inside: np.ndarray) -> np.ndarray:
-    """Fills enclosed holes, but none so big that it is a cavity, such as a ventricle shut in by its wall."""
+def _fill_small_holes(inside: np.ndarray) -> np.ndarray:
+    """Return the mask with small enclosed holes filled; a big one is a cavity, such as a ventricle in its wall."""
     holes, n_holes = ndimage.label(ndimage.binary_fill_holes(inside) & ~inside)
     if n_holes == 0:
         return inside
@@ -218,19 +223,19 @@ def _without_holes(inside: np.ndarray) -> np.ndarray:
 
 
 def _region_surface(mask: _Mask, geometry: Geometry, subject: str) -> tuple[np.ndarray, np.ndarray]:
-    """Points (V, 3) in mm and faces (F, 3) around a mask, with its volume."""
+    """Return points (V, 3) in mm and faces (F, 3) around a mask, with its volume."""
     inner = tuple(slice(_PAD, -_PAD) for _ in range(3))
-    field = _smoothed(mask.inside, np.asarray(geometry.spacing_mm, float))
+    field = _smooth(mask.inside, np.asarray(geometry.spacing_mm, float))
     wanted = int(mask.inside[inner].sum())
     search, error, closed = _LevelSearch(), np.inf, False
     for _ in range(_LEVEL_STEPS):
         level = search.level
-        if field.max() <= level:  # so few voxels that nothing of the blurred mask is left: an empty surface
+        if field.max() <= level:  # nothing of so few voxels is left in the blurred mask: the surface is empty
             error, closed = -1.0, True
             search.update(error)
             continue
-        points, faces = _marching_cubes(_closed(field, mask.cut, level), level)
-        points, faces = _without_specks(points, faces, MAX_DROPPED * wanted)
+        points, faces = _march(_close_ends(field, mask.cut, level), level)
+        points, faces = _drop_specks(points, faces, smallest=MAX_DROPPED * wanted)
         error = (signed_volume_mm3(points, faces) - wanted) / wanted
         closed = is_closed(faces, len(points))
         if abs(error) <= MAX_VOLUME_ERROR / 4 and closed:
@@ -241,15 +246,15 @@ def _region_surface(mask: _Mask, geometry: Geometry, subject: str) -> tuple[np.n
 
 
 class _LevelSearch:
-    """Secant steps, kept inside a bracket, for the level whose surface has the voxels' volume."""
+    """A search for the level whose surface has the voxels' volume, by secant steps inside a bracket."""
 
     def __init__(self):
-        self.level = 0.5003  # not a half: a value equal to the level makes empty triangles
+        self.level = 0.5003  # not a half, as a voxel that is equal to the level makes empty triangles
         self._tried: list[tuple[float, float]] = []
         self._lower, self._upper = 0.05, 0.95
 
     def update(self, error: float) -> None:
-        """Takes the relative volume error at `level`, which falls with the level, and moves on."""
+        """Move on from the relative volume error at `level`; the error falls as the level rises."""
         if error > 0:
             self._lower = self.level
         else:
@@ -264,14 +269,14 @@ class _LevelSearch:
         self.level = level if self._lower < level < self._upper else 0.5 * (self._lower + self._upper)
 
 
-def _smoothed(inside: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
-    """The mask, blurred by the same length in mm along all axes as far as voxels allow; (z, y, x) float32."""
+def _smooth(inside: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
+    """Return the mask (z, y, x) float32, blurred by the same length in mm along all axes as far as voxels allow."""
     sigma = np.clip(_SMOOTHING_VOXELS * spacing_mm.max() / spacing_mm, None, _MAX_SMOOTHING_VOXELS)
     return ndimage.gaussian_filter(inside.astype(np.float32), sigma[::-1], mode="nearest", truncate=3.0)
 
 
-def _closed(field: np.ndarray, cut: tuple[tuple[int, int], ...], level: float) -> np.ndarray:
-    """Ends the field on the grid's outermost voxel faces, where the region was cut off: mirrored at the level there."""
+def _close_ends(field: np.ndarray, cut: tuple[tuple[int, int], ...], level: float) -> np.ndarray:
+    """Return the field with ends on the grid's outermost voxel faces where the region is cut, mirrored at the level."""
     field = field.copy()
     for axis, end in cut:
         slabs = np.moveaxis(field, axis, 0)
@@ -281,16 +286,16 @@ def _closed(field: np.ndarray, cut: tuple[tuple[int, int], ...], level: float) -
     return field
 
 
-def _marching_cubes(field: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (V, 3) in voxels (x, y, z) and outward faces (F, 3)."""
+def _march(field: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return vertices (V, 3) in voxels (x, y, z) and outward faces (F, 3) of a level set (Lewiner et al. 2003)."""
     vertices, faces, _, _ = marching_cubes(field, level)
     points, faces = vertices[:, ::-1].astype(np.float64), faces.astype(np.int32)
     return points, faces if signed_volume_mm3(points, faces) > 0 else faces[:, ::-1]
 
 
-def _without_specks(points: np.ndarray, faces: np.ndarray, smallest: float) -> tuple[np.ndarray, np.ndarray]:
-    """Leaves out the pieces that enclose less than `smallest`."""
-    piece = pieces(faces, len(points))
+def _drop_specks(points: np.ndarray, faces: np.ndarray, *, smallest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the surface without the pieces that enclose less than `smallest` voxels."""
+    piece = label_pieces(faces, len(points))
     n_pieces = piece.max() + 1
     if n_pieces == 1:
         return points, faces
@@ -303,7 +308,7 @@ def _without_specks(points: np.ndarray, faces: np.ndarray, smallest: float) -> t
 
 
 def is_closed(faces: np.ndarray, n_vertices: int) -> bool:
-    """Do the faces make closed, manifold, consistently oriented surfaces without idle vertices?"""
+    """Return whether the faces make closed, manifold, consistently oriented surfaces that use every vertex."""
     try:
         check_topology(faces, np.zeros(n_vertices, np.uint8), n_vertices=n_vertices)
     except InputError:
@@ -314,7 +319,7 @@ def is_closed(faces: np.ndarray, n_vertices: int) -> bool:
 def _to_patient(
     points: np.ndarray, faces: np.ndarray, corner: np.ndarray, geometry: Geometry
 ) -> tuple[np.ndarray, np.ndarray]:
-    """From voxels of the cut-out to mm in the patient's frame; a mirroring direction turns the faces round."""
+    """Return points in mm in the patient's frame of voxels of the cut-out; a mirroring direction turns the faces."""
     axes = np.asarray(geometry.direction, float).reshape(3, 3)
     voxels = (points + corner[::-1]) * np.asarray(geometry.spacing_mm, float)
     placed = voxels @ axes.T + np.asarray(geometry.origin_mm, float)

@@ -1,4 +1,4 @@
-"""The pose among the 21 shape parameters."""
+"""The pose, which is the last seven of the shape parameters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ N_POSE = 7  # three rotations (rad), three translations (mm), one log scale
 
 
 def rotation_matrices(angles: tf.Tensor) -> tf.Tensor:
-    """R = Rz Ry Rx for angles (..., 3) in rad about x, y, z. Shape (..., 3, 3)."""
+    """Return R = Rz Ry Rx (..., 3, 3) for angles (..., 3) in rad about x, y and z."""
     cx, cy, cz = tf.unstack(tf.cos(angles), axis=-1)
     sx, sy, sz = tf.unstack(tf.sin(angles), axis=-1)
     rows = [

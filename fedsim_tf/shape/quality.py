@@ -7,27 +7,27 @@ correspondence methods for model building".
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.shape.distances import mean_surface_distance
-from fedsim_tf.shape.ssm import StatisticalShapeModel, rotation_onto
+from fedsim_tf.shape.ssm import StatisticalShapeModel, find_rotation
 from fedsim_tf.shape.surfaces import CorrespondingShapes, region_surface
 
-Surface = tuple[np.ndarray, np.ndarray, np.ndarray]  # points (V, 3) in mm, faces (F, 3), region_id (V,)
+SurfaceArrays = tuple[np.ndarray, np.ndarray, np.ndarray]  # points (V, 3) in mm, faces (F, 3), region_id (V,)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Generalisation:
-    """How well shapes that a model has not seen are described, per left-out subject.
+    """How well a model describes shapes that it has not seen, for each left-out subject.
 
     Attributes:
       surface_mm: (n,) mean distance between the surfaces, both ways, over regions weighted by their vertices.
       vertex_mm: (n,) mean distance between corresponding vertices.
       region_mm: (n, regions) mean distance between the surfaces of each region, in the order of region ids.
-      n_modes: of the models.
+      n_modes: number of modes of the models.
     """
 
     surface_mm: np.ndarray
@@ -38,35 +38,28 @@ class Generalisation:
 
 @dataclasses.dataclass(frozen=True)
 class Specificity:
-    """How close random shapes are to real ones: mean and standard deviation over the samples."""
+    """How close random shapes of a model are to real ones: mean and standard deviation over the samples."""
 
     mean_mm: float
     std_mm: float
     n_samples: int
 
 
-def compactness(model_or_shapes: StatisticalShapeModel | CorrespondingShapes) -> np.ndarray:
-    """Cumulative share of the variance by number of modes.
+def compactness(shapes: CorrespondingShapes) -> np.ndarray:
+    """Return the cumulative share (n - 1,) of the variance of n shapes by number of modes; it rises to 1.
 
-    Args:
-      model_or_shapes: a model, whose kept modes then count as all, or shapes, whose n - 1 modes do.
-
-    Returns:
-      (K,) float64, rising to 1; all 1 where nothing varies.
+    All shares are 1 where nothing varies.
     """
-    if isinstance(model_or_shapes, CorrespondingShapes):
-        shapes = model_or_shapes
-        model = StatisticalShapeModel.fit(shapes.points, shapes.faces, shapes.region_id, len(shapes.points) - 1)
-    else:
-        model = model_or_shapes
+    model = StatisticalShapeModel.fit(shapes.points, shapes.faces, shapes.region_id, len(shapes.points) - 1)
     cumulative = np.cumsum(np.square(model.std.astype(np.float64)))
     return cumulative / cumulative[-1] if cumulative[-1] > 0 else np.ones(len(cumulative))
 
 
 def reconstruct(model: StatisticalShapeModel, points: np.ndarray) -> np.ndarray:
-    """What the model makes of corresponding points: aligned to its mean, projected on its modes, and moved back.
+    """Return corresponding points as the model describes them: aligned to its mean, projected on its modes, moved back.
 
     Args:
+      model: the shape model.
       points: (V, 3) in mm, anywhere.
 
     Returns:
@@ -81,15 +74,20 @@ def reconstruct(model: StatisticalShapeModel, points: np.ndarray) -> np.ndarray:
 
 
 def generalisation(
-    shapes: CorrespondingShapes, n_modes: int, surfaces: Sequence[Surface] | None = None
+    shapes: CorrespondingShapes,
+    n_modes: int,
+    surfaces: Sequence[SurfaceArrays] | None = None,
+    *,
+    progress: Callable[[], object] | None = None,
 ) -> Generalisation:
-    """Leaves each subject out in turn and describes it by the model of the others.
+    """Return how well each subject, left out in turn, is described by the model of the others.
 
     Args:
       shapes: n subjects in point correspondence.
       n_modes: 1 to n - 2.
       surfaces: each subject's true surface, where the corresponding points only approximate it: points in the same
         coordinates, faces and region_id, with any number of vertices. The shapes' own surfaces by default.
+      progress: called after each subject.
 
     Raises:
       InputError: too many modes, another number of surfaces than of subjects, surfaces with other regions.
@@ -110,16 +108,30 @@ def generalisation(
         by_region[subject] = [
             mean_surface_distance(*region_surface(*own, region), *region_surface(*truth, region)) for region in regions
         ]
+        if progress is not None:
+            progress()
     return Generalisation(np.average(by_region, axis=1, weights=weights), by_vertex, by_region, n_modes)
 
 
 def specificity(
-    model: StatisticalShapeModel, shapes: CorrespondingShapes, n_samples: int = 1000, seed: int = 0
+    model: StatisticalShapeModel,
+    shapes: CorrespondingShapes,
+    n_samples: int = 1000,
+    *,
+    seed: int = 0,
+    progress: Callable[[], object] | None = None,
 ) -> Specificity:
-    """Distance of random shapes, with standard normal weights, to the nearest of the training subjects.
+    """Return the distance of random shapes, with standard normal weights, to the nearest of the training subjects.
 
     The distance is the mean over corresponding vertices, once similarity is removed: each subject is turned onto the
     model's mean and given the sample's size.
+
+    Args:
+      model: the shape model.
+      shapes: the training subjects.
+      n_samples: number of random shapes.
+      seed: seed of the weights.
+      progress: called after each random shape.
 
     Raises:
       InputError: a model of other points than the shapes, fewer than one sample.
@@ -137,15 +149,17 @@ def specificity(
         instance = model.instance(rng.standard_normal(model.n_modes))
         distances = np.linalg.norm(turned * np.linalg.norm(instance) - instance, axis=2).mean(axis=1)
         nearest[sample] = distances.min()
+        if progress is not None:
+            progress()
     return Specificity(float(nearest.mean()), float(nearest.std()), n_samples)
 
 
 def _similarity(centred: np.ndarray, fixed: np.ndarray) -> tuple[np.ndarray, float]:
-    """Rotation R and scale s that bring points around the origin onto others: s points R, at the others' size."""
-    return rotation_onto(centred, fixed), float(np.linalg.norm(fixed) / np.linalg.norm(centred))
+    """Return rotation R and scale s for which s centred R lies on `fixed` and has its size."""
+    return find_rotation(centred, fixed), float(np.linalg.norm(fixed) / np.linalg.norm(centred))
 
 
-def _true_surfaces(shapes: CorrespondingShapes, surfaces: Sequence[Surface] | None) -> Sequence[Surface]:
+def _true_surfaces(shapes: CorrespondingShapes, surfaces: Sequence[SurfaceArrays] | None) -> Sequence[SurfaceArrays]:
     if surfaces is None:
         return [(points, shapes.faces, shapes.region_id) for points in shapes.points]
     if len(surfaces) != len(shapes.points):

@@ -9,11 +9,11 @@ import pathlib
 import numpy as np
 
 from fedsim_tf.errors import InputError, naming
-from fedsim_tf.files import write_npz
-from fedsim_tf.shape.surfaces import CorrespondingShapes, check_surfaces, read_npz
+from fedsim_tf.files import read_npz, write_npz
+from fedsim_tf.shape.surfaces import CorrespondingShapes, check_surfaces, read_subjects, subjects_as_arrays
 
 FORMAT_VERSION = 1
-# 14 modes of the phantom's hearts: `python -m experiments.build_ssm --shapes=phantom --out=...` makes it.
+# 14 modes of the phantom's hearts, made by `python -m experiments.build_ssm --shapes=phantom --out=...`.
 PHANTOM_MODEL = pathlib.Path(__file__).parent / "phantom_hearts.npz"
 _ARRAYS = ("mean", "modes", "std", "faces", "region_id", "format_version")
 
@@ -25,9 +25,12 @@ class StatisticalShapeModel:
     Attributes:
       mean: (V, 3) in mm, its centroid at the origin.
       modes: (K, V, 3), orthonormal as vectors of length 3 V.
-      std: (K,) standard deviation along each mode, mm.
-      faces: (F, 3); region_id: (V,).
-      subjects: whose hearts it was made from, where that is known; none of them may be tested with it.
+      std: (K,) standard deviation along each mode, in mm.
+      faces: (F, 3) vertex numbers, counter-clockwise seen from outside.
+      region_id: (V,) region of each vertex, 1..7.
+      subjects: names of the subjects it was made from, which may not be tested with it; empty where unknown.
+      subject_digests: SHA-256 of each subject's label files, in the order of `subjects`, see
+        `fedsim_tf.files.files_digest`; empty where unknown.
     """
 
     mean: np.ndarray
@@ -36,19 +39,21 @@ class StatisticalShapeModel:
     faces: np.ndarray
     region_id: np.ndarray
     subjects: tuple[str, ...] = ()
+    subject_digests: tuple[str, ...] = ()
 
     @property
     def n_modes(self) -> int:
+        """Return the number of modes."""
         return len(self.std)
 
     @classmethod
     def fit(
         cls, points: np.ndarray, faces: np.ndarray, region_id: np.ndarray, n_modes: int = 14
     ) -> StatisticalShapeModel:
-        """Builds the model from points (n, V, 3) in mm in correspondence.
+        """Return the model of points (n, V, 3) in mm in correspondence.
 
         Raises:
-          InputError: bad surfaces, or more modes than subjects minus one.
+          InputError: surfaces that cannot be used, or more modes than subjects less one.
         """
         shapes = CorrespondingShapes(np.asarray(points), np.asarray(faces), np.asarray(region_id))
         n_subjects = len(shapes.points)
@@ -73,20 +78,24 @@ class StatisticalShapeModel:
         )
 
     def instance(self, weights: np.ndarray) -> np.ndarray:
-        """Points (..., V, 3) in mm for weights (..., K) in standard deviations."""
+        """Return points (..., V, 3) in mm for weights (..., K) in standard deviations."""
         weights = np.asarray(weights, np.float32)
         if weights.shape[-1:] != (self.n_modes,):
             raise InputError("weights", found=f"shape {weights.shape}", expected=f"(..., {self.n_modes})")
         return self.mean + np.tensordot(weights * self.std, self.modes, axes=1)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes an .npz without pickle; an interrupted write leaves no file behind."""
-        arrays = dataclasses.asdict(self) | {"subjects": np.array(self.subjects, np.str_)}
+        """Write an .npz without pickle; an interrupted write leaves no file behind."""
+        arrays = dataclasses.asdict(self) | subjects_as_arrays(self.subjects, self.subject_digests)
         write_npz(path, {**arrays, "format_version": FORMAT_VERSION}, compressed=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> StatisticalShapeModel:
-        """Reads what `save` wrote; refuses damaged files and other versions."""
+        """Read what `save` wrote.
+
+        Raises:
+          InputError: no such file, a damaged one, one of another version, or arrays that do not fit together.
+        """
         arrays = read_npz(path, required=_ARRAYS)
         version = int(arrays.pop("format_version"))
         if version != FORMAT_VERSION:
@@ -99,28 +108,32 @@ class StatisticalShapeModel:
             raise InputError(path, found="NaN or infinite values", expected="a finite mean, modes and std")
         with naming(path):
             check_surfaces(mean[None], arrays["faces"], arrays["region_id"])
-        subjects = tuple(str(name) for name in arrays.get("subjects", ()))
-        return cls(**{name: arrays[name] for name in _ARRAYS[:-1]}, subjects=subjects)
+        subjects, digests = read_subjects(arrays)
+        return cls(**{name: arrays[name] for name in _ARRAYS[:-1]}, subjects=subjects, subject_digests=digests)
 
 
 def load_shape_model(path: str | os.PathLike, *, n_modes: int) -> StatisticalShapeModel:
-    """A model from a file: either one that `save` wrote, or corresponding shapes to fit."""
+    """Return a model with n_modes modes from a file of a model, or of corresponding shapes, to which it is fitted.
+
+    Raises:
+      InputError: a file that cannot be used, or one with fewer modes.
+    """
     if "shapes" in read_npz(path, required=("faces", "region_id")):
         shapes = CorrespondingShapes.load(path)
         model = StatisticalShapeModel.fit(shapes.points, shapes.faces, shapes.region_id, n_modes)
-        return dataclasses.replace(model, subjects=shapes.subjects)
+        return dataclasses.replace(model, subjects=shapes.subjects, subject_digests=shapes.subject_digests)
     model = StatisticalShapeModel.load(path)
     if model.n_modes < n_modes:
-        expected = f"at least {n_modes}; --model_shape_modes asks for fewer"
-        raise InputError(path, found=f"{model.n_modes} modes", expected=expected)
+        raise InputError(path, found=f"{model.n_modes} modes", expected=f"at least {n_modes}, or fewer asked for")
     return dataclasses.replace(model, modes=model.modes[:n_modes], std=model.std[:n_modes])
 
 
 def procrustes(points: np.ndarray, *, iterations: int = 10) -> np.ndarray:
-    """Generalised Procrustes analysis (Gower 1975): translation, rotation and scale removed.
+    """Return shapes without their translation, rotation and scale (generalised Procrustes analysis, Gower 1975).
 
     Args:
       points: (n, V, 3).
+      iterations: rotations onto the mean, and means of the result.
 
     Returns:
       (n, V, 3) around the origin, at the subjects' mean size.
@@ -130,14 +143,14 @@ def procrustes(points: np.ndarray, *, iterations: int = 10) -> np.ndarray:
     aligned = centred / sizes
     mean = aligned[0]
     for _ in range(iterations):
-        aligned = np.stack([shape @ rotation_onto(shape, mean) for shape in aligned])
+        aligned = np.stack([shape @ find_rotation(shape, mean) for shape in aligned])
         mean = aligned.mean(axis=0)
         mean /= np.linalg.norm(mean)
     return aligned * sizes.mean()
 
 
-def rotation_onto(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """The proper rotation R that minimises |moving R - fixed| (Kabsch 1976)."""
+def find_rotation(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """Return the proper rotation R (3, 3) that minimises |moving R - fixed| (Kabsch 1976)."""
     left, _, right = np.linalg.svd(moving.T @ fixed)
     left[:, -1] *= np.sign(np.linalg.det(left @ right))
     return left @ right

@@ -1,4 +1,4 @@
-"""A closed, evenly meshed template from one subject's surfaces: edge collapse, then relaxation on the surface."""
+"""A closed, evenly meshed template of one subject's surfaces: edges collapse, then vertices relax on the surface."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from scipy.spatial import cKDTree
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.shape.label_surfaces import LabelSurface, region_shares, vertex_normals
-from fedsim_tf.shape.surfaces import check_topology, pieces, region_surface, signed_volume_mm3
+from fedsim_tf.shape.surfaces import check_topology, label_pieces, region_surface, signed_volume_mm3
 
 MIN_VERTICES = 20  # of a region
-_ELIGIBLE = 0.4  # only this share of the edges, the shortest, may collapse in a round: it keeps the mesh even
-_MIN_COSINE = 0.3  # between a triangle's normals before and after
+_ELIGIBLE = 0.4  # share of the edges, the shortest, that may collapse in a round, which keeps the mesh even
+_MIN_COSINE = 0.3  # between a triangle's normals before and after a collapse
 _RELAXATIONS = 30
 _RELAXATION_STEP = 0.5
 _FLIP_ROUNDS = 4
 
 
 class Template(NamedTuple):
-    """Points (V, 3) in mm, faces (F, 3) and region_id (V,), sorted by region."""
+    """A mesh to register: points (V, 3) in mm, faces (F, 3) and region_id (V,), sorted by region."""
 
     points: np.ndarray
     faces: np.ndarray
@@ -30,7 +30,7 @@ class Template(NamedTuple):
 
 
 def make_template(surface: LabelSurface, n_vertices: int) -> Template:
-    """An even mesh of about `n_vertices` on a subject's surfaces, of the same topology.
+    """Return an even mesh of about `n_vertices` on a subject's surfaces, of the same topology.
 
     Short edges are collapsed first, where that keeps the surface a closed manifold (the link condition of Dey et al.
     1999) and folds nothing; vertices then slide along the surface to the middle of their neighbours.
@@ -48,7 +48,7 @@ def make_template(surface: LabelSurface, n_vertices: int) -> Template:
     for region, count in region_shares(surface, n_vertices).items():
         dense_points, dense_faces = region_surface(surface.points, surface.faces, surface.region_id, region)
         points, faces = collapse_edges(dense_points, dense_faces, max(count, MIN_VERTICES))
-        points, faces = _relaxed(points, faces, dense_points, vertex_normals(dense_points, dense_faces))
+        points, faces = _relax(points, faces, dense_points, vertex_normals(dense_points, dense_faces))
         parts.append((points, faces + first, np.full(len(points), region, np.uint8)))
         first += len(points)
     points, faces, region_id = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -56,12 +56,12 @@ def make_template(surface: LabelSurface, n_vertices: int) -> Template:
     return Template(points, faces.astype(np.int32), region_id)
 
 
-def medoid(surfaces: Sequence[LabelSurface]) -> int:
-    """Number of the subject whose mesh serves all best.
+def find_medoid(surfaces: Sequence[LabelSurface]) -> int:
+    """Return the index of the subject whose mesh serves as a template best.
 
     Voxels turn thin walls into lattices and cut regions in two, so only subjects with the fewest handles and further
-    pieces are asked; among them, the one whose regions' volumes are nearest to everyone's: the least sum of absolute
-    log-ratios.
+    pieces come into question. Of them it is the one whose regions' volumes are nearest to everyone's: it has the least
+    sum of absolute log-ratios.
     """
     logs = np.log(
         [
@@ -75,20 +75,24 @@ def medoid(surfaces: Sequence[LabelSurface]) -> int:
 
 
 def _handles_and_pieces(points: np.ndarray, faces: np.ndarray) -> int:
-    """How many handles closed surfaces have, and how many pieces they are of.
+    """Return the number of handles and pieces of closed surfaces.
 
     Euler's characteristic, vertices less half the faces, is two for each piece, less two for each handle.
     """
-    return int(2 * (pieces(faces, len(points)).max() + 1) - (len(points) - len(faces) // 2) // 2)
+    return int(2 * (label_pieces(faces, len(points)).max() + 1) - (len(points) - len(faces) // 2) // 2)
 
 
 def collapse_edges(points: np.ndarray, faces: np.ndarray, n_vertices: int) -> tuple[np.ndarray, np.ndarray]:
-    """Collapses edges of a closed mesh to their middles until `n_vertices` are left, or no edge can go."""
+    """Collapse edges of a closed mesh to their middles until `n_vertices` are left, or no edge can go.
+
+    Returns:
+      Points (V, 3) float64 and faces (F, 3) of the smaller mesh.
+    """
     points, faces = np.array(points, np.float64), np.array(faces, np.int64)
     eligible, rng = _ELIGIBLE, np.random.default_rng(0)
     while len(points) > n_vertices:
-        pairs = _collapsible(points, faces, eligible, rng)
-        pairs = _unfolding(points, faces, pairs)[: len(points) - n_vertices]
+        pairs = _find_collapsible(points, faces, eligible, rng)
+        pairs = _drop_folding(points, faces, pairs)[: len(points) - n_vertices]
         if len(pairs) == 0:
             if eligible >= 1.0:
                 break
@@ -107,34 +111,35 @@ def collapse_edges(points: np.ndarray, faces: np.ndarray, n_vertices: int) -> tu
     return points, faces
 
 
-def edges_of(faces: np.ndarray) -> np.ndarray:
-    """The edges (E, 2) of a closed mesh, each once, lower vertex first."""
+def mesh_edges(faces: np.ndarray) -> np.ndarray:
+    """Return the edges (E, 2) of a closed mesh, each once, lower vertex first."""
     both = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     return both[both[:, 0] < both[:, 1]]
 
 
 def _adjacency(edges: np.ndarray, n_vertices: int) -> coo_array:
-    """The symmetric matrix of ones at neighbours."""
+    """Return the symmetric matrix with ones at neighbours."""
     rows, columns = np.concatenate([edges, edges[:, ::-1]]).T
     return coo_array((np.ones(len(rows)), (rows, columns)), (n_vertices, n_vertices))
 
 
-def _collapsible(points: np.ndarray, faces: np.ndarray, eligible: float, rng: np.random.Generator) -> np.ndarray:
-    """Short edges (n, 2) with exactly two common neighbours, far enough apart to collapse at once."""
-    edges = edges_of(faces)
+def _find_collapsible(points: np.ndarray, faces: np.ndarray, eligible: float, rng: np.random.Generator) -> np.ndarray:
+    """Return short edges (n, 2) with exactly two common neighbours, far enough apart to collapse at once."""
+    edges = mesh_edges(faces)
     lengths = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
     order = np.argsort(lengths, kind="stable")[: max(1, int(eligible * len(edges)))]
     neighbours = _adjacency(edges, len(points)).tocsr()
-    short = edges[rng.permutation(order)]  # by chance: in order of length, one that would fold could bar all others
+    # In random order: in order of length, an edge whose collapse would fold could bar all others.
+    short = edges[rng.permutation(order)]
     common = np.asarray((neighbours[short[:, 0]] * neighbours[short[:, 1]]).sum(axis=1)).ravel()
     degree = np.asarray(neighbours.sum(axis=1)).ravel()
-    # A vertex of degree three beside the edge would be left with two triangles back to back.
+    # Beside a vertex of degree three, a collapse would leave two triangles back to back.
     short = short[(common == 2) & (degree[short].sum(axis=1) > 6) & (_least_opposite_degree(short, faces, degree) > 3)]
-    return short[_independent(short, edges, len(points))]
+    return short[_find_independent(short, edges, len(points))]
 
 
 def _least_opposite_degree(short: np.ndarray, faces: np.ndarray, degree: np.ndarray) -> np.ndarray:
-    """The smaller degree of the two vertices that face each edge (n, 2)."""
+    """Return the smaller degree of the two vertices that face each edge (n, 2)."""
     n = len(degree)
     directed = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     opposite = np.concatenate([faces[:, 2], faces[:, 0], faces[:, 1]])
@@ -145,8 +150,8 @@ def _least_opposite_degree(short: np.ndarray, faces: np.ndarray, degree: np.ndar
     return np.minimum(degree[there], degree[back])
 
 
-def _independent(short: np.ndarray, edges: np.ndarray, n_vertices: int) -> np.ndarray:
-    """Which of the edges, ranked by their place, come before all others that touch their vertices' neighbourhoods."""
+def _find_independent(short: np.ndarray, edges: np.ndarray, n_vertices: int) -> np.ndarray:
+    """Return which edges (n, 2) come before all others that touch the neighbourhoods of their vertices."""
     rank = np.arange(len(short))
     first = np.full(n_vertices, len(short))
     np.minimum.at(first, short[:, 0], rank)
@@ -157,8 +162,8 @@ def _independent(short: np.ndarray, edges: np.ndarray, n_vertices: int) -> np.nd
     return (around[short[:, 0]] == rank) & (around[short[:, 1]] == rank)
 
 
-def _unfolding(points: np.ndarray, faces: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """The pairs whose collapse turns no triangle over."""
+def _drop_folding(points: np.ndarray, faces: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Return the pairs (n, 2) whose collapse turns no triangle over."""
     if len(pairs) == 0:
         return pairs
     owner = np.full(len(points), -1)
@@ -177,20 +182,20 @@ def _unfolding(points: np.ndarray, faces: np.ndarray, pairs: np.ndarray) -> np.n
 
 
 def _face_normals(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Normals (F, 3), twice the triangles' areas long."""
+    """Return normals (F, 3) of the faces, each twice its area long."""
     a, b, c = (points[faces[:, k]] for k in range(3))
     return np.cross(b - a, c - a)
 
 
-def _relaxed(
+def _relax(
     points: np.ndarray, faces: np.ndarray, dense_points: np.ndarray, dense_normals: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices moved within the dense surface towards the middle of their neighbours, edges flipped in between."""
+    """Move vertices within the dense surface towards the middle of their neighbours, and flip edges in between."""
     tree = cKDTree(dense_points)
     for step in range(_RELAXATIONS):
         if step % (_RELAXATIONS // _FLIP_ROUNDS) == 0:
             faces = flip_edges(points, faces)
-        neighbours = _adjacency(edges_of(faces), len(points)).tocsr()
+        neighbours = _adjacency(mesh_edges(faces), len(points)).tocsr()
         degree = np.asarray(neighbours.sum(axis=1)).reshape(-1, 1)
         move = _RELAXATION_STEP * (neighbours @ points / degree - points)
         normals = vertex_normals(points, faces)
@@ -202,10 +207,10 @@ def _relaxed(
 
 
 def flip_edges(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Flips edges of a closed mesh where it brings the vertices' degrees nearer to six and folds nothing."""
+    """Return faces with edges flipped where that brings the vertices' degrees nearer to six and folds nothing."""
     faces = faces.copy()
     for _ in range(10):
-        flips = _good_flips(points, faces)
+        flips = _find_flips(points, faces)
         if len(flips) == 0:
             break
         first, second, a, b, c, d = flips.T
@@ -214,8 +219,8 @@ def flip_edges(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return faces
 
 
-def _good_flips(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Rows (face a b c, face b a d, a, b, c, d): the edge a b should become c d; no two near each other."""
+def _find_flips(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Return rows (face a b c, face b a d, a, b, c, d) of edges a b that should become c d, no two near each other."""
     n = len(points)
     start, end, opposite = (np.concatenate([faces[:, (k + shift) % 3] for k in range(3)]) for shift in range(3))
     owner = np.tile(np.arange(len(faces)), 3)

@@ -1,16 +1,14 @@
-"""Closed triangle surfaces to voxels.
+"""Voxelization of closed triangle surfaces.
 
-Rows of the grid along x are cut with the surfaces; the part of a row inside their union fills its voxels, so that
+Rows of the grid along x are cut with the surfaces. The part of a row inside their union fills its voxels, so that
 partial volume is exact along x, and sampled by `rows_per_voxel` squared rows across. A row that meets an edge or a
-vertex is given to exactly one triangle, so every row leaves a closed surface as often as it enters it. What surfaces
-overlap counts once; parts outside the grid are cut off.
+vertex is given to exactly one triangle, so every row leaves a closed surface as often as it enters it. Where surfaces
+overlap, the volume counts once; parts outside the grid are cut off. Points that are not finite make a volume of NaN.
 
-Points that are not finite make a volume of NaN.
+Planes are points (..., 3, V) in voxel coordinates, one row for each of x, y and z: voxel k covers [k - 0.5, k + 0.5].
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -20,21 +18,21 @@ from fedsim_tf.regions import PAINTING_ORDER
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.native import ops
 
-ROWS_PER_VOXEL = 2  # per axis: 4 rows a voxel; enough for volumes within 1 % at 6 mm voxels
+ROWS_PER_VOXEL = 2  # along y and along z: four rows hold volumes within 1 % at 6 mm voxels
 
 
 def occupancy(
     points_mm: tf.Tensor, faces: np.ndarray, grid: Grid, *, rows_per_voxel: int = ROWS_PER_VOXEL
 ) -> tf.Tensor:
-    """Fraction of each voxel inside the union of the surfaces, differentiable in the points.
+    """Return the fraction of each voxel inside the union of the surfaces, differentiable in the points.
 
     The gradient is the integral of the upstream gradient over the union's boundary, see `surface_gradient`.
 
     Args:
       points_mm: (V, 3), or a batch (M, V, 3), in mm.
       faces: (F, 3) of closed surfaces, counter-clockwise seen from outside.
-      grid: where to rasterise.
-      rows_per_voxel: along y and along z.
+      grid: the voxels.
+      rows_per_voxel: rows that sample each voxel along y and along z.
 
     Returns:
       (z, y, x) or (M, z, y, x) float32 in [0, 1].
@@ -42,7 +40,9 @@ def occupancy(
     Raises:
       InputError: wrong shapes, or faces that name vertices that are not there.
     """
-    return _of_batch(points_mm, lambda points: _occupancy(_planes(points, grid), faces, grid, rows_per_voxel), faces)
+    points = _check_points(points_mm, faces)
+    volumes = _occupancy(_to_planes(_as_batch(points), grid), faces, grid, rows_per_voxel)
+    return volumes if points.shape.rank == 3 else volumes[0]
 
 
 def label_map(
@@ -53,24 +53,40 @@ def label_map(
     *,
     rows_per_voxel: int = ROWS_PER_VOXEL,
 ) -> tf.Tensor:
-    """Region ids (z, y, x), or (M, z, y, x), uint8: regions painted in `PAINTING_ORDER` where more than half full."""
+    """Return region ids uint8, painted in `PAINTING_ORDER` into the voxels that a region fills more than half.
+
+    Args:
+      points_mm: (V, 3), or a batch (M, V, 3), in mm.
+      faces: (F, 3) of closed surfaces, counter-clockwise seen from outside.
+      region_id: (V,) region of each vertex, 1..7.
+      grid: the voxels.
+      rows_per_voxel: rows that sample each voxel along y and along z.
+
+    Returns:
+      (z, y, x) or (M, z, y, x) uint8; 0 outside the heart.
+
+    Raises:
+      InputError: wrong shapes, faces that name vertices that are not there, or unknown regions.
+    """
+    points = _check_points(points_mm, faces)
     rank = painting_ranks(np.asarray(region_id)[np.asarray(faces)[:, 0]])
-
-    def paint(points: tf.Tensor) -> tf.Tensor:
-        return ops.fedsim_tf_label_map(
-            _planes(points, grid),
-            faces,
-            rank,
-            np.array(PAINTING_ORDER, np.uint8),
-            grid_shape=grid.shape,
-            rows_per_voxel=rows_per_voxel,
-        )
-
-    return _of_batch(points_mm, paint, faces)
+    labels = ops.fedsim_tf_label_map(
+        _to_planes(_as_batch(points), grid),
+        faces,
+        rank,
+        np.array(PAINTING_ORDER, np.uint8),
+        grid_shape=grid.shape,
+        rows_per_voxel=rows_per_voxel,
+    )
+    return labels if points.shape.rank == 3 else labels[0]
 
 
 def painting_ranks(region: np.ndarray) -> np.ndarray:
-    """When each of the regions (n,) is painted: its place in `PAINTING_ORDER`, int32."""
+    """Return the place of each region (n,) in `PAINTING_ORDER`, int32.
+
+    Raises:
+      InputError: unknown regions.
+    """
     unknown = sorted(set(np.unique(region).tolist()) - set(PAINTING_ORDER))
     if unknown:
         raise InputError("region_id", found=f"regions {unknown}", expected="regions 1..7")
@@ -80,13 +96,16 @@ def painting_ranks(region: np.ndarray) -> np.ndarray:
 
 
 def inner_products(volumes: tf.Tensor, planes: tf.Tensor, faces: np.ndarray, *, rows_per_voxel: int) -> tf.Tensor:
-    """<volume, occupancy> for P meshes a volume, straight from the volume's running sums: no occupancy is made.
+    """Return <volume, occupancy> for P meshes of each volume.
 
-    Slices of a volume that are all zero are not visited.
+    The products come straight from the volume's running sums, and no occupancy is made. Slices of a volume that are all
+    zero are not visited.
 
     Args:
       volumes: (B, z, y, x).
-      planes: (B, P, 3, V) in voxel coordinates, see `voxel_planes`.
+      planes: (B, P, 3, V) in voxel coordinates, see the top of this module.
+      faces: (F, 3) of closed surfaces.
+      rows_per_voxel: rows that sample each voxel along y and along z.
 
     Returns:
       (B, P) float64.
@@ -95,14 +114,16 @@ def inner_products(volumes: tf.Tensor, planes: tf.Tensor, faces: np.ndarray, *, 
 
 
 def surface_gradient(volumes: tf.Tensor, planes: tf.Tensor, faces: np.ndarray, *, rows_per_voxel: int) -> tf.Tensor:
-    """d<volume, occupancy>/d points: the boundary integral of volume * n over the union of the surfaces.
+    """Return d<volume, occupancy>/d planes, the integral of volume * n over the boundary of the surfaces' union.
 
-    It is evaluated where rows along x, y and z meet the boundary, the three weighted by the squares of the components
-    of the unit normal.
+    It is evaluated where rows along x, y and z meet the boundary. The three are weighted by the squares of the
+    components of the unit normal.
 
     Args:
       volumes: (B, z, y, x).
       planes: (B, 3, V) in voxel coordinates.
+      faces: (F, 3) of closed surfaces.
+      rows_per_voxel: rows that sample each voxel along y and along z.
 
     Returns:
       (B, 3, V), per voxel.
@@ -110,26 +131,31 @@ def surface_gradient(volumes: tf.Tensor, planes: tf.Tensor, faces: np.ndarray, *
     return ops.fedsim_tf_occupancy_gradient(volumes, planes, faces, rows_per_voxel=rows_per_voxel)
 
 
-def occupancy_of_planes(planes: tf.Tensor, faces: np.ndarray, grid: Grid, *, rows_per_voxel: int) -> tf.Tensor:
-    """Occupancy (B, z, y, x) of planes (B, 3, V) in voxel coordinates; no gradient."""
+def fill_occupancy(planes: tf.Tensor, faces: np.ndarray, grid: Grid, *, rows_per_voxel: int) -> tf.Tensor:
+    """Return the occupancy (B, z, y, x) of planes (B, 3, V) in voxel coordinates, without a gradient."""
     return ops.fedsim_tf_occupancy(planes, faces, grid_shape=grid.shape, rows_per_voxel=rows_per_voxel)
 
 
 def _occupancy(planes: tf.Tensor, faces: np.ndarray, grid: Grid, rows_per_voxel: int) -> tf.Tensor:
     @tf.custom_gradient
     def differentiable(planes: tf.Tensor):
-        volume = occupancy_of_planes(planes, faces, grid, rows_per_voxel=rows_per_voxel)
+        volume = fill_occupancy(planes, faces, grid, rows_per_voxel=rows_per_voxel)
         return volume, lambda upstream: surface_gradient(upstream, planes, faces, rows_per_voxel=rows_per_voxel)
 
     return differentiable(planes)
 
 
-def _planes(points_mm: tf.Tensor, grid: Grid) -> tf.Tensor:
-    """Points (M, V, 3) in mm to coordinates (M, 3, V) in voxels, as the operators take them."""
+def _to_planes(points_mm: tf.Tensor, grid: Grid) -> tf.Tensor:
+    """Return planes (M, 3, V) of points (M, V, 3) in mm."""
     return tf.linalg.matrix_transpose(grid.voxel_coordinates(points_mm))
 
 
-def _of_batch(points_mm: tf.Tensor, call: Callable[[tf.Tensor], tf.Tensor], faces: np.ndarray) -> tf.Tensor:
+def _as_batch(points_mm: tf.Tensor) -> tf.Tensor:
+    return points_mm if points_mm.shape.rank == 3 else points_mm[None]
+
+
+def _check_points(points_mm: tf.Tensor, faces: np.ndarray) -> tf.Tensor:
+    """Return the points as a float32 tensor; refuse wrong shapes, and faces with vertices that are not there."""
     points_mm = tf.convert_to_tensor(points_mm, tf.float32)
     if points_mm.shape.rank not in (2, 3) or points_mm.shape[-1] != 3:
         raise InputError(
@@ -141,4 +167,4 @@ def _of_batch(points_mm: tf.Tensor, call: Callable[[tf.Tensor], tf.Tensor], face
         raise InputError("faces", found=f"shape {faces.shape}", expected="(faces, 3)")
     if n_vertices is not None and faces.size and not 0 <= faces.min() <= faces.max() < n_vertices:
         raise InputError("faces", found=f"vertices {faces.min()}..{faces.max()}", expected=f"0..{n_vertices - 1}")
-    return call(points_mm) if points_mm.shape.rank == 3 else call(points_mm[None])[0]
+    return points_mm

@@ -1,124 +1,150 @@
-"""A statistical shape model from label maps, or from shapes in correspondence, with a report on its quality."""
+"""Building a statistical shape model from label maps or shapes in correspondence, with a report on its quality."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from absl import logging
 
-from fedsim_tf.data.cohorts import find_cohort
+from fedsim_tf.data.cohorts import Cohort, find_cohort
 from fedsim_tf.data.label_files import find_label_files, read_label_map
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.shape_figures import fit_figure, mode_figure, quality_figure
-from fedsim_tf.files import write_json, write_text
+from fedsim_tf.files import files_digest, write_json, write_text
 from fedsim_tf.phantom.hearts import model_hearts
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.regions import REGION_IDS
 from fedsim_tf.shape.distances import mean_surface_distance
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.label_surfaces import LabelSurface, label_surface
-from fedsim_tf.shape.meshes import export_model, read_corresponding
+from fedsim_tf.shape.mesh_export import export_model
+from fedsim_tf.shape.mesh_folders import read_corresponding
 from fedsim_tf.shape.quality import Generalisation, compactness, generalisation, specificity
-from fedsim_tf.shape.registration import RegistrationOptions, register_with_record
+from fedsim_tf.shape.registration import RegistrationOptions, register_groupwise
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.shape.surfaces import CorrespondingShapes, region_surface
+from fedsim_tf.shape.vtk_files import need_vtk
 from fedsim_tf.volume import Volume
 
-_SECONDS_PER_SUBJECT = 12.0  # of the registration at 4,000 points on two cores, measured
+_SECONDS_PER_SUBJECT = 12.0  # measured for the registration at 4,000 points on two cores
 _PICTURE_VOXELS = 160
 _THREADS = 2
 _MARGIN_MM = 10.0
-Loader = Callable[[], Volume]
+
+
+class LabelSource(NamedTuple):
+    """The label map of one subject.
+
+    Attributes:
+      load: returns the label map.
+      files: the files that it is read from.
+    """
+
+    load: Callable[[], Volume]
+    files: tuple[pathlib.Path, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class BuildPlan:
-    """What to build a model from, and where it goes.
+    """A model to build, and where it goes.
 
     Attributes:
       out: the model's .npz file.
-      n_modes: of the model.
-      report: folder for the report, the corresponding shapes, meshes, and the state that a stopped run resumes from.
-      regions: which labels; empty: all seven, or the heart as a whole if the first subject has no others than it.
-      options: of the registration.
-      specificity_samples: random shapes.
+      modes: number of modes of the model.
+      report: folder for the report, the corresponding shapes, meshes, and the state from which a stopped run resumes.
+      regions: the labels; empty for all seven, or for the heart as a whole where the first subject has nothing else.
+      options: settings of the registration.
+      specificity_samples: number of random shapes that measure specificity.
+
+    Raises:
+      InputError: no vtk, with which the report's meshes are written.
     """
 
     out: pathlib.Path
-    n_modes: int
+    modes: int
     report: pathlib.Path
     regions: tuple[int, ...] = ()
     options: RegistrationOptions = dataclasses.field(default_factory=RegistrationOptions)
     specificity_samples: int = 500
 
+    def __post_init__(self):
+        need_vtk()  # now, and not after an hour of registration
+
 
 def estimated_seconds(n_subjects: int, points: int) -> float:
-    """About how long the registration takes: its work is points times components, which are as many."""
+    """Return about how long the registration takes; its work is points times components, which are as many."""
     return n_subjects * _SECONDS_PER_SUBJECT * (points / 4000) ** (2 if points > 4000 else 1)
 
 
 def find_subjects(
     labels: str | os.PathLike, dataset: str | None = None, *, fold: int | None = None, split_seed: int = 0
-) -> dict[str, Loader]:
-    """How to read each subject's label map: of a folder of them, or of a data set's own layout.
+) -> dict[str, LabelSource]:
+    """Return the source of each subject's label map by the subject's name.
 
     Args:
-      labels: the folder; dataset: whose layout it has, None for label maps alone.
-      fold: the training part of this fold of the data set alone; split_seed: a run's `--data_split_seed`.
+      labels: a folder of label maps, or of a data set.
+      dataset: the data set whose layout the folder has; None for label maps alone.
+      fold: the fold of the data set whose training part is used alone; None for all subjects.
+      split_seed: `data.split_seed` of the runs that the fold is for.
 
     Raises:
-      InputError: no such folder or files; a single subject; a fold of a folder that is no data set.
+      InputError: no such folder or files, a single subject, or a fold without a data set.
     """
     if dataset:
         cohort = find_cohort(dataset, labels)
         names = cohort.annotated
         if fold is not None:
             names = cohort.fold(fold, seed=split_seed).train
-        loaders: dict[str, Loader] = {name: _label_loader(cohort, name) for name in names}
+        files = {case.identity: case.label for case in cohort.files}
+        sources = {name: _cohort_source(cohort, name, files[name]) for name in names}
     elif fold is not None:
-        raise InputError("--fold", found=fold, expected="--dataset too, as data sets alone have folds")
+        raise InputError("fold", found=fold, expected="a dataset too, as data sets alone have folds")
     else:
-        loaders = {name: _file_loader(path) for name, path in find_label_files(labels).items()}
-    if len(loaders) < 2:
-        raise InputError(labels, found=f"{len(loaders)} subject", expected="label maps of at least two")
-    return loaders
+        sources = {name: _file_source(path) for name, path in find_label_files(labels).items()}
+    if len(sources) < 2:
+        raise InputError(labels, found=f"{len(sources)} subject", expected="label maps of at least two")
+    return sources
 
 
-def _label_loader(cohort, identity: str) -> Loader:
-    return lambda: cohort.load(identity).label
+def _cohort_source(
+    cohort: Cohort, identity: str, label: pathlib.Path | Mapping[int, pathlib.Path] | None
+) -> LabelSource:
+    files = tuple(label.values()) if isinstance(label, Mapping) else (label,)
+    return LabelSource(lambda: cohort.load(identity).label, files)  # type: ignore[return-value, arg-type]
 
 
-def _file_loader(path: pathlib.Path) -> Loader:
-    return lambda: read_label_map(path)
+def _file_source(path: pathlib.Path) -> LabelSource:
+    return LabelSource(lambda: read_label_map(path), (path,))
 
 
-def check_modes(n_modes: int, n_subjects: int) -> None:
-    """Refuses more modes than subjects allow; leave-one-out needs one fewer still.
+def check_modes(modes: int, n_subjects: int) -> None:
+    """Refuse more modes than n subjects allow, which is n - 1.
 
     Raises:
-      InputError: too few subjects.
+      InputError: no mode, or too many.
     """
-    if not 1 <= n_modes <= n_subjects - 1:
+    if not 1 <= modes <= n_subjects - 1:
         raise InputError(
-            "--modes",
-            found=f"{n_modes} with {n_subjects} subjects",
+            "modes",
+            found=f"{modes} with {n_subjects} subjects",
             expected=f"1 to {n_subjects - 1}: n subjects span at most n - 1 modes",
         )
 
 
-def build_from_labels(loaders: dict[str, Loader], plan: BuildPlan) -> StatisticalShapeModel:
-    """Surfaces, group-wise registration, model, report. The same call again resumes.
+def build_from_labels(sources: Mapping[str, LabelSource], plan: BuildPlan) -> StatisticalShapeModel:
+    """Register the surfaces of label maps, and write their model and its report; the same call resumes a stopped one.
 
     Raises:
       InputError: a subject's label map cannot be used, see `label_surface`; too many modes.
     """
-    check_modes(plan.n_modes, len(loaders))
-    surfaces = _read_surfaces(loaders, plan.regions)
+    check_modes(plan.modes, len(sources))
+    surfaces = _read_surfaces(sources, plan.regions)
     plan.report.mkdir(parents=True, exist_ok=True)
     for surface in surfaces:
         if surface.closed_at_border:
@@ -132,33 +158,36 @@ def build_from_labels(loaders: dict[str, Loader], plan: BuildPlan) -> Statistica
             bar.set_postfix_str(text, refresh=False)
             bar.update(done - bar.n)
 
-        found = register_with_record(
-            surfaces, plan.options, progress=advance, checkpoint=plan.report / "registration.npz"
-        )
-    logging.info("registered; measuring the model, which takes a few seconds a subject")
+        checkpoint = plan.report / "registration.npz"
+        found = register_groupwise(surfaces, plan.options, progress=advance, checkpoint=checkpoint)
     names = [surface.identity for surface in surfaces]
     residuals = _residuals(found.shapes, surfaces)
     extra = {
         "registration": [iteration._asdict() for iteration in found.record],
         "residual_mm": dict(zip(names, residuals, strict=True)),
     }
-    shapes = dataclasses.replace(found.shapes, subjects=tuple(names))
+    digests = tuple(files_digest(sources[name].files) for name in names)
+    shapes = dataclasses.replace(found.shapes, subjects=tuple(names), subject_digests=digests)
     model = _finish(shapes, plan, surfaces=surfaces, extra=extra)
     worst = int(np.argmax(residuals))
-    _picture_of_fit(
-        loaders[names[worst]](), found.shapes, worst, plan.report / "worst_fit.png", names[worst], residuals[worst]
-    )
+    title = f"{names[worst]}: the worst registration, {residuals[worst]:.2f} mm on average"
+    volume = sources[names[worst]].load()
+    _draw_fit(plan.report / "worst_fit.png", volume, shapes, subject=worst, title=title)
     return model
 
 
 def build_from_shapes(shapes: CorrespondingShapes, plan: BuildPlan) -> StatisticalShapeModel:
-    """The model of shapes that are in correspondence already, with its report."""
-    check_modes(plan.n_modes, len(shapes.points))
+    """Write the model of shapes that are in correspondence already, and its report.
+
+    Raises:
+      InputError: too many modes.
+    """
+    check_modes(plan.modes, len(shapes.points))
     return _finish(shapes, plan)
 
 
 def open_shapes(path: str | os.PathLike) -> CorrespondingShapes:
-    """Shapes in correspondence from an .npz file or a folder of meshes; "phantom": the project's own hearts.
+    """Return shapes in correspondence from an .npz file or a folder of meshes, or the phantom's for "phantom".
 
     Raises:
       InputError: no such file or folder, or shapes that are not in correspondence.
@@ -168,13 +197,13 @@ def open_shapes(path: str | os.PathLike) -> CorrespondingShapes:
     return read_corresponding(path) if pathlib.Path(path).is_dir() else CorrespondingShapes.load(path)
 
 
-def _read_surfaces(loaders: dict[str, Loader], regions: Sequence[int]) -> list[LabelSurface]:
-    names = list(loaders)
-    wanted = tuple(regions) or _regions_of(loaders[names[0]]())
+def _read_surfaces(sources: Mapping[str, LabelSource], regions: Sequence[int]) -> list[LabelSurface]:
+    names = list(sources)
+    wanted = tuple(regions) or _find_regions(sources[names[0]].load())
     with ThreadPoolExecutor(_THREADS) as pool, progress_bar(len(names), "surfaces") as bar:
 
         def read(name: str) -> LabelSurface:
-            volume = loaders[name]()
+            volume = sources[name].load()
             if not regions:
                 _check_no_others(volume, wanted, name, first=names[0])
             surface = label_surface(volume, identity=name, regions=wanted)
@@ -187,27 +216,28 @@ def _read_surfaces(loaders: dict[str, Loader], regions: Sequence[int]) -> list[L
 def _check_no_others(volume: Volume, regions: Sequence[int], name: str, *, first: str) -> None:
     others = sorted(set(np.unique(volume.array).tolist()) - {0, *regions})
     if others:
-        raise InputError(
-            name, found=f"regions {others}, which {first} has not", expected="the same regions in all, or --regions"
-        )
+        expected = "the same regions in all, or `regions` that all have"
+        raise InputError(name, found=f"regions {others}, which {first} has not", expected=expected)
 
 
-def _regions_of(volume: Volume) -> tuple[int, ...]:
-    """All seven, unless the label map only tells heart from background."""
+def _find_regions(volume: Volume) -> tuple[int, ...]:
+    """Return all seven regions, or 1 alone where the label map only tells heart from background."""
     return (1,) if np.array_equal(np.unique(volume.array), [0, 1]) else REGION_IDS
 
 
 def _residuals(shapes: CorrespondingShapes, surfaces: Sequence[LabelSurface]) -> list[float]:
-    """Mean distance between each registered surface and the subject's own, both ways, over all regions."""
+    """Return the mean distance in mm between each registered surface and the subject's own, over all regions."""
     residuals = []
-    for points, surface in zip(shapes.points, surfaces, strict=True):
-        own, true = (points, shapes.faces, shapes.region_id), (surface.points, surface.faces, surface.region_id)
-        each = [
-            mean_surface_distance(*region_surface(*own, region), *region_surface(*true, region))
-            for region in surface.regions
-        ]
-        weights = [np.sum(shapes.region_id == region) for region in surface.regions]
-        residuals.append(float(np.average(each, weights=weights)))
+    with progress_bar(len(surfaces), "distance to the label maps") as bar:
+        for points, surface in zip(shapes.points, surfaces, strict=True):
+            own, true = (points, shapes.faces, shapes.region_id), (surface.points, surface.faces, surface.region_id)
+            each = [
+                mean_surface_distance(*region_surface(*own, region), *region_surface(*true, region))
+                for region in surface.regions
+            ]
+            weights = [np.sum(shapes.region_id == region) for region in surface.regions]
+            residuals.append(float(np.average(each, weights=weights)))
+            bar.update()
     return residuals
 
 
@@ -218,16 +248,15 @@ def _finish(
     surfaces: Sequence[LabelSurface] | None = None,
     extra: dict | None = None,
 ) -> StatisticalShapeModel:
-    """Fits the model, writes it with everything that is known about it."""
+    """Fit the model, measure it, and write it with its report."""
     report, names = plan.report, shapes.subjects or [f"shape_{k + 1:03d}" for k in range(len(shapes.points))]
     report.mkdir(parents=True, exist_ok=True)
     plan.out.parent.mkdir(parents=True, exist_ok=True)
-    model = StatisticalShapeModel.fit(shapes.points, shapes.faces, shapes.region_id, plan.n_modes)
-    model = dataclasses.replace(model, subjects=shapes.subjects)
-    true = None if surfaces is None else [(s.points, s.faces, s.region_id) for s in surfaces]
-    left_out = min(plan.n_modes, len(names) - 2)
-    general = generalisation(shapes, left_out, true) if left_out >= 1 else None
-    specific = specificity(model, shapes, n_samples=plan.specificity_samples)
+    model = StatisticalShapeModel.fit(shapes.points, shapes.faces, shapes.region_id, plan.modes)
+    model = dataclasses.replace(model, subjects=shapes.subjects, subject_digests=shapes.subject_digests)
+    general = _leave_out(shapes, plan.modes, surfaces)
+    with progress_bar(plan.specificity_samples, "specificity") as bar:
+        specific = specificity(model, shapes, n_samples=plan.specificity_samples, progress=bar.update)
     explained = compactness(shapes)
     shapes.save(report / "shapes.npz")
     mode_figure(report / "modes.png", model, title=f"Modes of {len(names)} hearts")
@@ -236,7 +265,7 @@ def _finish(
     export_model(model, report / "meshes")
     quality = {
         "subjects": list(names),
-        "modes": plan.n_modes,
+        "modes": plan.modes,
         "vertices": len(model.mean),
         "faces": len(model.faces),
         "regions": np.unique(model.region_id).tolist(),
@@ -251,6 +280,18 @@ def _finish(
     return model
 
 
+def _leave_out(
+    shapes: CorrespondingShapes, modes: int, surfaces: Sequence[LabelSurface] | None
+) -> Generalisation | None:
+    """Return the generalisation with as many modes as leaving one out allows; None for two subjects."""
+    modes = min(modes, len(shapes.points) - 2)
+    if modes < 1:
+        return None
+    true = None if surfaces is None else [(s.points, s.faces, s.region_id) for s in surfaces]
+    with progress_bar(len(shapes.points), "generalisation") as bar:
+        return generalisation(shapes, modes, true, progress=bar.update)
+
+
 def _general_record(general: Generalisation, names: Sequence[str]) -> dict:
     return {
         "modes": general.n_modes,
@@ -262,7 +303,7 @@ def _general_record(general: Generalisation, names: Sequence[str]) -> dict:
 
 
 def quality_summary(quality: dict) -> str:
-    """The report's figures as Markdown."""
+    """Return the figures of the report as Markdown."""
     explained, specific, general = quality["compactness"], quality["specificity_mm"], quality["generalisation_mm"]
     lines = [
         f"# Shape model of {len(quality['subjects'])} hearts",
@@ -288,22 +329,18 @@ def quality_summary(quality: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _picture_of_fit(
-    volume: Volume, shapes: CorrespondingShapes, subject: int, path: pathlib.Path, name: str, residual_mm: float
-) -> None:
-    """The registered surface over the subject's own label map; an oblique label map is drawn on straight axes."""
+def _draw_fit(path: pathlib.Path, volume: Volume, shapes: CorrespondingShapes, *, subject: int, title: str) -> None:
+    """Draw a registered surface over the subject's own label map; an oblique label map is drawn on straight axes."""
     points = shapes.points[subject]
     low, high = points.min(axis=0) - _MARGIN_MM, points.max(axis=0) + _MARGIN_MM
     spacing = float((high - low).max()) / _PICTURE_VOXELS
     shape = tuple(int(n) for n in np.ceil((high - low) / spacing)[::-1])
     grid = Grid(shape, (spacing,) * 3, tuple(low.tolist()))  # type: ignore[arg-type]
-    drawn = _sampled(volume, grid)
-    title = f"{name}: the worst registration, {residual_mm:.2f} mm on average"
-    fit_figure(path, drawn, grid, points, shapes.faces, shapes.region_id, title=title)
+    fit_figure(path, _resample(volume, grid), grid, points, shapes.faces, shapes.region_id, title=title)
 
 
-def _sampled(volume: Volume, grid: Grid) -> np.ndarray:
-    """The label of the voxel in which each voxel of the grid has its centre; 0 outside."""
+def _resample(volume: Volume, grid: Grid) -> np.ndarray:
+    """Return the label at the centre of each voxel of the grid, 0 outside the volume."""
     z, y, x = np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij")
     where = np.stack([x, y, z], axis=-1) * np.array(grid.spacing_mm) + np.array(grid.origin_mm)
     geometry = volume.geometry

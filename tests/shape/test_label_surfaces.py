@@ -7,7 +7,7 @@ import trimesh
 from fedsim_tf.errors import InputError
 from fedsim_tf.shape.label_surfaces import LabelSurface, label_surface, sample, vertex_areas, vertex_normals
 from fedsim_tf.shape.surfaces import region_surface, signed_volume_mm3
-from fedsim_tf.shape.template import make_template, medoid
+from fedsim_tf.shape.template import find_medoid, make_template
 from fedsim_tf.volume import IDENTITY_DIRECTION, Geometry, Volume
 
 AXES = np.array([18.0, 13.0, 9.0])
@@ -165,7 +165,7 @@ def test_the_medoid_is_the_middle_one():
     array = ellipsoid(spacing=(1.0, 1.0, 1.0))[0].array
     volumes = [Volume(array, Geometry((spacing,) * 3)) for spacing in (0.8, 1.0, 1.3)]
     surfaces = [label_surface(volume, identity="one", regions=(1,)) for volume in volumes]
-    assert medoid(surfaces) == 1
+    assert find_medoid(surfaces) == 1
 
 
 def test_the_medoid_is_in_one_piece_and_without_handles():
@@ -187,8 +187,8 @@ def test_the_medoid_is_in_one_piece_and_without_handles():
         )
         for m in meshes
     ]
-    assert medoid(surfaces) == 4
-    assert medoid(surfaces[:4]) == 3
+    assert find_medoid(surfaces) == 4
+    assert find_medoid(surfaces[:4]) == 3
 
 
 def test_small_regions_have_a_surface_or_are_named():

@@ -55,6 +55,34 @@ def test_save_and_load(tmp_path):
         load_shape_model(tmp_path / "model.npz", n_modes=14)
 
 
+def test_subjects_and_their_digests_are_kept(tmp_path):
+    points, faces, region_id = population(n=3)
+    names, digests = ("anna", "bert", "cora"), ("0a", "1b", "2c")
+    shapes = CorrespondingShapes(points, faces, region_id, subjects=names, subject_digests=digests)
+    shapes.save(tmp_path / "shapes.npz")
+    fitted = load_shape_model(tmp_path / "shapes.npz", n_modes=2)
+    fitted.save(tmp_path / "model.npz")
+    for found in (
+        CorrespondingShapes.load(tmp_path / "shapes.npz"),
+        fitted,
+        load_shape_model(tmp_path / "model.npz", n_modes=1),
+    ):
+        assert (found.subjects, found.subject_digests) == (names, digests)
+    with pytest.raises(InputError, match="subject_digests: found 2 names; expected 3"):
+        dataclasses.replace(shapes, subject_digests=digests[:2])
+
+
+def test_models_without_digests_load_as_before(tmp_path):
+    """Files of earlier versions have neither names nor digests, or names alone."""
+    model = StatisticalShapeModel.fit(*population(), n_modes=2)
+    arrays = {name: getattr(model, name) for name in ("mean", "modes", "std", "faces", "region_id")}
+    np.savez(tmp_path / "model.npz", **arrays, format_version=1)
+    assert StatisticalShapeModel.load(tmp_path / "model.npz").subject_digests == ()
+    np.savez(tmp_path / "model.npz", **arrays, format_version=1, subjects=np.array(["anna"]))
+    found = StatisticalShapeModel.load(tmp_path / "model.npz")
+    assert (found.subjects, found.subject_digests) == (("anna",), ())
+
+
 def test_damaged_and_foreign_files_are_refused(tmp_path):
     path = tmp_path / "model.npz"
     with pytest.raises(InputError, match="no such file"):

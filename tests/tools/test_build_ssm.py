@@ -1,17 +1,23 @@
+import contextlib
+import hashlib
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
 
+from fedsim_tf.data.layouts import CaseFiles
 from fedsim_tf.data.nifti import write_volume
 from fedsim_tf.data.splits import SplitSizes, split
 from fedsim_tf.errors import InputError
 from fedsim_tf.phantom.hearts import ADULTS, draw_hearts
 from fedsim_tf.shape.grid import Grid
-from fedsim_tf.shape.meshes import write_mesh
+from fedsim_tf.shape.mesh_files import write_mesh
 from fedsim_tf.shape.registration import RegistrationOptions
 from fedsim_tf.shape.ssm import PHANTOM_MODEL, StatisticalShapeModel, load_shape_model
 from fedsim_tf.shape.voxelize import label_map
+from fedsim_tf.tools import build_ssm
 from fedsim_tf.tools.build_ssm import (
     BuildPlan,
     build_from_labels,
@@ -66,12 +72,14 @@ def test_model_of_label_maps_is_close_to_them(built):
     assert record["compactness"][-1] == pytest.approx(1.0)
 
 
-def test_the_model_knows_its_subjects_and_shapes_without_names_none(built):
+def test_the_model_knows_its_subjects_and_shapes_without_names_none(built, labels):
     plan, _ = built
-    assert load_shape_model(plan.out, n_modes=2).subjects == tuple(
-        f"patient{number}_label" for number in range(N_HEARTS)
-    )
-    assert load_shape_model(PHANTOM_MODEL, n_modes=14).subjects == ()
+    model = load_shape_model(plan.out, n_modes=2)
+    assert model.subjects == tuple(f"patient{number}_label" for number in range(N_HEARTS))
+    files = [labels / f"patient{number}_label.nii.gz" for number in range(N_HEARTS)]
+    assert model.subject_digests == tuple(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+    shipped = load_shape_model(PHANTOM_MODEL, n_modes=14)
+    assert (shipped.subjects, shipped.subject_digests) == ((), ())
 
 
 def test_of_a_fold_the_training_part_alone_is_used(tmp_path):
@@ -83,8 +91,41 @@ def test_of_a_fold_the_training_part_alone_is_used(tmp_path):
     for fold in range(5):
         expected = split(names, SplitSizes(12, 4, 4), fold=fold, seed=3).train
         assert set(find_subjects(tmp_path, "ct20", fold=fold, split_seed=3)) == set(expected)
-    with pytest.raises(InputError, match="--fold: found 1; expected --dataset too"):
+    with pytest.raises(InputError, match="fold: found 1; expected a dataset too"):
         find_subjects(tmp_path, fold=1)
+
+
+def test_every_label_file_of_a_subject_counts(tmp_path, monkeypatch):
+    cohort = types.SimpleNamespace(
+        annotated=("a", "b"),
+        files=[
+            CaseFiles("a", tmp_path / "a.nii", {5: tmp_path / "a5.nii", 1: tmp_path / "a1.nii"}),
+            CaseFiles("b", tmp_path / "b.nii", tmp_path / "b_label.nii"),
+        ],
+    )
+    monkeypatch.setattr(build_ssm, "find_cohort", lambda *_: cohort)
+    found = find_subjects(tmp_path, "totalsegmentator")
+    assert set(found["a"].files) == {tmp_path / "a5.nii", tmp_path / "a1.nii"}
+    assert found["b"].files == (tmp_path / "b_label.nii",)
+
+
+def test_measuring_the_model_shows_how_far_it_is(hearts, tmp_path, monkeypatch):
+    bars = {}
+
+    @contextlib.contextmanager
+    def bar(total, description):
+        bars[description] = [total, 0]
+        yield types.SimpleNamespace(update=lambda n=1: bars[description].__setitem__(1, bars[description][1] + n))
+
+    monkeypatch.setattr(build_ssm, "progress_bar", bar)
+    build_from_shapes(hearts, BuildPlan(tmp_path / "m.npz", 2, tmp_path / "report", specificity_samples=7))
+    assert bars == {"generalisation": [N_HEARTS, N_HEARTS], "specificity": [7, 7]}
+
+
+def test_without_vtk_nothing_is_begun(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "vtkmodules", None)
+    with pytest.raises(InputError, match=r"vtk: found not installed.*fedsim-tf\[meshes\]"):
+        BuildPlan(tmp_path / "model.npz", 2, tmp_path / "report")
 
 
 def test_report_is_complete(built):
@@ -100,7 +141,7 @@ def test_written_model_and_shapes_open(built):
     np.testing.assert_array_equal(StatisticalShapeModel.load(plan.out).mean, model.mean)
     fitted = load_shape_model(plan.report / "shapes.npz", n_modes=3)
     assert fitted.n_modes == 3
-    assert fitted.subjects == model.subjects  # whoever tests with one of them is warned
+    assert (fitted.subjects, fitted.subject_digests) == (model.subjects, model.subject_digests)
 
 
 def test_same_call_resumes_to_the_same(built, labels):
@@ -130,7 +171,7 @@ def test_the_estimate_grows_with_the_square_of_the_points():
 
 def test_too_many_modes_say_how_many(labels, tmp_path):
     plan = BuildPlan(tmp_path / "model.npz", 14, tmp_path / "report")
-    with pytest.raises(InputError, match=r"--modes: found 14 with 4 subjects; expected 1 to 3"):
+    with pytest.raises(InputError, match=r"modes: found 14 with 4 subjects; expected 1 to 3"):
         build_from_labels(find_subjects(labels), plan)
     assert not plan.report.exists()
 

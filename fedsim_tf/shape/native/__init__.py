@@ -1,4 +1,4 @@
-"""The compiled operators: sources here, the library beside this folder."""
+"""The compiled voxelization operators; their sources lie here, the library beside this folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LIBRARY = pathlib.Path(__file__).parents[1] / "_voxels.so"
 
 def _load() -> Any:
     if not _LIBRARY.exists():
-        raise ImportError(f"{_LIBRARY}: not compiled; `pip install .` in the project's folder does it")
+        raise ImportError(f"{_LIBRARY} is missing; `pip install .` in the project's folder compiles it")
     return tf.load_op_library(str(_LIBRARY))
 
 

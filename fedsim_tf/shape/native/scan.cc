@@ -8,11 +8,11 @@ namespace {
 
 constexpr int kBits = 14;
 constexpr int64_t kUnit = int64_t{1} << kBits;
-constexpr float kFarthest = 32768.0f;  // rows; products of two differences then fit into 64 bits
+constexpr float kFarthest = 32768.0f;  // in rows, so that products of two differences fit into 64 bits
 
 FEDSIM_TF_CLONES
 bool all_finite(const float* values, int64_t count) {
-  int32_t largest = 0;  // of the values' bits without their signs: those of infinity and of no number are above all
+  int32_t largest = 0;  // bits without signs: those of infinity and NaN are above all finite ones
   for (int64_t i = 0; i < count; i++) {
     int32_t bits;
     std::memcpy(&bits, values + i, sizeof bits);
@@ -34,7 +34,8 @@ void snap(const float* values, int64_t count, float rows_per_voxel, int32_t* sna
 int64_t ceiling(int64_t value) { return (value + kUnit - 1) >> kBits; }
 int64_t floor(int64_t value) { return value >> kBits; }
 
-// A directed edge from p to q: positive to its left, and zero for nothing: a row on it is put to one of its sides.
+// A directed edge from p to q. Its value is positive to the left, and with the bias it is never zero: a row on the
+// edge belongs to one of its sides.
 struct Edge {
   int64_t du, dv, bias;
 
@@ -83,7 +84,7 @@ int64_t Rows::find(const View& view, const Faces& faces, float length, const uin
     if (low_u > high_u) continue;
     const int64_t area = (u1 - u0) * (v2 - v0) - (u2 - u0) * (v1 - v0);
     if (area == 0) continue;
-    // Seen counter-clockwise, a face points along the row: the row leaves there.
+    // A face that is counter-clockwise in this view points along the row, which leaves the surface there.
     const bool leaves = area > 0;
     const float* const along = view.along.data();
     const float a0 = along[corners[0]], a1 = along[corners[1]], a2 = along[corners[2]];
@@ -106,7 +107,8 @@ int64_t Rows::find(const View& view, const Faces& faces, float length, const uin
       int64_t e0 = to0.value(u1, v1, pu, pv) + to0.bias, e1 = to1.value(u2, v2, pu, pv) + to1.bias;
       int64_t e2 = to2.value(u0, v0, pu, pv) + to2.bias;
       for (int64_t u = low_u; u <= high_u; u++) {
-        // Whether a row meets the face cannot be predicted: it is written down in any case, and kept if it does.
+        // A branch on whether the row meets the face would be mispredicted: the crossing is written in any case, and
+        // kept if the row meets the face.
         const float at = a0 + static_cast<float>(e1) * to_a1 + static_cast<float>(e2) * to_a2;
         const bool meets = (e0 | e1 | e2) >= 0;
         const int64_t r = row(u, v);
@@ -127,7 +129,7 @@ void Rows::sort(int64_t found) {
   const int64_t rows = (last_v_ - first_v_) * width_;
   for (int64_t r = 2; r < rows + 2; r++) starts_[r] += starts_[r - 1];
   if (sorted_.size() < static_cast<size_t>(found)) sorted_.resize(found);
-  for (int64_t i = 0; i < found; i++) sorted_[starts_[rows_[i] + 1]++] = found_[i];  // the end of its row in the end
+  for (int64_t i = 0; i < found; i++) sorted_[starts_[rows_[i] + 1]++] = found_[i];  // becomes the row's end
   for (int64_t r = 0; r < rows; r++) {
     Crossing *const first = sorted_.data() + starts_[r], *const last = sorted_.data() + starts_[r + 1];
     for (Crossing* c = first + 1; c < last; c++) {

@@ -1,15 +1,15 @@
-// Where the rows of a grid cut closed triangle surfaces. Free of TensorFlow.
+// The crossings of the rows of a grid with closed triangle surfaces. Nothing here depends on TensorFlow.
 //
 // A row runs along one axis through the grid; in the plane across it, each voxel holds `rows_per_voxel` squared rows.
 // Vertices are snapped to multiples of 2^-14 of a row's distance in that plane, and edges are tested in integers: every
-// row that meets an edge or a vertex is given to exactly one of the triangles there (as if it were shifted by an
-// infinitesimal (e, e^2)), so that a row enters a closed surface as often as it leaves it.
+// row that meets an edge or a vertex is given to exactly one of the triangles there, as if it were shifted by an
+// infinitesimal (e, e^2). So a row enters a closed surface as often as it leaves it.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-// One clone of a function for each instruction set, chosen from when the library is loaded.
+// Compiles a function for several instruction sets, one of which is chosen when the library is loaded.
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
 #define FEDSIM_TF_CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
@@ -31,8 +31,8 @@ struct GridShape {
   int64_t voxels() const { return size[0] * size[1] * size[2]; }
 };
 
-// A mesh seen along one axis: where its vertices are along the rows (in voxels from the grid's border), and across them
-// (in 2^-14 of a row's distance, row j at j). Axes follow each other: along x, the plane across is (y, z), and so on.
+// A mesh seen along one axis: the position of each vertex along the rows, in voxels from the grid's border, and across
+// them, in 2^-14 of a row's distance, where row j is at j. Axes follow each other cyclically: across x lie (y, z).
 struct View {
   int axis = 0;
   std::vector<float> along;
@@ -42,21 +42,21 @@ struct View {
   int v_axis() const { return (axis + 2) % 3; }
 };
 
-// Looks at points (3, vertices) in voxel coordinates: voxel k covers [k - 1/2, k + 1/2]. False if one is not finite.
+// Makes the view of points (3, vertices) in voxel coordinates. Returns false if a coordinate is not finite.
 bool look_along(const float* points, int64_t vertices, int axis, const GridShape& grid, View* view);
 
 struct Crossing {
-  float along;  // from 0 to the grid's size
-  int32_t tag;  // twice the face's number, plus one where the row leaves the surface
+  float along;  // position on the row, from 0 to the grid's size
+  int32_t tag;  // twice the index of the face, plus one where the row leaves the surface
 
   bool leaves() const { return tag & 1; }
   int32_t face() const { return tag >> 1; }
 };
 
-// All crossings of a block of rows, row by row, in each row from its beginning to its end. May be used again and again.
+// All crossings of a block of rows, row by row, in each row from its beginning to its end. An object may be reused.
 class Rows {
  public:
-  // Finds the crossings of the rows with first_v <= v < last_v; of these, only the ones with wanted[v], if given.
+  // Finds the crossings of the rows with first_v <= v < last_v, without the rows where a given wanted[v] is zero.
   void scan(const View& view, const Faces& faces, const GridShape& grid, int64_t first_v, int64_t last_v,
             const uint8_t* wanted = nullptr);
 
@@ -75,13 +75,13 @@ class Rows {
   std::vector<Crossing> found_, sorted_;
 };
 
-// Weights of a face's corners where row (u, v) meets it.
+// Computes the barycentric weights of a face's corners where row (u, v) meets it.
 void corner_weights(const View& view, const int32_t* corners, int64_t u, int64_t v, double weights[3]);
 
 // Calls visit(crossing, leaving) for each crossing where the union of all surfaces begins or ends along a row.
 template <typename Visit>
 inline void visit_union(const Crossing* first, const Crossing* last, const Visit& visit) {
-  int inside = 0;  // of how many surfaces
+  int inside = 0;  // number of surfaces around the row's current point
   for (const Crossing* c = first; c != last; c++) {
     const int before = inside;
     inside += c->leaves() ? -1 : 1;

@@ -1,4 +1,4 @@
-// The TensorFlow ops and their kernels. Points are (meshes, 3, vertices) in voxel coordinates, faces (faces, 3).
+// The TensorFlow operators and their kernels. Points are (meshes, 3, vertices) in voxel coordinates, faces (faces, 3).
 #include <atomic>
 #include <limits>
 #include <memory>
@@ -18,7 +18,7 @@ using tf::shape_inference::InferenceContext;
 using tf::shape_inference::ShapeHandle;
 
 constexpr int64_t kTasksPerThread = 4;
-constexpr int64_t kGradientPartsAxis = 4;  // tasks along one axis; fixed, since sums depend on how they are parted
+constexpr int64_t kGradientPartsAxis = 4;  // tasks along one axis; fixed, as sums depend on how they are split
 constexpr float kNotANumber = std::numeric_limits<float>::quiet_NaN();
 
 tf::Status volume_shape(InferenceContext* c) {
@@ -72,7 +72,7 @@ REGISTER_OP("FedsimTfOccupancyGradient")
     })
     .Doc("Gradient (meshes, 3, vertices) of <volume, occupancy> by the integral over the union's boundary.");
 
-// What the kernels have in common: checked arguments, and work spread over TensorFlow's threads.
+// The base of all kernels: it checks arguments and spreads work over TensorFlow's threads.
 class SurfaceKernel : public tf::OpKernel {
  public:
   explicit SurfaceKernel(tf::OpKernelConstruction* construction) : OpKernel(construction) {
@@ -121,7 +121,7 @@ class SurfaceKernel : public tf::OpKernel {
   int64_t rows_per_voxel_;
 };
 
-// About how many cycles it takes to scan a mesh.
+// Returns about how many cycles it takes to scan a mesh.
 int64_t scanning_cost(const Faces& faces) { return 100 * faces.count + 10000; }
 
 class VolumeKernel : public SurfaceKernel {
@@ -134,8 +134,8 @@ class VolumeKernel : public SurfaceKernel {
   }
 
  protected:
-  // Calls fill(view, faces, first_z, last_z, rows, volume) for the slices of every mesh; where a point is not finite,
-  // the volume is filled with `otherwise`.
+  // Calls fill(view, faces, first_z, last_z, rows, volume) for the slices of every mesh. The volume of a mesh with a
+  // point that is not finite is filled with `otherwise`.
   template <typename Value, typename Fill>
   void fill(tf::OpKernelContext* context, Value otherwise, const Fill& fill) const {
     const tf::Tensor& points = context->input(0);
@@ -219,7 +219,7 @@ class ProductsKernel : public SurfaceKernel {
     tf::Tensor* output = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, tf::TensorShape({count, meshes}), &output));
     double* const products = output->flat<double>().data();
-    for (int64_t k = 0; k < count; k++) {  // one after the other: a single volume's sums are held at a time
+    for (int64_t k = 0; k < count; k++) {  // one after the other, to hold the sums of one volume only
       RunningSums sums(grid);
       const float* const volume = volumes.flat<float>().data() + k * grid.voxels();
       share(context, grid.size[2], 3 * grid.size[1] * grid.size[0], [&](int64_t first, int64_t last) {

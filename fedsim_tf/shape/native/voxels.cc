@@ -6,7 +6,7 @@
 namespace fedsim_tf {
 namespace {
 
-// Adds a row's part from `begin` to `end` to the voxels that it passes through.
+// Adds the part of a row from `begin` to `end` to the voxels through which it passes.
 inline void add_part(float begin, float end, float weight, int64_t size, float* voxels) {
   const int64_t first = std::min(static_cast<int64_t>(begin), size - 1);
   const int64_t last = std::min(static_cast<int64_t>(end), size - 1);
@@ -23,7 +23,7 @@ inline float weight_of(const GridShape& grid) {
   return 1.0f / static_cast<float>(grid.rows_per_voxel * grid.rows_per_voxel);
 }
 
-// Calls row(u, v) for the rows of voxel row (y, z).
+// Calls row(u, v) for each of the rows that sample the voxels at (y, z).
 template <typename Row>
 inline void for_rows(const GridShape& grid, int64_t y, int64_t z, const Row& row) {
   const int64_t n = grid.rows_per_voxel;
@@ -31,7 +31,7 @@ inline void for_rows(const GridShape& grid, int64_t y, int64_t z, const Row& row
     for (int64_t u = y * n; u < (y + 1) * n; u++) row(u, v);
 }
 
-// Adds the parts of a row inside the union of the surfaces of the crossings.
+// Adds the parts of a row that are inside the union of the surfaces that the crossings belong to.
 inline void add_row(const Crossing* first, const Crossing* last, float weight, int64_t size, float* voxels) {
   float begin = 0.0f;
   visit_union(first, last, [&](const Crossing& crossing, bool leaving) {
@@ -44,7 +44,7 @@ struct Vector {
   double x[3];
 };
 
-// Half the cross product of two sides of a face: its normal times its area, in voxels.
+// Returns half the cross product of two sides of a face: its normal times its area, in voxels.
 Vector area_of(const float* points, int64_t vertices, const int32_t* corners) {
   double a[3], b[3];
   for (int k = 0; k < 3; k++) {
@@ -181,9 +181,8 @@ void add_surface_gradient(const float* volume, const float* points, int64_t vert
         const int32_t* const corners = faces.vertices + 3 * crossing.face();
         const Vector area = area_of(points, vertices, corners);
         const double size2 = area.x[0] * area.x[0] + area.x[1] * area.x[1] + area.x[2] * area.x[2];
-        // A row stands for 1 / |n_a| of surface. Axes share the surface by n_a^2, the squares of the unit normal's
-        // components: so the integrand is upstream * (n . velocity) * |n_a|, and no axis meets a face at a grazing
-        // angle.
+        // A row along axis a stands for 1 / |n_a| of surface, with unit normal n. The three axes share the surface by
+        // n_a^2, so the integrand is upstream * (n . velocity) * |n_a|, and rows that graze a face hardly count.
         const double share = upstream * weight_of(grid) * std::abs(area.x[axis]) / size2;
         double weights[3];
         corner_weights(view, corners, u, v, weights);

@@ -1,5 +1,6 @@
-// Closed surfaces to voxels, and the products and gradients of upstream gradients with them. Free of TensorFlow.
-// Volumes are (z, y, x); points are (3, vertices) in voxel coordinates: voxel k covers [k - 1/2, k + 1/2].
+// Voxelization of closed surfaces, and the inner products of volumes with their occupancy and the gradients of these.
+// Nothing here depends on TensorFlow. Volumes are (z, y, x); points are (3, vertices) in voxel coordinates: voxel k
+// covers [k - 1/2, k + 1/2].
 #pragma once
 
 #include <cstdint>
@@ -9,41 +10,43 @@
 
 namespace fedsim_tf {
 
-// Fractions of the voxels of slices [first_z, last_z) inside the union of all surfaces.
+// Fills slices [first_z, last_z) with the fraction of each voxel that is inside the union of all surfaces.
 void fill_occupancy(const View& along_x, const Faces& faces, const GridShape& grid, int64_t first_z, int64_t last_z,
                     Rows* rows, float* volume);
 
-// What a label map paints: `rank[face]` says when its region is painted, `labels[rank]` with what.
+// How a label map is painted: `rank[face]` says when the face's region is painted, `labels[rank]` with what label.
 struct Painting {
   const int32_t* rank;
   const uint8_t* labels;
   int64_t count;
 };
 
-// Labels of the voxels of slices [first_z, last_z): of the last painted region with more than half of the voxel.
+// Paints slices [first_z, last_z): a voxel gets the label of the last painted region that fills more than half of it.
 void paint_labels(const View& along_x, const Faces& faces, const Painting& painting, const GridShape& grid,
                   int64_t first_z, int64_t last_z, Rows* rows, uint8_t* volume);
 
-// A volume's sums along x, from which its inner products with occupancies follow; slices that are all zero are left
-// out.
+// The sums of a volume along x, from which its inner products with occupancies follow. Slices that are all zero are
+// left out.
 class RunningSums {
  public:
   explicit RunningSums(const GridShape& grid);
-  void add_slice(const float* volume, int64_t z);  // any order, any thread; each slice once
-  void finish();                                   // after the last slice
+  // Takes one slice; slices may come in any order and from any thread, each once.
+  void add_slice(const float* volume, int64_t z);
+  // Ends the sums after the last slice.
+  void finish();
 
-  // <volume, occupancy> of the mesh.
+  // Returns <volume, occupancy> of the mesh.
   double product(const View& along_x, const Faces& faces, Rows* rows) const;
 
  private:
   const GridShape grid_;
-  int64_t first_z_ = 0, last_z_ = 0;  // of slices that are not all zero
-  std::vector<uint8_t> wanted_;       // by row
+  int64_t first_z_ = 0, last_z_ = 0;  // range of the slices that are not all zero
+  std::vector<uint8_t> wanted_;       // for each row, whether its slice is not all zero
   std::vector<std::vector<float>> slices_;
 };
 
-// The part of d<volume, occupancy>/d points that rows along one axis with first_v <= v < last_v see; added to
-// gradient (3, vertices). The parts of all rows along the three axes are the integral over the union's boundary.
+// Adds to gradient (3, vertices) the part of d<volume, occupancy>/d points that rows along one axis with
+// first_v <= v < last_v see. The parts of all rows along the three axes sum to the integral over the union's boundary.
 void add_surface_gradient(const float* volume, const float* points, int64_t vertices, const View& view,
                           const Faces& faces, const GridShape& grid, int64_t first_v, int64_t last_v, Rows* rows,
                           float* gradient);

@@ -1,6 +1,6 @@
-"""Group-wise registration: label surfaces of several subjects into point correspondence."""
+"""Group-wise registration, which brings the label surfaces of several subjects into point correspondence."""
 
-from fedsim_tf.shape.registration.groupwise import Iteration, Registration, register_groupwise, register_with_record
+from fedsim_tf.shape.registration.groupwise import Iteration, Registration, register_groupwise
 from fedsim_tf.shape.registration.options import RegistrationOptions
 
-__all__ = ["Iteration", "Registration", "RegistrationOptions", "register_groupwise", "register_with_record"]
+__all__ = ["Iteration", "Registration", "RegistrationOptions", "register_groupwise"]

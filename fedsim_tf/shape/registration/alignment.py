@@ -10,26 +10,26 @@ from fedsim_tf.shape.registration.mixture import Statistics
 
 
 class Similarity(NamedTuple):
-    """x to scale * R x + translation; rotation R (3, 3), translation (3,) in mm."""
+    """The similarity transform of x to scale * R x + translation: rotation R (3, 3), translation (3,) in mm."""
 
     scale: float
     rotation: np.ndarray
     translation: np.ndarray
 
-    def points(self, points: np.ndarray) -> np.ndarray:
-        """Moves points (n, 3)."""
+    def move_points(self, points: np.ndarray) -> np.ndarray:
+        """Return points (n, 3) where the transform brings them."""
         return self.scale * points @ self.rotation.T + self.translation
 
-    def normals(self, normals: np.ndarray) -> np.ndarray:
-        """Turns normals (n, 3)."""
+    def turn_normals(self, normals: np.ndarray) -> np.ndarray:
+        """Return normals (n, 3) as the transform turns them."""
         return normals @ self.rotation.T
 
     def undo(self, points: np.ndarray) -> np.ndarray:
-        """The inverse of `points`."""
+        """Return points (n, 3) from which `move_points` makes the given ones."""
         return (points - self.translation) @ self.rotation / self.scale
 
-    def after(self, first: Similarity) -> Similarity:
-        """This transform after another one."""
+    def compose(self, first: Similarity) -> Similarity:
+        """Return the transform that does `first` and then this one."""
         return Similarity(
             self.scale * first.scale,
             self.rotation @ first.rotation,
@@ -37,8 +37,14 @@ class Similarity(NamedTuple):
         )
 
 
-def from_points(moving: np.ndarray, fixed: np.ndarray, weights: np.ndarray | None = None) -> Similarity:
-    """The similarity that brings `moving` (n, 3) nearest to `fixed` (n, 3) in weighted least squares (Umeyama 1991)."""
+def fit_points(moving: np.ndarray, fixed: np.ndarray, weights: np.ndarray | None = None) -> Similarity:
+    """Return the transform that brings `moving` (n, 3) nearest to `fixed` (n, 3) in least squares (Umeyama 1991).
+
+    Args:
+      moving: points to move.
+      fixed: where they should come.
+      weights: (n,) of the squares; None for equal ones.
+    """
     weights = np.ones(len(moving)) if weights is None else weights
     weights = weights / weights.sum()
     from_centre, to_centre = weights @ moving, weights @ fixed
@@ -49,17 +55,20 @@ def from_points(moving: np.ndarray, fixed: np.ndarray, weights: np.ndarray | Non
     return Similarity(scale, rotation, to_centre - scale * rotation @ from_centre)
 
 
-def from_statistics(statistics: Statistics, points: np.ndarray, normals: np.ndarray, sigma: float, kappa: float):
-    """M-step of a subject's similarity, from statistics in the frame in which it is now.
+def fit_statistics(
+    statistics: Statistics, points: np.ndarray, normals: np.ndarray, *, sigma: float, kappa: float
+) -> Similarity:
+    """Return the transform of the M-step, to apply after the present one (in whose frame the statistics are).
 
-    Maximises -sum P u |mu - (s R x + t)|^2 / (2 sigma^2) + kappa sum P m . R n over rotation R, scale s and
-    translation t; R with the scale as it is now, the scale then from R.
+    It maximises -sum P u |mu - (s R x + t)|^2 / (2 sigma^2) + kappa sum P m . R n over rotation R, scale s and
+    translation t: R with the scale as it is now, then the scale from R.
 
     Args:
-      points, normals: the components' (M, 3).
-
-    Returns:
-      A `Similarity` to apply after the present one.
+      statistics: sums over a subject's points.
+      points: (M, 3) centres of the components.
+      normals: (M, 3) normals of the components.
+      sigma: spread of the mixture in mm.
+      kappa: concentration of the normals.
     """
     total = statistics.weight.sum()
     from_centre = statistics.position.sum(axis=0) / total
@@ -73,7 +82,7 @@ def from_statistics(statistics: Statistics, points: np.ndarray, normals: np.ndar
 
 
 def nearest_rotation(cross: np.ndarray) -> np.ndarray:
-    """The proper rotation R with the largest trace(R^T cross) (Kabsch 1976)."""
+    """Return the proper rotation R with the largest trace(R^T cross) (Kabsch 1976)."""
     left, _, right = np.linalg.svd(cross)
     signs = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
     return (left * signs) @ right

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 _OVERSAMPLING = 20
-_SMALLEST = 1e-7  # of the largest eigenvalue: below it float32 has nothing but rounding
+_SMALLEST = 1e-7  # relative to the largest eigenvalue; below it float32 has nothing but rounding
 
 
 def kernel_factor(points: np.ndarray, width_mm: float, rank: int) -> np.ndarray:
-    """F (M, K) with F F^T nearly the kernel matrix G of points (M, 3), G_ij = exp(-|i - j|^2 / (2 width^2)).
+    """Return F (M, K) with F F^T close to the kernel matrix G_ij = exp(-|x_i - x_j|^2 / (2 width^2)) of points (M, 3).
 
-    The leading `rank` eigenpairs by randomised subspace iteration (Halko et al. 2011), in float32.
+    F is made of the leading `rank` eigenpairs, found by randomised subspace iteration (Halko et al. 2011) in float32.
     """
     x = (points - points.mean(axis=0)).astype(np.float32)
     squares = np.sum(x**2, axis=1)
@@ -32,13 +32,15 @@ def kernel_factor(points: np.ndarray, width_mm: float, rank: int) -> np.ndarray:
     return ((base @ vectors[:, kept]) * np.sqrt(values[kept])).astype(np.float64)
 
 
-def displacement(factor: np.ndarray, weight: np.ndarray, force: np.ndarray, stiffness: float) -> np.ndarray:
-    """v = G W with (diag(d) G + stiffness I) W = force, for G = F F^T.
+def displacement(factor: np.ndarray, weight: np.ndarray, force: np.ndarray, *, stiffness: float) -> np.ndarray:
+    """Return v = G W with (diag(d) G + stiffness I) W = force, for G = F F^T.
 
-    By the push-through identity v = F (F^T diag(d) F + stiffness I)^-1 F^T force: a system of the rank's size.
+    By the push-through identity v = F (F^T diag(d) F + stiffness I)^-1 F^T force, which is a system of the rank's size.
 
     Args:
-      factor: F (M, K); weight: d (M,), not negative; force: (M, 3).
+      factor: F (M, K).
+      weight: d (M,), not negative.
+      force: (M, 3).
       stiffness: lambda sigma^2.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Group-wise registration of labelled surfaces: one template mesh in correspondence with every subject."""
+"""Group-wise registration of labelled surfaces: one template mesh comes into correspondence with all subjects."""
 
 from __future__ import annotations
 
@@ -18,19 +18,26 @@ from fedsim_tf.shape.registration.alignment import Similarity
 from fedsim_tf.shape.registration.deformation import displacement, kernel_factor
 from fedsim_tf.shape.registration.mixture import Mixture, Statistics
 from fedsim_tf.shape.registration.options import RegistrationOptions
-from fedsim_tf.shape.registration.refinement import Region, Triangulation, fine_displacement, projected
-from fedsim_tf.shape.registration.state import State, digest_of
+from fedsim_tf.shape.registration.refinement import RegionPoints, Triangulation, fine_displacement, project
+from fedsim_tf.shape.registration.state import State, registration_digest
 from fedsim_tf.shape.surfaces import CorrespondingShapes
-from fedsim_tf.shape.template import make_template, medoid
+from fedsim_tf.shape.template import find_medoid, make_template
 
 Progress = Callable[[int, int, str], None]
 STAGES = ("similarity", "coherent", "fine", "projection")
 _FIRST_NU, _FIRST_KAPPA = 3.0, 1.0
-_LEAST_SHARE = 0.05  # of an even share: no component dies out
+_LEAST_SHARE = 0.05  # relative to an even share, so that no component dies out
 
 
 class Iteration(NamedTuple):
-    """The mixture after an iteration: its stage's name, sigma in mm, kappa, and the mean of nu."""
+    """The mixture after an iteration.
+
+    Attributes:
+      stage: name of the stage, one of `STAGES`.
+      sigma_mm: spread.
+      kappa: concentration of the normals.
+      nu: mean of the degrees of freedom.
+    """
 
     stage: str
     sigma_mm: float
@@ -39,7 +46,7 @@ class Iteration(NamedTuple):
 
 
 class Registration(NamedTuple):
-    """The corresponding shapes, each in its own patient's mm, and the course of the iterations."""
+    """The corresponding shapes, each in its own patient's mm, and the record of the iterations."""
 
     shapes: CorrespondingShapes
     record: tuple[Iteration, ...]
@@ -51,43 +58,34 @@ def register_groupwise(
     *,
     progress: Progress | None = None,
     checkpoint: str | os.PathLike | None = None,
-) -> CorrespondingShapes:
-    """`register_with_record` without the record."""
-    return register_with_record(surfaces, options, progress=progress, checkpoint=checkpoint).shapes
-
-
-def register_with_record(
-    surfaces: Sequence[LabelSurface],
-    options: RegistrationOptions | None = None,
-    *,
-    progress: Progress | None = None,
-    checkpoint: str | os.PathLike | None = None,
 ) -> Registration:
-    """Brings a template into correspondence with all subjects at once, by generalised coherent point drift.
+    """Bring a template into correspondence with all subjects at once, by generalised coherent point drift.
 
-    Ravikumar et al., MICCAI 2017: EM with Student's t on positions and von Mises-Fisher on normals. Points of a region
-    belong to components of that region only; similarity transforms and displacements are common to all regions. First
-    come similarity transforms and a free mean, then coherent displacements (Myronenko & Song 2010) of a mesh that
-    becomes the group's mean again and again, then finer ones, and last steps along the normals onto the surfaces.
+    The method is EM with Student's t on positions and von Mises-Fisher on normals (Ravikumar et al., MICCAI 2017).
+    Points of a region belong to components of that region only; similarity transforms and displacements are common to
+    all regions. First come similarity transforms and a free mean, then coherent displacements (Myronenko & Song 2010)
+    of a mesh that becomes the group's mean again and again, then finer ones, and last steps along the normals onto the
+    surfaces.
 
     Args:
       surfaces: two subjects or more, with the same regions, in mm.
-      options: None: the defaults.
-      progress: called with iterations done, in all, and a text.
-      checkpoint: a file to go on from, and written after each iteration; the result is the same bit for bit.
+      options: the settings; None for the defaults.
+      progress: called after each iteration with the iterations done, their total, and a text.
+      checkpoint: a file that is written after each iteration, and from which a stopped registration goes on; the
+        result is the same bit for bit.
 
     Returns:
-      Points (n, M, 3) in each subject's own mm, on closed surfaces, and one entry for each iteration.
+      The shapes, with points (n, M, 3) in each subject's own mm on closed surfaces, and an entry for each iteration.
 
     Raises:
-      InputError: too few subjects, other regions, or a checkpoint of something else.
+      InputError: too few subjects, subjects with other regions, or the checkpoint of something else.
     """
     options = options or RegistrationOptions()
     _check(surfaces)
-    # One BLAS thread each: subjects run side by side, and sums do not depend on the number of threads.
+    # BLAS has one thread, as subjects run side by side, and so that sums do not depend on the number of threads.
     with threadpool_limits(1), ThreadPoolExecutor(options.workers) as pool:
         run = _Registration(surfaces, options, pool)
-        digest = digest_of(surfaces, options) if checkpoint is not None else ""
+        digest = registration_digest(surfaces, options) if checkpoint is not None else ""
         state = State.load(checkpoint, digest) if checkpoint is not None else None
         state = run.start() if state is None else state
         for iteration in range(int(state.iteration), len(run.plan)):
@@ -114,7 +112,7 @@ def _check(surfaces: Sequence[LabelSurface]) -> None:
 
 
 class _Registration:
-    """One registration: the subjects' samples and the stages' steps."""
+    """A registration that runs: the subjects' samples and the steps of the stages."""
 
     def __init__(self, surfaces: Sequence[LabelSurface], options: RegistrationOptions, pool: ThreadPoolExecutor):
         self.surfaces, self.options, self.pool = surfaces, options, pool
@@ -128,21 +126,22 @@ class _Registration:
 
     @functools.cached_property
     def chosen(self) -> int:
-        """The subject whose mesh becomes the template."""
-        return medoid(self.surfaces)
+        """Return the index of the subject whose mesh becomes the template."""
+        return find_medoid(self.surfaces)
 
     @functools.cached_property
     def dense(self) -> list[SurfaceSample]:
-        """Many points of each subject, drawn without spreading them out."""
-        return self._map(lambda surface: _draw(surface, self.options.fine_points, self.options.seed), self.surfaces)
+        """Return many points of each subject, drawn without spreading them out."""
+        points, seed = self.options.fine_points, self.options.seed
+        return self._map(lambda surface: _draw_points(surface, points, seed), self.surfaces)
 
     def start(self) -> State:
-        """The template on the medoid subject, all subjects aligned to it by their regions' centres."""
+        """Return the first state: the chosen subject's template, and all subjects aligned by their regions' centres."""
         template = make_template(self.surfaces[self.chosen], self.options.components)
         n, size = len(self.surfaces), len(template.points)
-        transforms = [_by_centres(one, self.samples[self.chosen]) for one in self.samples]
+        transforms = [_align_centres(one, self.samples[self.chosen]) for one in self.samples]
         centre = template.points.mean(axis=0)
-        mesh = Triangulation(template.faces, size).unfolded(template.points)
+        mesh = Triangulation(template.faces, size).unfold(template.points)
         points = mesh - centre
         shares = 1 / np.bincount(template.region_id)[template.region_id]
         state = State(
@@ -151,7 +150,7 @@ class _Registration:
             normals=vertex_normals(points, template.faces),
             faces=template.faces,
             region_id=template.region_id,
-            instances=np.repeat(mesh[None], n, axis=0),  # until `_to_mesh`: in the chosen subject's mm
+            instances=np.repeat(mesh[None], n, axis=0),  # in the chosen subject's mm until `_leave_free_mean`
             scale=np.ones(n),
             rotation=np.zeros((n, 3, 3)),
             translation=np.zeros((n, 3)),
@@ -164,79 +163,86 @@ class _Registration:
             [transform._replace(translation=transform.translation - centre) for transform in transforms]
         )
         if self.options.rigid_iterations == 0:
-            self._to_mesh(state)
+            self._leave_free_mean(state)
         return state
 
     def step(self, state: State) -> None:
-        """One iteration, in place."""
+        """Do one iteration, in place."""
         stage = self.plan[int(state.iteration)]
-        (self._similarity, self._coherent, self._fine, self._projection)[stage](state)
+        steps = (self._step_similarity, self._step_coherent, self._step_fine, self._step_projection)
+        steps[stage](state)
         state.iteration = state.iteration + 1
         state.record = np.concatenate([state.record, [[stage, *state.scalars, state.nu.mean()]]])
 
-    def _similarity(self, state: State) -> None:
-        """EM of similarity transforms and a free mean; the mesh keeps to its subject until this stage is over."""
+    def _step_similarity(self, state: State) -> None:
+        """Do EM of similarity transforms and a free mean; the mesh keeps to its subject until this stage is over."""
         sigma, kappa = state.scalars
         parts = self._map(lambda k: self._expect(state, k, state.points, state.normals), range(len(self.surfaces)))
-        steps = [alignment.from_statistics(part, state.points, state.normals, sigma, kappa) for part in parts]
-        steps = _without_drift(steps)
-        moved = mixture.add([_moved(part, step) for part, step in zip(parts, steps, strict=True)])
-        state.set_similarities([step.after(state.similarity(k)) for k, step in enumerate(steps)])
+        steps = [
+            alignment.fit_statistics(part, state.points, state.normals, sigma=sigma, kappa=kappa) for part in parts
+        ]
+        steps = _remove_drift(steps)
+        moved = mixture.add([_move_statistics(part, step) for part, step in zip(parts, steps, strict=True)])
+        state.set_similarities([step.compose(state.similarity(k)) for k, step in enumerate(steps)])
         points = moved.position / np.maximum(moved.weight, 1e-9)[:, None]
-        state.normals = mixture.normalized(moved.normal)
-        self._update_mixture(state, moved, moved.squared_distances(points), np.linalg.norm(moved.normal, axis=1).sum())
+        state.normals = mixture.normalize(moved.normal)
+        cosines = np.linalg.norm(moved.normal, axis=1).sum()
+        self._update_mixture(state, moved, squared=moved.squared_distances(points), cosines=cosines)
         counts = np.bincount(state.region_id, moved.responsibility)[state.region_id]
         even = 1 / np.bincount(state.region_id)[state.region_id]
         state.log_share = np.log(np.maximum(moved.responsibility / counts, _LEAST_SHARE * even))
         state.points = points
         if int(state.iteration) + 1 == self.options.rigid_iterations:
-            self._to_mesh(state)
+            self._leave_free_mean(state)
 
-    def _to_mesh(self, state: State) -> None:
-        """From free components to the chosen subject's mesh, with even shares as its vertices are evenly spread."""
-        state.points = state.similarity(self.chosen).points(state.instances[self.chosen])
+    def _leave_free_mean(self, state: State) -> None:
+        """Turn free components into the chosen subject's mesh, with even shares as its vertices are evenly spread."""
+        state.points = state.similarity(self.chosen).move_points(state.instances[self.chosen])
         state.normals = vertex_normals(state.points, state.faces)
         state.instances = np.repeat(state.points[None], len(self.surfaces), axis=0)
         state.log_share = -np.log(np.bincount(state.region_id)[state.region_id])
 
-    def _coherent(self, state: State) -> None:
-        """Sweeps of EM of displacements of the mean mesh; then the mean anew."""
+    def _step_coherent(self, state: State) -> None:
+        """Do sweeps of EM of displacements of the mean mesh, then take the mean anew."""
         factor = kernel_factor(state.points, self.options.beta_mm, self.options.rank)
         for _ in range(self.options.sweeps):
             found = self._map(lambda k: self._deform(state, k, factor), range(len(self.surfaces)))
             state.instances = np.stack([instance for instance, _, _, _ in found])
             total = mixture.add([part for _, part, _, _ in found])
-            self._update_mixture(state, total, sum(f[2] for f in found), sum(f[3] for f in found))
+            squared, cosines = (sum(one[place] for one in found) for place in (2, 3))
+            self._update_mixture(state, total, squared=squared, cosines=cosines)
         self._to_mean(state)
 
     def _deform(self, state: State, k: int, factor: np.ndarray) -> tuple[np.ndarray, Statistics, float, float]:
-        """A subject's new instance, its statistics, squared distances and summed cosines."""
+        """Return a subject's new instance, its statistics, its squared distances and its summed cosines."""
         normals = vertex_normals(state.instances[k], state.faces)
         part = self._expect(state, k, state.instances[k], normals)
         force = part.position - part.weight[:, None] * state.points
         sigma = float(state.scalars[0])
-        instance = state.points + displacement(factor, part.weight, force, self.options.stiffness * sigma**2)
+        stiffness = self.options.stiffness * sigma**2
+        instance = state.points + displacement(factor, part.weight, force, stiffness=stiffness)
         cosines = float(np.sum(vertex_normals(instance, state.faces) * part.normal))
         return instance, part, part.squared_distances(instance), cosines
 
     def _to_mean(self, state: State) -> None:
-        """Aligns the instances to their mean and makes that the template."""
-        steps = _without_drift([alignment.from_points(instance, state.points) for instance in state.instances])
-        state.instances = np.stack([step.points(one) for step, one in zip(steps, state.instances, strict=True)])
-        state.set_similarities([step.after(state.similarity(k)) for k, step in enumerate(steps)])
+        """Align the instances to their mean, and make the mean the template."""
+        steps = _remove_drift([alignment.fit_points(instance, state.points) for instance in state.instances])
+        state.instances = np.stack([step.move_points(one) for step, one in zip(steps, state.instances, strict=True)])
+        state.set_similarities([step.compose(state.similarity(k)) for k, step in enumerate(steps)])
         state.points = state.instances.mean(axis=0)
         state.normals = vertex_normals(state.points, state.faces)
 
-    def _fine(self, state: State) -> None:
-        """Small displacements of the instances towards many more points, with a falling spread."""
-        if self._fine_factor is None:  # the template does not change any more
+    def _step_fine(self, state: State) -> None:
+        """Move the instances a little towards many more points, with a spread that falls."""
+        if self._fine_factor is None:  # it is kept, as the template does not change any more
             self._fine_factor = kernel_factor(state.points, self.options.fine_beta_mm, 2 * self.options.rank)
         first = self.options.rigid_iterations + self.options.coherent_iterations
         left = self.options.fine_iterations - (int(state.iteration) - first)
         floor = self.options.fine_sigma_mm
         state.scalars[0] = floor * (max(state.scalars[0], floor) / floor) ** ((left - 1) / left)
 
-        dense, factor = self.dense, self._fine_factor  # here: drawing needs the pool's threads, which would wait
+        # Drawn before the pool works: drawing needs the pool's threads, which would wait for themselves.
+        dense, factor = self.dense, self._fine_factor
 
         def refine(k: int) -> np.ndarray:
             instance = state.instances[k]
@@ -244,42 +250,44 @@ class _Registration:
                 instance, vertex_normals(instance, state.faces), state.log_share, state.nu, *map(float, state.scalars)
             )
             regions = self._regions(state, k, dense[k])
-            return instance + fine_displacement(regions, components, factor, self.options.fine_stiffness)
+            return instance + fine_displacement(
+                regions, components, factor=factor, stiffness=self.options.fine_stiffness
+            )
 
         state.instances = np.stack(self._map(refine, range(len(self.surfaces))))
 
-    def _projection(self, state: State) -> None:
-        """Steps along the normals onto all of each subject's surface."""
+    def _step_projection(self, state: State) -> None:
+        """Step along the normals onto all of each subject's surface."""
         mesh = Triangulation(state.faces, len(state.points))
 
-        def project(k: int) -> np.ndarray:
+        def project_subject(k: int) -> np.ndarray:
             surface = self.surfaces[k]
             whole = SurfaceSample(surface.points, surface.normals, surface.region_id)
-            return projected(state.instances[k], mesh, self._regions(state, k, whole))
+            return project(state.instances[k], mesh, self._regions(state, k, whole))
 
-        state.instances = np.stack(self._map(project, range(len(self.surfaces))))
+        state.instances = np.stack(self._map(project_subject, range(len(self.surfaces))))
 
-    def _regions(self, state: State, k: int, points: SurfaceSample) -> list[Region]:
-        """A subject's points by region, in the template's frame."""
+    def _regions(self, state: State, k: int, points: SurfaceSample) -> list[RegionPoints]:
+        """Return a subject's points by region, in the template's frame."""
         transform = state.similarity(k)
         found = []
         for region in np.unique(state.region_id):
             mine = points.region_id == region
             start, stop = np.searchsorted(state.region_id, [region, region + 1])
-            placed, turned = transform.points(points.points[mine]), transform.normals(points.normals[mine])
-            found.append(Region(placed, turned, slice(start, stop)))
+            placed, turned = transform.move_points(points.points[mine]), transform.turn_normals(points.normals[mine])
+            found.append(RegionPoints(placed, turned, slice(start, stop)))
         return found
 
     def _expect(self, state: State, k: int, points: np.ndarray, normals: np.ndarray) -> Statistics:
-        """E-step of one subject, region by region."""
+        """Return the statistics of the E-step of one subject, region by region."""
         components = Mixture(points, normals, state.log_share, state.nu, *map(float, state.scalars))
         regions = self._regions(state, k, self.samples[k])
         return mixture.join(
             [mixture.expectation(one.points, one.normals, components.part(one.components)) for one in regions]
         )
 
-    def _update_mixture(self, state: State, total: Statistics, squared: float, cosines: float) -> None:
-        """Sigma, kappa and nu of the whole group."""
+    def _update_mixture(self, state: State, total: Statistics, *, squared: float, cosines: float) -> None:
+        """Set sigma, kappa and nu of the whole group."""
         mass = total.responsibility.sum()
         sigma = max(np.sqrt(squared / (3 * mass)), self._sigma_floor(int(state.iteration)))
         kappa = min(mixture.update_kappa(float(cosines / mass)), self.options.most_kappa)
@@ -287,17 +295,18 @@ class _Registration:
         state.nu = mixture.update_nu(state.nu, total)
 
     def _sigma_floor(self, iteration: int) -> float:
-        """Below this sigma may not fall yet: components are so dense that each point has one near it, right or wrong.
+        """Return the sigma below which the mixture may not fall yet.
 
-        So the EM's own sigma is small from the start, and correspondence would freeze before the shapes have met.
+        Components are so dense that each point has one near it, right or wrong. So the EM's own sigma is small from the
+        start, and correspondence would freeze before the shapes have met.
         """
         start, end = self.options.sigma_mm, self.options.least_sigma_mm
         done = iteration + 1 - self.options.rigid_iterations
         return start * (min(end, start) / start) ** (max(done, 0) / self.options.coherent_iterations)
 
 
-def _moved(part: Statistics, step: Similarity) -> Statistics:
-    """A subject's statistics in the frame to which `step` brings it."""
+def _move_statistics(part: Statistics, step: Similarity) -> Statistics:
+    """Return a subject's statistics in the frame to which `step` brings it."""
     turned = step.scale * part.position @ step.rotation.T
     position = turned + part.weight[:, None] * step.translation
     inner = step.scale**2 * part.squares + 2 * turned.sum(axis=0) @ step.translation
@@ -305,25 +314,25 @@ def _moved(part: Statistics, step: Similarity) -> Statistics:
     return part._replace(position=position, normal=part.normal @ step.rotation.T, squares=float(squares))
 
 
-def _without_drift(steps: list[Similarity]) -> list[Similarity]:
-    """The same steps with scales of geometric mean one: else all would shrink together."""
+def _remove_drift(steps: list[Similarity]) -> list[Similarity]:
+    """Return the steps with scales of geometric mean one; without that all would shrink together."""
     shrinkage = np.exp(np.mean([np.log(step.scale) for step in steps]))
     return [Similarity(s.scale / shrinkage, s.rotation, s.translation / shrinkage) for s in steps]
 
 
-def _by_centres(moving: SurfaceSample, fixed: SurfaceSample) -> Similarity:
-    """By the regions' centres; with fewer than three, translation and size only."""
+def _align_centres(moving: SurfaceSample, fixed: SurfaceSample) -> Similarity:
+    """Return the transform that aligns the regions' centres; fewer than three give translation and size only."""
     regions = np.unique(fixed.region_id)
     centres = [np.stack([s.points[s.region_id == region].mean(axis=0) for region in regions]) for s in (moving, fixed)]
     if len(regions) >= 3:
-        return alignment.from_points(*centres)
+        return alignment.fit_points(*centres)
     sizes = [np.sqrt(np.var(s.points, axis=0).sum()) for s in (moving, fixed)]
     scale = float(sizes[1] / sizes[0])
     return Similarity(scale, np.eye(3), fixed.points.mean(axis=0) - scale * moving.points.mean(axis=0))
 
 
-def _draw(surface: LabelSurface, n: int, seed: int) -> SurfaceSample:
-    """About n of the vertices, at random, all regions in proportion to their vertices."""
+def _draw_points(surface: LabelSurface, n: int, seed: int) -> SurfaceSample:
+    """Return about n of the vertices, drawn at random from all regions alike."""
     rng = np.random.default_rng([seed, 1])
     total = len(surface.points)
     numbers = np.sort(rng.choice(total, min(n, total), replace=False))

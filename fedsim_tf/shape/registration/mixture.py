@@ -1,7 +1,7 @@
-"""The mixture of Student's t on positions and von Mises-Fisher on normals: densities, E-step, and the scalars' M-step.
+"""A mixture of Student's t on positions and von Mises-Fisher on normals: E-step, and M-step of the scalars.
 
 Ravikumar et al., "Generalised coherent point drift for group-wise registration of multi-dimensional point sets",
-MICCAI 2017. Components share the spread sigma and the concentration kappa; degrees of freedom nu are their own.
+MICCAI 2017. Components share the spread sigma and the concentration kappa; each has its own degrees of freedom nu.
 """
 
 from __future__ import annotations
@@ -18,17 +18,26 @@ _LEAST_LOG = np.float32(-50)
 
 
 class Mixture(NamedTuple):
-    """Components: `points` and unit `normals` (M, 3), log mixing shares and degrees of freedom (M,), two scalars."""
+    """The M components of a mixture.
+
+    Attributes:
+      points: (M, 3) centres in mm.
+      normals: (M, 3) unit vectors.
+      log_share: (M,) logarithms of the mixing shares.
+      nu: (M,) degrees of freedom.
+      sigma: spread in mm.
+      kappa: concentration of the normals.
+    """
 
     points: np.ndarray
     normals: np.ndarray
     log_share: np.ndarray
     nu: np.ndarray
-    sigma: float  # mm
+    sigma: float
     kappa: float
 
     def part(self, numbers: slice) -> Mixture:
-        """Some of the components."""
+        """Return the mixture of some of the components."""
         return self._replace(
             points=self.points[numbers],
             normals=self.normals[numbers],
@@ -38,13 +47,15 @@ class Mixture(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """Sums over points that the M-step needs, with P the responsibilities and u Student's robust weights.
+    """Sums over points that the M-step needs, with responsibilities P and Student's robust weights u.
 
     Attributes:
-      responsibility: sum P, (M,); weight: sum P u, (M,).
-      position: sum P u x, (M, 3); normal: sum P n, (M, 3).
+      responsibility: sum P, (M,).
+      weight: sum P u, (M,).
+      position: sum P u x, (M, 3).
+      normal: sum P n, (M, 3).
       log_weight: sum P (log u - u), (M,).
-      squares: sum P u |x|^2 over everything.
+      squares: sum P u |x|^2 over all components.
     """
 
     responsibility: np.ndarray
@@ -55,18 +66,18 @@ class Statistics(NamedTuple):
     squares: float
 
     def squared_distances(self, points: np.ndarray) -> float:
-        """Sum P u |x - mu|^2 for component centres (M, 3)."""
+        """Return sum P u |x - mu|^2 for component centres mu (M, 3)."""
         cross = np.einsum("ij,ij->", self.position, points)
         return max(self.squares - 2 * cross + float(self.weight @ np.sum(points**2, axis=1)), 0.0)
 
 
 def add(parts: list[Statistics]) -> Statistics:
-    """The sum of several subjects' statistics, in the same frame."""
+    """Return the sum of several subjects' statistics, all in one frame."""
     return Statistics(*(sum(values) for values in zip(*parts, strict=True)))  # type: ignore[arg-type]
 
 
 def join(parts: list[Statistics]) -> Statistics:
-    """The statistics of consecutive blocks of components."""
+    """Return the statistics of all components from those of consecutive blocks."""
     return Statistics(
         np.concatenate([part.responsibility for part in parts]),
         np.concatenate([part.weight for part in parts]),
@@ -78,19 +89,13 @@ def join(parts: list[Statistics]) -> Statistics:
 
 
 def student_t_log(squared: np.ndarray, nu: np.ndarray, sigma: float) -> np.ndarray:
-    """Log density of the isotropic Student's t in three dimensions at squared distances (mm^2) from its centre."""
+    """Return the log density of an isotropic Student's t in three dimensions at squared distances (mm^2)."""
     constant = gammaln((nu + 3) / 2) - gammaln(nu / 2) - 1.5 * np.log(np.pi * nu) - 3 * np.log(sigma)
     return constant - (nu + 3) / 2 * np.log1p(squared / (nu * sigma**2))
 
 
-def von_mises_fisher_log(cosine: np.ndarray, kappa: float) -> np.ndarray:
-    """Log density on the sphere at this cosine to the mean direction."""
-    # 2 sinh(kappa) = exp(kappa) (1 - exp(-2 kappa)), without overflow.
-    return kappa * (cosine - 1) + np.log(kappa) - np.log(2 * np.pi) - np.log1p(-np.exp(-2 * kappa))
-
-
 def expectation(points: np.ndarray, normals: np.ndarray, mixture: Mixture) -> Statistics:
-    """E-step of points (N, 3) in mm with unit normals (N, 3), all of which belong to this mixture."""
+    """Return the statistics of the E-step for points (N, 3) in mm with unit normals (N, 3), all of this mixture."""
     x, mu = points.astype(np.float32), mixture.points.astype(np.float32)
     nu = mixture.nu.astype(np.float32)
     squared = np.sum(x**2, axis=1)[:, None] + np.sum(mu**2, axis=1) - 2 * (x @ mu.T)
@@ -102,7 +107,7 @@ def expectation(points: np.ndarray, normals: np.ndarray, mixture: Mixture) -> St
     cosine = normals.astype(np.float32) @ mixture.normals.T.astype(np.float32)
     joint = log_constant - (nu + 3) / 2 * log_tail + np.float32(mixture.kappa) * cosine
     joint -= joint.max(axis=1, keepdims=True)
-    np.maximum(joint, _LEAST_LOG, out=joint)  # no denormal numbers: they are slow
+    np.maximum(joint, _LEAST_LOG, out=joint)  # denormal numbers would be slow
     responsibility = np.exp(joint, out=joint)
     responsibility /= responsibility.sum(axis=1, keepdims=True)
     log_u = np.log((nu + 3) / nu) - log_tail
@@ -120,7 +125,7 @@ def expectation(points: np.ndarray, normals: np.ndarray, mixture: Mixture) -> St
 
 
 def update_nu(nu: np.ndarray, statistics: Statistics) -> np.ndarray:
-    """Degrees of freedom (M,): the root of the digamma equation (Peel & McLachlan 2000), within `NU_RANGE`."""
+    """Return degrees of freedom (M,): the root of the digamma equation (Peel & McLachlan 2000), in `NU_RANGE`."""
     mean = statistics.log_weight / np.maximum(statistics.responsibility, 1e-12)
     constant = 1 + mean + digamma((nu + 3) / 2) - np.log((nu + 3) / 2)
     lower, upper = (np.full(len(nu), np.log(bound)) for bound in NU_RANGE)
@@ -133,7 +138,7 @@ def update_nu(nu: np.ndarray, statistics: Statistics) -> np.ndarray:
 
 
 def update_kappa(mean_cosine: float) -> float:
-    """Concentration with coth(kappa) - 1/kappa equal to the normals' mean cosine, within `KAPPA_RANGE`."""
+    """Return kappa with coth(kappa) - 1/kappa equal to the normals' mean cosine, in `KAPPA_RANGE`."""
     lower, upper = KAPPA_RANGE
     for _ in range(_BISECTIONS):
         middle = 0.5 * (lower + upper)
@@ -144,6 +149,6 @@ def update_kappa(mean_cosine: float) -> float:
     return 0.5 * (lower + upper)
 
 
-def normalized(vectors: np.ndarray) -> np.ndarray:
-    """Unit vectors (n, 3)."""
+def normalize(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors (n, 3) at unit length."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(float).tiny)

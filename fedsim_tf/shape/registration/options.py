@@ -10,27 +10,28 @@ from fedsim_tf.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class RegistrationOptions:
-    """Settings of `register_groupwise`; the defaults suit adult hearts in mm.
+    """The settings of `register_groupwise`; the defaults suit adult hearts in mm.
 
     Attributes:
-      components: vertices of the template, which are the mixture's components, about.
-      points: of each heart that the mixture sees, about.
-      fine_points: of each heart in the fine stage, about.
+      components: approximate number of vertices of the template, which are the mixture's components.
+      points: approximate number of points of each heart that the mixture sees.
+      fine_points: approximate number of points of each heart in the fine stage.
       sigma_mm: least spread of the mixture while similarity transforms are sought.
-      least_sigma_mm: that to which it falls until the last coherent iteration.
+      least_sigma_mm: least spread at the last coherent iteration.
       fine_sigma_mm: spread at the end of the fine stage.
-      most_kappa: greatest concentration of the normals; more, and they would outweigh where points lie.
-      beta_mm: width of the kernel of the coherent displacement; large is smooth.
-      stiffness: lambda; 1/sqrt(lambda) is the displacement in mm that is expected.
-      fine_beta_mm, fine_stiffness: the same of the fine stage, on top of the coherent displacement.
-      rank: eigenpairs of the kernel that are kept.
-      rigid_iterations: similarity transforms and a free group mean.
-      coherent_iterations: displacements of the template, which becomes the mean after each.
-      sweeps: EM steps in each of the coherent iterations.
-      fine_iterations: small displacements towards many more points of the surface.
-      projections: steps along the normal onto the surface, at the very end.
+      most_kappa: greatest concentration of the normals, so that they do not outweigh the positions.
+      beta_mm: width of the kernel of the coherent displacement; a wider one is smoother.
+      stiffness: lambda; the expected displacement is 1/sqrt(lambda) mm.
+      fine_beta_mm: width of the kernel in the fine stage, on top of the coherent displacement.
+      fine_stiffness: lambda in the fine stage.
+      rank: number of eigenpairs of the kernel that are kept.
+      rigid_iterations: iterations of similarity transforms and a free group mean.
+      coherent_iterations: iterations of displacements of the template, which becomes the mean after each.
+      sweeps: EM steps in each coherent iteration.
+      fine_iterations: iterations of small displacements towards many more points of the surface.
+      projections: final steps along the normal onto the surface.
       workers: threads over subjects; the result does not depend on it.
-      seed: of the points that are drawn.
+      seed: seed of the points that are drawn.
 
     Raises:
       InputError: a value out of its range.

@@ -10,7 +10,7 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.shape.distances import distances_to_surface, mean_surface_distance
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.label_surfaces import LabelSurface, label_surface, vertex_normals
-from fedsim_tf.shape.registration import RegistrationOptions, register_groupwise, register_with_record
+from fedsim_tf.shape.registration import RegistrationOptions, register_groupwise
 from fedsim_tf.shape.registration.refinement import Triangulation
 from fedsim_tf.shape.surfaces import region_surface
 from fedsim_tf.shape.voxelize import label_map
@@ -81,7 +81,7 @@ def subjects():
 
 @pytest.fixture(scope="module")
 def registered(subjects):
-    return register_with_record(subjects, OPTIONS)
+    return register_groupwise(subjects, OPTIONS)
 
 
 def test_registered_meshes_lie_on_the_surfaces(subjects, registered):
@@ -92,7 +92,7 @@ def test_registered_meshes_lie_on_the_surfaces(subjects, registered):
             theirs = region_surface(surface.points, surface.faces, surface.region_id, region)
             assert mean_surface_distance(*ours, *theirs) < 0.5
             assert distances_to_surface(ours[0], *theirs).max() < 1.5
-        assert not Triangulation(shapes.faces, len(points)).folded(points).any()
+        assert not Triangulation(shapes.faces, len(points)).find_folds(points).any()
 
 
 def test_a_known_deformation_is_recovered(registered):
@@ -129,7 +129,7 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path, subjects, registered, last):
     with pytest.raises(Killed):
         register_groupwise(subjects, OPTIONS, progress=stop, checkpoint=checkpoint)
     one_worker = dataclasses.replace(OPTIONS, workers=1)
-    again = register_with_record(subjects, one_worker, checkpoint=checkpoint)
+    again = register_groupwise(subjects, one_worker, checkpoint=checkpoint)
     assert np.array_equal(again.shapes.points, registered.shapes.points)
     assert again.record == registered.record
 
@@ -155,7 +155,7 @@ def test_one_region_is_enough():
         points = points.astype(float) * [1, 1.4, 0.8]
         ids = np.ones(len(points), np.uint8)
         surfaces.append(LabelSurface(f"ball {k}", points, vertex_normals(points, faces), faces, ids))
-    shapes = register_groupwise(surfaces, dataclasses.replace(OPTIONS, components=150))
+    shapes = register_groupwise(surfaces, dataclasses.replace(OPTIONS, components=150)).shapes
     for points, surface in zip(shapes.points, surfaces, strict=True):
         assert mean_surface_distance(points, shapes.faces, surface.points, surface.faces) < 0.5
 
@@ -200,9 +200,9 @@ def test_real_hearts_meet_their_surfaces(real_data):
         labels = np.asarray(label_map(posed, faces, region_id, grid))
         surfaces.append(label_surface(Volume(labels, Geometry((1.2,) * 3, grid.origin_mm)), identity=f"heart {k}"))
     options = RegistrationOptions(components=1500, points=1500, fine_points=6000, rank=150, coherent_iterations=8)
-    found = register_groupwise(surfaces, options)
+    found = register_groupwise(surfaces, options).shapes
     for points, surface in zip(found.points, surfaces, strict=True):
-        assert not Triangulation(found.faces, len(points)).folded(points).any()
+        assert not Triangulation(found.faces, len(points)).find_folds(points).any()
         for region in range(1, 8):
             ours = region_surface(points, found.faces, found.region_id, region)
             theirs = region_surface(surface.points, surface.faces, surface.region_id, region)

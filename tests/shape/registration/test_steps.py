@@ -7,28 +7,28 @@ from scipy.spatial.transform import Rotation
 from fedsim_tf.shape.label_surfaces import vertex_normals
 from fedsim_tf.shape.registration import alignment, deformation, mixture
 from fedsim_tf.shape.registration.alignment import Similarity
-from fedsim_tf.shape.registration.refinement import Region, Triangulation, projected
+from fedsim_tf.shape.registration.refinement import RegionPoints, Triangulation, project
 from tests.shape.shapes_for_tests import sphere
 
 TRUE = Similarity(1.2, Rotation.from_rotvec([0.2, -0.1, 0.3]).as_matrix(), np.array([4.0, -7.0, 2.0]))
 
 
 def cloud(rng, n=200):
-    return rng.normal(size=(n, 3)) * [12, 7, 4], mixture.normalized(rng.normal(size=(n, 3)))
+    return rng.normal(size=(n, 3)) * [12, 7, 4], mixture.normalize(rng.normal(size=(n, 3)))
 
 
 def test_a_similarity_is_found_from_points(rng):
     x, _ = cloud(rng)
-    found = alignment.from_points(x, TRUE.points(x), rng.uniform(0.1, 1, len(x)))
-    np.testing.assert_allclose(found.points(x), TRUE.points(x), atol=1e-9)
-    np.testing.assert_allclose(found.undo(found.points(x)), x, atol=1e-9)
+    found = alignment.fit_points(x, TRUE.move_points(x), rng.uniform(0.1, 1, len(x)))
+    np.testing.assert_allclose(found.move_points(x), TRUE.move_points(x), atol=1e-9)
+    np.testing.assert_allclose(found.undo(found.move_points(x)), x, atol=1e-9)
 
 
 def test_transforms_chain(rng):
     x, n = cloud(rng)
-    twice = TRUE.after(TRUE)
-    np.testing.assert_allclose(twice.points(x), TRUE.points(TRUE.points(x)))
-    np.testing.assert_allclose(twice.normals(n), TRUE.normals(TRUE.normals(n)))
+    twice = TRUE.compose(TRUE)
+    np.testing.assert_allclose(twice.move_points(x), TRUE.move_points(TRUE.move_points(x)))
+    np.testing.assert_allclose(twice.turn_normals(n), TRUE.turn_normals(TRUE.turn_normals(n)))
 
 
 def certain(x, n):
@@ -39,16 +39,16 @@ def certain(x, n):
 
 def test_a_similarity_is_found_from_statistics(rng):
     x, n = cloud(rng)
-    found = alignment.from_statistics(certain(x, n), TRUE.points(x), TRUE.normals(n), sigma=2.0, kappa=5.0)
-    np.testing.assert_allclose(found.points(x), TRUE.points(x), atol=1e-8)
+    found = alignment.fit_statistics(certain(x, n), TRUE.move_points(x), TRUE.turn_normals(n), sigma=2.0, kappa=5.0)
+    np.testing.assert_allclose(found.move_points(x), TRUE.move_points(x), atol=1e-8)
 
 
 def test_normals_alone_turn_what_points_cannot(rng):
     """Points on one line leave the rotation about it open; their normals do not."""
     x = np.linspace(-10, 10, 50)[:, None] * [1.0, 0, 0]
-    n = mixture.normalized(rng.normal(size=(50, 3)) * [0, 1, 1])
+    n = mixture.normalize(rng.normal(size=(50, 3)) * [0, 1, 1])
     turn = Similarity(1.0, Rotation.from_rotvec([0.5, 0, 0]).as_matrix(), np.zeros(3))
-    found = alignment.from_statistics(certain(x, n), turn.points(x), turn.normals(n), sigma=2.0, kappa=5.0)
+    found = alignment.fit_statistics(certain(x, n), turn.move_points(x), turn.turn_normals(n), sigma=2.0, kappa=5.0)
     np.testing.assert_allclose(found.rotation, turn.rotation, atol=1e-8)
 
 
@@ -74,7 +74,7 @@ def test_the_low_rank_displacement_is_the_dense_one(rng):
     weight, force = rng.uniform(0.1, 3, 300), rng.normal(size=(300, 3))
     kernel = dense_kernel(points, 25.0)
     exact = kernel @ np.linalg.solve(weight[:, None] * kernel + 0.5 * np.eye(300), force)
-    found = deformation.displacement(deformation.kernel_factor(points, 25.0, 250), weight, force, 0.5)
+    found = deformation.displacement(deformation.kernel_factor(points, 25.0, 250), weight, force, stiffness=0.5)
     np.testing.assert_allclose(found, exact, atol=2e-3 * np.abs(exact).max())
 
 
@@ -83,19 +83,19 @@ def test_projection_lands_on_the_surface_and_keeps_the_mesh_whole():
     target, target_faces = sphere(22.0, centre=(0.5, 0, 0), subdivisions=5)
     target = target.astype(float)
     mesh, moved = Triangulation(faces, len(points)), points.astype(float)
-    region = Region(target, vertex_normals(target, target_faces), slice(0, len(points)))
+    region = RegionPoints(target, vertex_normals(target, target_faces), slice(0, len(points)))
     for _ in range(4):
-        moved = projected(moved, mesh, [region])
+        moved = project(moved, mesh, [region])
     np.testing.assert_allclose(np.linalg.norm(moved - [0.5, 0, 0], axis=1), 22.0, atol=0.1)
-    assert not mesh.folded(moved).any()
+    assert not mesh.find_folds(moved).any()
 
 
 def test_a_fold_is_seen_and_smoothed_out():
     points, faces = sphere(20.0)
     mesh, bent = Triangulation(faces, len(points)), points.astype(float)
-    assert not mesh.folded(bent).any()
+    assert not mesh.find_folds(bent).any()
     neighbours = np.unique(faces[(faces == 5).any(axis=1)])
     away = neighbours[neighbours != 5][0]
     bent[5] += 2.5 * (bent[away] - bent[5])
-    assert mesh.folded(bent)[5]
-    assert not mesh.folded(mesh.unfolded(bent)).any()
+    assert mesh.find_folds(bent)[5]
+    assert not mesh.find_folds(mesh.unfold(bent)).any()
