@@ -9,7 +9,7 @@ from typing import NamedTuple
 from fedsim_tf.arms import ARMS, DIRECT, FEDERATED_SIMULATION, at_federated_sites, drawn, drawn_as, simulators
 from fedsim_tf.config import Config
 from fedsim_tf.errors import InputError
-from fedsim_tf.models.precision import resolved
+from fedsim_tf.models.precision import resolve_precision
 from fedsim_tf.progress import duration, readable, room
 from fedsim_tf.runs.inputs import labels_of, source
 from fedsim_tf.training.checkpoints import KEPT
@@ -112,7 +112,7 @@ def enhancement_cost(config: Config) -> Cost:
 
 def visit_seconds(config: Config, *, patients: int) -> float:
     """About how long it takes to render and segment that many patients at another hospital."""
-    return patients * _SECONDS[resolved(config.model.precision)]["sample"][config.model.size]
+    return patients * _SECONDS[resolve_precision(config.model.precision)]["sample"][config.model.size]
 
 
 def cores_used(config: Config) -> int:
@@ -164,7 +164,7 @@ def _stages(config: Config, sites: Sequence[str], arms: Sequence[str], folds: in
 
 def _several(config: Config, name: str, kind: str, steps: Sequence[int], volumes: int = 1) -> _Stages:
     """Stages of one kind, each of so many steps."""
-    each = _SECONDS[resolved(config.model.precision)][kind][config.model.size]
+    each = _SECONDS[resolve_precision(config.model.precision)][kind][config.model.size]
     kept = sum(min(KEPT, math.ceil(count / config.checkpoint_every)) for count in steps)
     disk = 1e6 * kept * _MEGABYTES[kind][config.model.size] if kind in _MEGABYTES else 0.0
     return _Stages(name, sum(steps), volumes * each * sum(steps), disk)

@@ -50,7 +50,7 @@ def run_federated(
     Returns:
       The contents of metrics.json; None where `only_fold` was asked for: a call for all finishes the run.
     """
-    config = pinned(config)
+    config = pinned(config, cache_dir=cache_dir)
     if engine == NVFLARE:
         check_flare()
     names = config.federated.sites

@@ -15,7 +15,7 @@ from fedsim_tf.data.cohorts import Cohort, find_cohort
 from fedsim_tf.data.splits import split_sizes
 from fedsim_tf.errors import InputError
 from fedsim_tf.models import built
-from fedsim_tf.models.precision import device, with_resolved_precision
+from fedsim_tf.models.precision import device, pin_precision
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.phantom.cohort import SITES, VERSION, ensure_site, n_dealt
 from fedsim_tf.progress import progress_bar
@@ -23,13 +23,13 @@ from fedsim_tf.shape.ssm import PHANTOM_MODEL, StatisticalShapeModel, load_shape
 from fedsim_tf.training.volumes import SiteVolumes, load_site
 
 
-def pinned(config: Config) -> Config:
+def pinned(config: Config, *, cache_dir: pathlib.Path | None = None) -> Config:
     """The configuration with all that the machine and the code decide: a run that goes on elsewhere or later keeps it.
 
     Raises:
       InputError: a phantom cohort of a version that this code does not make.
     """
-    config = with_resolved_precision(config)
+    config = pin_precision(config, cache_dir=cache_dir)
     version, asked = VERSION if config.is_phantom else 0, config.data.phantom_version
     if config.is_phantom and asked not in (0, version):
         raise InputError("phantom_version", found=asked, expected=f"{version}, which this code makes, or 0")

@@ -54,7 +54,7 @@ def run_single_site(
       The contents of metrics.json; None where a single fold was asked for: a call for all finishes the run.
     """
     check_single_site(config)
-    config = pinned(config)
+    config = pinned(config, cache_dir=cache_dir)
     data = source(config, config.dataset)
     logging.info("%s, preset %s", data, config.preset)
     cohort = open_annotated(config, config.dataset, cache_dir=cache_dir)  # before the run leaves a trace

@@ -64,7 +64,7 @@ def open_segmenter(fold_dir: str | os.PathLike, arm: str) -> tuple[Config, Segme
 
 def segmenter_after(run: RunFolder, stage: str) -> Segmenter:
     """The best network of a finished stage of segmentation."""
-    network = built.unet(run.config.model)
+    network = built.unet(run.config.model, seed=run.config.seed)
     restore_stage(run, stage, best=network)
     return segmenter(network)
 

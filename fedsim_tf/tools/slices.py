@@ -22,8 +22,7 @@ from fedsim_tf.evaluation.figures import panel
 from fedsim_tf.files import held, read_json, write_json
 from fedsim_tf.models import built
 from fedsim_tf.models.gaugan import GauGANGenerator
-from fedsim_tf.models.initializers import begin_anew
-from fedsim_tf.models.precision import with_resolved_precision
+from fedsim_tf.models.precision import pin_precision
 from fedsim_tf.resize import linear_matrix
 from fedsim_tf.runs.inputs import open_vgg
 from fedsim_tf.runs.results import draw_losses
@@ -96,7 +95,7 @@ def run_slices(
     Raises:
       InputError: see `open_slices`.
     """
-    config = with_resolved_precision(config)
+    config = pin_precision(config)
     slices = open_slices(config, images=images, labels=labels, held_out=held_out)
     run = RunFolder(run_dir, config)
     _check_same_pictures(run, slices, held_out)
@@ -126,11 +125,8 @@ class SliceTraining:
     """Stage 2 on pictures; see `training.enhancement.EnhancementPretraining` for volumes."""
 
     def __init__(self, config: Config, semantics: np.ndarray, images: np.ndarray):
-        begin_anew(config.seed)
-        self.enhancer, self._discriminator = (
-            built.enhancement_generator(config.model),
-            built.discriminator(config.model),
-        )
+        self.enhancer = built.enhancement_generator(config.model, seed=config.seed)
+        self._discriminator = built.discriminator(config.model, seed=config.seed)
         self._config, self._semantics, self._images = config, semantics, images
         self._trainer = EnhancementTrainer(self.enhancer, self._discriminator, open_vgg(config), config.gan)
         self._traced = tf.function(self._trainer.update, autograph=False)

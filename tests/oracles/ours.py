@@ -29,21 +29,21 @@ def vgg() -> VGG19Features:
 
 
 def generator() -> GauGANGenerator:
-    network = GauGANGenerator(seeded.GAN_SIZE, seeded.GAN_WIDTH)
+    network = GauGANGenerator(seeded.GAN_SIZE, seeded.GAN_WIDTH, seed=0)
     network(tf.zeros((1, seeded.GAN_SIZE, seeded.GAN_SIZE, 3)))
     seeded.fill(network, seeded.generator_layers(), seed=1)
     return network
 
 
 def discriminator() -> MultiScaleDiscriminator:
-    network = MultiScaleDiscriminator(seeded.GAN_WIDTH)
+    network = MultiScaleDiscriminator(seeded.GAN_WIDTH, seed=0)
     network(tf.zeros((1, seeded.GAN_SIZE, seeded.GAN_SIZE, 4)))
     seeded.fill(network, seeded.discriminator_layers(), seed=2)
     return network
 
 
 def unet() -> UNet3D:
-    network = UNet3D(seeded.UNET_WIDTH)
+    network = UNet3D(seeded.UNET_WIDTH, seed=0)
     network(tf.zeros((1, *[seeded.UNET_SIZE] * 3, 1)))
     seeded.fill(network, seeded.unet_layers(), seed=4)
     return network

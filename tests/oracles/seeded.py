@@ -38,7 +38,7 @@ def generator_layers() -> list[str]:
 
 def discriminator_layers() -> list[str]:
     parts = ("first", "middle.0", "middle.1", "middle.2", "last")
-    return [f"judges.{scale}.{part}" for scale in range(2) for part in parts]
+    return [f"discriminators.{scale}.{part}" for scale in range(2) for part in parts]
 
 
 def unet_layers() -> list[str]:

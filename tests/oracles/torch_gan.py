@@ -105,12 +105,12 @@ class Discriminator(nn.Module):
 
     def __init__(self, width: int = 64, scales: int = 2):
         super().__init__()
-        self.judges = nn.ModuleList(PatchDiscriminator(width) for _ in range(scales))
+        self.discriminators = nn.ModuleList(PatchDiscriminator(width) for _ in range(scales))
 
     def forward(self, images: Tensor) -> list[list[Tensor]]:
         maps = []
-        for judge in self.judges:
-            maps.append(judge(images))
+        for discriminator in self.discriminators:
+            maps.append(discriminator(images))
             images = functional.avg_pool2d(images, 3, 2, padding=1, count_include_pad=False)
         return maps
 
