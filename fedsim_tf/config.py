@@ -117,7 +117,7 @@ class ModelConfig(_Checked):
     unet_width: int = option(32, "Channels of the 3D U-Net's first layer (Cicek et al.: 32).", low=2)
     precision: str = option(
         "auto",
-        "Of the convolutions in U-Net, GAN and VGG: auto is bfloat16 where the hardware has it, else float32.",
+        "Precision of the convolutions in U-Net, GAN and VGG; auto: bfloat16 where it is measured to be faster.",
         choices=PRECISIONS,
     )
     vgg_weights: str = option(

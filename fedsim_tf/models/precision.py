@@ -21,6 +21,7 @@ import tensorflow as tf
 from absl import logging
 
 from fedsim_tf.config import Config
+from fedsim_tf.float32 import forbid_tf32
 from fedsim_tf.models.convolution3d import SlicedConv3D
 from fedsim_tf.models.initializers import glorot
 from fedsim_tf.models.precision_record import keep_precision, read_precision
@@ -48,12 +49,13 @@ def resolve_precision(precision: str, *, cache_dir: str | os.PathLike | None = N
         return precision
     if cache_dir is None:
         return choose_precision(measure_convolutions())
-    kept = read_precision(cache_dir)
-    if kept is None:
-        kept = choose_precision(measure_convolutions())
-        with contextlib.suppress(OSError):  # a cache that cannot be written is no reason to stop
-            keep_precision(cache_dir, kept, seconds=measure_convolutions())
-    return kept
+    if (kept := read_precision(cache_dir)) is not None:
+        return kept
+    seconds = measure_convolutions()
+    answer = choose_precision(seconds)
+    with contextlib.suppress(OSError):  # a cache that cannot be written is no reason to stop
+        keep_precision(cache_dir, answer, seconds=seconds)
+    return answer
 
 
 def pin_precision(config: Config, *, cache_dir: str | os.PathLike | None = None) -> Config:
@@ -77,6 +79,7 @@ def measure_convolutions() -> Seconds:
 
     The least time of several repeats counts: other work on the machine only ever adds to it. The process measures once.
     """
+    forbid_tf32()
     started = time.perf_counter()
     found = {kind: _time_kind(make) for kind, make in _KINDS.items()}
     text = "; ".join(
@@ -91,7 +94,7 @@ def _time_kind(make: Callable[[str, int], Measured]) -> dict[str, float]:
     batch = GPU_BATCH if tf.config.list_physical_devices("GPU") else 1
     calls = {precision: _trace_gradients(*make(policy, batch)) for precision, policy in _POLICIES.items()}
     for call in calls.values():
-        call()  # the first call traces
+        call()  # the first call optimizes the graph
     taken: dict[str, list[float]] = {precision: [] for precision in calls}
     while len(taken["float32"]) < FEWEST or (
         len(taken["float32"]) < REPEATS and sum(map(sum, taken.values())) < ENOUGH_SECONDS

@@ -142,11 +142,11 @@ def test_kinds_of_convolutions_count_alike_however_long_they_take():
 
 
 def test_an_answer_is_measured_once_for_a_cache_folder(measurements, tmp_path):
-    measurements += [times(0.5)] * 2
+    measurements.append(times(0.5))
     config = make_config("demo", model={"precision": "auto"})
     assert precision_record.read_precision(tmp_path) is None
     assert precision.pin_precision(config, cache_dir=tmp_path).model.precision == "bfloat16"
-    measurements[:] = []  # a further measurement would fail
+    assert measurements == []  # a further measurement would fail
     assert precision.pin_precision(config, cache_dir=tmp_path).model.precision == "bfloat16"
     assert precision_record.read_precision(tmp_path) == "bfloat16"
 
@@ -156,7 +156,7 @@ def test_an_unreadable_answer_is_measured_anew(measurements, tmp_path, content):
     precision_record.keep_precision(tmp_path, "bfloat16", seconds=times(0.5))
     (file,) = tmp_path.rglob("*.json")
     file.write_text(content)
-    measurements += [times(2.0)] * 2
+    measurements.append(times(2.0))
     assert precision_record.read_precision(tmp_path) is None
     assert precision.resolve_precision("auto", cache_dir=tmp_path) == "float32"
     assert precision_record.read_precision(tmp_path) == "float32"
@@ -190,7 +190,7 @@ def test_processors_of_one_name_are_told_apart_by_their_instructions(monkeypatch
 
 def test_a_cache_that_cannot_be_written_is_done_without(measurements, tmp_path):
     (tmp_path / precision_record.FOLDER).write_text("a file where the folder should be")
-    measurements += [times(0.5)] * 2
+    measurements.append(times(0.5))
     assert precision.resolve_precision("auto", cache_dir=tmp_path) == "bfloat16"
 
 

@@ -1,4 +1,4 @@
-"""What is recorded of PyTorch's results: losses as they are, arrays as projections on random directions."""
+"""The file with PyTorch's results: losses as they are, arrays as projections on random directions."""
 
 from __future__ import annotations
 
