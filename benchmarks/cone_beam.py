@@ -206,7 +206,7 @@ def fixed_material(size: int = 128) -> None:
     layer, atlas = CTSimulator((size,) * 3, (256.0 / size,) * 3), FixedAtlas()
     hu = tf.constant(body(size)[None] * 5e4 - 1000.0)
     heart = tf.constant((body(size)[None] > 0.019).astype(np.float32))
-    drawn = lambda: render(atlas.with_heart(atlas.body(hu), heart), layer, atlas.energy_kev)  # noqa: E731
+    drawn = lambda: render(atlas.add_heart(atlas.body(hu), heart), layer, atlas.energy_kev)  # noqa: E731
     print(f"\nFixed-material rendering at {size}^3: {median_seconds(drawn, 3):.2f} s")
 
 

@@ -2,8 +2,8 @@
 
 python -m benchmarks.gradient_step [--poses 6] [--plot docs/pictures/gradient_step.png]
 
-The reference is the integral of a smooth upstream gradient times the normal velocity over the triangles of the right
-ventricle, by quadrature in float64, with the upstream gradient's formula instead of voxels.
+The reference is an integral over the triangles of the right ventricle: a smooth upstream gradient times the normal
+velocity of the surface. It is found by quadrature in float64, from the upstream gradient's formula instead of voxels.
 """
 
 import os
@@ -26,10 +26,11 @@ STEPS_VOXELS = (0.01, 0.03, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 ROWS = (1, 2, 4)
 GRID = Grid.centred((64, 64, 64), (192.0, 192.0, 192.0))
 WAVELENGTH_MM = 40.0
-PARTS = 8  # of each edge in the quadrature
+PARTS = 8  # parts of each triangle's edge in the quadrature
 
 
 def right_ventricle() -> StatisticalShapeModel:
+    """Return a shape model of the right ventricle alone."""
     heart = StatisticalShapeModel.load(PHANTOM_MODEL)
     mean, faces = region_surface(heart.mean, heart.faces, heart.region_id, 2)
     modes, _ = region_surface(heart.modes, heart.faces, heart.region_id, 2)
@@ -37,7 +38,7 @@ def right_ventricle() -> StatisticalShapeModel:
 
 
 class Upstream:
-    """A few plane waves."""
+    """A smooth upstream gradient: the sum of a few plane waves."""
 
     def __init__(self, rng: np.random.Generator):
         directions = rng.standard_normal((4, 3))
@@ -48,21 +49,25 @@ class Upstream:
         return np.cos(points_mm @ self._waves.T + self._phases).sum(axis=-1)
 
     def voxels(self) -> np.ndarray:
+        """Return its values at the voxels of the grid (z, y, x)."""
         index = np.stack(np.meshgrid(*(np.arange(n) for n in GRID.shape), indexing="ij"), axis=-1)[..., ::-1]
         return self(index * np.array(GRID.spacing_mm) + np.array(GRID.origin_mm)).astype(np.float32)
 
 
-def points_of(model: StatisticalShapeModel, tau: np.ndarray) -> np.ndarray:
+def place_points(model: StatisticalShapeModel, tau: np.ndarray) -> np.ndarray:
+    """Return the vertices (V, 3) in mm of the shape with parameters tau, in float64."""
     k = model.n_modes
     local = model.mean.astype(np.float64) + np.tensordot(tau[:k] * model.std, model.modes.astype(np.float64), axes=1)
     return np.exp(tau[k + 6]) * Rotation.from_euler("xyz", tau[k : k + 3]).apply(local) + tau[k + 3 : k + 6]
 
 
 def reference(model: StatisticalShapeModel, tau: np.ndarray, upstream: Upstream) -> np.ndarray:
-    """d<upstream, occupancy>/d tau in voxels, by quadrature over the triangles."""
+    """Return d<upstream, occupancy>/d tau, in voxels, by quadrature over the triangles."""
     h = 1e-5
-    velocity = [(points_of(model, tau + h * e) - points_of(model, tau - h * e)) / (2 * h) for e in np.eye(len(tau))]
-    corners = points_of(model, tau)[model.faces]
+    velocity = [
+        (place_points(model, tau + h * e) - place_points(model, tau - h * e)) / (2 * h) for e in np.eye(len(tau))
+    ]
+    corners = place_points(model, tau)[model.faces]
     area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]) / 2
     thirds = [
         (np.array([i + s, j + s, PARTS - i - j - 2 * s]) / PARTS)
@@ -80,6 +85,7 @@ def reference(model: StatisticalShapeModel, tau: np.ndarray, upstream: Upstream)
 
 
 def relative_error(decoder: ShapeDecoder, scale: np.ndarray, cases: list[tuple]) -> float:
+    """Return the median over cases of the gradient's relative error, its parameters weighted by `scale`."""
     errors = []
     for tau, voxels, expected in cases:
         variable = tf.constant(tau[None], tf.float32)
@@ -100,7 +106,9 @@ def main() -> None:
     scale = ShapeDecoder(model, GRID).steps
     cases = []
     for _ in range(arguments.poses):
-        tau = np.concatenate([rng.normal(0, 0.7, model.n_modes), rng.normal(0, 0.3, 3), rng.normal(0, 5, 3), [0.1]])
+        weights = rng.normal(0, 0.7, model.n_modes)
+        rotation_rad, translation_mm = rng.normal(0, 0.3, 3), rng.normal(0, 5, 3)
+        tau = np.concatenate([weights, rotation_rad, translation_mm, [0.1]])
         upstream = Upstream(rng)
         cases.append((tau, upstream.voxels(), reference(model, tau, upstream)))
     figure = Figure(figsize=(5.5, 3.6), layout="constrained")

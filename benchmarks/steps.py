@@ -32,7 +32,7 @@ from fedsim_tf.training.volumes import SiteVolumes, UnlabelledVolumes, Volumes
 
 
 def random_site(config: Config, n: int = 4) -> SiteVolumes:
-    """n annotated and n other volumes of noise."""
+    """Return a site with n annotated and n unannotated volumes of noise."""
     rng, shape = np.random.default_rng(0), (n, *[config.model.size] * 3)
     images = rng.uniform(-1, 1, shape).astype(np.float32)
     names = tuple(str(i) for i in range(n))
@@ -44,7 +44,7 @@ def random_site(config: Config, n: int = 4) -> SiteVolumes:
 
 
 def seconds(step: Callable[[int], object], *, first: int = 0, stride: int = 1) -> float:
-    """Time of the second call: the first one traces."""
+    """Return the time of the second call: the first one traces."""
     step(first)
     start = time.perf_counter()
     step(first + stride)
@@ -52,13 +52,14 @@ def seconds(step: Callable[[int], object], *, first: int = 0, stride: int = 1) -
 
 
 def megabytes(**objects: tf.__internal__.tracking.Trackable) -> float:
-    """Size of a checkpoint of the objects."""
+    """Return the size of a checkpoint of the objects."""
     with tempfile.TemporaryDirectory() as folder:
         tf.train.Checkpoint(**objects).write(f"{folder}/state")
         return sum(file.stat().st_size for file in pathlib.Path(folder).iterdir()) / 1e6
 
 
 def measure(preset: str, precision: str) -> None:
+    """Print the time of a step and the size of a checkpoint for every stage of a preset."""
     config = make_config(preset, model={"vgg_weights": "random", "precision": precision})
     site = random_site(config)
     learner = SiteLearner(config, open_shape_model(config), site, built.vgg_features(config.model))

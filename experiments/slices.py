@@ -22,7 +22,14 @@ def run() -> None:
 
     config = command.config_from_flags(usual_preset="paper")
     run_dir = command.default_run_dir(("slices",), config.preset)
-    start = open_slices(config, run_dir, images=FLAGS.images, labels=FLAGS.labels, held_out=FLAGS.held_out)
+    start = open_slices(
+        config,
+        run_dir,
+        images=FLAGS.images,
+        labels=FLAGS.labels,
+        held_out=FLAGS.held_out,
+        cache_dir=command.cache_dir(),
+    )
     cost = estimate_enhancement(config)
     print(f"{len(start.slices.names)} slices, {FLAGS.held_out} of them held out; run folder: {run_dir}")
     print(f"{config.gan.steps} steps at {config.model.size} x {config.model.size}")

@@ -1,4 +1,4 @@
-"""Losses of all stages; everything is computed in float32."""
+"""The losses of all stages, computed in float32."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 PERCEPTUAL_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # relu1_1 ... relu5_1 (Park et al. 2019)
-# Park's VGG sees images in [-1, 1], Caffe's weights grey levels: features are put back to the scale of the images, or
-# Park's weight of the perceptual loss would drown the discriminator's part.
+# Park's VGG sees images in [-1, 1], Caffe's weights see grey levels. Features are put back to the scale of the images,
+# or the perceptual loss, with Park's weight, would drown the discriminator's part.
 GREY_LEVELS_PER_UNIT = 127.5
 Maps = Sequence[Sequence[tf.Tensor]]  # scale, then level
 Features = Callable[[tf.Tensor], Sequence[tf.Tensor]]  # images (B, y, x, 1) to feature maps
 
 
 def iou_loss(found: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
-    """L_IoU of soft occupancies (B, z, y, x): 1 - sum(Y Y') / sum(Y + Y' - Y Y') for each volume, then the mean."""
+    """Return L_IoU of soft occupancies (B, z, y, x): the mean over volumes of 1 - sum(Y Y') / sum(Y + Y' - Y Y')."""
     found, truth = (tf.reshape(tf.cast(part, tf.float32), (tf.shape(part)[0], -1)) for part in (found, truth))
-    # As a product of matrices: the volume of voxelwise products would take as long as the voxelization.
+    # A product of matrices: voxelwise products of volumes would take as long as the voxelization.
     intersection = tf.matmul(found[:, None], truth[:, :, None])[:, 0, 0]
     union = tf.reduce_sum(found, axis=1) + tf.reduce_sum(truth, axis=1) - intersection
     return tf.reduce_mean(1.0 - tf.math.divide_no_nan(intersection, union))
 
 
 def perceptual_loss(found: Sequence[tf.Tensor], target: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Weighted mean absolute differences of five feature maps, on the scale of images in [-1, 1].
+    """Return the weighted mean absolute difference of five feature maps, on the scale of images in [-1, 1].
+
+    No gradient goes to the target.
 
     Args:
-      found, target: features of grey levels, as `VGG19Features` gives them; no gradient goes to the target.
+      found, target: features of grey levels, as `VGG19Features` gives them.
     """
     terms = [
         weight * tf.reduce_mean(tf.abs(tf.cast(a, tf.float32) - tf.stop_gradient(tf.cast(b, tf.float32))))
@@ -39,23 +41,26 @@ def perceptual_loss(found: Sequence[tf.Tensor], target: Sequence[tf.Tensor]) -> 
 def material_losses(
     features: Features, found: tf.Tensor, target: tf.Tensor, target_features: Sequence[tf.Tensor]
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """L_M of coarse CTs (B, z, y, x): mean squared error, and the perceptual loss slice by slice.
+    """Return the two parts of L_M for coarse CTs: the mean squared error, and the perceptual loss slice by slice.
 
-    Targets stay the same all through training, so that theirs is not found anew at each step: `target_features` is
-    `slice_features(features, target)`.
+    Args:
+      features: makes feature maps of slices.
+      found, target: coarse CTs (B, z, y, x).
+      target_features: `slice_features(features, target)`. Targets stay what they are all through training, so that
+        their features are found once.
     """
     return tf.reduce_mean(tf.square(found - target)), perceptual_loss(slice_features(features, found), target_features)
 
 
 def slice_features(features: Features, volumes: tf.Tensor) -> list[tf.Tensor]:
-    """Feature maps (B, z, y', x', C) of the slices of volumes (B, z, y, x)."""
+    """Return the feature maps (B, z, y', x', C) of the slices of volumes (B, z, y, x)."""
     batch, depth, height, width = volumes.shape
     maps = features(tf.reshape(volumes, (-1, height, width, 1)))
     return [tf.reshape(level, (-1 if batch is None else batch, depth, *level.shape[1:])) for level in maps]
 
 
 def hinge_discriminator_loss(real: Maps, fake: Maps) -> tf.Tensor:
-    """Hinge loss of the logits (each scale's last map), averaged over scales."""
+    """Return the hinge loss of the logits, which are each scale's last map, averaged over scales."""
     terms = [
         tf.reduce_mean(tf.nn.relu(1.0 - tf.cast(r[-1], tf.float32)))
         + tf.reduce_mean(tf.nn.relu(1.0 + tf.cast(f[-1], tf.float32)))
@@ -65,12 +70,19 @@ def hinge_discriminator_loss(real: Maps, fake: Maps) -> tf.Tensor:
 
 
 def hinge_generator_loss(fake: Maps) -> tf.Tensor:
-    """Minus the mean logit, averaged over scales."""
+    """Return minus the mean logit, averaged over scales."""
     return -tf.add_n([tf.reduce_mean(tf.cast(scale[-1], tf.float32)) for scale in fake]) / len(fake)
 
 
 def feature_matching_loss(real: Maps, fake: Maps, *, weight: float = 10.0) -> tf.Tensor:
-    """weight / scales times the mean absolute differences of all maps but the logits; no gradient to the real ones."""
+    """Return the mean absolute differences of all maps but the logits, summed over levels and averaged over scales.
+
+    No gradient goes to the real maps.
+
+    Args:
+      real, fake: feature maps of each scale.
+      weight: a factor (Park et al. 2019: 10).
+    """
     terms = [
         tf.reduce_mean(tf.abs(tf.cast(f, tf.float32) - tf.stop_gradient(tf.cast(r, tf.float32))))
         for real_scale, fake_scale in zip(real, fake, strict=True)
@@ -80,7 +92,7 @@ def feature_matching_loss(real: Maps, fake: Maps, *, weight: float = 10.0) -> tf
 
 
 def dice_loss(logits: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
-    """1 - soft Dice of each volume (B, z, y, x, 1), then the mean (Milletari et al. 2016)."""
+    """Return the mean of 1 - soft Dice over volumes (B, z, y, x, 1) (Milletari et al. 2016)."""
     probability = tf.sigmoid(tf.cast(logits, tf.float32))
     axes = list(range(1, logits.shape.rank))
     both = 2.0 * tf.reduce_sum(probability * truth, axis=axes)
@@ -89,11 +101,11 @@ def dice_loss(logits: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
 
 
 def segmentation_loss(logits: tf.Tensor, truth: tf.Tensor, *, heart_weight: float = 1.0) -> tf.Tensor:
-    """Binary cross-entropy plus Dice loss, which is what balances the classes.
+    """Return binary cross-entropy plus Dice loss; the latter balances heart and background.
 
     Args:
       logits, truth: (B, z, y, x, 1).
-      heart_weight: of the heart's voxels in the cross-entropy.
+      heart_weight: weight of the heart's voxels in the cross-entropy.
     """
     logits, truth = tf.cast(logits, tf.float32), tf.cast(truth, tf.float32)
     entropy = tf.nn.weighted_cross_entropy_with_logits(labels=truth, logits=logits, pos_weight=heart_weight)

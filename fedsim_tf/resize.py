@@ -7,10 +7,10 @@ import tensorflow as tf
 
 
 def linear_matrix(n_in: int, n_out: int) -> np.ndarray:
-    """Weights (n_out, n_in) of linear interpolation between voxel centres that share their outer borders.
+    """Return the weights (n_out, n_in) of linear interpolation between voxel centres.
 
-    When the grid gets coarser the triangle widens with it, so that every input voxel counts (no aliasing); at the
-    border the weights are renormalised.
+    Both grids share their outer borders. When the grid gets coarser the triangle widens with it, so that every input
+    voxel counts (no aliasing). At the border the weights are renormalised.
     """
     scale = n_in / n_out
     width = max(scale, 1.0)
@@ -21,15 +21,15 @@ def linear_matrix(n_in: int, n_out: int) -> np.ndarray:
 
 
 def resize_volume(volume: tf.Tensor, size: int) -> tf.Tensor:
-    """Cubes (B, n, n, n) to (B, size, size, size), trilinear, antialiased when the grid gets coarser."""
+    """Return cubes (B, size, size, size) of cubes (B, n, n, n): trilinear, without aliasing in coarser grids."""
     matrix = tf.constant(linear_matrix(int(volume.shape[1]), size))
     volume = tf.einsum("bzyx,kz->bkyx", volume, matrix)
     volume = tf.einsum("bkyx,ly->bklx", volume, matrix)
     return tf.einsum("bklx,mx->bklm", volume, matrix)
 
 
-def resized_slices(volume: tf.Tensor, index: tf.Tensor, size: int) -> tf.Tensor:
-    """Slice `index` (B,) along z of `resize_volume(volume, size)`, (B, size, size), without the other slices."""
+def resize_slices(volume: tf.Tensor, index: tf.Tensor, size: int) -> tf.Tensor:
+    """Return slice `index` (B,) along z of `resize_volume(volume, size)`, (B, size, size), without the other slices."""
     matrix = tf.constant(linear_matrix(int(volume.shape[1]), size))
     slices = tf.einsum("bzyx,bz->byx", volume, tf.gather(matrix, index))
     slices = tf.einsum("byx,ly->blx", slices, matrix)

@@ -17,16 +17,16 @@ from fedsim_tf.ct.simulator import CTSimulator
 from fedsim_tf.models import built
 from fedsim_tf.models.generators import MaterialGenerator, ShapeGenerator
 from fedsim_tf.models.latents import LatentDistribution
-from fedsim_tf.resize import resize_volume, resized_slices
+from fedsim_tf.resize import resize_slices, resize_volume
 from fedsim_tf.shape.decoder import ShapeDecoder
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 
-SHAPE_FRAME_MM = 256.0  # what shapes call the edge of a field of view, whatever it is
+SHAPE_FRAME_MM = 256.0  # edge of a cubic field of view as shapes see it, whatever its true size
 
 
 class SyntheticVolume(NamedTuple):
-    """A labelled synthetic CT on the model's grid, centred on the coordinates' origin."""
+    """A labelled synthetic CT on the model's grid, which is centred on the origin of coordinates."""
 
     image: np.ndarray  # (z, y, x), -1 to 1 over the CT window
     label: np.ndarray  # (z, y, x) uint8, heart or not
@@ -35,13 +35,12 @@ class SyntheticVolume(NamedTuple):
 
 
 class GenerativeModel(tf.Module):
-    """Shape and material networks, physics and the enhancement network of one site.
+    """The shape and material networks, the simulated scanner and the enhancement network of one site.
 
     Args:
-      config: sizes, energies and the CT window.
+      config: sizes, energies, the CT window, and the seed of all initial values.
       ssm: the statistical shape model behind the shape network.
-      field_of_view_mm: (x, y, z), the extent of this site's volumes: with the spacing that follows from it, the part
-        of the scanner that shape and material meet first.
+      field_of_view_mm: extent (x, y, z) of this site's volumes.
     """
 
     def __init__(self, config: Config, ssm: StatisticalShapeModel, field_of_view_mm: tuple[float, float, float]):
@@ -50,74 +49,72 @@ class GenerativeModel(tf.Module):
         self.size, self.coarse_size = sizes.size, sizes.coarse_size
         self.field_of_view_mm = field_of_view_mm
         self._config = config
-        self.shape_generator, self.material_generator = shared_networks(sizes, n_modes=ssm.n_modes)
-        self.enhancer = built.enhancement_generator(sizes)
+        self.shape_generator, self.material_generator = shared_networks(sizes, n_modes=ssm.n_modes, seed=config.seed)
+        self.enhancer = built.enhancement_generator(sizes, seed=config.seed)
         self.decoder = _decoder(sizes, ssm, field_of_view_mm)
         self.simulator = ct_simulator(sizes, sizes.coarse_size, field_of_view_mm)
 
     @property
     def shared_variables(self) -> list[tf.Variable]:
-        """theta_S and theta_M: what sites learn together."""
+        """The variables theta_S and theta_M, which sites learn together."""
         return self.shape_generator.trainable_variables + self.material_generator.trainable_variables
 
     def labels(self, z: tf.Tensor) -> tf.Tensor:
-        """Y_z: latents (B, d) to occupancy of the heart (B, z, y, x) in [0, 1]."""
+        """Return Y_z, the occupancy of the heart (B, z, y, x) in [0, 1], for latents (B, d)."""
         return self.decoder(self.shape_generator(z))
 
     def coarse_ct(self, z: tf.Tensor) -> tf.Tensor:
-        """X~_z: latents (B, d) to the simulated coarse CT (B, c, c, c), -1 to 1 over the CT window, not clipped.
+        """Return X~_z, the simulated coarse CT (B, c, c, c) for latents (B, d), on the scale of images, not clipped.
 
         Photon noise, where there is some, is seeded by the latents themselves, so that a resumed run repeats it.
         """
         seed = tf.bitcast(tf.stack([tf.reduce_sum(z), tf.reduce_sum(tf.square(z))]), tf.int32)
-        return scanned(self.simulator, self.material_generator(z), self._config, seed=seed)
+        return scan(self.simulator, self.material_generator(z), self._config, seed=seed)
 
     def enhanced_slices(
         self, coarse: tf.Tensor, label_slices: tf.Tensor, index: tf.Tensor, *, training: bool
     ) -> tf.Tensor:
-        """X_z,k: coarse CTs (B, c, c, c), label slices (B, y, x) and slice numbers (B,) to CT slices (B, y, x)."""
+        """Return X_z,k, CT slices (B, y, x), for coarse CTs (B, c, c, c), label slices (B, y, x) and numbers (B,)."""
         return self.enhancer(self.semantics(coarse, label_slices, index), training=training)[..., 0]
 
     def semantics(self, coarse: tf.Tensor, label_slices: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-        """The enhancer's input (B, y, x, 3): upsampled coarse CT, label, and the constant k / size."""
-        upsampled = resized_slices(coarse, index, self.size)
+        """Return the enhancer's input (B, y, x, 3): upsampled coarse CT, label, and the constant k / size."""
+        upsampled = resize_slices(coarse, index, self.size)
         position = tf.cast(index, tf.float32)[:, None, None] / self.size
         return tf.stack([upsampled, label_slices, tf.ones_like(upsampled) * position], axis=-1)
 
 
-def shared_networks(sizes: ModelConfig, *, n_modes: int) -> tuple[ShapeGenerator, MaterialGenerator]:
-    """G_S and G_M with their variables made, so that checkpoints and optimizers know them before the first step."""
+def shared_networks(sizes: ModelConfig, *, n_modes: int, seed: int) -> tuple[ShapeGenerator, MaterialGenerator]:
+    """Return G_S and G_M with their variables made; equal seeds give equal initial values."""
     water = attenuation.water_mu_per_mm(sizes.simulated_energy_kev)
-    shape = ShapeGenerator(n_modes=n_modes, latent_dim=sizes.latent)
-    material = MaterialGenerator(size=sizes.coarse_size, latent_dim=sizes.latent, mu_initial_per_mm=water)
+    shape = ShapeGenerator(n_modes=n_modes, latent_dim=sizes.latent, seed=seed)
+    material = MaterialGenerator(size=sizes.coarse_size, latent_dim=sizes.latent, mu_initial_per_mm=water, seed=seed)
     z = tf.zeros((1, sizes.latent))
     shape(z)
     material(z)
     return shape, material
 
 
-def scanned(
-    simulator: CTSimulator, mu_per_mm: tf.Tensor, config: Config, *, seed: tf.Tensor | None = None
-) -> tf.Tensor:
-    """The simulated CT of attenuation, both (B, z, y, x): -1 to 1 over the CT window, not clipped."""
+def scan(simulator: CTSimulator, mu_per_mm: tf.Tensor, config: Config, *, seed: tf.Tensor | None = None) -> tf.Tensor:
+    """Return the simulated CT of attenuation in 1/mm, both (B, z, y, x): -1 to 1 over the CT window, not clipped."""
     return unit_scale(render(mu_per_mm, simulator, config.model.simulated_energy_kev, seed=seed), config.data.window_hu)
 
 
 def unit_scale(hu: tf.Tensor, window_hu: tuple[float, float]) -> tf.Tensor:
-    """CT values to [-1, 1] over the window; values outside go on beyond it, so that gradients live there too."""
+    """Return CT values with the window as [-1, 1]; values outside it go on beyond, so that they have gradients too."""
     low, high = window_hu
     return (hu - low) * (2.0 / (high - low)) - 1.0
 
 
 def take_slices(volumes: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-    """Slice `index` (B,) along z of each of the volumes (B, z, y, x): (B, y, x)."""
+    """Return slice `index` (B,) along z of each of the volumes (B, z, y, x), as (B, y, x)."""
     return tf.gather(volumes, index, axis=1, batch_dims=1)
 
 
 def sample_volumes(
     model: GenerativeModel, distribution: LatentDistribution, count: int, *, seed: int, batch: int = 8
 ) -> Iterator[SyntheticVolume]:
-    """Draws latents from the fitted normal and renders every slice of each; labels are thresholded at one half."""
+    """Draw latents from the fitted normal and render every slice of each; labels are thresholded at one half."""
     render = slice_renderer(model)
     for z in distribution.sample(count, seed=seed).astype(np.float32):
         label = (model.labels(z[None])[0] > 0.5).numpy().astype(np.uint8)
@@ -127,7 +124,10 @@ def sample_volumes(
 
 
 def slice_renderer(model: GenerativeModel) -> Callable[..., tf.Tensor]:
-    """The enhancer as one trace: (coarse (B, c, c, c), label slices (B, y, x), index (B,)) to slices (B, y, x)."""
+    """Return the enhancer as a traced function.
+
+    It takes coarse CTs (B, c, c, c), label slices (B, y, x) and slice numbers (B,), and returns slices (B, y, x).
+    """
     return tf.function(
         lambda coarse, labels, index: model.enhanced_slices(coarse, labels, index, training=False),
         autograph=False,
@@ -138,7 +138,14 @@ def slice_renderer(model: GenerativeModel) -> Callable[..., tf.Tensor]:
 def render_volume(
     render: Callable[..., tf.Tensor], coarse: tf.Tensor, label: np.ndarray, *, batch: int = 8
 ) -> np.ndarray:
-    """Every slice of one volume: coarse CT (1, c, c, c) and label (z, y, x) to an image (z, y, x) in [-1, 1]."""
+    """Return the image (z, y, x), in [-1, 1], of one volume with coarse CT (1, c, c, c) and label (z, y, x).
+
+    Args:
+      render: see `slice_renderer`.
+      coarse: the simulated CT.
+      label: heart or not.
+      batch: slices rendered at a time.
+    """
     slices = []
     for first in range(0, len(label), batch):
         index = np.arange(first, min(first + batch, len(label)), dtype=np.int32)
@@ -147,17 +154,17 @@ def render_volume(
     return np.concatenate(slices)
 
 
-def downsampled(images: np.ndarray, coarse_size: int) -> np.ndarray:
-    """X~: real CT volumes (B, n, n, n) trilinearly reduced to (B, c, c, c), the material stage's target."""
+def downsample(images: np.ndarray, coarse_size: int) -> np.ndarray:
+    """Return X~, real CT volumes (B, n, n, n) reduced to (B, c, c, c): the target of the material network."""
     return resize_volume(tf.constant(images, tf.float32), coarse_size).numpy()
 
 
 def shape_frame_mm(field_of_view_mm: Sequence[float]) -> tuple[float, float, float]:
-    """The field of view (x, y, z) as shapes see it: in its own proportions, but of the same size at every site.
+    """Return a field of view (x, y, z) as shapes see it: in its own proportions, but of the same size at every site.
 
-    A latent's material fills whatever field of view it is rendered in. Its heart has to grow with it: in true
-    millimetres the heart of a latent that was learnt in a small field of view would be too small for the material
-    around it in a large one, and sites that share the networks have fields of view of their own.
+    A latent's material fills whatever field of view it is rendered in, and its heart has to grow with it. In true
+    millimetres, the heart of a latent that was learnt in a small field of view would be too small for the material
+    around it in a large one. Sites that share the networks have fields of view of their own.
     """
     x, y, z = (mm * SHAPE_FRAME_MM / math.prod(field_of_view_mm) ** (1 / 3) for mm in field_of_view_mm)
     return x, y, z
@@ -169,7 +176,7 @@ def _decoder(sizes: ModelConfig, ssm: StatisticalShapeModel, field_of_view_mm: t
 
 
 def ct_simulator(sizes: ModelConfig, edge: int, field_of_view_mm: tuple[float, ...]) -> CTSimulator:
-    """The configured scanner for cubes of `edge` voxels that fill a field of view (x, y, z)."""
+    """Return the configured scanner for cubes of `edge` voxels that fill a field of view (x, y, z)."""
     spacing_mm = tuple(extent / edge for extent in field_of_view_mm)
     effects = ScanEffects(
         photons=sizes.simulated_photons,

@@ -1,7 +1,9 @@
-"""The rule that import-linter cannot express: a part of an external package is for one room only."""
+"""Rules about imports that import-linter cannot express."""
 
 import ast
 import pathlib
+import subprocess
+import sys
 
 import fedsim_tf
 
@@ -31,3 +33,9 @@ def test_the_library_reads_no_flags():
 def test_the_check_sees_both_ways_of_importing():
     assert "absl.flags" in imported("from absl import flags")
     assert "absl.flags" in imported("import absl.flags")
+
+
+def test_importing_any_module_changes_nothing_outside_it():
+    command = [sys.executable, "-m", "tests.import_everything"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == []

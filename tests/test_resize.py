@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedsim_tf.resize import linear_matrix, resize_volume, resized_slices
+from fedsim_tf.resize import linear_matrix, resize_slices, resize_volume
 
 
 @pytest.mark.parametrize(("n_in", "n_out"), [(16, 32), (16, 128), (32, 16), (20, 7), (8, 8)])
@@ -24,7 +24,7 @@ def test_slices_are_those_of_the_whole_volume(rng):
     coarse = tf.constant(rng.standard_normal((3, 16, 16, 16)), tf.float32)
     index = np.array([0, 17, 31], np.int32)
     whole = resize_volume(coarse, 32).numpy()
-    np.testing.assert_allclose(resized_slices(coarse, index, 32), whole[[0, 1, 2], index], atol=1e-5)
+    np.testing.assert_allclose(resize_slices(coarse, index, 32), whole[[0, 1, 2], index], atol=1e-5)
 
 
 def test_coarsening_keeps_the_mean(rng):

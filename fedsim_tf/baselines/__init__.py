@@ -1,1 +1,1 @@
-"""What the method is compared with: fixed materials, random shapes, blending."""
+"""The methods that ours is compared with: fixed materials, random shapes, blending, direct federated learning."""

@@ -1,6 +1,6 @@
-"""A heart from one slice in the body of another: the blends of Table 2.
+"""The blends of Table 2, which put the heart of one volume into the body of another.
 
-The foreground is the simulated CT's, the background the enhancement network's.
+The foreground is the simulated CT, the background the image of the enhancement network.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ _NEIGHBOURS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 
 def alpha_blend(foreground: np.ndarray, background: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Mixes both by a mask with a soft edge.
+    """Return both volumes mixed by a mask with a soft edge.
 
     Args:
-      foreground, background: volumes (z, y, x); mask: (z, y, x), not zero where the foreground is wanted.
+      foreground, background: volumes (z, y, x).
+      mask: (z, y, x), not zero where the foreground is wanted.
     """
     share = ndimage.gaussian_filter((mask > 0).astype(np.float32), (0.0, EDGE_VOXELS, EDGE_VOXELS))
     return share * foreground + (1.0 - share) * background
@@ -26,14 +27,15 @@ def alpha_blend(foreground: np.ndarray, background: np.ndarray, mask: np.ndarray
 def poisson_blend(
     foreground: np.ndarray, background: np.ndarray, mask: np.ndarray, *, rim_voxels: int = 0
 ) -> np.ndarray:
-    """Seamless cloning, slice by slice: the foreground's gradients inside, the background's values at the border.
+    """Return the background with the foreground cloned into it seamlessly, slice by slice.
 
-    Perez et al., "Poisson Image Editing", SIGGRAPH 2003. At the border of the slice there is no neighbour and no
-    condition.
+    The result has the foreground's gradients within the mask and the background's values at its border (Perez et al.,
+    "Poisson Image Editing", SIGGRAPH 2003). At the border of the slice there is no neighbour, and no condition.
 
     Args:
-      foreground, background: volumes (z, y, x); mask: (z, y, x), not zero where the foreground is wanted.
-      rim_voxels: by which the mask grows within its slices. With a mask that ends on an object's edge, part of the
+      foreground, background: volumes (z, y, x).
+      mask: (z, y, x), not zero where the foreground is wanted.
+      rim_voxels: how far the mask is grown within its slices. With a mask that ends on an object's edge, part of the
         edge counts twice: in the foreground's gradients, and in the background's values beside it.
     """
     grown = mask > 0
@@ -46,7 +48,7 @@ def _poisson_slice(foreground: np.ndarray, background: np.ndarray, mask: np.ndar
     blended = background.astype(np.float32)
     if not mask.any():
         return blended
-    if mask.all():  # no border to fit to
+    if mask.all():  # there is no border to fit to
         return foreground.astype(np.float32)
     number = np.full(mask.shape, -1)
     number[mask] = np.arange(mask.sum())

@@ -1,6 +1,6 @@
-"""Direct-FL: the segmentation network itself learnt over sites, whose gradients are averaged (section 3).
+"""Direct-FL: the sites learn the segmentation network itself, by averaging its gradients (section 3).
 
-Each site's gradient is of one volume, so that a round of three sites has the effective batch of three that the other
+Each site takes the gradient of one volume. A round of three sites then has the effective batch of three that the other
 arms of the comparison use.
 """
 
@@ -12,7 +12,6 @@ import tensorflow as tf
 from fedsim_tf.arms import DIRECT
 from fedsim_tf.config import Config
 from fedsim_tf.models import built
-from fedsim_tf.models.initializers import begin_anew
 from fedsim_tf.training.learner import named_variables
 from fedsim_tf.training.pretraining import SharedGradients, TensorLosses
 from fedsim_tf.training.segmentation import UNetTraining
@@ -23,39 +22,40 @@ VOLUMES_A_SITE = 1
 
 
 class SharedUNet:
-    """One site's copy of the U-Net and the volumes that it learns from; what a federated `Site` wraps.
+    """One site's copy of the U-Net and the volumes that it learns from, for a federated `Site`.
 
     Attributes:
       training: the network with its best state so far.
-      data: the site's fold.
+      data: the volumes of the site's fold.
+      config: the run's configuration.
     """
 
     def __init__(self, config: Config, data: SiteVolumes):
-        begin_anew(config.seed)  # the same network at every site and in every arm
         self.training, self.data, self.config = UNetTraining(config, data.validation), data, config
 
     @property
     def objects(self) -> dict[str, tf.Module]:
-        """What a checkpoint holds of this site."""
+        """The objects of this site that a checkpoint holds, by name."""
         return self.training.objects
 
     @property
     def shared_variables(self) -> list[tf.Variable]:
+        """The variables that sites learn together."""
         return self.training.network.trainable_variables
 
     @property
     def shared_names(self) -> list[str]:
-        """A name for each shared variable, the same at every site."""
+        """The name of each shared variable, equal at every site."""
         return list(named_variables(unet=self.training.network))
 
     @property
     def count(self) -> int:
-        """Annotated volumes that gradients come from."""
+        """The number of annotated volumes that gradients come from."""
         return len(self.data.labelled)
 
 
 class DirectFederated:
-    """One site's side of the rounds: hands out the gradient of one annotated volume."""
+    """The stage of one site in the rounds of Direct-FL: each step gives the gradient of one annotated volume."""
 
     name = f"segmentation/{DIRECT}/pretrain"
 
@@ -81,15 +81,15 @@ class DirectFederated:
         return self._training.gradient_norms
 
     def look(self) -> Look:
-        """Slices of the validation part; the rate is the server's."""
+        """Return slices of the validation part; the learning rate is the server's."""
         return Look(pictures=self._training.validation_slices())
 
     def shared_gradients(self, step: int) -> tuple[TensorLosses, SharedGradients]:
-        """One volume's loss, and its gradients in the order of `SharedUNet.shared_variables`."""
+        """Return the loss of one volume and its gradients, in the order of `SharedUNet.shared_variables`."""
         return self._training.shared_gradients(step)
 
 
 def initial_weights(config: Config) -> dict[str, np.ndarray]:
-    """The U-Net's weights as every `SharedUNet` has them at first, by name: what a server without data begins with."""
-    begin_anew(config.seed)
-    return {name: variable.numpy() for name, variable in named_variables(unet=built.unet(config.model)).items()}
+    """Return the weights, by name, that the U-Net of every site and of a server without data starts from."""
+    network = built.unet(config.model, seed=config.seed)
+    return {name: variable.numpy() for name, variable in named_variables(unet=network).items()}

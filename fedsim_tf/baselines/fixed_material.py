@@ -1,7 +1,7 @@
 """Ours-Fix-Mat: learnt shapes in bodies of fixed tissues, rendered at full resolution (section 3 of the paper).
 
-Attenuation is an atlas's instead of a network's. The body around a heart is that of an annotated training CT, its
-tissues told apart by CT value.
+Attenuation comes from an atlas instead of a network. The body around a heart is that of an annotated training CT, whose
+tissues are told apart by CT value.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fedsim_tf.losses import iou_loss
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.pose import N_POSE
-from fedsim_tf.synthesis import SyntheticVolume, ct_simulator, render_volume, scanned, slice_renderer, take_slices
+from fedsim_tf.synthesis import SyntheticVolume, ct_simulator, render_volume, scan, slice_renderer, take_slices
 from fedsim_tf.training.batch_norm import random_slices
 from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.learner import SiteLearner
@@ -28,7 +28,7 @@ from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.simulation import run_alone, run_shared
 from fedsim_tf.training.stage import step_rng
 
-RIM_MM = 4.0  # around a heart, in which its CT values still show
+RIM_MM = 4.0  # width of the rim around a heart in which its CT values still show
 
 Blend = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # foreground, background, mask
 
@@ -41,7 +41,7 @@ class Heart(NamedTuple):
 
 
 class ShapePretraining(GeneratorPretraining):
-    """Stage 1 with the shape's loss alone."""
+    """Stage 1 with the loss of the shape alone."""
 
     name = "fixed_material/pretraining"
 
@@ -51,13 +51,13 @@ class ShapePretraining(GeneratorPretraining):
 
 
 class FixedMaterialSite:
-    """One site with shapes and an enhancement network of its own for fixed materials.
+    """One site that learns shapes and an enhancement network for fixed materials.
 
     Args:
-      learner: its state; of the generative model, shape network, decoder and enhancement network are used.
+      learner: the site's state. Its material network is not used.
 
     Attributes:
-      rim_voxels: how many voxels around a heart its CT values still show.
+      rim_voxels: width of the rim around a heart in which its CT values still show.
     """
 
     def __init__(self, learner: SiteLearner):
@@ -69,12 +69,12 @@ class FixedMaterialSite:
         spacing = Grid.centred((config.model.size,) * 3, learner.data.field_of_view_mm).spacing_mm[::-1]
         pairs = zip(images_hu, volumes.labels, strict=True)
         self.rim_voxels = rim_voxels(spacing)
-        self._bodies = [self._atlas.body(without_heart(image, label, spacing)) for image, label in pairs]
-        own = [self._simulated(number, label, f"own/{number}") for number, label in enumerate(volumes.labels)]
+        self._bodies = [self._atlas.body(remove_heart(image, label, spacing)) for image, label in pairs]
+        own = [self._simulate(number, label, f"own/{number}") for number, label in enumerate(volumes.labels)]
         self._own = tf.concat(own, axis=0)
 
     def learn(self, run: RunFolder) -> LatentDistribution:
-        """Shapes and latents, then the enhancement network; returns the normal fitted to the latents."""
+        """Learn shapes and latents, then the enhancement network; return the normal fitted to the latents."""
         learner, first = self._learner, run.config.pretraining
         run_shared(run, learner, ShapePretraining(learner), rate=first.rate, steps=first.steps)
         gan = EnhancementPretraining(learner, simulated=self._own, name="fixed_material/gan")
@@ -82,13 +82,13 @@ class FixedMaterialSite:
         return learner.latent_statistics(with_unlabelled=False).distribution()
 
     def learnt_hearts(self, distribution: LatentDistribution) -> Iterator[Heart]:
-        """Shapes of latents from a fitted normal, as many as synthetic volumes are wanted."""
+        """Yield the hearts of latents drawn from a fitted normal, as many as synthetic volumes are wanted."""
         config = self._learner.config
         for z in distribution.sample(config.synthesis.volumes, seed=config.seed).astype(np.float32):
-            yield Heart(z, _mask(self._learner.model.labels(z[None])))
+            yield Heart(z, _threshold(self._learner.model.labels(z[None])))
 
     def random_hearts(self) -> Iterator[Heart]:
-        """Shapes that nothing was learnt for: standard normal weights of the modes, upright.
+        """Yield upright hearts with standard normal weights of the modes, for which nothing was learnt.
 
         Each lies where some annotated heart lies, and is as large.
         """
@@ -98,20 +98,20 @@ class FixedMaterialSite:
             rng = step_rng(config.seed, "random hearts", number)
             weights = rng.standard_normal(decoder.ssm.n_modes)
             place = labels[rng.integers(len(labels))]
-            yield Heart(np.zeros(0, np.float32), _mask(decoder(self._posed(weights, place))))
+            yield Heart(np.zeros(0, np.float32), _threshold(decoder(self._pose(weights, place))))
 
     def volumes(self, hearts: Iterator[Heart], *, blend: Blend | None = None) -> Iterator[SyntheticVolume]:
-        """Renders hearts, each in some annotated patient's body.
+        """Render hearts, each in the body of some annotated patient.
 
         Args:
-          hearts: what to render.
-          blend: makes the image of simulated CT, enhanced CT and heart; None: the enhanced CT.
+          hearts: the hearts to render.
+          blend: makes the image from simulated CT, enhanced CT and heart; None takes the enhanced CT.
         """
         config = self._learner.config
         render = slice_renderer(self._learner.model)
         for number, heart in enumerate(hearts):
             body = int(step_rng(config.seed, "bodies", number).integers(len(self._bodies)))
-            simulated = self._simulated(body, heart.label, f"drawn/{number}")
+            simulated = self._simulate(body, heart.label, f"drawn/{number}")
             image = render_volume(render, simulated, heart.label)
             plain = simulated[0].numpy()
             if blend is not None:
@@ -119,25 +119,30 @@ class FixedMaterialSite:
             yield SyntheticVolume(image, heart.label, plain, heart.z)
 
     def training_slices(self) -> Iterator[tf.Tensor]:
-        """Semantics (8, y, x, 3) of random annotated slices, for batch norm's statistics; see `batch_norm`."""
+        """Yield the semantics (8, y, x, 3) of random annotated slices, for the statistics of batch norm."""
         learner = self._learner
         rng, labels = learner.rng("fixed_material/statistics"), learner.data.labelled.labels
         for volume, index in random_slices(rng, volumes=len(labels), size=learner.model.size):
             label = take_slices(tf.constant(labels[volume]), index)
             yield learner.model.semantics(tf.gather(self._own, volume), label, index)
 
-    def _simulated(self, body: int, label: np.ndarray, noise: str) -> tf.Tensor:
-        """The scan (1, z, y, x), on the scale of images, of a heart in the body of annotated volume number `body`.
+    def _simulate(self, body: int, label: np.ndarray, noise: str) -> tf.Tensor:
+        """Return the scan (1, z, y, x), on the scale of images, of a heart in an annotated volume's body.
 
-        Photon noise, where there is some, depends on the word `noise` alone: a resumed run repeats it.
+        Photon noise, where there is some, depends on the word `noise` alone, so that a resumed run repeats it.
+
+        Args:
+          body: number of the annotated volume.
+          label: the heart (z, y, x).
+          noise: a word that is the scan's own.
         """
-        mu_per_mm = self._atlas.with_heart(self._bodies[body][None], tf.constant(label[None], tf.float32))
+        mu_per_mm = self._atlas.add_heart(self._bodies[body][None], tf.constant(label[None], tf.float32))
         rng = step_rng(self._learner.config.seed, f"fixed_material/noise/{noise}", 0)
         seed = tf.constant(rng.integers(1 << 31, size=2), tf.int32)
-        return scanned(self._simulator, mu_per_mm, self._learner.config, seed=seed)
+        return scan(self._simulator, mu_per_mm, self._learner.config, seed=seed)
 
-    def _posed(self, weights: np.ndarray, place: np.ndarray) -> tf.Tensor:
-        """tau (1, K + 7) of a shape with the volume and the centre of mass of a mask (z, y, x)."""
+    def _pose(self, weights: np.ndarray, place: np.ndarray) -> tf.Tensor:
+        """Return tau (1, K + 7) of a shape that has the volume and the centre of mass of a mask (z, y, x)."""
         grid, decoder = self._learner.model.decoder.grid, self._learner.model.decoder
         spacing, origin = np.array(grid.spacing_mm), np.array(grid.origin_mm)
 
@@ -153,12 +158,18 @@ class FixedMaterialSite:
 
 
 def rim_voxels(spacing_mm: tuple[float, ...]) -> int:
-    """How many voxels a heart's rim is wide, at least one."""
+    """Return how many voxels the rim around a heart is wide, at least one."""
     return max(1, round(RIM_MM / min(spacing_mm)))
 
 
-def without_heart(image_hu: np.ndarray, label: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
-    """A CT (z, y, x) in HU whose heart and its rim have the nearest other voxel's value; spacing (z, y, x)."""
+def remove_heart(image_hu: np.ndarray, label: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
+    """Return a CT in which the heart and its rim have the values of the nearest other voxels.
+
+    Args:
+      image_hu: CT (z, y, x) in HU.
+      label: the heart (z, y, x).
+      spacing_mm: voxel size (z, y, x).
+    """
     heart = ndimage.binary_dilation(label > 0, iterations=rim_voxels(spacing_mm))
     if heart.all() or not heart.any():
         return image_hu
@@ -166,5 +177,5 @@ def without_heart(image_hu: np.ndarray, label: np.ndarray, spacing_mm: tuple[flo
     return image_hu[tuple(nearest)]
 
 
-def _mask(occupancy: tf.Tensor) -> np.ndarray:
+def _threshold(occupancy: tf.Tensor) -> np.ndarray:
     return (occupancy[0] > 0.5).numpy().astype(np.uint8)

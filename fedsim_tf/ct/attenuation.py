@@ -18,13 +18,17 @@ BODY_BOUNDS_HU = {"air": -850.0, "lung": -300.0, "adipose": -25.0, "muscle": 200
 
 
 class Tissue(NamedTuple):
-    """Elements by mass in percent, and density in g/cm^3."""
+    """A tissue as elements by mass in percent, and its density in g/cm^3."""
 
     percent: dict[str, float]
     density: float
 
 
-# Mass in percent: H, C, N, O, then the rest.
+# Tissues of the body around the heart by CT value, each up to its bound in HU.
+BODY_BOUNDS_HU = {"air": -850.0, "lung": -300.0, "adipose": -25.0, "muscle": 200.0, "spongiosa": 900.0}
+BODY_DENSEST = "bone"
+
+# Mass in percent: H, C, N, O, then the other elements.
 _LUNG = {"H": 10.3, "C": 10.5, "N": 3.1, "O": 74.9, "Na": 0.2, "P": 0.2, "S": 0.3, "Cl": 0.3, "K": 0.2}
 _ADIPOSE = {"H": 11.4, "C": 59.8, "N": 0.7, "O": 27.8, "Na": 0.1, "S": 0.1, "Cl": 0.1}
 _MUSCLE = {"H": 10.2, "C": 14.3, "N": 3.4, "O": 71.0, "Na": 0.1, "P": 0.2, "S": 0.3, "Cl": 0.1, "K": 0.4}
@@ -45,27 +49,36 @@ TISSUES = {
 
 
 def mass_attenuation_cm2_per_g(tissue: str, energy_kev: float) -> float:
-    """Total mass attenuation coefficient of a tissue.
+    """Return the total mass attenuation coefficient of a tissue.
 
     Raises:
       InputError: an unknown tissue, or an energy outside 1 to 800 keV.
     """
     if tissue not in TISSUES:
         raise InputError("tissue", found=repr(tissue), expected=f"one of {', '.join(TISSUES)}")
-    if not 1.0 <= energy_kev <= 800.0:
-        raise InputError("energy_kev", found=energy_kev, expected="1 to 800")
+    check_energy(energy_kev)
     parts = TISSUES[tissue].percent.items()
     return 0.01 * float(sum(share * xraydb.mu_elam(element, 1000.0 * energy_kev) for element, share in parts))
 
 
+def check_energy(energy_kev: float) -> None:
+    """Refuse an X-ray energy that attenuation is not known for.
+
+    Raises:
+      InputError: an energy outside 1 to 800 keV.
+    """
+    if not 1.0 <= energy_kev <= 800.0:
+        raise InputError("energy_kev", found=energy_kev, expected="1 to 800")
+
+
 @functools.cache
 def tissue_mu_per_mm(tissue: str, energy_kev: float) -> float:
-    """Linear attenuation coefficient of a tissue in 1/mm."""
+    """Return the linear attenuation coefficient of a tissue in 1/mm."""
     return 0.1 * mass_attenuation_cm2_per_g(tissue, energy_kev) * TISSUES[tissue].density
 
 
 def contrast_mu_per_mm(iodine_mg_per_ml: float, energy_kev: float) -> float:
-    """What iodine in a solution adds to linear attenuation, in 1/mm.
+    """Return what iodine in a solution adds to its linear attenuation, in 1/mm.
 
     Raises:
       InputError: a negative concentration.
@@ -76,15 +89,15 @@ def contrast_mu_per_mm(iodine_mg_per_ml: float, energy_kev: float) -> float:
 
 
 def water_mu_per_mm(energy_kev: float) -> float:
-    """Linear attenuation coefficient of water in 1/mm."""
+    """Return the linear attenuation coefficient of water in 1/mm."""
     return tissue_mu_per_mm("water", energy_kev)
 
 
 def hu_from_mu(mu_per_mm, mu_water_per_mm: float):
-    """CT values in HU of attenuation in 1/mm, for arrays and tensors."""
+    """Return the CT values in HU of attenuation in 1/mm, an array or a tensor."""
     return (mu_per_mm - mu_water_per_mm) * (1000.0 / mu_water_per_mm)
 
 
 def mu_from_hu(hu, mu_water_per_mm: float):
-    """The inverse of `hu_from_mu`."""
+    """Return the attenuation in 1/mm of CT values in HU, an array or a tensor."""
     return hu * (mu_water_per_mm / 1000.0) + mu_water_per_mm

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
-from pyronn.ct_reconstruction.geometry.geometry_cone_3d import GeometryCone3D
 from scipy import linalg
+
+from fedsim_tf.ct.operators import GeometryCone3D
 
 
 def cosine_weights(geometry: GeometryCone3D) -> np.ndarray:
-    """Cosine of the angle between each ray and the central one, (rows, columns)."""
+    """Return the cosine of the angle between each ray and the central one, (rows, columns)."""
     v, u = (
         (np.arange(n) - (n - 1) / 2) * s
         for n, s in zip(geometry.detector_shape, geometry.detector_spacing, strict=True)
@@ -18,21 +19,22 @@ def cosine_weights(geometry: GeometryCone3D) -> np.ndarray:
     return (distance / np.sqrt(distance**2 + u[None, :] ** 2 + v[:, None] ** 2)).astype(np.float32)
 
 
-def ramp_kernel(n_columns: int, pixel_mm: float, *, hann: bool = False, blur_mm: float = 0.0) -> np.ndarray:
-    """Taps of the band-limited ramp filter for distances of 0 to n - 1 pixels.
+def ramp_kernel(n_columns: int, pixel_mm: float, *, blur_mm: float = 0.0) -> np.ndarray:
+    """Return the taps of the band-limited ramp filter for distances of 0 to n - 1 pixels.
 
-    The ramp is sampled in space (Kak and Slaney, Principles of Computerized Tomographic Imaging, eq. 3.61): sampled in
-    frequency it would lose the constant part of the image.
+    The ramp is sampled in space (Kak and Slaney, Principles of Computerized Tomographic Imaging, eq. 3.61). Sampled in
+    frequency, it would lose the constant part of the image.
 
     Args:
-      hann: damps high frequencies with a Hann window.
+      n_columns: detector pixels n in a row.
+      pixel_mm: width of a detector pixel.
       blur_mm: standard deviation on the detector of a Gaussian that the kernel is smoothed with.
 
     Returns:
-      (n,) float64 in 1/mm^2, so that it undoes a projection in mm when the back-projection multiplies with the pixel
+      (n,) float64 in 1/mm^2. The filter undoes a projection in mm when the back-projection multiplies with the pixel
       size.
     """
-    n = 2 ** int(np.ceil(np.log2(4 * n_columns)))  # long enough for windows not to wrap around
+    n = 2 ** int(np.ceil(np.log2(4 * n_columns)))  # long enough for the blur not to wrap around
     k = np.minimum(np.arange(n), n - np.arange(n)).astype(np.float64)
     taps = np.zeros(n)
     taps[0] = 1 / (4 * pixel_mm**2)
@@ -40,21 +42,19 @@ def ramp_kernel(n_columns: int, pixel_mm: float, *, hann: bool = False, blur_mm:
     taps[odd] = -1 / (np.pi * k[odd] * pixel_mm) ** 2
     frequency = np.fft.rfftfreq(n)  # cycles per pixel
     window = np.exp(-2 * (np.pi * frequency * blur_mm / pixel_mm) ** 2)
-    if hann:
-        window *= 0.5 * (1 + np.cos(2 * np.pi * frequency))
     return np.fft.irfft(np.fft.rfft(taps) * window, n)[:n_columns]
 
 
 def filter_matrix(kernel: np.ndarray) -> np.ndarray:
-    """The filter of `ramp_kernel` as a symmetric matrix (columns, columns) float32.
+    """Return the filter of `ramp_kernel` as a symmetric matrix (columns, columns), float32.
 
-    A product with it is the convolution of zero-padded rows without any wrapping around, and for the widths of
-    detectors that matter here much faster than Fourier transforms.
+    A product with it convolves zero-padded rows without any wrapping around. For detectors as wide as those used here
+    it is much faster than Fourier transforms.
     """
     return linalg.toeplitz(kernel).astype(np.float32)
 
 
 def filter_rows(sinogram: tf.Tensor, matrix: np.ndarray) -> tf.Tensor:
-    """Convolves each row (..., columns) with the filter of `filter_matrix`."""
+    """Return a sinogram (..., columns) with each row convolved with the filter of `filter_matrix`."""
     rows = tf.reshape(sinogram, (-1, matrix.shape[0]))  # one large product
     return tf.reshape(tf.matmul(rows, matrix), tf.shape(sinogram))

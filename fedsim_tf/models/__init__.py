@@ -1,1 +1,1 @@
-"""Networks and latents."""
+"""The networks, their layers and their latents."""

@@ -1,4 +1,4 @@
-"""Latents of the training volumes, and the normal that is fitted to them and sampled."""
+"""The latents of training volumes, and the normal distribution that is fitted to them and sampled."""
 
 from __future__ import annotations
 
@@ -9,26 +9,44 @@ import tensorflow as tf
 from sklearn.covariance import shrunk_covariance
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.models.arguments import check_counts
 
-# Towards a multiple of the identity. Estimators that choose it from the data (OAS, Ledoit and Wolf) choose 1 for a
-# dozen points in 64 dimensions, and samples of such a ball hardly leave the mean in the directions that were learnt.
+# The covariance is shrunk towards a multiple of the identity. Estimators that choose the amount from the data (OAS,
+# Ledoit and Wolf) choose 1 for a dozen points in 64 dimensions. The normal is then a ball, and its samples hardly leave
+# the mean in the directions that were learnt.
 SHRINKAGE = 0.1
 Seed = int | np.random.Generator
 
 
 class LatentTable(tf.Module):
-    """One learnt latent for each volume (generative latent optimization), N(0, I) at the start."""
+    """One learnt latent for each volume (generative latent optimization), drawn from N(0, I) at the start.
 
-    def __init__(self, count: int, dim: int = 64, *, seed: Seed = 0):
+    Args:
+      count: volumes; may be 0.
+      dim: length of each latent.
+      seed: what the initial latents are drawn from.
+
+    Raises:
+      InputError: a negative count, or a length below one.
+    """
+
+    def __init__(self, count: int, dim: int = 64, *, seed: Seed):
+        if count < 0:
+            raise InputError("count", found=count, expected="at least 0 volumes")
+        check_counts(dim=dim)
         super().__init__(name="latents")
         self.table = tf.Variable(np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32), name="z")
 
     def lookup(self, indices: tf.Tensor) -> tf.Tensor:
-        """Latents (B, d) of volumes (B,)."""
+        """Return the latents (B, d) of volumes with these numbers (B,)."""
         return tf.gather(self.table, indices)
 
     def project(self, radius: float) -> None:
-        """Moves latents outside the ball of `radius` * sqrt(d) to its surface (Bojanowski et al. 2018); 0: no ball."""
+        """Move latents outside the ball of radius `radius` * sqrt(d) to its surface (Bojanowski et al. 2018).
+
+        Args:
+          radius: in units of sqrt(d); 0 leaves all latents where they are.
+        """
         if radius:
             limit = radius * self.table.shape[1] ** 0.5
             self.table.assign(tf.clip_by_norm(self.table, limit, axes=1))
@@ -36,13 +54,13 @@ class LatentTable(tf.Module):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LatentDistribution:
-    """A multivariate normal: mean (d,), covariance (d, d)."""
+    """A multivariate normal distribution of latents: mean (d,) and covariance (d, d)."""
 
     mean: np.ndarray
     covariance: np.ndarray
 
     def sample(self, count: int, *, seed: Seed) -> np.ndarray:
-        """(count, d) float32."""
+        """Return latents (count, d), float32."""
         rng = np.random.default_rng(seed)
         values, vectors = np.linalg.eigh(self.covariance)
         root = vectors * np.sqrt(np.maximum(values, 0.0))
@@ -51,7 +69,7 @@ class LatentDistribution:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LatentStatistics:
-    """Count, sum (d,) and sum of outer products (d, d) of latents: all that sites send of them."""
+    """The count, sum (d,) and sum of outer products (d, d) of latents, which is all that sites send about them."""
 
     count: int
     sum: np.ndarray
@@ -59,6 +77,7 @@ class LatentStatistics:
 
     @classmethod
     def of(cls, z: np.ndarray) -> LatentStatistics:
+        """Return the statistics of latents (n, d), summed in double precision."""
         z = np.asarray(z, np.float64)
         return cls(len(z), z.sum(0), z.T @ z)
 
@@ -66,10 +85,13 @@ class LatentStatistics:
         return LatentStatistics(self.count + other.count, self.sum + other.sum, self.sum_outer + other.sum_outer)
 
     def distribution(self) -> LatentDistribution:
-        """The normal of which these are a sample; its covariance shrunk, as a few points do not span all dimensions.
+        """Return the normal distribution that these latents are a sample of.
 
-        The covariance is the unbiased one: that of four latents, divided by four, would be a quarter too small, and
-        samples too alike.
+        The covariance is the unbiased one: the sum over four latents divided by four would be a quarter too small, and
+        samples would be too alike. It is shrunk, as a few latents do not span all dimensions.
+
+        Raises:
+          InputError: fewer than two latents.
         """
         if self.count < 2:
             raise InputError("latents", found=self.count, expected="at least 2")

@@ -12,39 +12,45 @@ import tensorflow as tf
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import held
+from fedsim_tf.float32 import forbid_tf32
 
 TAPS = ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1")
 CHOICES = "'imagenet' (downloaded by Keras), a path to .h5 or .npz weights, or 'random'"
 # Caffe's order and means: blue, green, red.
 _MEAN_BGR = (103.939, 116.779, 123.68)
-_DOWNLOAD_SECONDS = 3600.0  # that another process may take
-_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 1))  # widths, convolutions; block 5 ends at its first
+_DOWNLOAD_SECONDS = 3600.0  # how long another process's download is waited for
+_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 1))  # width and convolutions; block 5 ends at its first
+_DTYPES = ("float32", "bfloat16")
 
 
 class VGG19Features:
-    """Fixed features relu1_1 ... relu5_1 of grey images.
+    """The fixed features relu1_1 ... relu5_1 of grey images.
 
     Args:
-      weights: "imagenet", a path, or "random" (seeded, He-scaled so that activations keep their scale).
-      dtype: "float32" or "bfloat16", of the convolutions.
+      weights: "imagenet", a path, or "random" (scaled by He's rule, so that activations keep their scale).
+      seed: what random weights are drawn from.
+      dtype: what the convolutions compute in, "float32" or "bfloat16".
 
     Attributes:
       source: which weights these are, for logs and records.
 
     Raises:
-      InputError: weights that cannot be downloaded or read, or that lack a layer.
+      InputError: weights that cannot be downloaded or read, or that lack a layer; another dtype.
     """
 
     def __init__(self, weights: str, *, seed: int = 0, dtype: str = "float32"):
+        if dtype not in _DTYPES:
+            raise InputError("dtype", found=repr(dtype), expected=" or ".join(map(repr, _DTYPES)))
+        forbid_tf32()
         self.source = weights if weights != "random" else f"random, seed {seed}"
         arrays = _read(weights, seed)
         self._dtype = dtype
         self._layers = {
-            name: FixedConvolution(*_checked(arrays, name, shape, weights), dtype=dtype) for name, shape in _SHAPES
+            name: FixedConvolution(*_find_layer(arrays, name, shape, weights), dtype=dtype) for name, shape in _SHAPES
         }
 
     def __call__(self, images: tf.Tensor) -> list[tf.Tensor]:
-        """Images (B, y, x, 1) in [-1, 1] to five feature maps."""
+        """Return five feature maps (B, y', x', C) of images (B, y, x, 1) in [-1, 1]."""
         grey = (tf.cast(images, tf.float32) + 1.0) * 127.5
         maps = tf.cast(tf.repeat(grey, 3, axis=-1) - tf.constant(_MEAN_BGR), self._dtype)
         features: list[tf.Tensor] = []
@@ -60,15 +66,17 @@ class VGG19Features:
 class FixedConvolution:
     """A 3 x 3 convolution with "same" padding whose weights never change.
 
-    The gradient of its input is the convolution with the mirrored kernel. TensorFlow's own gradient comes to the same
-    numbers up to thirty times slower on CPUs, where maps are small and channels many.
+    The gradient of its input is the convolution with the mirrored kernel. On CPUs, TensorFlow's own gradient has the
+    same values but takes up to thirty times longer where maps are small and channels many.
 
     Args:
-      kernel: (3, 3, inputs, outputs); bias: (outputs,).
+      kernel: weights (3, 3, inputs, outputs).
+      bias: (outputs,).
+      dtype: what it computes in.
     """
 
     def __init__(self, kernel: np.ndarray, bias: np.ndarray, *, dtype: str = "float32"):
-        # Variables, not constants: a traced graph holds constants once more, and prints them into its summaries.
+        # These are variables because a traced graph would copy constants, and print them into its summaries.
         mirrored = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
         self._kernel, self._mirrored, self._bias = (
             tf.Variable(tf.cast(array, dtype), trainable=False) for array in (kernel, mirrored, bias)
@@ -85,7 +93,7 @@ class FixedConvolution:
 
 
 def _shapes() -> list[tuple[str, tuple[int, ...]]]:
-    """Layer names as in Keras, and the shapes of their kernels."""
+    """Return Keras's name of each layer with the shape of its kernel."""
     shapes: list[tuple[str, tuple[int, ...]]] = []
     inputs = 3
     for block, (width, count) in enumerate(_BLOCKS, start=1):
@@ -99,7 +107,7 @@ _SHAPES = _shapes()
 
 
 def _read(weights: str, seed: int) -> dict[str, np.ndarray]:
-    """Arrays by "layer/kernel" and "layer/bias"."""
+    """Return arrays by "layer/kernel" and "layer/bias"."""
     if weights == "imagenet":
         return _download()
     if weights == "random":
@@ -110,10 +118,10 @@ def _read(weights: str, seed: int) -> dict[str, np.ndarray]:
     return _read_npz(path) if path.suffix == ".npz" else _read_h5(path)
 
 
-def _checked(
+def _find_layer(
     arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...], source: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias of a layer."""
+    """Return the kernel and the bias of a layer."""
     for kind, expected in (("kernel", shape), ("bias", shape[-1:])):
         found = arrays.get(f"{name}/{kind}")
         if found is None:
@@ -125,7 +133,7 @@ def _checked(
 
 def _download() -> dict[str, np.ndarray]:
     try:
-        with _one_process():
+        with _hold_download():
             network = tf.keras.applications.VGG19(include_top=False, weights="imagenet")
     except Exception as error:
         raise InputError("VGG-19 weights", found=f"no download ({error})", expected=CHOICES) from error
@@ -138,12 +146,15 @@ def _download() -> dict[str, np.ndarray]:
     }
 
 
-def _one_process() -> contextlib.AbstractContextManager[None]:
-    """Of those that start together only one downloads: Keras writes the file where the others would read it."""
+def _hold_download() -> contextlib.AbstractContextManager[None]:
+    """Return a context that one process at a time can enter.
+
+    Keras writes the file in place: a process that starts meanwhile would read half of it.
+    """
     folder = pathlib.Path.home() / ".keras"
     with contextlib.suppress(OSError):
         folder.mkdir(exist_ok=True)
-    writable = os.access(folder, os.W_OK)  # where it is not, Keras uses another one
+    writable = os.access(folder, os.W_OK)  # where it is not, Keras uses another folder
     return held(folder, seconds=_DOWNLOAD_SECONDS) if writable else contextlib.nullcontext()
 
 
@@ -157,7 +168,7 @@ def _random(seed: int) -> dict[str, np.ndarray]:
 
 
 def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Arrays by name; a kernel may be stored in 8 bits as `name|q` with `name|scale_min`."""
+    """Return arrays by name; a kernel may be stored in 8 bits, as `name|q` with `name|scale_min`."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             stored = {name: archive[name] for name in archive.files}
@@ -173,7 +184,7 @@ def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _read_h5(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Arrays by "layer/kernel" and "layer/bias" from a file that Keras wrote; Keras itself skips what is missing."""
+    """Return arrays by "layer/kernel" and "layer/bias" from a file that Keras wrote."""
     arrays: dict[str, np.ndarray] = {}
 
     def take(name: str, item: h5py.Group | h5py.Dataset) -> None:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from fedsim_tf.arms import ARMS, DIRECT, at_federated_sites, drawn, drawn_as, simulators
 from fedsim_tf.config import Config
 from fedsim_tf.files import read_json, whole_files
-from fedsim_tf.models.precision import resolved
 from fedsim_tf.phantom.sites import is_made
 from fedsim_tf.progress import duration, readable, room
 from fedsim_tf.runs.inputs import count_labels, phantom_cache
@@ -183,12 +182,17 @@ def estimate_enhancement(config: Config) -> Cost:
 
 def estimate_visit(config: Config, *, patients: int) -> float:
     """Return about how many seconds it takes to render and segment that many patients at another hospital."""
-    return patients * _SECONDS[resolved(config.model.precision)]["sample"][config.model.size]
+    return patients * _SECONDS[_precision(config)]["sample"][config.model.size]
 
 
 def count_useful_cores(config: Config) -> int:
     """Return how many cores a run makes full use of. At the smallest size a second one does not help."""
     return 1 if config.model.size <= min(_SECONDS["float32"]["unet"]) else 2
+
+
+def _precision(config: Config) -> str:
+    """Return the precision to estimate with: the slower one where it is not known yet."""
+    return "float32" if config.model.precision == "auto" else config.model.precision
 
 
 def _cost(rows: Sequence[_Stages]) -> Cost:
@@ -226,7 +230,7 @@ def _stages(config: Config, sites: Sequence[str], *, federated: bool, folds: Seq
 
 def _several(config: Config, name: str, kind: str, steps: Sequence[int], volumes: int = 1) -> _Stages:
     """Return stages of one kind, given the steps of each and the volumes a step."""
-    each = _SECONDS[resolved(config.model.precision)][kind][config.model.size]
+    each = _SECONDS[_precision(config)][kind][config.model.size]
     kept = sum(min(CHECKPOINTS_KEPT, math.ceil(count / config.checkpoint_every)) for count in steps)
     disk = 1e6 * kept * _MEGABYTES[kind][config.model.size] if kind in _MEGABYTES else 0.0
     return _Stages(name, sum(steps), volumes * each * sum(steps), disk)

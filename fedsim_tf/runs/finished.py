@@ -47,7 +47,7 @@ class FinishedFold:
         from fedsim_tf.training.segmentation import segmenter
         from fedsim_tf.training.stage import restore_stage
 
-        network = built.unet(self.run.config.model)
+        network = built.unet(self.run.config.model, seed=self.run.config.seed)
         restore_stage(self.run, stage, best=network)
         return segmenter(network)
 

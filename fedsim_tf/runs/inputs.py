@@ -14,6 +14,7 @@ from fedsim_tf.data.cohorts import Cohort, find_cohort
 from fedsim_tf.data.splits import split_sizes
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import read_json
+from fedsim_tf.models.precision_record import read_precision
 from fedsim_tf.phantom.sites import SITES, VERSION, n_dealt
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.shape.ssm import PHANTOM_MODEL, StatisticalShapeModel, load_shape_model
@@ -24,28 +25,34 @@ if TYPE_CHECKING:  # they import TensorFlow
     from fedsim_tf.training.volumes import SiteVolumes
 
 
-def adopt_kept_choices(config: Config, run_dir: pathlib.Path) -> Config:
-    """Return the configuration with the precision that an earlier start of the run settled, and the phantom's version.
+def adopt_kept_choices(config: Config, run_dir: pathlib.Path, *, cache_dir: pathlib.Path) -> Config:
+    """Return the configuration with the phantom's version, and with the precision where it is known already.
+
+    It is known where an earlier start of the run settled it, or the cache has a measurement of this machine.
 
     Raises:
       InputError: a phantom cohort of a version that this code does not make.
     """
     file = run_dir / CONFIG
-    kept = read_json(file).get("model", {}).get("precision") if file.is_file() else None
+    kept = read_json(file).get("model", {}).get("precision") if file.is_file() else read_precision(cache_dir)
     if config.model.precision == "auto" and kept in ("float32", "bfloat16"):
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, precision=kept))
     return settle_phantom_version(config)
 
 
-def settle_choices(config: Config) -> Config:
+def settle_choices(config: Config, *, cache_dir: pathlib.Path | None = None) -> Config:
     """Return the configuration with all that the machine and the code decide, so that a run keeps it elsewhere.
+
+    Args:
+      config: the configuration.
+      cache_dir: where the answer for this machine is kept; None to keep nothing.
 
     Raises:
       InputError: a phantom cohort of a version that this code does not make.
     """
-    from fedsim_tf.models.precision import with_resolved_precision
+    from fedsim_tf.models.precision import pin_precision
 
-    return settle_phantom_version(with_resolved_precision(config))
+    return settle_phantom_version(pin_precision(config, cache_dir=cache_dir))
 
 
 def settle_phantom_version(config: Config) -> Config:

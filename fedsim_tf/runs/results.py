@@ -18,7 +18,7 @@ from fedsim_tf.evaluation.figures import loss_curves
 from fedsim_tf.evaluation.report import print_table, write_report
 from fedsim_tf.evaluation.scores import Scores, over_folds
 from fedsim_tf.files import read_json, whole_files, write_json, write_text
-from fedsim_tf.models.precision import device, resolved
+from fedsim_tf.models.precision import device, resolve_precision
 from fedsim_tf.training.run import METRICS, SCORES, SITES, RunFolder
 
 _CODE = "code.json"
@@ -34,7 +34,7 @@ def facts(run: RunFolder, cohorts: Mapping[str, Cohort], *, data: str, **more: A
         "preset": run.config.preset,
         "seed": run.config.seed,
         "volumes": f"{run.config.model.size}^3 voxels",
-        "precision": resolved(run.config.model.precision),
+        "precision": resolve_precision(run.config.model.precision),
         **more,
         "fedsim_tf": fedsim_tf.__version__,
         "commit": " ".join(_commits(run)) or commit(),

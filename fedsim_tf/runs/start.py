@@ -67,7 +67,7 @@ class RunStart:
     @functools.cached_property
     def settled_config(self) -> Config:
         """The configuration with what this machine and this code decide, which the run keeps from then on."""
-        return settle_choices(self.config)
+        return settle_choices(self.config, cache_dir=self.cache_dir)
 
     @functools.cached_property
     def cohorts(self) -> dict[str, Cohort]:
@@ -127,7 +127,7 @@ def open_run(
         would be tested on, or a run folder that holds something else.
     """
     run_dir, cache_dir = pathlib.Path(run_dir), pathlib.Path(cache_dir)
-    config = adopt_kept_choices(config, run_dir)
+    config = adopt_kept_choices(config, run_dir, cache_dir=cache_dir)
     folds = fold_numbers(config, only_fold)
     labels = {site: count_labels(config, site, federated=federated) for site in sites}
     check_files(config)

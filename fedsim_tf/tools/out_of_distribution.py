@@ -26,7 +26,7 @@ from fedsim_tf.runs.finished import FinishedFold, finished_arms
 from fedsim_tf.runs.inputs import count_labels, describe_source, open_cohort, open_fold, open_shape_model, open_vgg
 from fedsim_tf.runs.results import commit
 from fedsim_tf.runs.same_data import learnt_from
-from fedsim_tf.synthesis import downsampled, render_volume, slice_renderer
+from fedsim_tf.synthesis import downsample, render_volume, slice_renderer
 from fedsim_tf.training.batch_norm import settled_statistics, training_slices
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import CONFIG, METRICS, RunFolder, is_federated, reopened, site_path
@@ -200,7 +200,7 @@ def _rendered(hospital: _Fold, site: SiteVolumes, patients: Volumes) -> Volumes:
     learner = SiteLearner(hospital.config, open_shape_model(hospital.config), site, open_vgg(hospital.config))
     restore_stage(hospital.run, STAGE, **_learnt(learner))
     model, learnt = learner.model, hospital.config.semi.learns_unannotated
-    coarse = downsampled(patients.images, model.coarse_size)
+    coarse = downsample(patients.images, model.coarse_size)
     render = slice_renderer(model)
     with settled_statistics(model.enhancer, training_slices(learner, with_unlabelled=learnt)):
         pairs = zip(coarse, patients.labels, strict=True)

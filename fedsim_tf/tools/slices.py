@@ -17,8 +17,7 @@ from fedsim_tf.evaluation.figures import panel
 from fedsim_tf.files import held, write_json
 from fedsim_tf.models import built
 from fedsim_tf.models.gaugan import GauGANGenerator
-from fedsim_tf.models.initializers import begin_anew
-from fedsim_tf.models.precision import with_resolved_precision
+from fedsim_tf.models.precision import pin_precision
 from fedsim_tf.resize import linear_matrix
 from fedsim_tf.runs.inputs import open_vgg
 from fedsim_tf.runs.results import draw_losses
@@ -39,7 +38,7 @@ UNKNOWN_POSITION = 0.5  # takes the place of k / size, as a picture does not say
 def run_slices(start: SlicesStart) -> pathlib.Path:
     """Train on all pictures but the last few, render every one, and return the path of the comparison."""
     slices, held_out = start.slices, start.held_out
-    config = with_resolved_precision(start.config)
+    config = pin_precision(start.config, cache_dir=start.cache_dir)
     run = RunFolder(start.run_dir, config)
     write_json(run.path / DATA_RECORD, start.record)
     logging.info("%d slices from %s, %d of them held out", len(slices.names), start.images, held_out)
@@ -68,11 +67,8 @@ class SliceTraining:
     """Stage 2 on pictures. `training.enhancement.EnhancementPretraining` is its form for volumes."""
 
     def __init__(self, config: Config, semantics: np.ndarray, images: np.ndarray):
-        begin_anew(config.seed)
-        self.enhancer, self._discriminator = (
-            built.enhancement_generator(config.model),
-            built.discriminator(config.model),
-        )
+        self.enhancer = built.enhancement_generator(config.model, seed=config.seed)
+        self._discriminator = built.discriminator(config.model, seed=config.seed)
         self._config, self._semantics, self._images = config, semantics, images
         self._trainer = EnhancementTrainer(self.enhancer, self._discriminator, open_vgg(config), config.gan)
         self._traced = tf.function(self._trainer.update, autograph=False)

@@ -24,6 +24,7 @@ class SlicesStart:
     Attributes:
       config: what to train.
       run_dir: the run's folder; nothing is written there yet.
+      cache_dir: where the answer is kept that this machine gives to precision "auto".
       images: the folder of pictures.
       slices: the pictures and their masks.
       held_out: how many of the pictures, the last by name, are rendered but not learnt from.
@@ -31,6 +32,7 @@ class SlicesStart:
 
     config: Config
     run_dir: pathlib.Path
+    cache_dir: pathlib.Path
     images: str
     slices: Slices
     held_out: int
@@ -48,6 +50,7 @@ def open_slices(
     images: str | os.PathLike,
     labels: str | os.PathLike,
     held_out: int,
+    cache_dir: pathlib.Path,
 ) -> SlicesStart:
     """Open everything that a training on slices starts from, and refuse what it could not finish with.
 
@@ -57,17 +60,18 @@ def open_slices(
       images: the folder of pictures.
       labels: the folder of masks of the same names.
       held_out: how many of the pictures are not learnt from.
+      cache_dir: where the answer is kept that this machine gives to precision "auto".
 
     Raises:
       InputError: files that are missing or cannot be used, or a run folder that holds something else or that began with
         other pictures.
     """
     run_dir = pathlib.Path(run_dir)
-    config = adopt_kept_choices(config, run_dir)
+    config = adopt_kept_choices(config, run_dir, cache_dir=cache_dir)
     check_files(config)
     check_run_folder(run_dir, config)
     slices = read_slices(images, labels, size=config.model.size, held_out=held_out)
-    start = SlicesStart(config, run_dir, str(images), slices, held_out)
+    start = SlicesStart(config, run_dir, cache_dir, str(images), slices, held_out)
     _check_same_pictures(run_dir / DATA_RECORD, start.record)
     return start
 

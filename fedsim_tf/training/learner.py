@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from fedsim_tf.config import Config
 from fedsim_tf.models import built
-from fedsim_tf.models.initializers import begin_anew
 from fedsim_tf.models.latents import LatentStatistics, LatentTable
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.shape.pose import N_POSE
@@ -32,14 +31,13 @@ class SiteLearner:
     """
 
     def __init__(self, config: Config, ssm: StatisticalShapeModel, data: SiteVolumes, vgg: VGG19Features):
-        begin_anew(config.seed)  # the same networks at every site and in every run
         self.config, self.data, self.vgg = config, data, vgg
         warn_of_known_hearts(data.name, ssm.subjects, [*data.validation.identities, *data.test.identities])
         self.model = GenerativeModel(config, ssm, data.field_of_view_mm)
         mean = self.model.decoder(tf.zeros((1, ssm.n_modes + N_POSE)))
         mean_voxels = float(tf.reduce_sum(mean))
         warn_of_unreachable_sizes(data.name, data.labelled.identities, data.labelled.labels, mean_voxels)
-        self.discriminator = built.discriminator(config.model)
+        self.discriminator = built.discriminator(config.model, seed=config.seed)
         length = config.model.latent
         self.labelled_latents = LatentTable(len(data.labelled), length, seed=self.rng("latents/labelled"))
         self.unlabelled_latents = LatentTable(len(data.unlabelled), length, seed=self.rng("latents/unlabelled"))
@@ -93,8 +91,7 @@ class SiteLearner:
 
 def initial_shared_weights(config: Config) -> dict[str, np.ndarray]:
     """theta_S and theta_M as every `SiteLearner` has them at first, by name: what a server without data begins with."""
-    begin_anew(config.seed)
-    shape, material = shared_networks(config.model, n_modes=config.model.shape_modes)
+    shape, material = shared_networks(config.model, n_modes=config.model.shape_modes, seed=config.seed)
     return {name: v.numpy() for name, v in named_variables(shape=shape, material=material).items()}
 
 

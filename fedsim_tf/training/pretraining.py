@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.losses import iou_loss, material_losses, slice_features
-from fedsim_tf.synthesis import downsampled
+from fedsim_tf.synthesis import downsample
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.pictures import generated_slices
@@ -28,7 +28,7 @@ class GeneratorPretraining:
         data, config = learner.data, learner.config
         self.learner = learner
         self.images, self.labels = tf.constant(data.labelled.images), tf.constant(data.labelled.labels)
-        self._coarse = tf.constant(downsampled(data.labelled.images, config.model.coarse_size))
+        self._coarse = tf.constant(downsample(data.labelled.images, config.model.coarse_size))
         self._coarse_features = slice_features(learner.vgg, self._coarse)
         self.optimizer = adam(config.pretraining.latent_rate, learner.labelled_latents.trainable_variables)
         self._traced = tf.function(self._gradients, autograph=False)

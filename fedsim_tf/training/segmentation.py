@@ -11,7 +11,6 @@ from fedsim_tf.config import Config
 from fedsim_tf.losses import segmentation_loss
 from fedsim_tf.metrics import dice
 from fedsim_tf.models import built
-from fedsim_tf.models.initializers import begin_anew
 from fedsim_tf.models.unet3d import UNet3D
 from fedsim_tf.training.batches import Batches
 from fedsim_tf.training.optimizers import adam
@@ -41,7 +40,6 @@ def train_segmenter(
       The best network as a function.
     """
     config, settings = run.config, run.config.segmentation
-    begin_anew(config.seed)  # every arm starts from the same weights
     network = UNetTraining(config, validation)
     _run(run, network, arm, "pretrain", pretrain, rate=settings.rate, steps=settings.pretraining_steps)
     if finetune is None:
@@ -99,7 +97,8 @@ class UNetTraining:
 
     def __init__(self, config: Config, validation: Volumes):
         self._config, self._validation = config, validation
-        self.network, self.best = built.unet(config.model), built.unet(config.model)
+        # Every arm and every site starts from the same weights.
+        self.network, self.best = (built.unet(config.model, seed=config.seed) for _ in range(2))
         self._rate, self._length = tf.Variable(0.0, trainable=False), tf.Variable(1.0, trainable=False)
         self._optimizer = adam(self._rate, self.network.trainable_variables, steps=self._length)
         self._traced = tf.function(self._update, autograph=False)

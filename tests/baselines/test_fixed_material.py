@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage
 
-from fedsim_tf.baselines.fixed_material import FixedMaterialSite, ShapePretraining, without_heart
+from fedsim_tf.baselines.fixed_material import FixedMaterialSite, ShapePretraining, remove_heart
 from fedsim_tf.ct import attenuation
 from fedsim_tf.ct.atlas import FixedAtlas
 from fedsim_tf.metrics import dice
@@ -36,15 +36,15 @@ def test_a_body_without_its_heart_has_the_nearest_other_values():
     ball = (z**2 + y**2 + x**2 < 25).astype(np.float32)
     image = np.where(ball > 0, 300.0, -800.0)
     image[:, :, 20] = 900.0
-    body = without_heart(image, ball, (1.0, 1.0, 1.0))
+    body = remove_heart(image, ball, (1.0, 1.0, 1.0))
     assert set(np.unique(body)) == {-800.0, 900.0}
     np.testing.assert_array_equal(body[ball == 0], image[ball == 0])
 
 
 def test_a_body_without_a_heart_stays_as_it_is():
     image = np.arange(27.0).reshape(3, 3, 3)
-    np.testing.assert_array_equal(without_heart(image, np.zeros(image.shape), (1, 1, 1)), image)
-    np.testing.assert_array_equal(without_heart(image, np.ones(image.shape), (1, 1, 1)), image)
+    np.testing.assert_array_equal(remove_heart(image, np.zeros(image.shape), (1, 1, 1)), image)
+    np.testing.assert_array_equal(remove_heart(image, np.ones(image.shape), (1, 1, 1)), image)
 
 
 def test_random_hearts_lie_where_annotated_ones_lie_and_are_as_large(learner, hearts):

@@ -5,7 +5,6 @@ import tensorflow as tf
 from fedsim_tf.ct import attenuation
 from fedsim_tf.ct.atlas import FixedAtlas, render
 from fedsim_tf.ct.simulator import CTSimulator
-from fedsim_tf.errors import InputError
 
 ATLAS = FixedAtlas()
 WATER = attenuation.water_mu_per_mm(70.0)
@@ -23,18 +22,11 @@ def test_contrast_agent_shows_as_in_angiograms():
     assert 200 < attenuation.hu_from_mu(ATLAS.blood_mu_per_mm, WATER) < 400  # 25 to 30 HU for each mg/ml
 
 
-def test_regions_and_binary_hearts_are_painted():
+def test_voxels_at_a_hearts_surface_are_mixed_by_occupancy():
     body = ATLAS.body(tf.fill((1, 2, 2, 2), 0.0))
-    regions = np.zeros((1, 2, 2, 2), np.uint8)
-    regions[0, 0, 0] = [1, 5]
-    painted = ATLAS.with_regions(body, regions).numpy()
-    muscle = attenuation.tissue_mu_per_mm("muscle", 70.0)
-    np.testing.assert_allclose(painted[0, 0, 0], [ATLAS.blood_mu_per_mm, muscle], rtol=1e-6)
-    np.testing.assert_array_equal(painted[0, 1], body[0, 1])
-    half = ATLAS.with_heart(body, tf.fill((1, 2, 2, 2), 0.5)).numpy()
+    half = ATLAS.add_heart(body, tf.fill((1, 2, 2, 2), 0.5)).numpy()
     np.testing.assert_allclose(half, 0.5 * (body + ATLAS.heart_mu_per_mm), rtol=1e-6)
-    with pytest.raises(InputError, match="region_id: found 9; expected 0 to 7"):
-        ATLAS.with_regions(body, np.full((1, 2, 2, 2), 9))
+    np.testing.assert_array_equal(ATLAS.add_heart(body, tf.zeros((1, 2, 2, 2))), body)
 
 
 def test_rendering_keeps_the_tissues_values():
@@ -42,7 +34,7 @@ def test_rendering_keeps_the_tissues_values():
     z, y, x = np.meshgrid(*[(np.arange(n) - (n - 1) / 2) * 6.0 for n in shape], indexing="ij")
     hu = np.where((x / 85) ** 2 + (y / 75) ** 2 + (z / 66) ** 2 < 1, 0.0, -1000.0)
     heart = ((x / 40) ** 2 + (y / 40) ** 2 + (z / 40) ** 2 < 1).astype(np.float32)
-    mu = ATLAS.with_heart(ATLAS.body(hu[None]), heart[None])
+    mu = ATLAS.add_heart(ATLAS.body(hu[None]), heart[None])
     rendered = render(mu, CTSimulator(shape, spacing_mm), ATLAS.energy_kev)[0].numpy()
     core = (x / 25) ** 2 + (y / 25) ** 2 + (z / 15) ** 2 < 1
     expected = attenuation.hu_from_mu(ATLAS.heart_mu_per_mm, WATER)

@@ -3,12 +3,11 @@ import warnings
 import numpy as np
 import pytest
 import tensorflow as tf
-from pyronn.ct_reconstruction.geometry.geometry_cone_3d import GeometryCone3D
-from pyronn.ct_reconstruction.helpers.trajectories.circular_trajectory import circular_trajectory_3d
 from scipy import ndimage
 
 from fedsim_tf.ct.fdk import cosine_weights, filter_matrix, filter_rows, ramp_kernel
 from fedsim_tf.ct.geometry import cone_beam_geometry
+from fedsim_tf.ct.operators import GeometryCone3D, circular_trajectory_3d
 from fedsim_tf.ct.scanner import ConeBeamScanner
 from fedsim_tf.ct.simulator import CTSimulator
 from fedsim_tf.errors import InputError
@@ -60,7 +59,16 @@ def test_ellipsoid_is_reconstructed_no_worse_than_by_rtk():
     """itk-rtk 2.7 (its own projections, FDKConeBeamReconstructionFilter) on this scan: mean error -0.00044, root mean
     square 0.00640 of the ellipsoid's value within its core."""
     shape, spacing = (64, 64, 64), (4.0, 4.0, 4.0)
-    geometry = GeometryCone3D([64] * 3, [4.0] * 3, [128, 128], [4.0, 4.0], 90, 2 * np.pi, 1200.0, 800.0)
+    geometry = GeometryCone3D(
+        volume_shape=[64] * 3,
+        volume_spacing=[4.0] * 3,
+        detector_shape=[128, 128],
+        detector_spacing=[4.0, 4.0],
+        number_of_projections=90,
+        angular_range=2 * np.pi,
+        source_detector_distance=1200.0,
+        source_isocenter_distance=800.0,
+    )
     geometry.set_trajectory(circular_trajectory_3d(geometry))
     scanner = ConeBeamScanner(geometry)
     truth = 0.02 * ellipsoid(shape, spacing, (90.0, 75.0, 60.0))
@@ -107,7 +115,6 @@ def test_ramp_is_the_absolute_frequency():
     frequency = np.fft.rfftfreq(512, 0.5)
     np.testing.assert_allclose(found[5:] * 0.5, frequency[5:], rtol=0.02)
     assert 0 < found[0] * 0.5 < frequency[1]  # a band-limited ramp keeps some of the constant
-    assert response(ramp_kernel(256, 0.5, hann=True))[-1] == pytest.approx(0, abs=1e-3)
     blurred = response(ramp_kernel(256, 0.5, blur_mm=0.8))
     expected = found * np.exp(-2 * (np.pi * frequency * 0.8) ** 2)
     np.testing.assert_allclose(blurred, expected, atol=2e-3 * found.max())

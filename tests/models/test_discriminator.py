@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedsim_tf.models.discriminator import MultiScaleDiscriminator, PatchDiscriminator, halved
+from fedsim_tf.models.discriminator import MultiScaleDiscriminator, PatchDiscriminator, halve
 
 
 @pytest.fixture
 def discriminator(rng):
-    discriminator = MultiScaleDiscriminator(8)
+    discriminator = MultiScaleDiscriminator(8, seed=0)
     discriminator(rng.normal(size=(1, 32, 32, 4)).astype(np.float32), training=True)
     return discriminator
 
@@ -17,20 +17,20 @@ def images(rng, count=2, size=32):
 
 
 def test_parameter_count_of_the_published_network():
-    discriminator = MultiScaleDiscriminator()
+    discriminator = MultiScaleDiscriminator(seed=0)
     discriminator.build((None, 128, 128, 4))
     assert sum(int(np.prod(weight.shape)) for weight in discriminator.trainable_weights) == 5_529_730
 
 
 def test_maps_at_128_pixels(rng):
-    maps = MultiScaleDiscriminator(4)(images(rng, 1, 128))
+    maps = MultiScaleDiscriminator(4, seed=0)(images(rng, 1, 128))
     assert [[m.shape[1] for m in scale] for scale in maps] == [[65, 33, 17, 18, 19], [33, 17, 9, 10, 11]]
     assert [[m.shape[2] for m in scale] for scale in maps] == [[65, 33, 17, 18, 19], [33, 17, 9, 10, 11]]
     assert [[m.shape[3] for m in scale] for scale in maps] == [[4, 8, 16, 32, 1]] * 2
 
 
 def test_number_of_scales_is_a_choice(rng):
-    assert len(MultiScaleDiscriminator(4, scales=3)(images(rng))) == 3
+    assert len(MultiScaleDiscriminator(4, scales=3, seed=0)(images(rng))) == 3
 
 
 @pytest.mark.parametrize("size", [8, 7])
@@ -41,12 +41,12 @@ def test_halving_averages_only_pixels_that_exist(rng, size):
     for i, j in np.ndindex(half, half):
         rows, columns = slice(max(2 * i - 1, 0), 2 * i + 2), slice(max(2 * j - 1, 0), 2 * j + 2)
         expected[:, i, j] = image[:, rows, columns].mean((1, 2))
-    np.testing.assert_allclose(halved(tf.constant(image)), expected, atol=1e-5)
+    np.testing.assert_allclose(halve(tf.constant(image)), expected, atol=1e-5)
 
 
 def test_second_scale_sees_the_halved_image(rng, discriminator):
     batch = images(rng)
-    alone = discriminator.judges[1](halved(tf.constant(batch)))
+    alone = discriminator.discriminators[1](halve(tf.constant(batch)))
     for found, expected in zip(discriminator(batch)[1], alone, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -60,8 +60,8 @@ def test_real_and_fake_in_one_batch_equal_each_alone(rng, discriminator):
 
 
 def test_middle_maps_are_normalised_for_each_image_and_channel(rng):
-    judge = PatchDiscriminator(8)
-    _, *middle, _ = judge(1e4 * images(rng, 3))
+    discriminator = PatchDiscriminator(8, seed=0)
+    _, *middle, _ = discriminator(1e4 * images(rng, 3))
     for features in middle:
         before_activation = np.where(features.numpy() < 0, features.numpy() / 0.2, features.numpy())
         np.testing.assert_allclose(before_activation.mean((1, 2)), 0, atol=1e-3)
@@ -70,20 +70,20 @@ def test_middle_maps_are_normalised_for_each_image_and_channel(rng):
 
 def test_first_map_and_logits_are_not_normalised(rng):
     batch = images(rng)
-    judge = PatchDiscriminator(8)
-    first, *_, logits = judge(batch)
-    first_doubled = judge(2 * batch)[0]
+    discriminator = PatchDiscriminator(8, seed=0)
+    first, *_, logits = discriminator(batch)
+    first_doubled = discriminator(2 * batch)[0]
     np.testing.assert_allclose(first_doubled, 2 * first, rtol=1e-4, atol=1e-6)
-    negated = judge(-batch)[0].numpy()
+    negated = discriminator(-batch)[0].numpy()
     np.testing.assert_allclose(negated, np.where(first > 0, -0.2 * first, -5 * first), rtol=1e-3, atol=1e-6)
-    judge.last.bias.assign([5.0])
-    np.testing.assert_allclose(judge(batch)[-1], logits + 5, atol=1e-5)
+    discriminator.last.bias.assign([5.0])
+    np.testing.assert_allclose(discriminator(batch)[-1], logits + 5, atol=1e-5)
 
 
 def test_three_middle_convolutions_have_no_bias():
-    judge = PatchDiscriminator(8)
-    judge(tf.zeros((1, 32, 32, 4)))
-    biases = sorted(weight.shape.as_list() for weight in judge.trainable_weights if weight.shape.rank == 1)
+    discriminator = PatchDiscriminator(8, seed=0)
+    discriminator(tf.zeros((1, 32, 32, 4)))
+    biases = sorted(weight.shape.as_list() for weight in discriminator.trainable_weights if weight.shape.rank == 1)
     assert biases == [[1], [8]]
 
 

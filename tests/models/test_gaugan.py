@@ -11,14 +11,14 @@ def semantics(rng, size=32, count=2):
 
 
 def test_parameter_count_of_the_published_network():
-    generator = GauGANGenerator()
+    generator = GauGANGenerator(seed=0)
     generator.build((None, 128, 128, 3))
     assert sum(int(np.prod(weight.shape)) for weight in generator.trainable_weights) == 92_058_433
 
 
 @pytest.mark.parametrize("size", [32, 64, 128])
 def test_images_have_the_size_and_range(rng, size):
-    generator = GauGANGenerator(size, 4)
+    generator = GauGANGenerator(size, 4, seed=0)
     image = generator(semantics(rng, size, 1))
     assert image.shape == (1, size, size, 1)
     assert image.dtype == tf.float32
@@ -32,20 +32,20 @@ def test_images_have_the_size_and_range(rng, size):
 @pytest.mark.parametrize("size", [16, 100, 256])
 def test_other_sizes_are_refused(size):
     with pytest.raises(InputError, match=f"size: found {size}; expected one of 128, 64, 32"):
-        GauGANGenerator(size)
+        GauGANGenerator(size, seed=0)
 
 
 def test_sizes_share_their_weights():
     shapes = []
     for size in (32, 64):
-        generator = GauGANGenerator(size, 2)
+        generator = GauGANGenerator(size, 2, seed=0)
         generator.build((None, size, size, 3))
         shapes.append([weight.shape.as_list() for weight in generator.weights])
     assert shapes[0] == shapes[1]
 
 
 def test_seven_blocks_narrow_from_sixteen_widths_to_one(rng):
-    generator = GauGANGenerator(32, 2)
+    generator = GauGANGenerator(32, 2, seed=0)
     widths = []
     out = tf.zeros((1, 4, 4, 32))
     generator(semantics(rng))
@@ -56,13 +56,13 @@ def test_seven_blocks_narrow_from_sixteen_widths_to_one(rng):
 
 
 def test_the_same_semantics_give_the_same_image(rng):
-    generator = GauGANGenerator(32, 4)
+    generator = GauGANGenerator(32, 4, seed=0)
     labels = semantics(rng)
     np.testing.assert_array_equal(generator(labels), generator(labels))
 
 
 def test_inference_draws_each_slice_alone(rng):
-    generator = GauGANGenerator(32, 4)
+    generator = GauGANGenerator(32, 4, seed=0)
     labels = semantics(rng)
     generator(labels, training=True)
     generator.last.kernel.assign(100 * generator.last.kernel)
@@ -70,7 +70,7 @@ def test_inference_draws_each_slice_alone(rng):
 
 
 def test_gradient_reaches_the_semantics_and_every_kernel(rng):
-    generator = GauGANGenerator(32, 4)
+    generator = GauGANGenerator(32, 4, seed=0)
     labels = tf.Variable(semantics(rng))
     with tf.GradientTape() as tape:
         value = tf.reduce_sum(generator(labels, training=True)[:, ::2])
@@ -83,7 +83,7 @@ def test_gradient_reaches_the_semantics_and_every_kernel(rng):
 
 
 def test_compiled_training_agrees_with_eager_training(rng):
-    eager, compiled = GauGANGenerator(32, 2), GauGANGenerator(32, 2)
+    eager, compiled = GauGANGenerator(32, 2, seed=0), GauGANGenerator(32, 2, seed=0)
     labels = semantics(rng)
     for generator in (eager, compiled):
         generator(labels)
@@ -96,7 +96,7 @@ def test_compiled_training_agrees_with_eager_training(rng):
 
 
 def test_initial_convolutions_are_xavier_normal_with_gain_two_hundredths(rng):
-    generator = GauGANGenerator(32, 8)
+    generator = GauGANGenerator(32, 8, seed=0)
     generator(semantics(rng))
     kernel = generator.first.kernel.numpy()
     expected = 0.02 * np.sqrt(2 / (9 * 3 + 9 * 128))

@@ -1,11 +1,15 @@
 """Networks in bfloat16: which parts stay float32, and how far they are from float32's results."""
 
+import subprocess
+import sys
+import timeit
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from fedsim_tf.config import make_config
-from fedsim_tf.models import built, precision
+from fedsim_tf.models import built, precision, precision_record
 from fedsim_tf.models.discriminator import InstanceNormalization
 from fedsim_tf.models.spectral_norm import SpectralConv2D
 
@@ -36,7 +40,7 @@ def kind(request):
 @pytest.fixture
 def networks(kind):
     """The same weights in both precisions."""
-    pair = [getattr(built, kind)(model_config(choice)) for choice in ("float32", "bfloat16")]
+    pair = [getattr(built, kind)(model_config(choice), seed=0) for choice in ("float32", "bfloat16")]
     pair[1].set_weights(pair[0].get_weights())
     return pair
 
@@ -63,7 +67,7 @@ def test_results_are_float32(networks, images):
 
 
 def test_statistics_of_the_gans_maps_are_float32():
-    enhancer, discriminator = (built.enhancement_generator(BFLOAT16), built.discriminator(BFLOAT16))
+    enhancer, discriminator = built.enhancement_generator(BFLOAT16, seed=0), built.discriminator(BFLOAT16, seed=0)
     assert compute_dtypes(enhancer, tf.keras.layers.BatchNormalization) == {"float32"}
     assert compute_dtypes(discriminator, InstanceNormalization) == {"float32"}
 
@@ -86,8 +90,8 @@ def test_results_and_gradients_are_close_to_float32s(networks, images):
 
 
 def test_spectral_norm_divides_by_the_float32_kernels_own(rng):
-    with precision.computing_in("bfloat16"):
-        layer = SpectralConv2D(6, 3, padding="same")
+    with precision.use_precision("bfloat16"):
+        layer = SpectralConv2D(6, 3, seed=0, padding="same")
         layer(tf.zeros((1, 8, 8, 5)))
     images = rng.normal(size=(1, 8, 8, 5)).astype(np.float32)
     for _ in range(50):
@@ -107,28 +111,108 @@ def test_vgg_features_in_bfloat16(rng):
         assert error < 0.02
 
 
-def test_a_choice_is_kept_and_auto_asks_the_machine(monkeypatch):
-    assert [precision.resolved(choice) for choice in ("float32", "bfloat16")] == ["float32", "bfloat16"]
-    for fast, expected in ((True, "bfloat16"), (False, "float32")):
-        monkeypatch.setattr(precision, "has_fast_bfloat16", lambda fast=fast: fast)
-        assert precision.resolved("auto") == expected
+def times(ratio):
+    """Seconds of two kinds of convolution, with bfloat16's as a multiple of float32's."""
+    return {"2-D": {"float32": 0.02, "bfloat16": 0.02 * ratio}, "3-D": {"float32": 0.1, "bfloat16": 0.1 * ratio}}
 
 
-@pytest.mark.parametrize(("flags", "fast"), [("fpu sse2 avx512_bf16", True), ("fpu avx512f avx512vl", False)])
-def test_the_processors_flags_decide(monkeypatch, flags, fast):
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-    monkeypatch.setattr(precision.pathlib.Path, "read_text", lambda self, encoding: f"flags : {flags}\n")
-    assert precision.has_fast_bfloat16.__wrapped__() is fast
+@pytest.fixture
+def measurements(monkeypatch):
+    """A list of what later measurements find; each takes the next."""
+    found = []
+    monkeypatch.setattr(precision, "measure_convolutions", lambda: found.pop(0))
+    return found
 
 
-@pytest.mark.parametrize(("capability", "fast"), [((7, 5), False), ((9, 0), True)])
-def test_a_gpus_compute_capability_decides(monkeypatch, capability, fast):
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
-    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"compute_capability": capability})
-    assert precision.has_fast_bfloat16.__wrapped__() is fast
+@pytest.mark.parametrize("choice", ["float32", "bfloat16"])
+def test_a_configured_precision_is_kept_without_measuring(measurements, tmp_path, choice):
+    assert precision.resolve_precision(choice, cache_dir=tmp_path) == choice
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("ratio", "expected"), [(1.7, "float32"), (0.95, "float32"), (0.5, "bfloat16")])
+def test_auto_is_bfloat16_where_it_is_clearly_faster(measurements, ratio, expected):
+    measurements.append(times(ratio))
+    assert precision.resolve_precision("auto") == expected
+
+
+def test_kinds_of_convolutions_count_alike_however_long_they_take():
+    seconds = {"short": {"float32": 0.001, "bfloat16": 0.00025}, "long": {"float32": 1.0, "bfloat16": 1.5}}
+    assert precision.choose_precision(seconds) == "bfloat16"
+
+
+def test_an_answer_is_measured_once_for_a_cache_folder(measurements, tmp_path):
+    measurements.append(times(0.5))
+    config = make_config("demo", model={"precision": "auto"})
+    assert precision_record.read_precision(tmp_path) is None
+    assert precision.pin_precision(config, cache_dir=tmp_path).model.precision == "bfloat16"
+    assert measurements == []  # a further measurement would fail
+    assert precision.pin_precision(config, cache_dir=tmp_path).model.precision == "bfloat16"
+    assert precision_record.read_precision(tmp_path) == "bfloat16"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"precision": "float16"}', '{"precision": "bfloat16"}'])
+def test_an_unreadable_answer_is_measured_anew(measurements, tmp_path, content):
+    precision_record.keep_precision(tmp_path, "bfloat16", seconds=times(0.5))
+    (file,) = tmp_path.rglob("*.json")
+    file.write_text(content)
+    measurements.append(times(2.0))
+    assert precision_record.read_precision(tmp_path) is None
+    assert precision.resolve_precision("auto", cache_dir=tmp_path) == "float32"
+    assert precision_record.read_precision(tmp_path) == "float32"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("_processor", lambda: "another processor"),
+        ("_gpus", lambda: ["NVIDIA H100"]),
+        ("_versions", lambda: {"tensorflow": "9.9"}),
+        ("_threads", lambda: 64),
+    ],
+)
+def test_another_machine_measures_for_itself(monkeypatch, tmp_path, name, value):
+    precision_record.keep_precision(tmp_path, "bfloat16", seconds=times(0.5))
+    monkeypatch.setattr(precision_record, name, value)
+    assert precision_record.read_precision(tmp_path) is None
+
+
+def test_processors_of_one_name_are_told_apart_by_their_instructions(monkeypatch, tmp_path):
+    names = []
+    for flags in ("fpu avx512f avx512_bf16", "fpu avx2"):
+        file = tmp_path / flags
+        file.write_text(f"processor : 0\nmodel name\t: AMD EPYC\nflags\t: {flags}\ncpu MHz : 1.0\n\nprocessor : 1\n")
+        monkeypatch.setattr(precision_record, "_CPUS", file)
+        names.append(precision_record._processor())
+    assert all(name.startswith("AMD EPYC, ") for name in names)
+    assert names[0] != names[1]
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(measurements, tmp_path):
+    (tmp_path / precision_record.FOLDER).write_text("a file where the folder should be")
+    measurements.append(times(0.5))
+    assert precision.resolve_precision("auto", cache_dir=tmp_path) == "bfloat16"
+
+
+def test_a_kept_answer_is_read_without_tensorflow(tmp_path):
+    precision_record.keep_precision(tmp_path, "bfloat16", seconds=times(0.5))
+    code = (
+        "import sys; from fedsim_tf.models.precision_record import read_precision; "
+        f"read_precision({str(tmp_path)!r}); sys.exit('tensorflow' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_measuring_takes_two_seconds():
+    found = []
+    taken = timeit.timeit(lambda: found.append(precision.measure_convolutions.__wrapped__()), number=1)
+    assert list(found[0]) == ["2-D", "3-D", "raised"]
+    assert all(list(seconds) == ["float32", "bfloat16"] for seconds in found[0].values())
+    assert all(0 < value < 1 for seconds in found[0].values() for value in seconds.values())
+    assert taken < 20  # two on an idle machine
 
 
 def test_the_policy_is_put_back_after_an_error():
-    with pytest.raises(RuntimeError), precision.computing_in("bfloat16"):
+    with pytest.raises(RuntimeError), precision.use_precision("bfloat16"):
         raise RuntimeError
     assert tf.keras.mixed_precision.global_policy().name == "float32"

@@ -29,38 +29,40 @@ def vgg() -> VGG19Features:
 
 
 def generator() -> GauGANGenerator:
-    network = GauGANGenerator(seeded.GAN_SIZE, seeded.GAN_WIDTH)
+    network = GauGANGenerator(seeded.GAN_SIZE, seeded.GAN_WIDTH, seed=0)
     network(tf.zeros((1, seeded.GAN_SIZE, seeded.GAN_SIZE, 3)))
     seeded.fill(network, seeded.generator_layers(), seed=1)
     return network
 
 
 def discriminator() -> MultiScaleDiscriminator:
-    network = MultiScaleDiscriminator(seeded.GAN_WIDTH)
+    network = MultiScaleDiscriminator(seeded.GAN_WIDTH, seed=0)
     network(tf.zeros((1, seeded.GAN_SIZE, seeded.GAN_SIZE, 4)))
     seeded.fill(network, seeded.discriminator_layers(), seed=2)
     return network
 
 
 def unet() -> UNet3D:
-    network = UNet3D(seeded.UNET_WIDTH)
+    network = UNet3D(seeded.UNET_WIDTH, seed=0)
     network(tf.zeros((1, *[seeded.UNET_SIZE] * 3, 1)))
     seeded.fill(network, seeded.unet_layers(), seed=4)
     return network
 
 
-def gan_gradients(enhancer: GauGANGenerator, critic: MultiScaleDiscriminator) -> Numbers:
-    """Losses, and the gradients of every variable, of both networks as they are."""
+def gan_gradients(enhancer: GauGANGenerator, discriminator: MultiScaleDiscriminator) -> Numbers:
+    """Return the losses and the gradients of every variable, of both networks as they are."""
     semantics, real = (tf.constant(part) for part in seeded.gan_inputs(0))
     with tf.GradientTape(persistent=True) as tape:
         fake = enhancer(semantics, training=True)[..., 0]
-        losses = generator_losses(critic, vgg(), SETTINGS, semantics, real, fake)
+        losses = generator_losses(discriminator, vgg(), SETTINGS, semantics, real, fake)
         total = tf.add_n(list(losses.values()))
-        critic_loss = hinge_discriminator_loss(*judge(critic, semantics, real, tf.stop_gradient(fake), training=True))
-    numbers = {"discriminator": critic_loss, **losses}
+        discriminator_loss = hinge_discriminator_loss(
+            *judge(discriminator, semantics, real, tf.stop_gradient(fake), training=True)
+        )
+    numbers = {"discriminator": discriminator_loss, **losses}
     for network, layers, loss in (
         (enhancer, seeded.generator_layers(), total),
-        (critic, seeded.discriminator_layers(), critic_loss),
+        (discriminator, seeded.discriminator_layers(), discriminator_loss),
     ):
         numbers |= _gradients(tape, loss, network, layers)
     return {name: np.asarray(value) for name, value in numbers.items()}
@@ -78,12 +80,12 @@ class GanTraining:
     """The trainer with seeded networks."""
 
     def __init__(self):
-        self.enhancer, self.critic = generator(), discriminator()
-        trainer = EnhancementTrainer(self.enhancer, self.critic, vgg(), SETTINGS)
+        self.enhancer, self.discriminator = generator(), discriminator()
+        trainer = EnhancementTrainer(self.enhancer, self.discriminator, vgg(), SETTINGS)
         self._traced = tf.function(trainer.update, autograph=False)
 
     def losses(self, step: int) -> dict[str, tf.Tensor]:
-        """One step."""
+        """Return the losses of one step."""
         return self._traced(*(tf.constant(part) for part in seeded.gan_inputs(step)), tf.zeros((2,), tf.int32))[0]
 
 
@@ -100,12 +102,12 @@ class SegmenterTraining:
         self._training.begin(nothing, rate=UNET_RATE, steps=1000, stage="comparison")
 
     def losses(self, step: int) -> dict[str, tf.Tensor]:
-        """One step."""
+        """Return the losses of one step."""
         return {"loss": self._training._traced(*(tf.constant(part) for part in seeded.unet_inputs(step)))[0]}
 
 
 def values(network: tf.Module, layers: list[str]) -> Numbers:
-    """Every variable."""
+    """Return every variable by name."""
     return {name: variable.numpy() for name, variable in seeded.variables(network, layers)}
 
 

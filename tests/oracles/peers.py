@@ -15,7 +15,7 @@ from tests.oracles.torch_weights import Link, load, load_vgg, to_torch
 
 
 def unet() -> UNet3D:
-    """In double precision: in single, PyTorch's rounding turns ReLUs and moves the gradients by half a percent."""
+    """Return a U-Net in double precision: in single, rounding turns ReLUs and moves the gradients by half a percent."""
     return UNet3D(seeded.UNET_WIDTH).double()
 
 
@@ -26,17 +26,17 @@ def unet_inputs(step: int) -> list[torch.Tensor]:
 class GanTraining:
     """A generator and a discriminator with the weights of ours."""
 
-    def __init__(self, enhancer: tf.Module, critic: tf.Module):
+    def __init__(self, enhancer: tf.Module, discriminator: tf.Module):
         self.generator = Generator(seeded.GAN_SIZE, seeded.GAN_WIDTH)
         self.discriminator = Discriminator(seeded.GAN_WIDTH)
         self.generator_links = load(enhancer, self.generator, seeded.generator_layers())
-        self.discriminator_links = load(critic, self.discriminator, seeded.discriminator_layers())
+        self.discriminator_links = load(discriminator, self.discriminator, seeded.discriminator_layers())
         vgg = VGG19()
         load_vgg(ours.vgg(), vgg)
         self.step = GanStep(self.generator, self.discriminator, vgg)
 
     def losses(self, step: int) -> dict[str, float]:
-        """One step."""
+        """Return the losses of one step."""
         return self.step(*(to_torch(part) for part in _with_channels(*seeded.gan_inputs(step))))
 
 
@@ -49,12 +49,12 @@ class SegmenterTraining:
         self.step = UNetStep(self.network, rate=ours.UNET_RATE)
 
     def losses(self, step: int) -> dict[str, float]:
-        """One step."""
+        """Return the losses of one step."""
         return {"loss": self.step(*unet_inputs(step))}
 
 
 def gan_gradients(generator: Generator, discriminator: Discriminator, vgg: VGG19) -> dict[str, float]:
-    """Losses of both networks as they are; the gradients are left in them."""
+    """Return the losses of both networks as they are; the gradients are left in the networks."""
     semantics, real = (to_torch(part) for part in _with_channels(*seeded.gan_inputs(0)))
     fake = generator.train()(semantics)
     losses = generator_losses(discriminator.eval().requires_grad_(False), vgg, semantics, real, fake)
@@ -66,7 +66,7 @@ def gan_gradients(generator: Generator, discriminator: Discriminator, vgg: VGG19
 
 
 def unet_gradients(network: UNet3D) -> dict[str, float]:
-    """The loss; gradients are left in the network."""
+    """Return the loss; the gradients are left in the network."""
     images, labels = unet_inputs(0)
     loss = segmentation_loss(network.train()(images), labels)
     loss.backward()
@@ -78,5 +78,5 @@ def _with_channels(semantics: np.ndarray, real: np.ndarray) -> tuple[np.ndarray,
 
 
 def gradient_size(link: Link, optimizer: torch.optim.Adam) -> np.ndarray:
-    """Root of Adam's second moment, like the variable: how large this parameter's gradients have been."""
+    """Return the root of Adam's second moment, shaped like the variable: how large its gradients have been."""
     return link.as_variable(optimizer.state[link.tensor]["exp_avg_sq"].sqrt())

@@ -13,12 +13,12 @@ from tests.oracles.torch_weights import Link, load, load_vgg, to_numpy, to_torch
 
 
 def peers_numbers() -> recorded.Numbers:
-    """Maps, losses, gradients, and the weights and losses of a few training steps."""
+    """Return maps, losses, gradients, and the weights and losses of a few training steps."""
     return {**maps(), **_gan_gradients(), **_unet_gradients(), **_gan_steps(), **_unet_steps()}
 
 
 def maps() -> recorded.Numbers:
-    """Of every network."""
+    """Return the maps of every network."""
     generator, discriminator, unet = _networks()
     semantics, real = seeded.gan_inputs(0)
     scales = discriminator.eval()(to_torch(np.concatenate([semantics, real[..., None]], axis=-1)))

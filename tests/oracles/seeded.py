@@ -11,7 +11,7 @@ import tensorflow as tf
 LEARNT_SHORTCUTS = (3, 4, 5, 6)  # blocks of the generator where the width changes
 GAN_SIZE, GAN_WIDTH, GAN_BATCH = 32, 4, 2
 UNET_SIZE, UNET_WIDTH = 32, 2
-# Of Keras's layers, and what PyTorch calls them.
+# Variables of Keras's layers, and what PyTorch calls them.
 VARIABLES = {
     "kernel": "weight",
     "bias": "bias",
@@ -24,7 +24,7 @@ VARIABLES = {
 
 
 def generator_layers() -> list[str]:
-    """Paths of the generator's layers that have variables."""
+    """Return the paths of the generator's layers that have variables."""
     names = ["first"]
     for number in range(7):
         parts = [("spade_0", "conv_0"), ("spade_1", "conv_1")]
@@ -38,7 +38,7 @@ def generator_layers() -> list[str]:
 
 def discriminator_layers() -> list[str]:
     parts = ("first", "middle.0", "middle.1", "middle.2", "last")
-    return [f"judges.{scale}.{part}" for scale in range(2) for part in parts]
+    return [f"discriminators.{scale}.{part}" for scale in range(2) for part in parts]
 
 
 def unet_layers() -> list[str]:
@@ -53,13 +53,13 @@ def unet_layers() -> list[str]:
 
 
 def layer_at(network: tf.Module, path: str) -> tf.Module:
-    """The layer at a path such as "blocks.3.conv_0"."""
+    """Return the layer at a path such as "blocks.3.conv_0"."""
     step = lambda at, key: at[int(key)] if key.isdigit() else getattr(at, key)  # noqa: E731
     return functools.reduce(step, path.split("."), network)
 
 
 def variables(network: tf.Module, layers: list[str]) -> Iterator[tuple[str, tf.Variable]]:
-    """Every variable by name, "<layer>.<kind>"; the order does not depend on how the network keeps track of them."""
+    """Yield every variable with its name, "<layer>.<kind>", in an order that does not depend on the network's own."""
     for path in layers:
         layer = layer_at(network, path)
         # A SPADE has layers called gamma and beta; a normalisation, variables.
@@ -68,7 +68,7 @@ def variables(network: tf.Module, layers: list[str]) -> Iterator[tuple[str, tf.V
 
 
 def fill(network: tf.Module, layers: list[str], *, seed: int) -> None:
-    """Random weights of a size at which every part of the network matters."""
+    """Give a network random weights, of a size at which every part of it matters."""
     rng = np.random.default_rng(seed)
     for name, variable in variables(network, layers):
         noise = rng.standard_normal(variable.shape)
@@ -86,14 +86,14 @@ def _weights(kind: str, noise: np.ndarray) -> np.ndarray:
 
 
 def gan_inputs(step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Semantics (B, y, x, 3) and real slices (B, y, x)."""
+    """Return semantics (B, y, x, 3) and real slices (B, y, x)."""
     rng = np.random.default_rng(100 + step)
     edges = (GAN_BATCH, GAN_SIZE, GAN_SIZE)
     return rng.uniform(-1, 1, (*edges, 3)).astype(np.float32), rng.uniform(-1, 1, edges).astype(np.float32)
 
 
 def unet_inputs(step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images and masks (1, z, y, x, 1)."""
+    """Return images and masks (1, z, y, x, 1)."""
     rng = np.random.default_rng(200 + step)
     images = rng.uniform(-1, 1, (1, *[UNET_SIZE] * 3, 1)).astype(np.float32)
     return images, (images + rng.uniform(-1, 1, images.shape) > 0.5).astype(np.float32)

@@ -17,8 +17,8 @@ WIDTHS = (16, 16, 16, 8, 4, 2, 1)
 UPSAMPLED_BLOCKS = {128: (1, 3, 4, 5, 6), 64: (3, 4, 5, 6), 32: (4, 5, 6)}
 
 
-def resized(maps: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
-    """Nearest neighbour, the pixel at the centre; PyTorch's "nearest" takes the one in the corner."""
+def resize(maps: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
+    """Resize to the nearest neighbour at each pixel's centre; PyTorch's "nearest" takes the one in the corner."""
     return functional.interpolate(maps, size, mode="nearest-exact")
 
 
@@ -33,7 +33,7 @@ class Spade(nn.Module):
         self.beta = nn.Conv2d(HIDDEN, channels, 3, padding=1)
 
     def forward(self, features: Tensor, semantics: Tensor) -> Tensor:
-        hidden = functional.relu(self.shared(resized(semantics, features.shape[2:])))
+        hidden = functional.relu(self.shared(resize(semantics, features.shape[2:])))
         return self.norm(features) * (1 + self.gamma(hidden)) + self.beta(hidden)
 
 
@@ -73,7 +73,7 @@ class Generator(nn.Module):
         self.last = nn.Conv2d(width, 1, 3, padding=1)
 
     def forward(self, semantics: Tensor) -> Tensor:
-        out = self.first(resized(semantics, (START, START)))
+        out = self.first(resize(semantics, (START, START)))
         for number, block in enumerate(self.blocks):
             if number in self.upsampled:
                 out = functional.interpolate(out, scale_factor=2, mode="nearest")
@@ -105,12 +105,12 @@ class Discriminator(nn.Module):
 
     def __init__(self, width: int = 64, scales: int = 2):
         super().__init__()
-        self.judges = nn.ModuleList(PatchDiscriminator(width) for _ in range(scales))
+        self.discriminators = nn.ModuleList(PatchDiscriminator(width) for _ in range(scales))
 
     def forward(self, images: Tensor) -> list[list[Tensor]]:
         maps = []
-        for judge in self.judges:
-            maps.append(judge(images))
+        for discriminator in self.discriminators:
+            maps.append(discriminator(images))
             images = functional.avg_pool2d(images, 3, 2, padding=1, count_include_pad=False)
         return maps
 
@@ -144,7 +144,7 @@ class VGG19(nn.Module):
 
 
 def refresh_right_vectors(network: nn.Module) -> None:
-    """v = W^T u of every spectrally normalised layer.
+    """Set v = W^T u in every spectrally normalised layer.
 
     PyTorch keeps v from the last training call, and uses it outside of training; `SpectralConv2D` keeps u alone.
     """

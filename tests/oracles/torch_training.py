@@ -29,21 +29,21 @@ class KerasAdam(torch.optim.Adam):
         return super().step(closure)
 
 
-def judge(discriminator: nn.Module, semantics: Tensor, real: Tensor, fake: Tensor) -> tuple[list, list]:
-    """Feature maps of real and of fake images (B, 1, y, x), seen in one batch."""
+def discriminate(discriminator: nn.Module, semantics: Tensor, real: Tensor, fake: Tensor) -> tuple[list, list]:
+    """Return the feature maps of real and of fake images (B, 1, y, x), seen in one batch."""
     pairs = torch.cat([torch.cat([semantics, images], dim=1) for images in (real, fake)])
     halves = [[level.chunk(2) for level in scale] for scale in discriminator(pairs)]
     return [[half[0] for half in scale] for scale in halves], [[half[1] for half in scale] for scale in halves]
 
 
 def discriminator_loss(discriminator: nn.Module, semantics: Tensor, real: Tensor, fake: Tensor) -> Tensor:
-    return torch_losses.hinge_discriminator_loss(*judge(discriminator, semantics, real, fake.detach()))
+    return torch_losses.hinge_discriminator_loss(*discriminate(discriminator, semantics, real, fake.detach()))
 
 
 def generator_losses(
     discriminator: nn.Module, vgg: nn.Module, semantics: Tensor, real: Tensor, fake: Tensor
 ) -> dict[str, Tensor]:
-    real_maps, fake_maps = judge(discriminator, semantics, real, fake)
+    real_maps, fake_maps = discriminate(discriminator, semantics, real, fake)
     return {
         "adversarial": torch_losses.hinge_generator_loss(fake_maps),
         "feature_matching": torch_losses.feature_matching_loss(real_maps, fake_maps),
@@ -55,7 +55,7 @@ class GanStep:
     """One step of the discriminator, then one of the generator.
 
     Args:
-      context: of the forward passes, such as an autocast.
+      context: a context for the forward passes, such as an autocast.
     """
 
     def __init__(
@@ -68,26 +68,26 @@ class GanStep:
     ):
         self._generator, self._discriminator, self._vgg, self._context = generator, discriminator, vgg, context
         self.generator_optimizer = KerasAdam(generator.parameters(), 1e-4, (0.0, 0.9))
-        self.critic_optimizer = KerasAdam(discriminator.parameters(), 4e-4, (0.0, 0.9))
+        self.discriminator_optimizer = KerasAdam(discriminator.parameters(), 4e-4, (0.0, 0.9))
 
     def __call__(self, semantics: Tensor, real: Tensor) -> dict[str, float]:
         """Semantics (B, 3, y, x), real images (B, 1, y, x); returns the losses before the step."""
         self._generator.train()
         with self._context():
             fake = self._generator(semantics)
-        critic_loss = self._move_critic(semantics, real, fake)
+        moved = self._move_discriminator(semantics, real, fake)
         self._discriminator.eval().requires_grad_(False)
         refresh_right_vectors(self._discriminator)
         with self._context():
             losses = generator_losses(self._discriminator, self._vgg, semantics, real, fake)
         _move(self.generator_optimizer, torch.stack(list(losses.values())).sum())
-        return {"discriminator": critic_loss, **{name: float(loss.detach()) for name, loss in losses.items()}}
+        return {"discriminator": moved, **{name: float(loss.detach()) for name, loss in losses.items()}}
 
-    def _move_critic(self, semantics: Tensor, real: Tensor, fake: Tensor) -> float:
+    def _move_discriminator(self, semantics: Tensor, real: Tensor, fake: Tensor) -> float:
         self._discriminator.train().requires_grad_(True)
         with self._context():
             loss = discriminator_loss(self._discriminator, semantics, real, fake)
-        _move(self.critic_optimizer, loss)
+        _move(self.discriminator_optimizer, loss)
         return float(loss.detach())
 
 

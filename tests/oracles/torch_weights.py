@@ -34,18 +34,18 @@ class Link:
             self.tensor.copy_(torch.from_numpy(np.ascontiguousarray(value)))
 
     def as_variable(self, tensor: torch.Tensor) -> np.ndarray:
-        """A tensor of this shape, such as the gradient, laid out as the variable is."""
+        """Return a tensor of this shape, such as the gradient, laid out as the variable is."""
         permuted = [self.variable.shape[axis] for axis in self.order]
         return tensor.detach().numpy().reshape(permuted).transpose(np.argsort(self.order))
 
 
 def links(ours: tf.Module, peer: nn.Module, layers: list[str]) -> list[Link]:
-    """Every variable of the layers with its tensor."""
+    """Return every variable of the layers with its tensor."""
     return list(_links(ours, peer, layers))
 
 
 def load(ours: tf.Module, peer: nn.Module, layers: list[str]) -> list[Link]:
-    """Gives `peer` the weights of `ours`."""
+    """Give `peer` the weights of `ours`."""
     found = links(ours, peer, layers)
     for link in found:
         link.load()
@@ -54,7 +54,7 @@ def load(ours: tf.Module, peer: nn.Module, layers: list[str]) -> list[Link]:
 
 
 def load_vgg(ours, peer: VGG19) -> None:
-    """Gives `peer` the weights of a VGG19Features."""
+    """Give `peer` the weights of a VGG19Features."""
     for name, layer in peer.layers.items():
         fixed = ours._layers[name]
         with torch.no_grad():
@@ -77,10 +77,10 @@ def _links(ours: tf.Module, peer: nn.Module, layers: list[str]) -> Iterator[Link
 
 
 def to_torch(array: np.ndarray) -> torch.Tensor:
-    """(B, ..., C) to (B, C, ...)."""
+    """Return an array (B, ..., C) as a tensor (B, C, ...)."""
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 1)))
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    """(B, C, ...) to (B, ..., C)."""
+    """Return a tensor (B, C, ...) as an array (B, ..., C)."""
     return np.moveaxis(tensor.detach().numpy(), 1, -1)

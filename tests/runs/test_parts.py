@@ -234,11 +234,11 @@ def test_bounds_alone_are_not_simulated_for(arms, needed):
 
 def test_a_run_keeps_the_precision_that_it_began_with(tmp_path, monkeypatch):
     config = toy_config(model={"precision": "auto"})
-    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: True)
+    monkeypatch.setattr(precision, "choose_precision", lambda _: "bfloat16")
     begun = pinned(config)
     assert begun.model.precision == "bfloat16"
     RunFolder(tmp_path / "run", begun)
-    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: False)
+    monkeypatch.setattr(precision, "choose_precision", lambda _: "float32")
     with pytest.raises(InputError, match=r"model.precision='bfloat16' \(now 'float32'\)"):
         RunFolder(tmp_path / "run", pinned(config))
 

@@ -14,11 +14,12 @@ class SmallVGG:
 
 
 class SmallUNet(tf.keras.Sequential):
-    """Calls bright neighbourhoods heart from the start, and learns where to draw the line; the width is not used."""
+    """Calls bright neighbourhoods heart from the start, and learns where to draw the line, whatever width and seed."""
 
-    def __init__(self, width):
+    def __init__(self, width, *, seed):
         start = {"kernel_initializer": tf.constant_initializer(4 / 27), "bias_initializer": tf.constant_initializer(1)}
-        super().__init__([tf.keras.layers.Conv3D(1, 3, padding="same", **start)])
+        layers = [tf.keras.layers.Conv3D(1, 3, padding="same", **start, name="only")]
+        super().__init__(layers, name="small_unet")
 
 
 def use_small_networks(patch):

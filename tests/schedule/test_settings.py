@@ -10,12 +10,12 @@ from fedsim_tf.schedule.settings import keep_settings, settled
 
 def test_a_later_start_keeps_the_first_ones_precision(tmp_path, monkeypatch):
     config = make_config("demo")
-    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: True)
+    monkeypatch.setattr(precision, "choose_precision", lambda _: "bfloat16")
     first = settled(config, tmp_path)
     assert first.model.precision == "bfloat16"
     assert list(tmp_path.iterdir()) == []
     keep_settings(first, tmp_path)
-    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: False)
+    monkeypatch.setattr(precision, "choose_precision", lambda _: "float32")
     assert settled(config, tmp_path) == first
     assert settled(config, tmp_path / "another").model.precision == "float32"
     with pytest.raises(InputError, match=r"a run with model\.precision='bfloat16' \(now 'float32'\).*--schedule_dir"):

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from fedsim_tf.losses import perceptual_loss
 from fedsim_tf.metrics import iou
-from fedsim_tf.models.generators import never_negative
-from fedsim_tf.synthesis import downsampled, scanned, take_slices
+from fedsim_tf.models.generators import project_nonnegative
+from fedsim_tf.synthesis import downsample, scan, take_slices
 from fedsim_tf.training.enhancement import EnhancementTrainer, generator_losses
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import adam
@@ -59,7 +59,7 @@ def generator_fit(learner: SiteLearner, z: tf.Tensor) -> GeneratorFit:
     """What a latent (1, d) says of the site's only volume."""
     truth = learner.data.labelled
     label, coarse = learner.model.labels(z)[0].numpy() > 0.5, learner.model.coarse_ct(z)[0].numpy()
-    target = downsampled(truth.images, learner.model.coarse_size)[0]
+    target = downsample(truth.images, learner.model.coarse_size)[0]
     error = float(np.sqrt(np.mean(np.square(coarse - target))) / np.ptp(target))
     return GeneratorFit(iou(label, truth.labels[0]), error, label, coarse, target)
 
@@ -69,13 +69,15 @@ def best_coarse_error(learner: SiteLearner, *, steps: int = 300) -> float:
 
     What remains is the scan's: Feldkamp's artefacts at the ends of the cone, and air that would have to be negative.
     """
-    model, target = learner.model, tf.constant(downsampled(learner.data.labelled.images, learner.model.coarse_size))
+    model, target = learner.model, tf.constant(downsample(learner.data.labelled.images, learner.model.coarse_size))
     voxels = tf.Variable(learner.model.material_generator(learner.labelled_latents.lookup(FIRST)))
     optimizer = adam(1e-3, [voxels], steps=steps)
 
     def update() -> tf.Tensor:
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(tf.square(scanned(model.simulator, never_negative(voxels), learner.config) - target))
+            loss = tf.reduce_mean(
+                tf.square(scan(model.simulator, project_nonnegative(voxels), learner.config) - target)
+            )
         optimizer.apply_gradients([(tape.gradient(loss, voxels), voxels)])
         return loss
 
@@ -90,7 +92,7 @@ def fit_slice(learner: SiteLearner, k: int, *, steps: int) -> SliceFit:
     model, truth, index = learner.model, learner.data.labelled, tf.constant([k])
     trainer = EnhancementTrainer(model.enhancer, learner.discriminator, learner.vgg, learner.config.gan)
     real, label = (take_slices(tf.constant(part), index) for part in (truth.images, truth.labels))
-    coarse = tf.constant(downsampled(truth.images, model.coarse_size))
+    coarse = tf.constant(downsample(truth.images, model.coarse_size))
     semantics = model.semantics(coarse, label, index)
     update = tf.function(trainer.update, autograph=False)
     for _ in range(steps):

@@ -77,7 +77,7 @@ def test_gan_steps(expected, eagerly):
     assert_losses(training.losses(0), chosen(expected, "gan 0 loss "), relative=1e-4)
     for network, layers, rate in (
         (training.enhancer, seeded.generator_layers(), 1e-4),
-        (training.critic, seeded.discriminator_layers(), 4e-4),
+        (training.discriminator, seeded.discriminator_layers(), 4e-4),
     ):
         found, weights = ours.values(network, layers), chosen(expected, "gan weight ")
         assert_weights(found, {name: weights[name] for name in found}, rate)

@@ -112,7 +112,7 @@ def test_latents_stay_in_their_ball():
 
 
 def test_the_ball_leaves_alone_what_is_inside():
-    latents = LatentTable(2, 4)
+    latents = LatentTable(2, 4, seed=0)
     latents.table.assign([[0.0, 0.0, 0.0, 0.0], [3.0, 0.0, 4.0, 0.0]])
     latents.project(0.0)
     latents.project(2.5)

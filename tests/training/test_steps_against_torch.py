@@ -48,11 +48,11 @@ def assert_losses_agree(found, expected):
 
 def test_gan(eagerly):
     found = ours.GanTraining()
-    expected = peers.GanTraining(found.enhancer, found.critic)
-    optimizers = expected.step.generator_optimizer, expected.step.critic_optimizer
+    expected = peers.GanTraining(found.enhancer, found.discriminator)
+    optimizers = expected.step.generator_optimizer, expected.step.discriminator_optimizer
     sides = [
         (expected.generator_links, found.enhancer, seeded.generator_layers(), optimizers[0], 1e-4),
-        (expected.discriminator_links, found.critic, seeded.discriminator_layers(), optimizers[1], 4e-4),
+        (expected.discriminator_links, found.discriminator, seeded.discriminator_layers(), optimizers[1], 4e-4),
     ]
     before = [ours.values(network, layers) for _, network, layers, _, _ in sides]
     for step in range(STEPS):
