@@ -21,7 +21,7 @@ from fedsim_tf.losses import (
 from fedsim_tf.models import built
 from fedsim_tf.runs.inputs import open_shape_model
 from fedsim_tf.synthesis import take_slices
-from fedsim_tf.training.enhancement import judge
+from fedsim_tf.training.enhancement import discriminate
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.pretraining import GeneratorPretraining
@@ -93,7 +93,7 @@ def pretraining_calls(learner: SiteLearner) -> dict[str, Call]:
     move = tf.function(lambda given: optimizer.apply_gradients(zip(given, shared, strict=True)), autograph=False)
 
     def whole() -> None:
-        losses, gradients = stage.shared_gradients(0)
+        losses, gradients = stage.shared_gradients(0, stage.seeds.rng(0))
         move(gradients)
         losses["iou"].numpy()
 
@@ -124,7 +124,7 @@ def semi_supervised_calls(learner: SiteLearner) -> dict[str, Call]:
     move = tf.function(lambda given: optimizer.apply_gradients(zip(given, shared, strict=True)), autograph=False)
 
     def whole() -> None:
-        losses, gradients = stage.shared_gradients(1)  # step 0 is supervised
+        losses, gradients = stage.shared_gradients(1, stage.seeds.rng(1))  # step 0 is supervised
         move(gradients)
         losses["unlabelled_vgg"].numpy()
 
@@ -156,7 +156,7 @@ def semi_supervised_calls(learner: SiteLearner) -> dict[str, Call]:
 
 
 def _judged(learner: SiteLearner, semantics: tf.Tensor, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-    real_maps, fake_maps = judge(learner.discriminator, semantics, real, fake, training=False)
+    real_maps, fake_maps = discriminate(learner.discriminator, semantics, real, fake, training=False)
     return hinge_generator_loss(fake_maps) + feature_matching_loss(real_maps, fake_maps)
 
 

@@ -137,6 +137,36 @@ def write_npz(path: str | os.PathLike, arrays: Mapping[str, Any], *, compressed:
         temporary.write_bytes(whole.getbuffer())
 
 
+def read_npz(
+    path: str | os.PathLike, *, required: tuple[str, ...] = (), texts: tuple[str, ...] = ()
+) -> dict[str, np.ndarray]:
+    """Reads all arrays of an .npz file, without pickle.
+
+    Args:
+      path: the file.
+      required: names of arrays of numbers that have to be there.
+      texts: names of arrays of words that have to be there.
+
+    Raises:
+      InputError: a file that is missing or damaged, or does not hold the required arrays.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise InputError(path, found="no such file", expected="an .npz file")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except Exception as error:  # damaged zip members raise a dozen different types
+        raise InputError(path, found=f"a damaged file ({error})", expected="a readable .npz file") from error
+    missing = [name for name in (*required, *texts) if name not in arrays]
+    if missing:
+        raise InputError(path, found=f"arrays {sorted(arrays)}", expected=f"also {missing}")
+    for name in required:
+        if arrays[name].dtype.kind not in "biuf":
+            raise InputError(path, found=f"{name} of {arrays[name].dtype}", expected="numbers")
+    return arrays
+
+
 def write_json(path: str | os.PathLike, values: Any) -> None:
     """Writes readable JSON atomically."""
     write_text(path, as_json(values))

@@ -10,7 +10,7 @@ from fedsim_tf.arms import ARMS, DIRECT, FEDERATED_SIMULATION, at_federated_site
 from fedsim_tf.config import Config
 from fedsim_tf.errors import InputError
 from fedsim_tf.models.precision import resolved
-from fedsim_tf.progress import duration, readable, room
+from fedsim_tf.progress import duration, format_bytes, room
 from fedsim_tf.runs.inputs import labels_of, source
 from fedsim_tf.training.checkpoints import KEPT
 
@@ -71,7 +71,7 @@ def describe(
     cost = _cost(rows)
     which = f"{config.data.folds} of 5 folds" + ("" if only_fold is None else f", now fold {only_fold} alone")
     data = f"{', '.join(sites)}: each its own data" if elsewhere else "; ".join(source(config, site) for site in sites)
-    disk = f"{readable(cost.disk)}, each site's share at the site" if elsewhere else room(cost.disk, run_dir)
+    disk = f"{format_bytes(cost.disk)}, each site's share at the site" if elsewhere else room(cost.disk, run_dir)
     folder = f"{run_dir} there" if elsewhere else run_dir
     lines = [
         f"{data} -- preset {config.preset}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -76,7 +77,7 @@ class FoldExecutor(SiteExecutor):
         cohort = open_annotated(config, dataset, cache_dir=cache_dir, larger=larger)
         labels = labels_of(config, dataset, larger=larger)
         data = open_fold(config, cohort, fold=self.fold, n_labelled=labels, cache_dir=cache_dir)
-        data = data._replace(name=name, secret=here.secret)  # two hospitals may have data sets of one kind
+        data = dataclasses.replace(data, name=name, secret=here.secret)  # two hospitals may have data sets of one kind
         root = here.run_path(self.run_name)
         root.mkdir(parents=True, exist_ok=True)
         root.chmod(0o700)  # there will be pictures of patients in it

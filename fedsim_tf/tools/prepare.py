@@ -11,7 +11,7 @@ from fedsim_tf.config import Config
 from fedsim_tf.data.preprocess import PreparedCase, hu_from_unit
 from fedsim_tf.errors import Refusals
 from fedsim_tf.runs.inputs import open_cohort, prepared_folder
-from fedsim_tf.training.volumes import given_scale, prepare_cases, warn_of_implausible
+from fedsim_tf.training.volumes import prepare_cases, scale_to_given, warn_of_implausible
 
 
 def prepare_dataset(config: Config, *, cache_dir: pathlib.Path, refusals: Refusals) -> list[PreparedCase]:
@@ -45,7 +45,7 @@ def cohort_summary(cases: Sequence[PreparedCase], config: Config) -> str:
     Where `config` gives extents, lengths are in those.
     """
     annotated = [case for case in cases if case.label is not None]
-    scale = given_scale(config, _usual_mm(annotated)) if annotated else np.ones(3)
+    scale = scale_to_given(config, _usual_mm(annotated)) if annotated else np.ones(3)
     extents_mm = np.array([case.field_of_view_mm for case in cases]).reshape(-1, 3) * scale
     rows = {
         **{f"field of view {axis}, mm": extents_mm[:, k].tolist() for k, axis in enumerate("xyz")},

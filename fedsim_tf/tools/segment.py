@@ -23,8 +23,8 @@ from fedsim_tf.evaluation.galleries import heart_slice
 from fedsim_tf.metrics import dice
 from fedsim_tf.models import built
 from fedsim_tf.runs.same_data import fields_of_view_of
-from fedsim_tf.training.run import RunFolder, reopened
-from fedsim_tf.training.segmentation import Segmenter, segmenter
+from fedsim_tf.training.run import RunFolder, reopen_run
+from fedsim_tf.training.segmentation import Segmenter, make_segmenter
 from fedsim_tf.training.stage import restore_stage
 from fedsim_tf.volume import Case, Volume
 
@@ -48,7 +48,7 @@ def open_segmenter(fold_dir: str | os.PathLike, arm: str) -> tuple[Config, Segme
     file = pathlib.Path(fold_dir) / "config.json"
     if not file.is_file():
         raise InputError(fold_dir, found="no config.json", expected="a run's fold folder, such as runs/demo/fold_0")
-    run = reopened(pathlib.Path(fold_dir))
+    run = reopen_run(pathlib.Path(fold_dir))
     finished = finished_arms(run)
     if not finished:
         folders = [str(file.parent) for file in sorted(run.path.rglob("config.json")) if file.parent != run.path]
@@ -66,7 +66,7 @@ def segmenter_after(run: RunFolder, stage: str) -> Segmenter:
     """The best network of a finished stage of segmentation."""
     network = built.unet(run.config.model)
     restore_stage(run, stage, best=network)
-    return segmenter(network)
+    return make_segmenter(network)
 
 
 def finished_arms(run: RunFolder) -> dict[str, str]:

@@ -13,7 +13,7 @@ from fedsim_tf.models.discriminator import MultiScaleDiscriminator
 from fedsim_tf.models.gaugan import GauGANGenerator
 from fedsim_tf.models.unet3d import UNet3D
 from fedsim_tf.models.vgg import VGG19Features
-from fedsim_tf.training.enhancement import EnhancementTrainer, generator_losses, judge
+from fedsim_tf.training.enhancement import EnhancementTrainer, discriminate, generator_losses
 from fedsim_tf.training.segmentation import UNetTraining
 from fedsim_tf.training.volumes import Volumes
 from tests.oracles import seeded
@@ -56,7 +56,9 @@ def gan_gradients(enhancer: GauGANGenerator, critic: MultiScaleDiscriminator) ->
         fake = enhancer(semantics, training=True)[..., 0]
         losses = generator_losses(critic, vgg(), SETTINGS, semantics, real, fake)
         total = tf.add_n(list(losses.values()))
-        critic_loss = hinge_discriminator_loss(*judge(critic, semantics, real, tf.stop_gradient(fake), training=True))
+        critic_loss = hinge_discriminator_loss(
+            *discriminate(critic, semantics, real, tf.stop_gradient(fake), training=True)
+        )
     numbers = {"discriminator": critic_loss, **losses}
     for network, layers, loss in (
         (enhancer, seeded.generator_layers(), total),

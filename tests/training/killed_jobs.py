@@ -25,7 +25,7 @@ from fedsim_tf.models import built
 from fedsim_tf.training import checkpoints
 from fedsim_tf.training import stage as loop
 from fedsim_tf.training.run import RunFolder
-from fedsim_tf.training.segmentation import UNetTraining, finetuned, train_segmenter
+from fedsim_tf.training.segmentation import UNetTraining, finetune_segmenter, train_segmenter
 from fedsim_tf.training.simulation import pretrain, semi_supervise
 from tests.federated.toy_federation import ToyFederation
 from tests.runs.toy_networks import SmallUNet, SmallVGG
@@ -77,7 +77,7 @@ def direct(folder: pathlib.Path) -> dict[str, np.ndarray]:
     federation.coordinator.rounds(DirectFederated.name, start, rate=rate, steps=steps, accumulate="mean")
     unets = {name: work.unet for name, work in federation.works.items()}
     for name, unet in unets.items():
-        finetuned(federation.run.site(name), unet.training, DIRECT, unet.data.labelled)
+        finetune_segmenter(federation.run.site(name), unet.training, DIRECT, unet.data.labelled)
     return sum_of(state_of(name, unet.objects) for name, unet in unets.items())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +16,10 @@ from fedsim_tf.training.enhancement import EnhancementTrainer, generator_losses
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.pretraining import GeneratorPretraining
+from fedsim_tf.training.protocols import SharedStage
 from fedsim_tf.training.segmentation import UNetTraining
 from fedsim_tf.training.semi_supervised import SemiSupervised
-from fedsim_tf.training.simulation import moving_shared
+from fedsim_tf.training.simulation import SingleSiteStage
 from fedsim_tf.training.volumes import SiteVolumes, UnlabelledVolumes, Volumes
 
 FIRST = tf.constant([0])
@@ -45,13 +47,15 @@ class SliceFit(NamedTuple):
 def with_one_volume(site: SiteVolumes, number: int = 0) -> SiteVolumes:
     """A site whose only annotated volume, and whose only unannotated one, is that volume."""
     one = slice(number, number + 1)
-    only = Volumes(*(part[one] for part in site.labelled))
-    return site._replace(labelled=only, fully_labelled=only, unlabelled=UnlabelledVolumes(only.identities, only.images))
+    whole = site.labelled
+    only = Volumes(whole.identities[one], whole.images[one], whole.labels[one])
+    other = UnlabelledVolumes(only.identities, only.images)
+    return dataclasses.replace(site, labelled=only, fully_labelled=only, unlabelled=other)
 
 
 def fit_generator(learner: SiteLearner, *, steps: int) -> GeneratorFit:
     """Stage 1 on the site's only volume."""
-    _move_shared(GeneratorPretraining(learner), learner, rate=learner.config.pretraining.rate, steps=steps)
+    _move_shared(GeneratorPretraining(learner), rate=learner.config.pretraining.rate, steps=steps)
     return generator_fit(learner, learner.labelled_latents.lookup(FIRST))
 
 
@@ -115,7 +119,7 @@ def fit_unannotated(learner: SiteLearner, *, steps: int, noise: float) -> tuple[
     known = learner.labelled_latents.lookup(FIRST)
     learner.unlabelled_latents.table.assign(known + noise * tf.random.stateless_normal(known.shape, seed=(0, 0)))
     before = _unannotated_loss(learner)
-    _move_shared(semi, learner, rate=learner.config.semi.rate, steps=steps)
+    _move_shared(semi, rate=learner.config.semi.rate, steps=steps)
     return before, _unannotated_loss(learner), generator_fit(learner, learner.labelled_latents.lookup(FIRST))
 
 
@@ -143,9 +147,7 @@ def fit_segmentation(training: UNetTraining, volumes: Volumes, *, rate: float, s
     return training.network(images).numpy()[0, ..., 0] > 0
 
 
-def _move_shared(
-    stage: GeneratorPretraining | SemiSupervised, learner: SiteLearner, *, rate: float, steps: int
-) -> None:
-    step = moving_shared(learner, stage, adam(rate, learner.shared_variables, steps=steps))
+def _move_shared(stage: SharedStage, *, rate: float, steps: int) -> None:
+    alone = SingleSiteStage(stage, rate=rate, steps=steps)
     for index in range(steps):
-        step(index)
+        alone.step(index, alone.seeds.rng(index))

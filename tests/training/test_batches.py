@@ -1,6 +1,7 @@
 import numpy as np
 
 from fedsim_tf.training.batches import Batches
+from fedsim_tf.training.randomness import StepSeeds
 from fedsim_tf.training.volumes import Volumes
 
 COUNT, EDGE = 5, 8
@@ -14,7 +15,7 @@ def volumes():
 
 
 def batches(stage="stage", size=1, seed=0, augment=True):
-    return Batches(volumes(), size=size, seed=seed, stage=stage, augment=augment)
+    return Batches(volumes(), size=size, seeds=StepSeeds(seed, stage), augment=augment)
 
 
 def test_each_volume_is_seen_once_an_epoch_in_another_order_each_time():
