@@ -19,8 +19,8 @@ BATCHES, SLICES = 32, 8
 def settle_statistics(enhancer: GauGANGenerator, batches: Iterable[tf.Tensor]) -> Iterator[None]:
     """Let the enhancement network normalise by the mean over batches within the context; restore it afterwards.
 
-    The moving averages that it learns with remember some ten steps, in the last stage of one slice each. With these
-    statistics volumes would depend on the steps that happened to be the last.
+    The moving averages that it learns with remember some ten steps, in the last stage of one slice each. Volumes that
+    are sampled with these would depend on which steps were the last.
 
     Args:
       enhancer: the network.
@@ -31,7 +31,7 @@ def settle_statistics(enhancer: GauGANGenerator, batches: Iterable[tf.Tensor]) -
     moving = [statistic for norm in norms for statistic in (norm.moving_mean, norm.moving_variance)]
     try:
         for norm in norms:
-            norm.momentum = 0.0  # makes a moving average that of the last batch
+            norm.momentum = 0.0  # the moving average is then that of the last batch
         forward = tf.function(lambda semantics: enhancer(semantics, training=True), autograph=False)
         seen = []
         for semantics in batches:

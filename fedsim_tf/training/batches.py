@@ -42,7 +42,7 @@ class Batches:
         self._next = step + 1
         return next(self._ahead)
 
-    def chosen(self, step: int) -> list[int]:
+    def choose(self, step: int) -> list[int]:
         """Return the numbers of the volumes in the batch of a step."""
         places = range(step * self._size, (step + 1) * self._size)
         return [int(self._order(place // len(self._volumes))[place % len(self._volumes)]) for place in places]
@@ -63,7 +63,7 @@ class Batches:
         return tf.data.Dataset.range(step, tf.int64.max).map(make).prefetch(_AHEAD)
 
     def _make(self, step: np.int64) -> tuple[np.ndarray, np.ndarray]:
-        pairs = [(self._volumes.images[i], self._volumes.labels[i]) for i in self.chosen(int(step))]
+        pairs = [(self._volumes.images[i], self._volumes.labels[i]) for i in self.choose(int(step))]
         if self._augment:
             rng = self._seeds.rng(int(step))
             pairs = [augment(image, label, rng) for image, label in pairs]

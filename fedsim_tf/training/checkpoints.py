@@ -59,7 +59,7 @@ class Checkpoints:
             to_disk(self._folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        for old in _found(self._folder)[KEPT:]:
+        for old in _find(self._folder)[KEPT:]:
             shutil.rmtree(old)
 
     def restore(self, *, at: int | None = None) -> int:
@@ -72,7 +72,7 @@ class Checkpoints:
           InputError: all are damaged, or the checkpoint is of other networks; or more than one is after step `at`,
             which is not what a process leaves that was killed between the others' states.
         """
-        found = _found(self._folder)
+        found = _find(self._folder)
         later = [checkpoint for checkpoint in found if at is not None and _step(checkpoint) > at]
         if len(later) > 1:
             steps = ", ".join(str(_step(checkpoint)) for checkpoint in reversed(later))
@@ -85,7 +85,7 @@ class Checkpoints:
             shutil.rmtree(checkpoint)
             found.remove(checkpoint)
         for checkpoint in found:
-            damage = _damage(checkpoint)
+            damage = _describe_damage(checkpoint)
             if not damage:
                 with _read_state(self._state, checkpoint) as status:
                     status.assert_consumed()
@@ -109,7 +109,7 @@ def restore_from(folder: pathlib.Path, step: int, objects: Trackables) -> None:
     checkpoint = _checkpoint(folder, step)
     if not checkpoint.is_dir():
         raise InputError(folder, found=f"no checkpoint of step {step}", expected="that of the finished stage")
-    damage = _damage(checkpoint)
+    damage = _describe_damage(checkpoint)
     if damage:
         raise InputError(
             damage,
@@ -165,7 +165,7 @@ def stop_on_failed_write(stage: str, step: int) -> Iterator[None]:
         ) from error
 
 
-def _found(folder: pathlib.Path) -> list[pathlib.Path]:
+def _find(folder: pathlib.Path) -> list[pathlib.Path]:
     """Return the checkpoints of a folder, the last step first."""
     return sorted(folder.glob("step-*"), key=_step, reverse=True)
 
@@ -178,7 +178,7 @@ def _step(checkpoint: pathlib.Path) -> int:
     return int(checkpoint.name.removeprefix("step-"))
 
 
-def _damage(checkpoint: pathlib.Path) -> str:
+def _describe_damage(checkpoint: pathlib.Path) -> str:
     """Return what is wrong with a checkpoint's files, "" where nothing is."""
     listed = checkpoint / CHECKSUMS
     try:

@@ -33,7 +33,7 @@ FeatureMaps = list[list[tf.Tensor]]  # scale, then level; the last level holds t
 
 
 class EnhancementTrainer:
-    """Moves the discriminator and the enhancement network by pairs of semantics and real slices.
+    """The training step of the enhancement network and its discriminator on pairs of semantics and real slices.
 
     Args:
       enhancer, discriminator: the networks that it moves.

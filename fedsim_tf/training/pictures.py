@@ -13,7 +13,10 @@ SHOWN = 4  # volumes
 
 
 def draw_generated_slices(learner: SiteLearner, images: tf.Tensor, z: tf.Tensor) -> np.ndarray:
-    """Draw as `draw_slices`, with labels and coarse CTs made from latents (n, d); without volumes it is all black."""
+    """Draw what the model makes of latents (n, d) beside real volumes; see `draw_slices`.
+
+    Without volumes the picture is black.
+    """
     size, z = learner.model.size, z[:SHOWN]
     if not len(z):
         return np.zeros((size, 4 * size), np.float32)

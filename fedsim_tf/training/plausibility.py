@@ -38,7 +38,7 @@ def warn_of_other_extents(site: str, cases: Sequence[PreparedCase], usual_mm: Se
 
 
 def warn_of_unknown_spacing(site: str, cases: Sequence[PreparedCase]) -> None:
-    """Warn if every header says 1 x 1 x 1 mm, as converters write that do not know the spacing."""
+    """Warn if every header says 1 x 1 x 1 mm, as converters do that do not know the spacing."""
     if all(np.allclose(case.original.spacing_mm, 1.0) for case in cases):
         text = (
             "%s: every file says that its voxels are 1 x 1 x 1 mm; if that is not true, set data.field_of_view_mm and "

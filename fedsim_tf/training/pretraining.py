@@ -63,7 +63,7 @@ class GeneratorPretraining:
         with tf.GradientTape() as tape:
             losses = self.losses(batch)
             total = tf.add_n(list(losses.values()))
-        zero = tf.UnconnectedGradients.ZERO  # of networks that a variant of this stage leaves out
+        zero = tf.UnconnectedGradients.ZERO  # a variant of this stage may leave a network out
         shared, own = tape.gradient(total, [learner.shared_variables, latents], unconnected_gradients=zero)
         self.optimizer.apply_gradients(zip(own, latents, strict=True))
         learner.labelled_latents.project(learner.config.pretraining.latent_ball)

@@ -122,7 +122,7 @@ def refuse_other_config(file: pathlib.Path, config: Config, *, folder: str) -> N
       InputError: they differ; the message shows the difference.
     """
     if file.exists():
-        difference = _difference(fixed(_fill(read_json(file))), fixed(_as_read(config)))
+        difference = _difference(fixed(_fill(read_json(file))), fixed(_to_json_values(config)))
         if difference:
             expected = f"the same configuration, or another {folder}"
             raise InputError(file, found=f"a run with {difference}", expected=expected)
@@ -130,7 +130,7 @@ def refuse_other_config(file: pathlib.Path, config: Config, *, folder: str) -> N
 
 def keep_config(file: pathlib.Path, config: Config) -> None:
     """Write a configuration to a file that does not hold it yet."""
-    wanted = _as_read(config)
+    wanted = _to_json_values(config)
     if not file.exists() or read_json(file) != wanted:
         write_json(file, wanted)
 
@@ -150,7 +150,7 @@ def site_path(fold: pathlib.Path, name: str) -> pathlib.Path:
     return fold / SITES / name
 
 
-def _as_read(config: Config) -> dict[str, Any]:
+def _to_json_values(config: Config) -> dict[str, Any]:
     """Return a configuration as JSON gives it back, with lists for tuples."""
     return json.loads(json.dumps(config.to_dict()))
 
@@ -158,7 +158,7 @@ def _as_read(config: Config) -> dict[str, Any]:
 def _fill(kept: dict[str, Any]) -> dict[str, Any]:
     """Return a kept configuration with fields that were added since; their defaults are what was done before."""
     try:
-        return _as_read(from_dict(kept))
+        return _to_json_values(from_dict(kept))
     except InputError:  # it has other fields altogether; the difference will say which
         return kept
 

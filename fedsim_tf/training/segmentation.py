@@ -120,7 +120,7 @@ class UNetTraining:
         self._traced = tf.function(self._update, autograph=False)
         self._traced_gradients = tf.function(self._gradients, autograph=False)
         self._best_dice = tf.Variable(-1.0, trainable=False)
-        self._looks_since = tf.Variable(0, trainable=False)  # at the validation part, since the best one
+        self._looks_since = tf.Variable(0, trainable=False)  # scores on the validation part since the best one
         self._predict = make_segmenter(self.network)
         self.gradient_norms: TensorLosses = {}
 

@@ -126,8 +126,8 @@ class SemiSupervised:
             total = tf.add_n(list(losses.values()))
         latents = self.learner.unlabelled_latents
         found, shared = self._apply_own(tape, total, latents, self.unlabelled_optimizer)
-        # The GAN's losses are up to a hundred times as steep as L_IoU and L_M, and differently so for each network:
-        # as they are, the shared networks forget the annotated volumes.
+        # The GAN's losses are up to a hundred times as steep as L_IoU and L_M, and differently so for each network.
+        # Unscaled they would make the shared networks forget the annotated volumes.
         weight = self.learner.config.semi.unsupervised_weight
         scales = {name: weight * tf.math.divide_no_nan(old, found[name]) for name, old in self._lengths.items()}
         return losses, found, self.learner.scale_shared(shared, **scales)

@@ -137,7 +137,7 @@ def kill_at(checkpoints_of: str, when: str) -> None:
         kill_before(pathlib.Path, "rename", lambda self, target: folder in str(self))
     else:  # "sweep": the second time that this process looks for what is there; the first is when it restores
         looks: list[str] = []
-        kill_before(checkpoints, "_found", lambda path: folder in f"{path}/" and (looks.append("") or len(looks) == 2))
+        kill_before(checkpoints, "_find", lambda path: folder in f"{path}/" and (looks.append("") or len(looks) == 2))
 
 
 def kill_before(owner: Any, name: str, due: Callable[..., Any]) -> None:
