@@ -1,9 +1,10 @@
-"""Training steps beside PyTorch's, their share of the machine's peak, and where their time goes.
+"""Compares training steps with PyTorch's and with the machine's peak, and shows where their time goes.
 
 python -m benchmarks.learning unet 64 | unet 128 | gan | pretraining | semi
 
-Needs `pip install torch` for the peer, whose networks are those of the tests. The sides of `unet` and `gan` take turns,
-each in a process of its own, so that each has its own peak memory. Published widths, batch 1, random weights and data.
+`unet` and `gan` need `pip install torch` for the peer, whose networks are those of the tests. Their sides take turns,
+each in a process of its own, so that each has its own peak memory. Networks have the published widths; the batch is 1;
+weights and data are random.
 """
 
 import os
@@ -22,7 +23,7 @@ from benchmarks import learning_sides
 
 PEERS = ("float32", "float32 channels_last", "bfloat16", "bfloat16 channels_last")
 SIZE = 128
-# glibc gives large blocks back to the system at once, and the next step faults them in anew.
+# With these glibc keeps large blocks; else it gives them back to the system, and the next step faults them in anew.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
 
 
@@ -56,13 +57,13 @@ def main() -> None:
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    """Prints a table of all sides."""
+    """Print a table of all sides."""
     from benchmarks import arithmetic
 
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in ("ours", *arguments.peers, "rates")}
     for _ in range(arguments.rounds):
         for side, results in found.items():
-            results.append(_process(side, KEEP_MEMORY if arguments.keep_memory else {}))
+            results.append(_run_side(side, KEEP_MEMORY if arguments.keep_memory else {}))
             print(f"{side}: {results[-1]}", file=sys.stderr, flush=True)
     size, is_unet = arguments.size, arguments.work == "unet"
     count = arithmetic.unet_step(size) if is_unet else arithmetic.gan_step(size, 64, 64)
@@ -89,16 +90,16 @@ def compare(arguments: argparse.Namespace) -> None:
 
 
 def divide(arguments: argparse.Namespace) -> None:
-    """Prints a table of a step's parts."""
+    """Print a table of a step's parts."""
     import tensorflow as tf
 
-    tf.get_logger().setLevel("ERROR")  # it takes the parts for one function that is traced over and over
+    tf.get_logger().setLevel("ERROR")  # TensorFlow takes the parts for one function that is traced over and over
     tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
     tf.config.threading.set_inter_op_parallelism_threads(arguments.threads)
-    from benchmarks.learning_parts import CALLS, learner_of, medians_ms
+    from benchmarks.learning_parts import CALLS, make_learner, measure_ms
 
-    calls = CALLS[arguments.work](learner_of(arguments.size, arguments.precision))
-    times = medians_ms(calls, rounds=max(arguments.rounds, 5))
+    calls = CALLS[arguments.work](make_learner(arguments.size, arguments.precision))
+    times = measure_ms(calls, rounds=max(arguments.rounds, 5))
     whole = times.pop("whole")
     print(f"\n{arguments.work}, {arguments.size}^3, {arguments.threads} threads, each part forward and backward\n")
     print("| part | ms | of the whole |")
@@ -109,8 +110,8 @@ def divide(arguments: argparse.Namespace) -> None:
     print(f"| whole step | {whole:.1f} | |")
 
 
-def _process(side: str, environment: dict[str, str]) -> dict[str, Any]:
-    """What one side gives in a process of its own."""
+def _run_side(side: str, environment: dict[str, str]) -> dict[str, Any]:
+    """Run one side in a process of its own and return what it measured."""
     command = [sys.executable, "-m", "benchmarks.learning", *sys.argv[1:], "--side", side]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | environment)
     return json.loads(done.stdout.strip().splitlines()[-1])

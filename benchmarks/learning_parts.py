@@ -1,4 +1,4 @@
-"""Where the time of generator pre-training and of a semi-supervised step goes."""
+"""Measures the parts of a step of generator pre-training and of an unsupervised step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fedsim_tf.losses import (
 from fedsim_tf.models import built
 from fedsim_tf.runs.inputs import open_shape_model
 from fedsim_tf.synthesis import take_slices
-from fedsim_tf.training.enhancement import judge
+from fedsim_tf.training.enhancement import discriminate
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.pretraining import GeneratorPretraining
@@ -31,14 +31,14 @@ from fedsim_tf.training.watch import norms
 Call = Callable[[], object]
 
 
-def learner_of(size: int, precision: str) -> SiteLearner:
+def make_learner(size: int, precision: str) -> SiteLearner:
     model = {"size": size, "vgg_weights": "random"} | ({"precision": precision} if precision else {})
     config = make_config("paper", model=model)
     return SiteLearner(config, open_shape_model(config), random_site(config), built.vgg_features(config.model))
 
 
-def medians_ms(calls: dict[str, Call], *, rounds: int) -> dict[str, float]:
-    """Of every call, made in turn after the first two of each."""
+def measure_ms(calls: dict[str, Call], *, rounds: int) -> dict[str, float]:
+    """Make the calls in turn and return the median milliseconds of each; its first two calls do not count."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds + 2):
         for name, call in calls.items():
@@ -49,10 +49,10 @@ def medians_ms(calls: dict[str, Call], *, rounds: int) -> dict[str, float]:
     return {name: float(np.median(found)) for name, found in times.items()}
 
 
-def differentiated(
+def differentiate(
     forward: Callable[..., object], *inputs: tf.Tensor, variables: Sequence[tf.Variable] = (), towards: bool = True
 ) -> Call:
-    """A traced call of `forward` and of its outputs' gradients to the variables and, if `towards`, to the inputs."""
+    """Return a traced call of `forward` and of its gradients to the variables and, if `towards`, to the inputs."""
 
     def both(*given: tf.Tensor):
         with tf.GradientTape() as tape:
@@ -62,11 +62,13 @@ def differentiated(
         return out, tape.gradient(out, [*(given if towards else ()), *variables])
 
     traced = tf.function(both, autograph=False)
-    return lambda: _done(traced(*inputs))
+    return lambda: _wait(traced(*inputs))
 
 
-def applied(optimizers: Sequence[tf.keras.optimizers.Optimizer], variables: Sequence[Sequence[tf.Variable]]) -> Call:
-    """A traced call of optimizers, each on its variables, with the gradients' norms."""
+def apply_optimizers(
+    optimizers: Sequence[tf.keras.optimizers.Optimizer], variables: Sequence[Sequence[tf.Variable]]
+) -> Call:
+    """Return a traced call of optimizers, each on its variables, and of the gradients' norms."""
 
     def move(given):
         for optimizer, gradients, moved in zip(optimizers, given, variables, strict=True):
@@ -75,25 +77,25 @@ def applied(optimizers: Sequence[tf.keras.optimizers.Optimizer], variables: Sequ
 
     gradients = [[1e-3 * tf.ones_like(variable) for variable in moved] for moved in variables]
     traced = tf.function(move, autograph=False)
-    return lambda: _done(traced(gradients))
+    return lambda: _wait(traced(gradients))
 
 
-def _done(outputs: object) -> None:
-    """Waits for the last of the outputs."""
+def _wait(outputs: object) -> None:
+    """Wait for the last of the outputs."""
     for tensor in tf.nest.flatten(outputs)[-1:]:
         if tensor is not None:
             tensor.numpy()
 
 
 def pretraining_calls(learner: SiteLearner) -> dict[str, Call]:
-    """The whole step of stage 1, and its parts."""
+    """Return calls of the whole step of stage 1 and of its parts."""
     model, batch = learner.model, learner.config.pretraining.batch
     stage, shared = GeneratorPretraining(learner), learner.shared_variables
     optimizer = adam(learner.config.pretraining.rate, shared, steps=10000)
     move = tf.function(lambda given: optimizer.apply_gradients(zip(given, shared, strict=True)), autograph=False)
 
     def whole() -> None:
-        losses, gradients = stage.shared_gradients(0)
+        losses, gradients = stage.shared_gradients(0, stage.seeds.rng(0))
         move(gradients)
         losses["iou"].numpy()
 
@@ -104,27 +106,27 @@ def pretraining_calls(learner: SiteLearner) -> dict[str, Call]:
     own, features = adam(1e-2, tables), slice_features(learner.vgg, target)
     return {
         "whole": whole,
-        "shape and material networks": differentiated(
+        "shape and material networks": differentiate(
             lambda given: [model.shape_generator(given), model.material_generator(given)], z, variables=shared
         ),
-        "shape decoder and L_IoU": differentiated(
+        "shape decoder and L_IoU": differentiate(
             lambda given: iou_loss(model.decoder(given), tf.gather(labels, tf.range(batch))), tau
         ),
-        "CT simulator": differentiated(model.simulator, mu),
-        "VGG and L_M": differentiated(lambda given: material_losses(learner.vgg, given, target, features), coarse),
-        "optimizers and norms": applied([optimizer, own], [shared, tables]),
+        "CT simulator": differentiate(model.simulator, mu),
+        "VGG and L_M": differentiate(lambda given: material_losses(learner.vgg, given, target, features), coarse),
+        "optimizers and norms": apply_optimizers([optimizer, own], [shared, tables]),
     }
 
 
 def semi_supervised_calls(learner: SiteLearner) -> dict[str, Call]:
-    """The whole unsupervised step of stage 3, and its parts."""
+    """Return calls of the whole unsupervised step of stage 3 and of its parts."""
     model, size, semi = learner.model, learner.config.model.size, learner.config.semi
     stage, shared = SemiSupervised(learner), learner.shared_variables
     optimizer = adam(semi.rate, shared, steps=10000)
     move = tf.function(lambda given: optimizer.apply_gradients(zip(given, shared, strict=True)), autograph=False)
 
     def whole() -> None:
-        losses, gradients = stage.shared_gradients(1)  # step 0 is supervised
+        losses, gradients = stage.shared_gradients(1, stage.seeds.rng(1))  # step 0 is supervised
         move(gradients)
         losses["unlabelled_vgg"].numpy()
 
@@ -139,24 +141,24 @@ def semi_supervised_calls(learner: SiteLearner) -> dict[str, Call]:
     optimizers = [optimizer, stage.unlabelled_optimizer, stage.generator_optimizer]
     return {
         "whole": whole,
-        "shape and material networks": differentiated(
+        "shape and material networks": differentiate(
             lambda given: [model.shape_generator(given), model.material_generator(given)], z, variables=shared
         ),
-        "shape decoder": differentiated(lambda given: take_slices(model.decoder(given), index), tau),
-        "CT simulator": differentiated(model.simulator, mu),
-        "enhancer": differentiated(
+        "shape decoder": differentiate(lambda given: take_slices(model.decoder(given), index), tau),
+        "CT simulator": differentiate(model.simulator, mu),
+        "enhancer": differentiate(
             lambda given: model.enhancer(given, training=True), semantics, variables=list(enhancer)
         ),
-        "discriminator": differentiated(lambda a, b: _judged(learner, a, real, b), semantics, fake),
-        "VGG": differentiated(
+        "discriminator": differentiate(lambda a, b: _discriminator_loss(learner, a, real, b), semantics, fake),
+        "VGG": differentiate(
             lambda given: perceptual_loss(learner.vgg(given[..., None]), learner.vgg(real[..., None])), fake
         ),
-        "optimizers and norms": applied(optimizers, [shared, tables, enhancer]),
+        "optimizers and norms": apply_optimizers(optimizers, [shared, tables, enhancer]),
     }
 
 
-def _judged(learner: SiteLearner, semantics: tf.Tensor, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-    real_maps, fake_maps = judge(learner.discriminator, semantics, real, fake, training=False)
+def _discriminator_loss(learner: SiteLearner, semantics: tf.Tensor, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+    real_maps, fake_maps = discriminate(learner.discriminator, semantics, real, fake, training=False)
     return hinge_generator_loss(fake_maps) + feature_matching_loss(real_maps, fake_maps)
 
 

@@ -1,4 +1,4 @@
-"""One side of `benchmarks.learning`, in a process of its own so that its peak memory is its own."""
+"""Runs one side of `benchmarks.learning`, in a process of its own so that its peak memory is its own."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Step = Callable[[], object]
 UNET_RATE = 1e-3
 
 
-def ours(work: str, size: int, *, precision: str, threads: int) -> Step:
-    """The stage's own traced step."""
+def make_our_step(work: str, size: int, *, precision: str, threads: int) -> Step:
+    """Return a call of this project's step: the traced one of the stage."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -42,11 +42,11 @@ def ours(work: str, size: int, *, precision: str, threads: int) -> Step:
     stage = EnhancementPretraining(
         SiteLearner(config, open_shape_model(config), site, built.vgg_features(config.model))
     )
-    return lambda: float(stage.step(0)["vgg"])
+    return lambda: float(stage.step(0, stage.seeds.rng(0))["vgg"])
 
 
-def peers(work: str, size: int, *, precision: str, channels_last: bool, threads: int) -> Step:
-    """PyTorch, as it comes or with channels last; bfloat16 by its own autocast."""
+def make_peer_step(work: str, size: int, *, precision: str, channels_last: bool, threads: int) -> Step:
+    """Return a call of PyTorch's step, with its usual layout or channels last; bfloat16 is by its autocast."""
     import torch
 
     torch.set_num_threads(threads)
@@ -73,8 +73,8 @@ def peers(work: str, size: int, *, precision: str, channels_last: bool, threads:
     return lambda: gan_step(semantics, real)
 
 
-def timed(step: Step, *, count: int) -> dict[str, Any]:
-    """Seconds of `count` steps after the first two, which trace, make the optimizers' slots and claim memory."""
+def time_steps(step: Step, *, count: int) -> dict[str, Any]:
+    """Time `count` steps after the first two, which trace, make the optimizers' slots and claim memory."""
     seconds = []
     for number in range(count + 2):
         start = time.perf_counter()
@@ -87,8 +87,8 @@ def timed(step: Step, *, count: int) -> dict[str, Any]:
     return {"seconds": seconds, "peak_gib": peak_gib}
 
 
-def rates(dimensions: int, *, threads: int) -> dict[str, float]:
-    """Multiply-adds a second of one large convolution, by precision."""
+def measure_rates(dimensions: int, *, threads: int) -> dict[str, float]:
+    """Return the multiply-adds a second of one large convolution, by precision."""
     import torch
 
     torch.set_num_threads(threads)
@@ -98,17 +98,24 @@ def rates(dimensions: int, *, threads: int) -> dict[str, float]:
 
 
 def run(side: str, work: str, size: int, *, count: int, precision: str, threads: int) -> None:
-    """Prints what this side gives as one line of JSON.
+    """Print what this side gives as one line of JSON.
 
     Args:
-      side: "ours", "rates", or PyTorch's precision and, where it differs, layout, such as "bfloat16 channels_last".
-      precision: of ours; empty for its default.
+      side: "ours", "rates", or PyTorch's precision and, where it is not the usual one, layout, such as "bfloat16
+        channels_last".
+      work: the stage: "unet" or "gan".
+      size: voxels or pixels along each edge.
+      count: timed steps.
+      precision: of this project's side; empty for its default.
+      threads: for each operation.
     """
     if side == "rates":
-        found: dict[str, Any] = rates(3 if work == "unet" else 2, threads=threads)
+        found: dict[str, Any] = measure_rates(3 if work == "unet" else 2, threads=threads)
     elif side == "ours":
-        found = timed(ours(work, size, precision=precision, threads=threads), count=count)
+        found = time_steps(make_our_step(work, size, precision=precision, threads=threads), count=count)
     else:
         name, *layout = side.split()
-        found = timed(peers(work, size, precision=name, channels_last=bool(layout), threads=threads), count=count)
+        found = time_steps(
+            make_peer_step(work, size, precision=name, channels_last=bool(layout), threads=threads), count=count
+        )
     print(json.dumps(found), flush=True)

@@ -1,4 +1,4 @@
-"""One phantom volume learnt by heart by every stage, at the `small` preset: figures, and a picture.
+"""Lets every stage learn one phantom volume by heart, at the `small` preset; prints figures and draws a picture.
 
 python -m benchmarks.overfitting --out=overfitting.png [--vgg_weights=FILE]
 """

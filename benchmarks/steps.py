@@ -26,6 +26,7 @@ from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.pretraining import GeneratorPretraining
+from fedsim_tf.training.protocols import SharedStage, Stage
 from fedsim_tf.training.segmentation import UNetTraining
 from fedsim_tf.training.semi_supervised import SemiSupervised
 from fedsim_tf.training.volumes import SiteVolumes, UnlabelledVolumes, Volumes
@@ -51,6 +52,11 @@ def seconds(step: Callable[[int], object], *, first: int = 0, stride: int = 1) -
     return time.perf_counter() - start
 
 
+def with_rng(stage: Stage | SharedStage, step: Callable[..., object]) -> Callable[[int], object]:
+    """Return a stage's step as a function of its number alone, with the generator that belongs to it."""
+    return lambda index: step(index, stage.seeds.rng(index))
+
+
 def megabytes(**objects: tf.__internal__.tracking.Trackable) -> float:
     """Return the size of a checkpoint of the objects."""
     with tempfile.TemporaryDirectory() as folder:
@@ -70,17 +76,18 @@ def measure(preset: str, precision: str) -> None:
         print(f"{preset:8}{name:24}{value:8.2f} s{size}", flush=True)
 
     pretraining = GeneratorPretraining(learner)
-    report("pretraining", seconds(pretraining.shared_gradients), **pretraining.objects, **shared)
+    report("pretraining", seconds(with_rng(pretraining, pretraining.shared_gradients)), **pretraining.objects, **shared)
     gan = EnhancementPretraining(learner)
-    report("gan", seconds(gan.step), **gan.objects)
+    report("gan", seconds(with_rng(gan, gan.step)), **gan.objects)
     semi = SemiSupervised(learner)
-    supervised, unsupervised = (seconds(semi.shared_gradients, first=first, stride=2) for first in (0, 1))
+    semi_step = with_rng(semi, semi.shared_gradients)
+    supervised, unsupervised = (seconds(semi_step, first=first, stride=2) for first in (0, 1))
     report("semi", 0.5 * (supervised + unsupervised), **semi.objects, **shared)
     drawn = sample_volumes(learner.model, learner.latent_statistics(with_unlabelled=True).distribution(), 2, seed=0)
     report("sample", seconds(lambda _: next(drawn)))
     unet = UNetTraining(config, site.validation)
     unet.begin(site.labelled, rate=1e-3, steps=10, stage="benchmark")
-    report("unet", seconds(unet.step), **unet.objects)
+    report("unet", seconds(with_rng(unet, unet.step)), **unet.objects)
 
 
 if __name__ == "__main__":

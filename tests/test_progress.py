@@ -5,7 +5,7 @@ import sys
 import pytest
 from tqdm import tqdm
 
-from fedsim_tf.progress import ProgressLines, duration, progress_bar, room
+from fedsim_tf.progress import ProgressLines, count_text, duration, progress_bar, room
 
 
 class Clock:
@@ -44,8 +44,51 @@ def test_the_rate_is_that_of_the_last_interval(said):
     lines.update()
     clock.now += 30.0
     lines.update(9)
-    assert said.messages[0] == "volumes: 1 of 1001, 60 s/it, 16.7 h left"
-    assert said.messages[1] == "volumes: 10 of 1001, 3.33 s/it, 55 min left"
+    clock.now += 30.0
+    lines.update(3)
+    assert said.messages == [
+        "volumes: 1 of 1001",
+        "volumes: 10 of 1001, 3.33 s/it, 55 min left",
+        "volumes: 13 of 1001, 10 s/it, 2.7 h left",
+    ]
+
+
+def test_tracing_in_the_first_step_is_no_part_of_the_time_left(said):
+    """A resumed process traces anew: what an earlier one has done does not count either."""
+    clock = Clock()
+    lines = ProgressLines(135, "gan", done=40, unit="step", interval_s=30.0, clock=clock)
+    for seconds in (163.0, 40.0, 42.0, 38.0):
+        clock.now += seconds
+        lines.update()
+    assert said.messages == [
+        "gan: step 41 of 135",
+        "gan: step 42 of 135",
+        "gan: step 43 of 135, 41 s/step, 63 min left",
+        "gan: step 44 of 135, 40 s/step, 61 min left",
+    ]
+
+
+def test_the_bar_does_not_count_the_first_step_either(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    clock = Clock()
+    with progress_bar(135, "gan", unit="step") as bar:
+        bar._pace._clock = clock
+        shown = []
+        for seconds in (163.0, 40.0, 42.0):
+            clock.now += seconds
+            bar.update()
+            shown.append((bar.format_dict["rate"], str(bar)))
+    assert [rate for rate, _ in shown] == [0.0, 0.0, pytest.approx(1 / 41)]
+    assert ["<?" in text for _, text in shown] == [True, True, False]
+    assert "1:30:12" in shown[2][1]  # 132 steps of 41 s
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [((0, "step"), "0 steps"), ((1, "step"), "1 step"), ((2, "fold"), "2 folds"), ((2, "copy", "copies"), "2 copies")],
+)
+def test_counts_have_their_noun_in_the_right_number(given, text):
+    assert count_text(*given) == text
 
 
 def test_nothing_is_said_of_what_failed_or_did_not_begin(said):

@@ -13,7 +13,8 @@ from fedsim_tf.arms import DIRECT
 from fedsim_tf.config import Config
 from fedsim_tf.models import built
 from fedsim_tf.training.learner import named_variables
-from fedsim_tf.training.pretraining import SharedGradients, TensorLosses
+from fedsim_tf.training.protocols import SharedGradients, TensorLosses
+from fedsim_tf.training.randomness import StepSeeds
 from fedsim_tf.training.segmentation import UNetTraining
 from fedsim_tf.training.volumes import SiteVolumes
 from fedsim_tf.training.watch import Look
@@ -68,6 +69,7 @@ class DirectFederated:
             rate=settings.rate,
             steps=settings.pretraining_steps,
             stage=f"pretrain/{learner.data.name}",
+            name=self.name,
             secret=learner.data.secret,
             batch=VOLUMES_A_SITE,
         )
@@ -77,6 +79,10 @@ class DirectFederated:
         return self._training.objects
 
     @property
+    def seeds(self) -> StepSeeds:
+        return self._training.seeds
+
+    @property
     def gradient_norms(self) -> TensorLosses:
         return self._training.gradient_norms
 
@@ -84,9 +90,9 @@ class DirectFederated:
         """Return slices of the validation part; the learning rate is the server's."""
         return Look(pictures=self._training.validation_slices())
 
-    def shared_gradients(self, step: int) -> tuple[TensorLosses, SharedGradients]:
-        """Return the loss of one volume and its gradients, in the order of `SharedUNet.shared_variables`."""
-        return self._training.shared_gradients(step)
+    def shared_gradients(self, index: int, rng: np.random.Generator) -> tuple[TensorLosses, SharedGradients]:
+        """Return one volume's loss, and its gradients in the order of `SharedUNet.shared_variables`."""
+        return self._training.shared_gradients(index, rng)
 
 
 def initial_weights(config: Config) -> dict[str, np.ndarray]:

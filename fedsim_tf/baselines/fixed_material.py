@@ -23,10 +23,12 @@ from fedsim_tf.synthesis import SyntheticVolume, ct_simulator, render_volume, sc
 from fedsim_tf.training.batch_norm import random_slices
 from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.learner import SiteLearner
-from fedsim_tf.training.pretraining import GeneratorPretraining, TensorLosses
+from fedsim_tf.training.pretraining import GeneratorPretraining
+from fedsim_tf.training.protocols import TensorLosses
+from fedsim_tf.training.randomness import step_rng
 from fedsim_tf.training.run import RunFolder
-from fedsim_tf.training.simulation import run_alone, run_shared
-from fedsim_tf.training.stage import step_rng
+from fedsim_tf.training.simulation import run_shared
+from fedsim_tf.training.stage import run_stage
 
 RIM_MM = 4.0  # width of the rim around a heart in which its CT values still show
 
@@ -76,9 +78,9 @@ class FixedMaterialSite:
     def learn(self, run: RunFolder) -> LatentDistribution:
         """Learn shapes and latents, then the enhancement network; return the normal fitted to the latents."""
         learner, first = self._learner, run.config.pretraining
-        run_shared(run, learner, ShapePretraining(learner), rate=first.rate, steps=first.steps)
+        run_shared(run, ShapePretraining(learner), rate=first.rate, steps=first.steps)
         gan = EnhancementPretraining(learner, simulated=self._own, name="fixed_material/gan")
-        run_alone(run, gan, name=gan.name, steps=run.config.gan.steps)
+        run_stage(run, gan, steps=run.config.gan.steps)
         return learner.latent_statistics(with_unlabelled=False).distribution()
 
     def learnt_hearts(self, distribution: LatentDistribution) -> Iterator[Heart]:
@@ -100,23 +102,15 @@ class FixedMaterialSite:
             place = labels[rng.integers(len(labels))]
             yield Heart(np.zeros(0, np.float32), _threshold(decoder(self._pose(weights, place))))
 
-    def volumes(self, hearts: Iterator[Heart], *, blend: Blend | None = None) -> Iterator[SyntheticVolume]:
-        """Render hearts, each in the body of some annotated patient.
-
-        Args:
-          hearts: the hearts to render.
-          blend: makes the image from simulated CT, enhanced CT and heart; None takes the enhanced CT.
-        """
+    def volumes(self, hearts: Iterator[Heart]) -> Iterator[SyntheticVolume]:
+        """Render hearts, each in the body of some annotated patient; the images are the enhanced CTs."""
         config = self._learner.config
         render = slice_renderer(self._learner.model)
         for number, heart in enumerate(hearts):
             body = int(step_rng(config.seed, "bodies", number).integers(len(self._bodies)))
             simulated = self._simulate(body, heart.label, f"drawn/{number}")
             image = render_volume(render, simulated, heart.label)
-            plain = simulated[0].numpy()
-            if blend is not None:
-                image = np.clip(blend(plain, image, heart.label), -1.0, 1.0).astype(np.float32)
-            yield SyntheticVolume(image, heart.label, plain, heart.z)
+            yield SyntheticVolume(image, heart.label, simulated[0].numpy(), heart.z)
 
     def training_slices(self) -> Iterator[tf.Tensor]:
         """Yield the semantics (8, y, x, 3) of random annotated slices, for the statistics of batch norm."""
@@ -155,6 +149,12 @@ class FixedMaterialSite:
         scaled = decoder(tf.constant(tau[None], tf.float32))[0].numpy()
         tau[-4:-1] = centre_mm(place) - centre_mm(scaled)
         return tf.constant(tau[None], tf.float32)
+
+
+def blend_volume(volume: SyntheticVolume, blend: Blend) -> SyntheticVolume:
+    """Return a rendered volume whose image is a blend of simulated CT, enhanced CT and heart."""
+    image = np.clip(blend(volume.coarse, volume.image, volume.label), -1.0, 1.0).astype(np.float32)
+    return volume._replace(image=image)
 
 
 def rim_voxels(spacing_mm: tuple[float, ...]) -> int:

@@ -23,7 +23,8 @@ def score(segment: Segmenter, volumes: Volumes, extents_mm: np.ndarray) -> Score
       extents_mm: (n, 3), each volume's field of view (x, y, z).
     """
     each = {}
-    for identity, image, truth, extent in zip(*volumes, extents_mm, strict=True):
+    cases = zip(volumes.identities, volumes.images, volumes.labels, extents_mm, strict=True)
+    for identity, image, truth, extent in cases:
         spacing_mm = tuple((extent / np.array(truth.shape[::-1])).tolist())
         each[identity] = agreement(segment(image), truth, spacing_mm)._asdict()
     means = {name: float(np.mean([one[name] for one in each.values()])) for name in Agreement._fields}

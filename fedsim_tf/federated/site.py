@@ -6,7 +6,6 @@ import functools
 from typing import Protocol
 
 import numpy as np
-import tensorflow as tf
 from absl import logging
 
 from fedsim_tf.errors import InputError
@@ -15,39 +14,10 @@ from fedsim_tf.federated.privacy import DELTA, Budget, account, privatized
 from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS, Answer, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate
 from fedsim_tf.models.latents import LatentDistribution, LatentStatistics
-from fedsim_tf.training.pretraining import SharedGradients, TensorLosses
+from fedsim_tf.training.protocols import SharedLearner, SharedStage
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.segmentation import VALIDATION_ERROR
 from fedsim_tf.training.stage import OpenStage
-from fedsim_tf.training.watch import Watched
-
-
-class SharedLearner(Protocol):
-    """What learns at a site, with some variables that all sites share."""
-
-    @property
-    def shared_variables(self) -> list[tf.Variable]: ...
-
-    @property
-    def shared_names(self) -> list[str]: ...
-
-    @property
-    def count(self) -> int: ...
-
-
-class SharedStage(Watched, Protocol):
-    """One site's side of a stage that moves shared variables."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def learner(self) -> SharedLearner: ...
-
-    @property
-    def objects(self) -> dict[str, tf.Module]: ...
-
-    def shared_gradients(self, step: int) -> tuple[TensorLosses, SharedGradients]: ...
 
 
 class Work(Protocol):
@@ -120,7 +90,7 @@ class Site:
     def _gradients(self, task: Task) -> Answer:
         stage, opened = self._receive(task)
         self._stage = self._open = None  # until it is known that the step was sound
-        losses, gradients = stage.shared_gradients(task.round)
+        losses, gradients = stage.shared_gradients(task.round, stage.seeds.rng(task.round))
         added = opened.add(task.round, losses)
         if self._budget is not None:
             self._budget.spend()

@@ -1,4 +1,4 @@
-"""The comparison of section 3 at one site: what each arm trains on, how it scores, and what its reader sees."""
+"""The comparison of section 3 at one site: what each arm trains on, how it scores, and the pictures of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fedsim_tf.evaluation.galleries import segmentation_gallery
 from fedsim_tf.evaluation.scores import Scores, score, with_likeness
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.runs.results import draw_losses
-from fedsim_tf.runs.samples import as_volumes, samples_folder, show_samples
+from fedsim_tf.runs.samples import samples_folder, show_samples, stack_samples
 from fedsim_tf.synthesis import SyntheticVolume
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.segmentation import Segmenter, train_segmenter
@@ -28,7 +28,7 @@ def compare_with_pictures(
     data: str,
     trained: Mapping[str, Segmenter] | None = None,
 ) -> dict[str, Scores]:
-    """`compare`, and pictures of samples, segmentations and losses.
+    """Compare arms as `compare` does, and draw samples, segmentations and losses.
 
     Args:
       run, site, arms, samples, trained: see `compare`.
@@ -36,7 +36,7 @@ def compare_with_pictures(
       data: the data's name, for titles.
 
     Returns:
-      Scores by arm, with how much its samples look like the site's.
+      Scores by arm; those of an arm with samples say how much these look like the site's volumes.
     """
     likeness = {
         arm: show_samples(
@@ -69,14 +69,14 @@ def compare(
     *,
     trained: Mapping[str, Segmenter] | None = None,
 ) -> tuple[dict[str, Segmenter], dict[str, Scores]]:
-    """Trains every arm with the same budget and scores it on the test part.
+    """Train every arm with the same budget and score it on the test part.
 
     Args:
       run: the run's folder.
       site: this site's fold.
       arms: "lower_bound", "upper_bound", or a key of `samples` or of `trained`.
-      samples: synthetic volumes of each arm that has some.
-      trained: networks of arms that are only scored here.
+      samples: synthetic volumes of each arm that learns from some.
+      trained: networks of arms that were trained before and are only scored here.
 
     Returns:
       The trained networks and their scores, by arm.
@@ -84,7 +84,7 @@ def compare(
     segmenters, scores = dict(trained or {}), {}
     for arm in arms:
         if arm not in segmenters:
-            pretrain, finetune = _training_parts(site, arm, samples)
+            pretrain, finetune = _choose_volumes(site, arm, samples)
             segmenters[arm] = train_segmenter(
                 run, drawn_as(arm), pretrain=pretrain, finetune=finetune, validation=site.validation
             )
@@ -92,10 +92,10 @@ def compare(
     return {arm: segmenters[arm] for arm in arms}, scores
 
 
-def _training_parts(site: SiteVolumes, arm: str, samples: Mapping[str, Samples]) -> tuple[Volumes, Volumes | None]:
-    """Volumes to pre-train and to fine-tune on; None where an arm ends after pre-training."""
+def _choose_volumes(site: SiteVolumes, arm: str, samples: Mapping[str, Samples]) -> tuple[Volumes, Volumes | None]:
+    """Return the volumes to pre-train and to fine-tune on; the latter are None if the arm ends after pre-training."""
     if arm == "lower_bound":
         return site.labelled, site.labelled
     if arm == "upper_bound":
         return site.fully_labelled, site.fully_labelled
-    return as_volumes(samples[arm]), site.labelled if ARMS[arm].finetuned else None
+    return stack_samples(samples[arm]), site.labelled if ARMS[arm].finetuned else None

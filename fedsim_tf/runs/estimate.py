@@ -12,7 +12,7 @@ from fedsim_tf.arms import ARMS, DIRECT, at_federated_sites, drawn, drawn_as, si
 from fedsim_tf.config import Config
 from fedsim_tf.files import read_json, whole_files
 from fedsim_tf.phantom.sites import is_made
-from fedsim_tf.progress import duration, readable, room
+from fedsim_tf.progress import duration, format_bytes, room
 from fedsim_tf.runs.inputs import count_labels, phantom_cache
 from fedsim_tf.runs.start import RunStart
 from fedsim_tf.training.run import CHECKPOINTS_KEPT, SITES, fold_path
@@ -118,7 +118,7 @@ def describe_elsewhere(config: Config, *, sites: Sequence[str], run_name: str, o
         data=f"{', '.join(sites)}: each its own data",
         folds=_describe_folds(config, folds),
         folder=f"{run_name} there (the same command again resumes)",
-        disk=f"{readable(cost.disk)}, each site's share at the site",
+        disk=f"{format_bytes(cost.disk)}, each site's share at the site",
         seconds=cost.seconds,
     )
 

@@ -11,7 +11,6 @@ from fedsim_tf.baselines.direct_fl import DirectFederated, SharedUNet, initial_w
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.scores import Scores
 from fedsim_tf.federated.outbox import Shapes
-from fedsim_tf.federated.site import SharedStage
 from fedsim_tf.models.latents import LatentDistribution, LatentStatistics
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.runs.compare_arms import Samples, compare_with_pictures
@@ -23,10 +22,11 @@ from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.learner import SiteLearner, initial_shared_weights
 from fedsim_tf.training.pretraining import GeneratorPretraining
+from fedsim_tf.training.protocols import SharedStage
 from fedsim_tf.training.run import RunFolder
-from fedsim_tf.training.segmentation import finetuned
+from fedsim_tf.training.segmentation import finetune_segmenter
 from fedsim_tf.training.semi_supervised import SemiSupervised
-from fedsim_tf.training.simulation import run_alone
+from fedsim_tf.training.stage import run_stage
 from fedsim_tf.training.volumes import SiteVolumes
 
 GAN, SAMPLES, COMPARISON = "gan", "samples", "comparison"  # what a site does alone
@@ -71,7 +71,7 @@ class FoldAtSite:
 
     def alone(self, name: str, distribution: LatentDistribution | None) -> None:
         if name == GAN:
-            run_alone(self._run, EnhancementPretraining(self.learner), name=GAN, steps=self._run.config.gan.steps)
+            run_stage(self._run, EnhancementPretraining(self.learner, name=GAN), steps=self._run.config.gan.steps)
         elif name == SAMPLES and distribution is not None:
             folder = samples_folder(self._run, FEDERATED_SIMULATION)
             drawn = draw_samples_of(folder, self.learner, distribution, with_unlabelled=self._has_learnt_unannotated())
@@ -106,6 +106,6 @@ class FoldAtSite:
         """What each arm is worth at this site."""
         run, data = self._run, self._data
         arms = at_federated_sites(run.config.segmentation.arms)
-        trained = {DIRECT: finetuned(run, self.unet.training, DIRECT, data.labelled)} if DIRECT in arms else {}
+        trained = {DIRECT: finetune_segmenter(run, self.unet.training, DIRECT, data.labelled)} if DIRECT in arms else {}
         title = describe_source(run.config, data.name)
         return compare_with_pictures(run, data, arms, self._samples, vgg=self._vgg, data=title, trained=trained)

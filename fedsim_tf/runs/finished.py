@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fedsim_tf.arms import at_federated_sites, last_stage
 from fedsim_tf.errors import InputError, listed
-from fedsim_tf.training.run import CONFIG, RunFolder, reopened
+from fedsim_tf.training.run import CONFIG, RunFolder, reopen_run
 
 if TYPE_CHECKING:  # it imports TensorFlow
     from fedsim_tf.training.segmentation import Segmenter
@@ -44,12 +44,12 @@ class FinishedFold:
           InputError: the stage's checkpoint is damaged or gone.
         """
         from fedsim_tf.models import built
-        from fedsim_tf.training.segmentation import segmenter
+        from fedsim_tf.training.segmentation import make_segmenter
         from fedsim_tf.training.stage import restore_stage
 
         network = built.unet(self.run.config.model, seed=self.run.config.seed)
         restore_stage(self.run, stage, best=network)
-        return segmenter(network)
+        return make_segmenter(network)
 
     def fields_of_view_mm(self) -> list[tuple[float, float, float]]:
         """Return the extents (x, y, z) of volumes like those that the fold has learnt from; none where unknown."""
@@ -67,7 +67,7 @@ def open_finished_fold(fold_dir: str | os.PathLike) -> FinishedFold:
     path = pathlib.Path(fold_dir)
     if not (path / CONFIG).is_file():
         raise InputError(fold_dir, found=f"no {CONFIG}", expected="a run's fold folder, such as runs/demo/fold_0")
-    run = reopened(path)
+    run = reopen_run(path)
     arms = finished_arms(run)
     if not arms:
         folders = [str(file.parent) for file in sorted(path.rglob(CONFIG)) if file.parent != path]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from fedsim_tf.arms import SINGLE_SITE, drawn, drawn_as
 from fedsim_tf.baselines.blending import alpha_blend, poisson_blend
-from fedsim_tf.baselines.fixed_material import Blend, FixedMaterialSite
+from fedsim_tf.baselines.fixed_material import Blend, FixedMaterialSite, Heart, blend_volume
 from fedsim_tf.runs.compare_arms import Samples
 from fedsim_tf.runs.samples import draw_samples, note_shape_modes, samples_folder
-from fedsim_tf.training.batch_norm import settled_statistics
+from fedsim_tf.synthesis import SyntheticVolume
+from fedsim_tf.training.batch_norm import settle_statistics
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import RunFolder
 
@@ -33,8 +34,26 @@ _RECIPES = {
 }
 
 
+class _Renderings:
+    """Volumes that are rendered when they are first iterated over, and kept for the arms that blend them otherwise."""
+
+    def __init__(self, render: Callable[[], Iterator[SyntheticVolume]]):
+        self._render = render
+        self._kept: list[SyntheticVolume] | None = None
+
+    def __iter__(self) -> Iterator[SyntheticVolume]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        volumes = []
+        for volume in self._render():
+            volumes.append(volume)
+            yield volume
+        self._kept = volumes
+
+
 def simulate_fixed(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str, Samples]:
-    """Learns what the configured arms with fixed materials need and draws their synthetic volumes.
+    """Learn what the configured arms with fixed materials need and draw their synthetic volumes.
 
     Args:
       run: the run's folder.
@@ -48,20 +67,26 @@ def simulate_fixed(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str
         return {}
     learner = begin()
     site = FixedMaterialSite(learner)
-    distribution = site.learn(run)
+    learnt_hearts = functools.partial(site.learnt_hearts, site.learn(run))
+    render = functools.partial(_render, site, learner)
+    learnt, random = (_Renderings(functools.partial(render, hearts)) for hearts in (learnt_hearts, site.random_hearts))
     samples: dict[str, Samples] = {}
     for one in drawn(arms):
         recipe = _RECIPES[one]
-        hearts = functools.partial(site.learnt_hearts, distribution) if recipe.learnt_shapes else site.random_hearts
-        blend = recipe.blend(site) if recipe.blend else None
-        folder = samples_folder(run, one)
-        samples[one] = draw_samples(
-            folder,
-            learner.model,
-            run.config,
-            volumes=lambda hearts=hearts, blend=blend: site.volumes(hearts(), blend=blend),  # type: ignore[misc]
-            while_drawing=functools.partial(settled_statistics, learner.model.enhancer, site.training_slices()),
-        )
+        folder, blend = samples_folder(run, one), recipe.blend(site) if recipe.blend else None
+        volumes = functools.partial(_blend, learnt if recipe.learnt_shapes else random, blend)
+        samples[one] = draw_samples(folder, learner.model, run.config, volumes=volumes)
         if recipe.learnt_shapes:
             note_shape_modes(folder, learner, samples[one])
     return {arm: samples[drawn_as(arm)] for arm in arms}
+
+
+def _render(
+    site: FixedMaterialSite, learner: SiteLearner, hearts: Callable[[], Iterator[Heart]]
+) -> Iterator[SyntheticVolume]:
+    with settle_statistics(learner.model.enhancer, site.training_slices()):
+        yield from site.volumes(hearts())
+
+
+def _blend(volumes: Iterable[SyntheticVolume], blend: Blend | None) -> Iterator[SyntheticVolume]:
+    return iter(volumes) if blend is None else (blend_volume(volume, blend) for volume in volumes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -84,7 +85,7 @@ class FoldExecutor(SiteExecutor):
         check_labels(config, dataset, labels, cache_dir=cache_dir)
         cohort = open_cohort(config, dataset, cache_dir=cache_dir)
         data = open_fold(config, cohort, fold=self.fold, n_labelled=labels, cache_dir=cache_dir)
-        data = data._replace(name=name, secret=here.secret)  # two hospitals may have data sets of one kind
+        data = dataclasses.replace(data, name=name, secret=here.secret)  # two hospitals may have data sets of one kind
         root = here.run_path(self.run_name)
         make_folder(root)
         root.chmod(0o700)  # there will be pictures of patients in it

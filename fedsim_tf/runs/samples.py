@@ -1,4 +1,4 @@
-"""Synthetic volumes of a run: drawn once, kept as NIfTI for people and as arrays for the next start."""
+"""Synthetic volumes of a run: drawn once, then kept as NIfTI for people and as arrays for the next start."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from fedsim_tf.arms import drawn_as
 from fedsim_tf.config import Config
 from fedsim_tf.data.nifti import write_volume
 from fedsim_tf.data.preprocess import hu_from_unit
+from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.galleries import sample_gallery
 from fedsim_tf.evaluation.likeness import show_likeness
 from fedsim_tf.evaluation.novelty import feature_distances, measure_novelty
-from fedsim_tf.files import read_json, write_json, write_npz
+from fedsim_tf.files import read_json, read_npz, write_json, write_npz
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.synthesis import GenerativeModel, SyntheticVolume, sample_volumes
-from fedsim_tf.training.batch_norm import settled_statistics, training_slices
+from fedsim_tf.training.batch_norm import settle_statistics, training_slices
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.volumes import SiteVolumes, Volumes
@@ -34,16 +35,22 @@ _SHAPE_MODES = "shape_modes.json"
 
 
 def samples_folder(run: RunFolder, arm: str) -> pathlib.Path:
-    """Where an arm keeps its synthetic volumes; two arms that use the same ones share it."""
+    """Return the folder of an arm's synthetic volumes; arms that use the same volumes share it."""
     return run.samples / drawn_as(arm)
 
 
 def draw_samples_of(
     folder: pathlib.Path, learner: SiteLearner, distribution: LatentDistribution, *, with_unlabelled: bool
 ) -> list[SyntheticVolume]:
-    """`draw_samples` of a site's model; every arm and site draws the same random numbers for the latents.
+    """Draw the synthetic volumes of a site's model; see `draw_samples`.
 
-    `with_unlabelled` says whether the model has learnt from unannotated volumes too.
+    Every arm and site draws the same random numbers for the latents.
+
+    Args:
+      folder: where the volumes are kept.
+      learner: the site's state.
+      distribution: the normal that latents are drawn from.
+      with_unlabelled: whether the model has learnt from unannotated volumes too.
     """
     count, seed = learner.config.synthesis.volumes, learner.config.seed
     slices = training_slices(learner, with_unlabelled=with_unlabelled)
@@ -52,14 +59,20 @@ def draw_samples_of(
         learner.model,
         learner.config,
         volumes=lambda: sample_volumes(learner.model, distribution, count, seed=seed),
-        while_drawing=functools.partial(settled_statistics, learner.model.enhancer, slices),
+        while_drawing=functools.partial(settle_statistics, learner.model.enhancer, slices),
     )
     note_shape_modes(folder, learner, samples)
     return samples
 
 
 def note_shape_modes(folder: pathlib.Path, learner: SiteLearner, samples: Sequence[SyntheticVolume]) -> None:
-    """Keeps, beside samples, the weights of the shape model's modes: the annotated volumes' as learnt, and theirs."""
+    """Write mean and spread of the shape model's weights beside the samples, if they are not there yet.
+
+    Args:
+      folder: where the samples are kept.
+      learner: the site's state; it gives the weights that were learnt for annotated volumes.
+      samples: they give the weights that were sampled.
+    """
     file, model = folder / _SHAPE_MODES, learner.model
     if not file.exists():
         latents = {
@@ -80,13 +93,17 @@ def draw_samples(
     volumes: Callable[[], Iterator[SyntheticVolume]],
     while_drawing: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> list[SyntheticVolume]:
-    """The arm's synthetic volumes; drawn, or read back if an earlier start of this run finished drawing them.
+    """Draw an arm's synthetic volumes, or read them back if an earlier start of this run has drawn all of them.
 
     Args:
       folder: where they are kept.
       model: whose grid they lie on.
       config: the run's.
       volumes: draws them, within the context that `while_drawing` gives.
+      while_drawing: makes that context.
+
+    Raises:
+      InputError: the file of an earlier start is damaged.
     """
     arrays = folder / "samples.npz"
     if not arrays.exists():
@@ -101,8 +118,8 @@ def draw_samples(
     return _load(arrays)
 
 
-def as_volumes(samples: Sequence[SyntheticVolume]) -> Volumes:
-    """Synthetic volumes stacked for training."""
+def stack_samples(samples: Sequence[SyntheticVolume]) -> Volumes:
+    """Stack synthetic volumes for training."""
     return Volumes(
         tuple(f"synthetic_{number:03d}" for number in range(len(samples))),
         np.stack([sample.image for sample in samples]),
@@ -120,15 +137,16 @@ def show_samples(
     vgg: VGG19Features,
     title: str,
 ) -> dict[str, dict[str, Any]]:
-    """Draws samples beside their nearest real volumes, and how much they look like the site's.
+    """Draw samples beside their nearest real volumes and measure how much they look like the site's.
 
     Args:
-      run: whose pictures these are.
-      name: of the arm or site, in the pictures' names.
+      run: the run whose folder takes the pictures.
+      name: the arm or site, for the pictures' names.
       folder: where the samples are kept.
-      site: whose training part they are compared with; CT values by tissue with its annotated volumes alone.
+      samples: the synthetic volumes.
+      site: its training part is compared with; for CT values by tissue only its annotated volumes.
       vgg: features for distances between slices.
-      title: above the pictures; says which cohort this is.
+      title: stands above the pictures and says which cohort this is.
 
     Returns:
       "tissues", CT values by tissue, see `evaluation.tissues.compare_tissues`; "novelty" and "features", see
@@ -136,7 +154,7 @@ def show_samples(
     """
     real = site.training_images
     sample_gallery(run.pictures / f"samples_{name}.png", samples, real, title=title)
-    synthetic, window_hu = as_volumes(samples), run.config.data.window_hu
+    synthetic, window_hu = stack_samples(samples), run.config.data.window_hu
     tissues = show_likeness(
         run.pictures / f"likeness_{name}.png",
         site.fully_labelled,
@@ -156,7 +174,7 @@ def show_samples(
 def write_sample(
     folder: pathlib.Path, number: int, sample: SyntheticVolume, model: GenerativeModel, config: Config
 ) -> None:
-    """Writes image (HU) and label as NIfTI, centred on the coordinates' origin."""
+    """Write image (HU) and label as NIfTI, centred on the coordinates' origin."""
     grid = Grid.centred((model.size,) * 3, model.field_of_view_mm)
     place = Geometry(grid.spacing_mm, grid.origin_mm)
     image_hu = np.rint(hu_from_unit(sample.image, config.data.window_hu)).astype(np.int16)
@@ -170,6 +188,10 @@ def _save(path: pathlib.Path, samples: list[SyntheticVolume]) -> None:
 
 
 def _load(path: pathlib.Path) -> list[SyntheticVolume]:
-    with np.load(path, allow_pickle=False) as arrays:
-        stacked = [arrays[name] for name in SyntheticVolume._fields]
+    try:
+        arrays = read_npz(path, required=SyntheticVolume._fields)
+    except InputError as error:
+        what_to_do = "a whole file; delete it, and the same command draws the samples again"
+        raise InputError(path, found="damaged samples", expected=what_to_do) from error
+    stacked = [arrays[name] for name in SyntheticVolume._fields]
     return [SyntheticVolume(*parts) for parts in zip(*stacked, strict=True)]

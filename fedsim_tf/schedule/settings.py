@@ -8,7 +8,7 @@ import pathlib
 from fedsim_tf.config import Config
 from fedsim_tf.files import read_json
 from fedsim_tf.runs.inputs import settle_choices
-from fedsim_tf.training.run import CONFIG, keep, refuse_other
+from fedsim_tf.training.run import CONFIG, keep_config, refuse_other_config
 
 
 def settled(config: Config, folder: pathlib.Path) -> Config:
@@ -26,10 +26,10 @@ def settled(config: Config, folder: pathlib.Path) -> Config:
         precision = read_json(file)["model"]["precision"]
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, precision=precision))
     config = settle_choices(config)
-    refuse_other(file, config, folder="schedule folder")
+    refuse_other_config(file, config, folder="schedule folder")
     return config
 
 
 def keep_settings(config: Config, folder: pathlib.Path) -> None:
     """Keeps a settled configuration for later starts."""
-    keep(folder / CONFIG, config)
+    keep_config(folder / CONFIG, config)

@@ -27,9 +27,9 @@ from fedsim_tf.runs.inputs import count_labels, describe_source, open_cohort, op
 from fedsim_tf.runs.results import commit
 from fedsim_tf.runs.same_data import learnt_from
 from fedsim_tf.synthesis import downsample, render_volume, slice_renderer
-from fedsim_tf.training.batch_norm import settled_statistics, training_slices
+from fedsim_tf.training.batch_norm import settle_statistics, training_slices
 from fedsim_tf.training.learner import SiteLearner
-from fedsim_tf.training.run import CONFIG, METRICS, RunFolder, is_federated, reopened, site_path
+from fedsim_tf.training.run import CONFIG, METRICS, RunFolder, is_federated, reopen_run, site_path
 from fedsim_tf.training.stage import restore_stage
 from fedsim_tf.training.volumes import SiteVolumes, Volumes
 
@@ -144,7 +144,7 @@ def _federated_at(run_dir: str | os.PathLike, site: str, numbers: Sequence[int])
         path = site_path(fold.run.path, site)
         if not (path / "config.json").is_file():
             raise InputError(run_dir, found=f"no {site} in fold {fold.number}", expected="a federated run of this site")
-        found[fold.number] = reopened(path)
+        found[fold.number] = reopen_run(path)
     lacking = sorted(set(numbers) - set(found))
     if lacking:
         raise InputError(run_dir, found=f"folds {sorted(found)}", expected=f"fold {lacking[0]} too")
@@ -181,7 +181,7 @@ def _folds(run_dir: str | os.PathLike) -> list[_Fold]:
     folds = [(folder, int(number[1])) for folder, number in found if number and (folder / "config.json").is_file()]
     if not folds:
         raise InputError(run_dir, found="no run", expected="a run's folder, or that of a fold such as runs/demo/fold_0")
-    return [_Fold(reopened(folder), number) for folder, number in folds]
+    return [_Fold(reopen_run(folder), number) for folder, number in folds]
 
 
 def _is_fold(run_dir: str | os.PathLike) -> bool:
@@ -202,7 +202,7 @@ def _rendered(hospital: _Fold, site: SiteVolumes, patients: Volumes) -> Volumes:
     model, learnt = learner.model, hospital.config.semi.learns_unannotated
     coarse = downsample(patients.images, model.coarse_size)
     render = slice_renderer(model)
-    with settled_statistics(model.enhancer, training_slices(learner, with_unlabelled=learnt)):
+    with settle_statistics(model.enhancer, training_slices(learner, with_unlabelled=learnt)):
         pairs = zip(coarse, patients.labels, strict=True)
         images = [render_volume(render, tf.constant(one[None]), label) for one, label in pairs]
     return Volumes(patients.identities, np.stack(images), patients.labels)

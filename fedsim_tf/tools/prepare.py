@@ -13,7 +13,7 @@ from fedsim_tf.data.preprocess import PreparedCase, hu_from_unit
 from fedsim_tf.errors import Refusals
 from fedsim_tf.phantom.sites import SITES
 from fedsim_tf.runs.inputs import check_files, check_phantom_site, open_cohort, prepared_folder, settle_phantom_version
-from fedsim_tf.training.volumes import given_scale, prepare_cases, warn_of_implausible
+from fedsim_tf.training.volumes import prepare_cases, scale_to_given, warn_of_implausible
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ def cohort_summary(cases: Sequence[PreparedCase], config: Config) -> str:
     Where `config` gives extents, lengths are in those.
     """
     annotated = [case for case in cases if case.label is not None]
-    scale = given_scale(config, _usual_mm(annotated)) if annotated else np.ones(3)
+    scale = scale_to_given(config, _usual_mm(annotated)) if annotated else np.ones(3)
     extents_mm = np.array([case.field_of_view_mm for case in cases]).reshape(-1, 3) * scale
     rows = {
         **{f"field of view {axis}, mm": extents_mm[:, k].tolist() for k, axis in enumerate("xyz")},

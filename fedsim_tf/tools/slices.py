@@ -23,12 +23,13 @@ from fedsim_tf.runs.inputs import open_vgg
 from fedsim_tf.runs.results import draw_losses
 from fedsim_tf.tools.slice_files import Slices
 from fedsim_tf.tools.slices_start import SlicesStart
-from fedsim_tf.training.batch_norm import SLICES, settled_statistics
+from fedsim_tf.training.batch_norm import SLICES, settle_statistics
 from fedsim_tf.training.enhancement import EnhancementTrainer
 from fedsim_tf.training.pictures import SHOWN
-from fedsim_tf.training.pretraining import TensorLosses
+from fedsim_tf.training.protocols import TensorLosses
+from fedsim_tf.training.randomness import StepSeeds
 from fedsim_tf.training.run import DATA_RECORD, RunFolder
-from fedsim_tf.training.stage import run_stage, step_rng
+from fedsim_tf.training.stage import run_stage
 from fedsim_tf.training.watch import Look, montage
 
 STAGE = "gan"
@@ -46,9 +47,9 @@ def run_slices(start: SlicesStart) -> pathlib.Path:
     trained = len(semantics) - held_out
     training = SliceTraining(config, semantics[:trained], slices.images[:trained])
     with held(run.path):
-        run_stage(run, STAGE, steps=config.gan.steps, step=training.step, objects=training.objects, watched=training)
+        run_stage(run, training, steps=config.gan.steps)
     path = run.pictures / "slices.png"
-    with settled_statistics(training.enhancer, training.batches()):
+    with settle_statistics(training.enhancer, training.batches()):
         _compare(path, slices, semantics, training.enhancer, held_out)
     draw_losses(run, data=str(start.images))
     return path
@@ -66,6 +67,8 @@ def slice_semantics(slices: Slices, coarse_size: int) -> np.ndarray:
 class SliceTraining:
     """Stage 2 on pictures. `training.enhancement.EnhancementPretraining` is its form for volumes."""
 
+    name = STAGE
+
     def __init__(self, config: Config, semantics: np.ndarray, images: np.ndarray):
         self.enhancer = built.enhancement_generator(config.model, seed=config.seed)
         self._discriminator = built.discriminator(config.model, seed=config.seed)
@@ -73,6 +76,7 @@ class SliceTraining:
         self._trainer = EnhancementTrainer(self.enhancer, self._discriminator, open_vgg(config), config.gan)
         self._traced = tf.function(self._trainer.update, autograph=False)
         self.gradient_norms: TensorLosses = {}
+        self.seeds = StepSeeds(config.seed, STAGE)
 
     @property
     def objects(self) -> dict[str, tf.Module]:
@@ -99,9 +103,8 @@ class SliceTraining:
         for first in range(0, count, SLICES):
             yield self._semantics[np.arange(first, first + SLICES) % count]
 
-    def step(self, step: int) -> TensorLosses:
+    def step(self, _index: int, rng: np.random.Generator) -> TensorLosses:
         """Take one step of the discriminator and one of the generator on random pictures."""
-        rng = step_rng(self._config.seed, STAGE, step)
         chosen = rng.integers(len(self._semantics), size=self._config.gan.batch)
         seed = tf.constant(rng.integers(1 << 31, size=2), tf.int32)
         pairs = tf.constant(self._semantics[chosen]), tf.constant(self._images[chosen])

@@ -1,4 +1,4 @@
-"""Random changes of a volume that leave it a plausible CT, where they are asked for; the same for every arm."""
+"""Random changes of a volume that leave it a plausible CT; the same for every arm of a comparison."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ ROTATION_RAD = 0.15
 SCALE = 0.1  # relative
 SHIFT = 0.05  # of the edge
 GAIN = 0.1  # relative
-OFFSET = 0.1  # on the scale -1 to 1, so 100 HU
+OFFSET = 0.1  # on the scale -1 to 1: 100 HU of a window of 2000 HU
 NOISE = 0.03
 
 
-def augmented(image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A random similarity transform of both, and random contrast and noise of the image.
+def augment(image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return image and label after a random similarity transform, the image with random contrast and noise.
 
     Args:
       image: (z, y, x) float32 in [-1, 1]; label: (z, y, x) float32, 0 or 1.
 
     Returns:
-      The same shapes and types.
+      Image and label, in the shapes and types that were given.
     """
     matrix = Rotation.from_rotvec(rng.uniform(-ROTATION_RAD, ROTATION_RAD, 3)).as_matrix()
     matrix *= 1.0 + rng.uniform(-SCALE, SCALE)

@@ -1,4 +1,4 @@
-"""Batch-norm statistics for sampling."""
+"""Batch-norm statistics of the enhancement network while it samples."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ BATCHES, SLICES = 32, 8
 
 
 @contextlib.contextmanager
-def settled_statistics(enhancer: GauGANGenerator, batches: Iterable[tf.Tensor]) -> Iterator[None]:
-    """Inside, the enhancement network normalises by what it sees on average; afterwards it is as before.
+def settle_statistics(enhancer: GauGANGenerator, batches: Iterable[tf.Tensor]) -> Iterator[None]:
+    """Let the enhancement network normalise by the mean over batches within the context; restore it afterwards.
 
-    While it learns, its moving averages remember some ten steps, in the last stage of single slices each, and the next
-    ones would not look alike. Here they are the mean over batches.
+    The moving averages that it learns with remember some ten steps, in the last stage of one slice each. Volumes that
+    are sampled with these would depend on which steps were the last.
 
     Args:
       enhancer: the network.
@@ -31,7 +31,7 @@ def settled_statistics(enhancer: GauGANGenerator, batches: Iterable[tf.Tensor]) 
     moving = [statistic for norm in norms for statistic in (norm.moving_mean, norm.moving_variance)]
     try:
         for norm in norms:
-            norm.momentum = 0.0  # makes a moving average that of the last batch
+            norm.momentum = 0.0  # the moving average is then that of the last batch
         forward = tf.function(lambda semantics: enhancer(semantics, training=True), autograph=False)
         seen = []
         for semantics in batches:
@@ -47,10 +47,10 @@ def settled_statistics(enhancer: GauGANGenerator, batches: Iterable[tf.Tensor]) 
 
 
 def training_slices(learner: SiteLearner, *, with_unlabelled: bool) -> Iterator[tf.Tensor]:
-    """Random slices of what the model makes of random training volumes' latents.
+    """Yield random slices of what the model makes of random training volumes' latents.
 
     Args:
-      learner: whose volumes.
+      learner: the site's state.
       with_unlabelled: whether the latents of unannotated volumes have been learnt, and are used.
 
     Yields:
@@ -66,6 +66,6 @@ def training_slices(learner: SiteLearner, *, with_unlabelled: bool) -> Iterator[
 
 
 def random_slices(rng: np.random.Generator, *, volumes: int, size: int) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
-    """32 times the numbers of eight volumes (8,), and of a slice of each (8,)."""
+    """Yield 32 times the numbers of eight random volumes (8,) and of a random slice of each (8,)."""
     for _ in range(BATCHES):
         yield rng.integers(volumes, size=SLICES), tf.constant(rng.integers(size, size=SLICES), tf.int32)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
-from fedsim_tf.training.augmentation import augmented
-from fedsim_tf.training.stage import step_rng
+from fedsim_tf.training.augmentation import augment
+from fedsim_tf.training.randomness import StepSeeds
 from fedsim_tf.training.volumes import Volumes
 
 _AHEAD = 2  # batches made before they are asked for
@@ -18,40 +18,40 @@ Batch = tuple[tf.Tensor, tf.Tensor]  # images and labels (B, z, y, x, 1) float32
 
 
 class Batches:
-    """The batches of a stage, each a function of seed, stage and step alone, so that a resumed run repeats them.
+    """The batches of a stage, each a function of the seeds and its step alone, so that a resumed run repeats them.
 
-    Every volume is seen once before any is seen again, in an order of its own in each epoch.
+    Every volume is seen once before any is seen again, in another order in each epoch.
 
     Args:
       volumes: what to draw from, kept in memory.
       size: volumes a batch.
-      seed, stage, secret: see `step_rng`.
-      augment: whether volumes are changed at random; see `augmented`.
+      seeds: what the generators of order and augmentation are made from.
+      augment: whether volumes are changed at random; see `augmentation.augment`.
     """
 
-    def __init__(self, volumes: Volumes, *, size: int, seed: int, stage: str, augment: bool, secret: str = ""):
-        self._volumes, self._size, self._stage, self._augment = volumes, size, stage, augment
-        self._rng = functools.partial(step_rng, seed, secret=secret)
+    def __init__(self, volumes: Volumes, *, size: int, seeds: StepSeeds, augment: bool):
+        self._volumes, self._size, self._seeds, self._augment = volumes, size, seeds, augment
+        self._order_seeds = dataclasses.replace(seeds, stage=f"{seeds.stage}/order")
         self._ahead: Iterator[Batch] | None = None
         self._next = 0
 
     def at(self, step: int) -> Batch:
-        """The batch of a step; steps that follow one another are ready when they are asked for."""
+        """Return the batch of a step; those of steps that follow one another are made ahead."""
         if self._ahead is None or step != self._next:
             self._ahead = iter(self._from(step))
         self._next = step + 1
         return next(self._ahead)
 
-    def chosen(self, step: int) -> list[int]:
-        """Which volumes are in the batch of a step."""
+    def choose(self, step: int) -> list[int]:
+        """Return the numbers of the volumes in the batch of a step."""
         places = range(step * self._size, (step + 1) * self._size)
         return [int(self._order(place // len(self._volumes))[place % len(self._volumes)]) for place in places]
 
     def _order(self, epoch: int) -> np.ndarray:
-        return self._rng(f"{self._stage}/order", epoch).permutation(len(self._volumes))
+        return self._order_seeds.rng(epoch).permutation(len(self._volumes))
 
     def _from(self, step: int) -> tf.data.Dataset:
-        """All batches from this step on, without end."""
+        """Return all batches from this step on, without end."""
         edges = self._volumes.images.shape[1:]
 
         def make(number: tf.Tensor) -> Batch:
@@ -59,13 +59,13 @@ class Batches:
             images, labels = (tf.ensure_shape(part, (self._size, *edges, 1)) for part in parts)
             return images, labels
 
-        # Numbers in a range do not overflow in any run's life; one worker is enough, and keeps their order.
+        # The range never ends within a run; a single worker keeps the order.
         return tf.data.Dataset.range(step, tf.int64.max).map(make).prefetch(_AHEAD)
 
     def _make(self, step: np.int64) -> tuple[np.ndarray, np.ndarray]:
-        pairs = [(self._volumes.images[i], self._volumes.labels[i]) for i in self.chosen(int(step))]
+        pairs = [(self._volumes.images[i], self._volumes.labels[i]) for i in self.choose(int(step))]
         if self._augment:
-            rng = self._rng(self._stage, int(step))
-            pairs = [augmented(image, label, rng) for image, label in pairs]
+            rng = self._seeds.rng(int(step))
+            pairs = [augment(image, label, rng) for image, label in pairs]
         images, labels = (np.stack(part)[..., None] for part in zip(*pairs, strict=True))
         return images, labels

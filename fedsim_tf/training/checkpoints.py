@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import tensorflow as tf
 from absl import logging
 
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.files import file_digest, read_json, to_disk, write_json
+from fedsim_tf.training.protocols import Trackables
 from fedsim_tf.training.run import CHECKPOINTS_KEPT
 
-PARTIAL = ".partial-"  # a folder of this name was not finished when its process ended
+PARTIAL = ".partial-"  # begins the name of a folder that is being written, or was when its process ended
 PREFIX, CHECKSUMS = "state", "sha256.json"
-
-Trackables = Mapping[str, tf.__internal__.tracking.Trackable]
+_PATTERN_CHARACTERS = frozenset("*?[\\")
 
 
 class Checkpoints:
     """The last two checkpoints of a stage, each a folder `step-<n>` with TensorFlow's files and their SHA-256.
 
     A checkpoint is written into a hidden folder, forced to the disk and then renamed, and only then is an older one
-    removed: a process that is killed leaves the two of before, or the new one and one or two of before.
+    removed. A process that is killed leaves the two earlier ones, or the new one and one or two of the earlier.
 
     Args:
       folder: where they are; made with the first.
@@ -36,7 +37,7 @@ class Checkpoints:
         self._state = tf.train.Checkpoint(**objects)
 
     def save(self, step: int) -> None:
-        """Writes the checkpoint of a step and removes all but the last two.
+        """Write the checkpoint of a step and remove all but the last two.
 
         Raises:
           OSError, tf.errors.OpError: it could not be written, such as to a full disk; the earlier ones are untouched.
@@ -58,20 +59,20 @@ class Checkpoints:
             to_disk(self._folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        for old in _found(self._folder)[CHECKPOINTS_KEPT:]:
+        for old in _find(self._folder)[CHECKPOINTS_KEPT:]:
             shutil.rmtree(old)
 
     def restore(self, *, at: int | None = None) -> int:
-        """Restores the last whole checkpoint; returns its step, 0 where there is none yet.
+        """Restore the last whole checkpoint and return its step, 0 where there is none yet.
 
-        A damaged checkpoint is passed over with a warning that names its file. One after step `at` is removed: what
-        goes on from there would be taken for older than it is.
+        A damaged checkpoint is passed over with a warning that names its file. One after step `at` is removed, because
+        it would be taken for newer than those that follow from `at`.
 
         Raises:
-          InputError: all are damaged, or the checkpoint is of other networks; more than one is after step `at`, which
-            is not what a process leaves that was killed between two others' states.
+          InputError: all are damaged, or the checkpoint is of other networks; or more than one is after step `at`,
+            which is not what a process leaves that was killed between the others' states.
         """
-        found = _found(self._folder)
+        found = _find(self._folder)
         later = [checkpoint for checkpoint in found if at is not None and _step(checkpoint) > at]
         if len(later) > 1:
             steps = ", ".join(str(_step(checkpoint)) for checkpoint in reversed(later))
@@ -84,9 +85,10 @@ class Checkpoints:
             shutil.rmtree(checkpoint)
             found.remove(checkpoint)
         for checkpoint in found:
-            damage = _damage(checkpoint)
+            damage = _describe_damage(checkpoint)
             if not damage:
-                self._read(checkpoint)
+                with _read_state(self._state, checkpoint) as status:
+                    status.assert_consumed()
                 return _step(checkpoint)
             logging.warning("%s; the checkpoint before it is used", damage)
         if found:
@@ -97,13 +99,9 @@ class Checkpoints:
             )
         return 0
 
-    def _read(self, checkpoint: pathlib.Path) -> None:
-        with _other_networks(checkpoint):
-            self._state.read(str(checkpoint / PREFIX)).assert_consumed()
-
 
 def restore_from(folder: pathlib.Path, step: int, objects: Trackables) -> None:
-    """Restores some of what the checkpoint of a step holds, and leaves the rest of it alone.
+    """Restore objects from the checkpoint of a step; what else it holds is not read.
 
     Raises:
       InputError: it is missing, damaged, or does not hold these objects.
@@ -111,23 +109,23 @@ def restore_from(folder: pathlib.Path, step: int, objects: Trackables) -> None:
     checkpoint = _checkpoint(folder, step)
     if not checkpoint.is_dir():
         raise InputError(folder, found=f"no checkpoint of step {step}", expected="that of the finished stage")
-    damage = _damage(checkpoint)
+    damage = _describe_damage(checkpoint)
     if damage:
         raise InputError(
             damage,
             found="damage",
             expected="a whole one; the run's command makes it anew once the fold's scores.json is moved away",
         )
-    with _other_networks(checkpoint):
-        status = tf.train.Checkpoint(**objects).read(str(checkpoint / PREFIX))
+    with _read_state(tf.train.Checkpoint(**objects), checkpoint) as status:
         status.assert_existing_objects_matched().expect_partial()
 
 
 @contextlib.contextmanager
-def _other_networks(checkpoint: pathlib.Path) -> Iterator[None]:
-    """What TensorFlow says of a checkpoint that does not fit, as this project does."""
+def _read_state(state: tf.train.Checkpoint, checkpoint: pathlib.Path) -> Iterator[tf.train.CheckpointLoadStatus]:
+    """Read a checkpoint and give TensorFlow's status, to be asked within the context what did not fit."""
     try:
-        yield
+        with plain_path(checkpoint) as folder:
+            yield state.read(f"{folder}/{PREFIX}")
     except (AssertionError, ValueError, tf.errors.OpError) as error:
         raise InputError(
             checkpoint, found=f"the state of other networks ({_first_line(error)})", expected="this version's"
@@ -135,11 +133,28 @@ def _other_networks(checkpoint: pathlib.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def kept_on_failure(stage: str, step: int) -> Iterator[None]:
-    """Turns what a full or broken disk raises within the block into one message; a stage resumes from its last state.
+def plain_path(folder: pathlib.Path) -> Iterator[str]:
+    """Give a path to a folder, valid within the context, that TensorFlow does not take for a pattern.
+
+    TensorFlow looks for a checkpoint's files by matching their path as a pattern, in which brackets and backslashes do
+    not stand for themselves, and has no way to escape them. The system's own name of the opened folder has none.
+    """
+    if not _PATTERN_CHARACTERS & set(str(folder)):
+        yield str(folder)
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{handle}"
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def stop_on_failed_write(stage: str, step: int) -> Iterator[None]:
+    """Turn what a full or broken disk raises within the context into one message.
 
     Raises:
-      RunStopped: anything in the block could not be written.
+      RunStopped: something could not be written; the stage resumes from its last checkpoint.
     """
     try:
         yield
@@ -150,8 +165,8 @@ def kept_on_failure(stage: str, step: int) -> Iterator[None]:
         ) from error
 
 
-def _found(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Checkpoints, the last step first."""
+def _find(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Return the checkpoints of a folder, the last step first."""
     return sorted(folder.glob("step-*"), key=_step, reverse=True)
 
 
@@ -163,8 +178,8 @@ def _step(checkpoint: pathlib.Path) -> int:
     return int(checkpoint.name.removeprefix("step-"))
 
 
-def _damage(checkpoint: pathlib.Path) -> str:
-    """What is wrong with a checkpoint's files, "" where nothing is."""
+def _describe_damage(checkpoint: pathlib.Path) -> str:
+    """Return what is wrong with a checkpoint's files, "" where nothing is."""
     listed = checkpoint / CHECKSUMS
     try:
         checksums = read_json(listed)

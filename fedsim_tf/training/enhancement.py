@@ -1,11 +1,12 @@
 """Stage 2, GAN pre-training: the enhancement network and its discriminator on annotated slices.
 
-Ground-truth label slices and generated material go in, the real CT slices are the target, so that the network learns
-to respect the label's outline (section 2.2). Losses and two-rate Adam are those of Park et al. 2019 (GauGAN).
+The inputs are ground-truth label slices and generated material, the targets are the real CT slices, so that the network
+learns to respect the label's outline (section 2.2). Losses and two-rate Adam are those of Park et al. 2019 (GauGAN).
 """
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.config import GanConfig
@@ -21,16 +22,18 @@ from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.synthesis import take_slices
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import TTUR_BETAS, adam
-from fedsim_tf.training.pairs import augmented_pairs
-from fedsim_tf.training.pictures import slices_of
-from fedsim_tf.training.pretraining import TensorLosses, fitted_coarse_ct
+from fedsim_tf.training.pairs import augment_pairs
+from fedsim_tf.training.pictures import draw_slices
+from fedsim_tf.training.pretraining import simulate_fitted
+from fedsim_tf.training.protocols import TensorLosses
+from fedsim_tf.training.randomness import StepSeeds
 from fedsim_tf.training.watch import Look, norms, rates, spectral_norms
 
 FeatureMaps = list[list[tf.Tensor]]  # scale, then level; the last level holds the logits
 
 
 class EnhancementTrainer:
-    """One discriminator and one generator step on pairs of semantics and real slices.
+    """The training step of the enhancement network and its discriminator on pairs of semantics and real slices.
 
     Args:
       enhancer, discriminator: the networks that it moves.
@@ -46,68 +49,73 @@ class EnhancementTrainer:
         settings: GanConfig,
     ):
         self._enhancer, self._discriminator, self._vgg, self._settings = enhancer, discriminator, vgg, settings
-        self._generator, self._critic = enhancer.trainable_variables, discriminator.trainable_variables
-        steps = settings.steps
-        self._generator_optimizer = adam(settings.generator_rate, self._generator, steps=steps, betas=TTUR_BETAS)
-        self._critic_optimizer = adam(settings.discriminator_rate, self._critic, steps=steps, betas=TTUR_BETAS)
+        steps, variables = settings.steps, enhancer.trainable_variables
+        self._generator_optimizer = adam(settings.generator_rate, variables, steps=steps, betas=TTUR_BETAS)
+        variables = discriminator.trainable_variables
+        self._discriminator_optimizer = adam(settings.discriminator_rate, variables, steps=steps, betas=TTUR_BETAS)
 
     @property
     def objects(self) -> dict[str, tf.Module]:
-        """The optimizers, for checkpoints."""
-        return {"generator_optimizer": self._generator_optimizer, "critic_optimizer": self._critic_optimizer}
+        """The optimizers, by the names that checkpoints have for them."""
+        # "critic" is the discriminator; under another name the checkpoints of earlier runs would not fit.
+        return {"generator_optimizer": self._generator_optimizer, "critic_optimizer": self._discriminator_optimizer}
 
     def scalars(self) -> dict[str, float]:
-        """Learning rates and spectral norms, for TensorBoard."""
+        """Return learning rates and spectral norms, for TensorBoard."""
         return {
-            **rates(enhancer=self._generator_optimizer, discriminator=self._critic_optimizer),
+            **rates(enhancer=self._generator_optimizer, discriminator=self._discriminator_optimizer),
             **spectral_norms(enhancer=self._enhancer, discriminator=self._discriminator),
         }
 
     def update(self, semantics: tf.Tensor, real: tf.Tensor, seed: tf.Tensor) -> tuple[TensorLosses, TensorLosses]:
-        """Moves both networks.
+        """Take one step of each network.
 
         Args:
           semantics: (B, y, x, 3); real: slices (B, y, x).
-          seed: (2,) int32, of the pairs' augmentation.
+          seed: (2,) int32, for the augmentation of the pairs.
 
         Returns:
           Losses, and the gradients' norms by network.
         """
         settings = self._settings
-        semantics, real = augmented_pairs(semantics, real, seed, flip=settings.flip, intensity=settings.intensity)
+        semantics, real = augment_pairs(semantics, real, seed, flip=settings.flip, intensity=settings.intensity)
         with tf.GradientTape() as tape:
             fake = self._enhancer(semantics, training=True)[..., 0]
-            critic_loss, critic_norms = self._update_critic(semantics, real, fake)
+            discriminator_loss, discriminator_norms = self._update_discriminator(semantics, real, fake)
             losses = generator_losses(self._discriminator, self._vgg, self._settings, semantics, real, fake)
             total = tf.add_n(list(losses.values()))
-        gradients = tape.gradient(total, self._generator)
-        self._generator_optimizer.apply_gradients(zip(gradients, self._generator, strict=True))
-        return {"discriminator": critic_loss, **losses}, {**norms(enhancer=gradients), **critic_norms}
+        variables = self._enhancer.trainable_variables
+        gradients = tape.gradient(total, variables)
+        self._generator_optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return {"discriminator": discriminator_loss, **losses}, {**norms(enhancer=gradients), **discriminator_norms}
 
-    def _update_critic(self, semantics: tf.Tensor, real: tf.Tensor, fake: tf.Tensor) -> tuple[tf.Tensor, TensorLosses]:
+    def _update_discriminator(
+        self, semantics: tf.Tensor, real: tf.Tensor, fake: tf.Tensor
+    ) -> tuple[tf.Tensor, TensorLosses]:
         with tf.GradientTape() as tape:
-            maps = judge(self._discriminator, semantics, real, tf.stop_gradient(fake), training=True)
+            maps = discriminate(self._discriminator, semantics, real, tf.stop_gradient(fake), training=True)
             loss = hinge_discriminator_loss(*maps)
-        gradients = tape.gradient(loss, self._critic)
-        self._critic_optimizer.apply_gradients(zip(gradients, self._critic, strict=True))
+        variables = self._discriminator.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        self._discriminator_optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss, norms(discriminator=gradients)
 
 
 class EnhancementPretraining:
-    """Stage 2 at one site; nothing of it is shared."""
+    """Stage 2 at one site, which shares nothing with other sites.
+
+    Args:
+      learner: the site's state.
+      simulated: simulated CTs of the annotated volumes (n, c, c, c), at any resolution; None: those of the fitted
+        latents.
+      name: the stage's name.
+    """
 
     def __init__(self, learner: SiteLearner, *, simulated: tf.Tensor | None = None, name: str = "gan"):
-        """Of a site.
-
-        Args:
-          learner: its state.
-          simulated: CTs of the annotated volumes (n, c, c, c), at any resolution; None: what the model fitted.
-          name: the stage's.
-        """
         self._learner, self.name = learner, name
         self._images = tf.constant(learner.data.labelled.images)
         self._labels = tf.constant(learner.data.labelled.labels)
-        self._coarse = tf.constant(fitted_coarse_ct(learner)) if simulated is None else simulated
+        self._coarse = tf.constant(simulate_fitted(learner)) if simulated is None else simulated
         self._trainer = EnhancementTrainer(
             learner.model.enhancer, learner.discriminator, learner.vgg, learner.config.gan
         )
@@ -116,18 +124,22 @@ class EnhancementPretraining:
 
     @property
     def objects(self) -> dict[str, tf.Module]:
-        """What a checkpoint holds of this stage."""
+        """What a checkpoint holds of this stage, by name."""
         return {**self._learner.objects, **self._trainer.objects}
 
+    @property
+    def seeds(self) -> StepSeeds:
+        """What the generators of its steps are made from."""
+        return self._learner.seeds(self.name)
+
     def look(self) -> Look:
-        """Rates, spectral norms and some annotated slices."""
-        shown = slices_of(self._learner, self._images, self._labels, self._coarse)
+        """Return rates, spectral norms and some annotated slices."""
+        shown = draw_slices(self._learner, self._images, self._labels, self._coarse)
         return Look(self._trainer.scalars(), {"annotated": shown})
 
-    def step(self, step: int) -> TensorLosses:
-        """One step of the discriminator, then one of the generator, on random slices of random volumes."""
+    def step(self, _index: int, rng: np.random.Generator) -> TensorLosses:
+        """Move the discriminator, then the enhancement network, by random slices of random volumes."""
         config = self._learner.config
-        rng = self._learner.rng(self.name, step)
         volumes = rng.integers(len(self._learner.data.labelled), size=config.gan.batch)
         slices = rng.integers(config.model.size, size=config.gan.batch)
         seed = tf.constant(rng.integers(1 << 31, size=2), tf.int32)
@@ -141,10 +153,10 @@ class EnhancementPretraining:
         return self._trainer.update(semantics, real, seed)
 
 
-def judge(
+def discriminate(
     discriminator: MultiScaleDiscriminator, semantics: tf.Tensor, real: tf.Tensor, fake: tf.Tensor, *, training: bool
 ) -> tuple[FeatureMaps, FeatureMaps]:
-    """The discriminator's feature maps of real and of fake slices (B, y, x), seen in one batch."""
+    """Return the discriminator's feature maps of real and of fake slices (B, y, x), seen in one batch."""
     pairs = [tf.concat([semantics, slices[..., None]], axis=-1) for slices in (real, fake)]
     maps = discriminator(tf.concat(pairs, axis=0), training=training)
     halves = [[tf.split(level, 2) for level in scale] for scale in maps]
@@ -159,8 +171,15 @@ def generator_losses(
     real: tf.Tensor,
     fake: tf.Tensor,
 ) -> TensorLosses:
-    """Adversarial, feature matching and VGG losses of fake slices (B, y, x); the discriminator is not updated."""
-    real_maps, fake_maps = judge(discriminator, semantics, real, fake, training=False)
+    """Return adversarial, feature matching and VGG losses of fake slices (B, y, x); the discriminator stays as it is.
+
+    Args:
+      discriminator, vgg: the networks that the losses are measured with.
+      settings: their weights.
+      semantics: (B, y, x, 3), what the fake slices were made from.
+      real, fake: slices (B, y, x).
+    """
+    real_maps, fake_maps = discriminate(discriminator, semantics, real, fake, training=False)
     perceptual = perceptual_loss(vgg(fake[..., None]), vgg(real[..., None]))
     return {
         "adversarial": hinge_generator_loss(fake_maps),

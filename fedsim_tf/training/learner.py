@@ -1,4 +1,4 @@
-"""Everything of one site that learns: its generative model, discriminator and latents."""
+"""What one site learns: its generative model, discriminator and latents."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from fedsim_tf.shape.pose import N_POSE
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.synthesis import GenerativeModel, shared_networks
 from fedsim_tf.training.plausibility import warn_of_known_hearts, warn_of_unreachable_sizes
-from fedsim_tf.training.stage import step_rng
+from fedsim_tf.training.randomness import StepSeeds
 from fedsim_tf.training.volumes import SiteVolumes
 from fedsim_tf.training.watch import norms
 
 
 class SiteLearner:
-    """The state of one site.
+    """All networks and latents of one site, with the data that they learn from.
 
     Attributes:
       model: shape, material and enhancement networks with their physics.
-      discriminator: judges this site's slices.
-      labelled_latents, unlabelled_latents: one latent for each training volume (GLO).
+      discriminator: tells real slices of this site from enhanced ones.
+      labelled_latents, unlabelled_latents: one latent for each annotated and each unannotated training volume (GLO).
       vgg: fixed features for the perceptual losses; not part of checkpoints.
     """
 
@@ -42,13 +42,17 @@ class SiteLearner:
         self.labelled_latents = LatentTable(len(data.labelled), length, seed=self.rng("latents/labelled"))
         self.unlabelled_latents = LatentTable(len(data.unlabelled), length, seed=self.rng("latents/unlabelled"))
 
-    def rng(self, purpose: str, step: int = 0) -> np.random.Generator:
-        """This site's random choices, such as those of a stage's step; see `step_rng`."""
-        return step_rng(self.config.seed, f"{purpose}/{self.data.name}", step, secret=self.data.secret)
+    def seeds(self, purpose: str) -> StepSeeds:
+        """Return the seeds of a stage or another purpose, different at every site."""
+        return StepSeeds(self.config.seed, f"{purpose}/{self.data.name}", self.data.secret)
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """Return a generator for random choices that are made once, such as the first latents."""
+        return self.seeds(purpose).rng(0)
 
     @property
     def objects(self) -> dict[str, tf.Module]:
-        """What a checkpoint holds of this site."""
+        """What a checkpoint holds of this site, by name."""
         return {
             "model": self.model,
             "discriminator": self.discriminator,
@@ -58,7 +62,7 @@ class SiteLearner:
 
     @property
     def shared_variables(self) -> list[tf.Variable]:
-        """theta_S and theta_M."""
+        """The weights of the shape and material networks (theta_S, theta_M)."""
         return self.model.shared_variables
 
     @property
@@ -68,21 +72,21 @@ class SiteLearner:
 
     @property
     def count(self) -> int:
-        """Annotated volumes that gradients come from."""
+        """The number of annotated volumes that gradients come from."""
         return len(self.data.labelled)
 
     def shared_norms(self, gradients: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Norms of the gradients of theta_S and of theta_M, given in the order of `shared_variables`."""
+        """Return the norms of the gradients of theta_S and of theta_M, given in the order of `shared_variables`."""
         count = len(self.model.shape_generator.trainable_variables)
         return norms(shape=gradients[:count], material=gradients[count:])
 
-    def scaled(self, gradients: Sequence[tf.Tensor], *, shape: tf.Tensor, material: tf.Tensor) -> list[tf.Tensor]:
-        """Gradients in the order of `shared_variables`, those of theta_S and of theta_M times a factor each."""
+    def scale_shared(self, gradients: Sequence[tf.Tensor], *, shape: tf.Tensor, material: tf.Tensor) -> list[tf.Tensor]:
+        """Return gradients, in the order of `shared_variables`, times a factor for theta_S and one for theta_M."""
         count = len(self.model.shape_generator.trainable_variables)
         return [gradient * (shape if i < count else material) for i, gradient in enumerate(gradients)]
 
     def latent_statistics(self, *, with_unlabelled: bool) -> LatentStatistics:
-        """Count, sum and sum of outer products of this site's latents: all that sampling needs to know of them."""
+        """Return count, sum and sum of outer products of this site's latents: all that sampling needs of them."""
         statistics = LatentStatistics.of(self.labelled_latents.table.numpy())
         if with_unlabelled and len(self.data.unlabelled):
             statistics = statistics + LatentStatistics.of(self.unlabelled_latents.table.numpy())
@@ -90,11 +94,11 @@ class SiteLearner:
 
 
 def initial_shared_weights(config: Config) -> dict[str, np.ndarray]:
-    """theta_S and theta_M as every `SiteLearner` has them at first, by name: what a server without data begins with."""
+    """Return theta_S and theta_M by name as every `SiteLearner` has them at first, for a server without data."""
     shape, material = shared_networks(config.model, n_modes=config.model.shape_modes, seed=config.seed)
     return {name: v.numpy() for name, v in named_variables(shape=shape, material=material).items()}
 
 
 def named_variables(**networks: tf.keras.Model) -> dict[str, tf.Variable]:
-    """Networks' trainable variables by names that are the same in every process, such as "shape/0"."""
+    """Return networks' trainable variables by names that are the same in every process, such as "shape/0"."""
     return {f"{key}/{i}": v for key, network in networks.items() for i, v in enumerate(network.trainable_variables)}

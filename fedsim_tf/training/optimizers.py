@@ -10,7 +10,7 @@ TTUR_BETAS = (0.0, 0.9)  # Park et al. 2019, section 4
 
 
 class ConstantThenLinear(tf.keras.optimizers.schedules.LearningRateSchedule):
-    """A constant rate for the first half of the steps, then linear to zero (Park et al. 2019)."""
+    """A rate that is constant for the first half of the steps, then falls linearly to zero (Park et al. 2019)."""
 
     def __init__(self, rate: float | tf.Variable, steps: int | tf.Variable):
         super().__init__()
@@ -27,12 +27,12 @@ class ConstantThenLinear(tf.keras.optimizers.schedules.LearningRateSchedule):
 class FusedAdam(tf.keras.optimizers.Adam):
     """Keras's Adam with each variable's update in TensorFlow's own kernel.
 
-    Keras composes it of a dozen operations, each of which reads and writes arrays as long as the weights: for the
-    92 million weights of the enhancement network that took a fifth of a training step.
+    Keras composes the update of a dozen operations, each of which reads and writes arrays as long as the weights. For
+    the 92 million weights of the enhancement network that took a fifth of a training step.
     """
 
     def update_step(self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:
-        """Moves one variable; sparse gradients go Keras's way."""
+        """Move one variable by its gradient; Keras's own code does it for sparse gradients."""
         if isinstance(gradient, tf.IndexedSlices) or variable.dtype != tf.float32:
             super().update_step(gradient, variable)
             return
@@ -59,7 +59,13 @@ def adam(
     steps: int | tf.Variable | None = None,
     betas: tuple[float, float] = (0.9, 0.999),
 ) -> tf.keras.optimizers.Optimizer:
-    """Adam with its slots made at once, so that checkpoints can hold and restore them; `steps` adds the schedule.
+    """Return Adam with its slots made at once, so that checkpoints can hold and restore them.
+
+    Args:
+      rate: the learning rate.
+      variables: what it will move.
+      steps: length of the schedule `ConstantThenLinear`; None: the rate is constant.
+      betas: decay rates of the moments.
 
     Rate and steps may be variables: then one optimizer, and all that was traced with it, serves several stages.
     """

@@ -1,7 +1,7 @@
 """Random changes of pairs of semantics and real slices, for the GAN alone.
 
-A mirrored heart is no patient's, but the enhancement network has to render any outline that it is given; the shape and
-material networks, which have to know hearts, never see these.
+No patient has a mirrored heart, but the enhancement network has to render any outline that it is given. The shape and
+material networks, which have to know hearts, never see these pairs.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import tensorflow as tf
 
 
-def augmented_pairs(
+def augment_pairs(
     semantics: tf.Tensor, real: tf.Tensor, seed: tf.Tensor, *, flip: bool, intensity: float
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mirrors half of the pairs left to right and changes the contrast of each.
+    """Return the pairs with half of them mirrored left to right and the contrast of each changed.
 
     Args:
       semantics: (B, y, x, 3), the coarse CT in the first channel; real: slices (B, y, x) in [-1, 1].
@@ -21,7 +21,7 @@ def augmented_pairs(
       intensity: largest change of gain and of offset, the same for the coarse CT and the real slice.
 
     Returns:
-      The same shapes; real slices are clipped to [-1, 1], where the enhancement network's range ends.
+      Semantics and real slices; the latter are clipped to [-1, 1], where the enhancement network's range ends.
     """
     flip_seed, gain_seed, offset_seed = tf.unstack(tf.random.split(seed, 3))
     if flip:

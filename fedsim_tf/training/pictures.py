@@ -1,4 +1,4 @@
-"""Slices of training volumes as the model has them, for TensorBoard."""
+"""Slices of training volumes beside what the model makes of them, for TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from fedsim_tf.training.watch import montage
 SHOWN = 4  # volumes
 
 
-def generated_slices(learner: SiteLearner, images: tf.Tensor, z: tf.Tensor) -> np.ndarray:
-    """The same where label and coarse CT are made from latents (n, d); black where there are no volumes."""
+def draw_generated_slices(learner: SiteLearner, images: tf.Tensor, z: tf.Tensor) -> np.ndarray:
+    """Draw what the model makes of latents (n, d) beside real volumes; see `draw_slices`.
+
+    Without volumes the picture is black.
+    """
     size, z = learner.model.size, z[:SHOWN]
     if not len(z):
         return np.zeros((size, 4 * size), np.float32)
-    return slices_of(learner, images, learner.model.labels(z), learner.model.coarse_ct(z))
+    return draw_slices(learner, images, learner.model.labels(z), learner.model.coarse_ct(z))
 
 
-def slices_of(learner: SiteLearner, images: tf.Tensor, labels: tf.Tensor, coarse: tf.Tensor) -> np.ndarray:
-    """The middle slice of the first volumes: real, coarse CT, label, enhanced.
+def draw_slices(learner: SiteLearner, images: tf.Tensor, labels: tf.Tensor, coarse: tf.Tensor) -> np.ndarray:
+    """Draw the middle slice of the first volumes as one picture: real, coarse CT, label, enhanced.
 
     Args:
       learner: whose enhancement network is used.

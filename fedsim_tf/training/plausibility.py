@@ -1,4 +1,4 @@
-"""What a site's volumes should be like for the method to fit them; where they are not, the log says whose are not."""
+"""Warnings in the log of volumes that the method cannot fit well, or that look like a slip."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from fedsim_tf.synthesis import shape_frame_mm
 
 
 def warn_of_other_extents(site: str, cases: Sequence[PreparedCase], usual_mm: Sequence[float]) -> None:
-    """Names cases whose field of view is far from the site's: their hearts become as much larger or smaller.
+    """Warn of cases whose field of view is far from the site's: their hearts become as much larger or smaller.
 
     Args:
-      site: its name; cases: all of a fold; usual_mm: the extent (x, y, z) that the site's model has.
+      site: its name.
+      cases: all cases of a fold.
+      usual_mm: the extent (x, y, z) that the site's model has.
     """
     others = [case for case in cases if unlike(case.field_of_view_mm, usual_mm)]
     if others:
@@ -36,9 +38,12 @@ def warn_of_other_extents(site: str, cases: Sequence[PreparedCase], usual_mm: Se
 
 
 def warn_of_unknown_spacing(site: str, cases: Sequence[PreparedCase]) -> None:
-    """Warns where every header says 1 x 1 x 1 mm, as those do whose converter did not know."""
+    """Warn if every header says 1 x 1 x 1 mm, as converters do that do not know the spacing."""
     if all(np.allclose(case.original.spacing_mm, 1.0) for case in cases):
-        text = "%s: every voxel is said to be 1 x 1 x 1 mm; if not true, give --data_field_of_view_mm and _z_mm"
+        text = (
+            "%s: every file says that its voxels are 1 x 1 x 1 mm; if that is not true, set data.field_of_view_mm and "
+            "data.field_of_view_z_mm"
+        )
         logging.warning(text, site)
 
 
@@ -48,7 +53,13 @@ def warn_of_unreachable_hearts(
     labels: np.ndarray | Sequence[np.ndarray],
     field_of_view_mm: Sequence[float],
 ) -> None:
-    """Names annotated hearts (n, z, y, x) whose centre the shape network cannot move the mean heart to."""
+    """Warn of annotated hearts whose centre the shape network cannot move the mean heart to.
+
+    Args:
+      site: its name.
+      identities: whose hearts they are; labels: their masks (n, z, y, x).
+      field_of_view_mm: the extent (x, y, z) of the site's volumes.
+    """
     edges_mm = np.array(field_of_view_mm)[::-1]
     reach_mm = TRANSLATION_LIMIT_MM * field_of_view_mm[0] / shape_frame_mm(field_of_view_mm)[0]
     far = []
@@ -63,10 +74,11 @@ def warn_of_unreachable_hearts(
 
 
 def warn_of_unreachable_sizes(site: str, identities: Sequence[str], labels: np.ndarray, mean_voxels: float) -> None:
-    """Names annotated hearts (n, z, y, x) that the shape network cannot scale the mean heart to.
+    """Warn of annotated hearts that the shape network cannot scale the mean heart to.
 
     Args:
-      site: its name; identities: of the hearts; labels: their masks.
+      site: its name.
+      identities: whose hearts they are; labels: their masks (n, z, y, x).
       mean_voxels: how many voxels the mean heart takes at this site.
     """
     factors = np.cbrt(labels.reshape(len(labels), -1).sum(axis=1) / mean_voxels)
@@ -76,17 +88,19 @@ def warn_of_unreachable_sizes(site: str, identities: Sequence[str], labels: np.n
         if not 1 / math.exp(LOG_SCALE_LIMIT) < factor < math.exp(LOG_SCALE_LIMIT)
     ]
     if odd:
-        text = "%s: hearts too small or too large for the shape model's mean, beside their field of view: %s"
+        text = "%s: hearts too small or too large, in their field of view, for the mean heart to be scaled to: %s"
         logging.warning(text, site, listed(odd))
 
 
 def warn_of_known_hearts(site: str, subjects: Sequence[str], held_out: Sequence[str]) -> None:
-    """Names held-out patients whose hearts the shape model was made from: its arms would be judged too kindly.
+    """Warn of held-out patients whose hearts the shape model was made from: scores on them are too good.
 
     Args:
-      site: its name; subjects: the model's, as files of label maps are called; held_out: who validates and tests.
+      site: its name.
+      subjects: those of the shape model, named as files of label maps are.
+      held_out: the patients of the validation and the test part.
     """
     known = sorted({name.removesuffix("_label") for name in subjects} & set(held_out))
     if known:
-        text = "%s: the shape model was made from %d of the patients that validate or test: %s"
+        text = "%s: the shape model was made from %d of the patients in the validation or test part: %s"
         logging.warning(text, site, len(known), listed(known))

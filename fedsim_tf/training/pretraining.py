@@ -1,6 +1,6 @@
 """Stage 1, generator pre-training: shape and material networks with the latents of the annotated volumes.
 
-Generative latent optimization (Bojanowski et al. 2018) of L_IoU + L_M, section 2.2 of the paper.
+This is generative latent optimization (Bojanowski et al. 2018) of L_IoU + L_M, section 2.2 of the paper.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from fedsim_tf.losses import iou_loss, material_losses, slice_features
 from fedsim_tf.synthesis import downsample
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import adam
-from fedsim_tf.training.pictures import generated_slices
+from fedsim_tf.training.pictures import draw_generated_slices
+from fedsim_tf.training.protocols import SharedGradients, TensorLosses
+from fedsim_tf.training.randomness import StepSeeds
 from fedsim_tf.training.watch import Look, norms, rates
-
-SharedGradients = list[tf.Tensor]
-TensorLosses = dict[str, tf.Tensor]
 
 
 class GeneratorPretraining:
-    """One site's side of stage 1: it moves its own latents and hands out the gradients of the shared networks."""
+    """One site's side of stage 1: moves the site's latents and hands out the gradients of the shared networks."""
 
     name = "pretraining"
 
@@ -36,20 +35,23 @@ class GeneratorPretraining:
 
     @property
     def objects(self) -> dict[str, tf.Module]:
-        """What a checkpoint holds of this stage at this site."""
+        """What a checkpoint holds of this stage at this site, by name."""
         return {**self.learner.objects, "latent_optimizer": self.optimizer}
 
-    def look(self) -> Look:
-        """Latents, their rate, and some annotated slices as the networks have them."""
-        z = self.learner.labelled_latents.table
-        return Look(
-            rates(latents=self.optimizer), {"annotated": generated_slices(self.learner, self.images, z)}, {"z": z}
-        )
+    @property
+    def seeds(self) -> StepSeeds:
+        """What the generators of its steps are made from."""
+        return self.learner.seeds(self.name)
 
-    def shared_gradients(self, step: int) -> tuple[TensorLosses, SharedGradients]:
-        """One step: losses, and gradients in the order of `learner.shared_variables`."""
+    def look(self) -> Look:
+        """Return latents, their rate, and some annotated slices as the networks generate them."""
+        z = self.learner.labelled_latents.table
+        shown = draw_generated_slices(self.learner, self.images, z)
+        return Look(rates(latents=self.optimizer), {"annotated": shown}, {"z": z})
+
+    def shared_gradients(self, _index: int, rng: np.random.Generator) -> tuple[TensorLosses, SharedGradients]:
+        """Move the latents of a random batch; return losses and the gradients of `learner.shared_variables`."""
         config = self.learner.config
-        rng = self.learner.rng(self.name, step)
         count = len(self.learner.data.labelled)
         batch = rng.choice(count, size=min(config.pretraining.batch, count), replace=False)
         losses, self.gradient_norms, gradients = self._traced(tf.constant(batch, tf.int32))
@@ -61,19 +63,28 @@ class GeneratorPretraining:
         with tf.GradientTape() as tape:
             losses = self.losses(batch)
             total = tf.add_n(list(losses.values()))
-        zero = tf.UnconnectedGradients.ZERO  # of networks that a variant of this stage leaves out
+        zero = tf.UnconnectedGradients.ZERO  # a variant of this stage may leave a network out
         shared, own = tape.gradient(total, [learner.shared_variables, latents], unconnected_gradients=zero)
         self.optimizer.apply_gradients(zip(own, latents, strict=True))
         learner.labelled_latents.project(learner.config.pretraining.latent_ball)
         return losses, {**learner.shared_norms(shared), **norms(latents=own)}, shared
 
     def losses(self, batch: tf.Tensor) -> TensorLosses:
-        """L_IoU and the two parts of L_M for the annotated volumes `batch` (B,)."""
+        """Return L_IoU and the two parts of L_M for the annotated volumes `batch` (B,)."""
+        z = self.learner.labelled_latents.lookup(batch)
+        return self.compare(batch, z, self.learner.model.coarse_ct(z))
+
+    def compare(self, batch: tf.Tensor, z: tf.Tensor, coarse: tf.Tensor) -> TensorLosses:
+        """Return the losses of annotated volumes.
+
+        Args:
+          batch: their numbers (B,).
+          z: their latents (B, d); coarse: the simulated CTs of these (B, c, c, c).
+        """
         learner = self.learner
-        z = learner.labelled_latents.lookup(batch)
-        coarse = tf.gather(self._coarse, batch)
+        target = tf.gather(self._coarse, batch)
         features = [tf.gather(level, batch) for level in self._coarse_features]
-        squared, perceptual = material_losses(learner.vgg, learner.model.coarse_ct(z), coarse, features)
+        squared, perceptual = material_losses(learner.vgg, coarse, target, features)
         return {
             "iou": iou_loss(learner.model.labels(z), tf.gather(self.labels, batch)),
             "material_mse": squared,
@@ -81,6 +92,6 @@ class GeneratorPretraining:
         }
 
 
-def fitted_coarse_ct(learner: SiteLearner) -> np.ndarray:
-    """X~_z of every annotated volume (n, c, c, c), the enhancement network's input."""
+def simulate_fitted(learner: SiteLearner) -> np.ndarray:
+    """Return the simulated CT of each annotated volume's latent (n, c, c, c), an input of the enhancement network."""
     return learner.model.coarse_ct(learner.labelled_latents.table).numpy()

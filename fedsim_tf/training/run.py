@@ -21,74 +21,74 @@ CHECKPOINTS_KEPT = 2  # of each stage
 
 
 class RunFolder:
-    """Opens a new run or an earlier one of the same configuration.
+    """The folder of a new run, or of an earlier one with the same configuration.
 
     Args:
       path: the folder; made if need be.
       config: what the run does.
 
     Raises:
-      InputError: the folder holds a run of another configuration; the message shows the difference.
+      InputError: the folder holds other files, or a run with another configuration; the message shows the difference.
     """
 
     def __init__(self, path: str | os.PathLike, config: Config):
         self.path = pathlib.Path(path)
         self.config = config
         self._claim()
-        self.pictures = self._made("pictures")
-        self.samples = self._made("samples")
+        self.pictures = self._make("pictures")
+        self.samples = self._make("samples")
 
     def _claim(self) -> None:
         check_run_folder(self.path, self.config)
-        keep(self.path / CONFIG, self.config)
+        keep_config(self.path / CONFIG, self.config)
 
-    def _made(self, name: str) -> pathlib.Path:
+    def _make(self, name: str) -> pathlib.Path:
         folder = self.path / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def site(self, name: str) -> RunFolder:
-        """The folder of one site of a federated run, in a process that has both."""
+        """Open the folder of one site of a federated run, in a process that has both."""
         return RunFolder(site_path(self.path, name), self.config)
 
     def fold(self, number: int) -> RunFolder:
-        """The folder of one fold."""
+        """Open the folder of one fold."""
         return RunFolder(fold_path(self.path, number), self.config.of_fold(number))
 
     def checkpoints(self, stage: str) -> pathlib.Path:
-        """Where a stage keeps its checkpoints."""
+        """Return the folder of a stage's checkpoints."""
         return self.path / "checkpoints" / stage
 
     def losses(self, stage: str) -> pathlib.Path:
-        """The CSV of a stage's losses."""
+        """Return the path of the CSV with a stage's losses."""
         return self.path / "losses" / f"{stage}.csv"
 
     def tensorboard(self, stage: str) -> pathlib.Path:
-        """Where a stage logs for TensorBoard."""
+        """Return the folder of a stage's logs for TensorBoard."""
         return self.path / "tensorboard" / stage
 
     def finished(self, stage: str) -> dict[str, Any] | None:
-        """What a finished stage recorded; None for one that is not finished, or whose record is damaged."""
+        """Return the record of a finished stage; None if it is not finished, or its record is damaged."""
         file = self._record_file(stage)
         try:
             return read_json(file) if file.exists() else None
         except ValueError:
-            logging.warning("%s is damaged and made anew", file)
+            logging.warning("%s is damaged; it is written again", file)
             return None
 
     def finish(self, stage: str, record: dict[str, Any]) -> None:
-        """Marks a stage as done for good."""
+        """Write the record of a stage, which marks it as done for good."""
         write_json(self._record_file(stage), record)
         logging.info("%s: done", stage)
 
     def begun_after(self, stage: str) -> list[str]:
-        """Other stages that have kept a state since a finished one ended."""
+        """Return the names of other stages that have kept a checkpoint since a finished one ended."""
         since, root = self._record_file(stage).stat().st_mtime_ns, self.path / "checkpoints"
         later = [state.parent for state in root.rglob("step-*") if state.stat().st_mtime_ns > since]
         return sorted({str(folder.relative_to(root)) for folder in later} - {stage})
 
     def records(self) -> dict[str, Any]:
-        """The records of all finished stages; a site's are called `sites/<site>/<stage>`."""
+        """Return the records of all finished stages by name; those of a site are called `sites/<site>/<stage>`."""
         root = self.path / "stages"
         found = {str(file.relative_to(root).with_suffix("")): read_json(file) for file in whole_files(root, "*.json")}
         for folder in sorted(self.path.glob(f"{SITES}/*")):
@@ -115,7 +115,7 @@ def check_run_folder(path: pathlib.Path, config: Config) -> None:
     file = path / CONFIG
     if not file.exists() and _has_foreign_files(path) and not file.exists():  # another process may begin it now
         raise InputError(path, found="a folder that is no run", expected="an empty or new folder")
-    refuse_other(file, config, folder="run folder")
+    refuse_other_config(file, config, folder="run folder")
 
 
 def _has_foreign_files(path: pathlib.Path) -> bool:
@@ -152,61 +152,68 @@ def fold_numbers(config: Config, only: int | None) -> Sequence[int]:
     return range(count) if only is None else [only]
 
 
-def reopened(path: pathlib.Path) -> RunFolder:
-    """An earlier run's folder, with the configuration that it was begun with."""
+def reopen_run(path: pathlib.Path) -> RunFolder:
+    """Open an earlier run's folder with the configuration that it was begun with."""
     return RunFolder(path, from_dict(read_json(path / CONFIG)))
 
 
-def refuse_other(file: pathlib.Path, config: Config, *, folder: str) -> None:
-    """Refuses a configuration that differs, but for what may change, from the one that a file has kept, if any.
+def refuse_other_config(file: pathlib.Path, config: Config, *, folder: str) -> None:
+    """Refuse a configuration that differs from the one in a file, if there is one, in more than what may change.
+
+    Args:
+      file: where `keep_config` has written a configuration.
+      config: the one to go on with.
+      folder: what the message calls the file's folder.
 
     Raises:
-      InputError: shows the difference, and asks for another folder, which `folder` calls by its name.
+      InputError: they differ; the message shows the difference.
     """
     if file.exists():
-        difference = _difference(comparable_settings(_filled(read_json(file))), comparable_settings(_as_read(config)))
+        difference = _difference(
+            comparable_settings(_fill(read_json(file))), comparable_settings(_to_json_values(config))
+        )
         if difference:
             expected = f"the same configuration, or another {folder}"
             raise InputError(file, found=f"a run with {difference}", expected=expected)
 
 
-def keep(file: pathlib.Path, config: Config) -> None:
-    """Writes a configuration where it is not yet."""
-    wanted = _as_read(config)
+def keep_config(file: pathlib.Path, config: Config) -> None:
+    """Write a configuration to a file that does not hold it yet."""
+    wanted = _to_json_values(config)
     if not file.exists() or read_json(file) != wanted:
         write_json(file, wanted)
 
 
 def fold_path(run: pathlib.Path, number: int) -> pathlib.Path:
-    """Where a run has a fold."""
+    """Return the path of a fold's folder in a run."""
     return run / f"fold_{number}"
 
 
 def is_federated(fold: pathlib.Path) -> bool:
-    """Whether a fold's folder is a federated run's, which has folders of its sites in it."""
+    """Return whether a fold belongs to a federated run: its folder holds those of the sites."""
     return (fold / SITES).is_dir()
 
 
 def site_path(fold: pathlib.Path, name: str) -> pathlib.Path:
-    """Where a fold of a federated run has a site's folder."""
+    """Return the path of a site's folder in a fold of a federated run."""
     return fold / SITES / name
 
 
-def _as_read(config: Config) -> dict[str, Any]:
-    """A configuration as JSON gives it back."""
+def _to_json_values(config: Config) -> dict[str, Any]:
+    """Return a configuration as JSON gives it back, with lists for tuples."""
     return json.loads(json.dumps(config.to_dict()))
 
 
-def _filled(kept: dict[str, Any]) -> dict[str, Any]:
-    """A run's configuration with the fields that came later: their defaults are what was done before them."""
+def _fill(kept: dict[str, Any]) -> dict[str, Any]:
+    """Return a kept configuration with fields that were added since; their defaults are what was done before."""
     try:
-        return _as_read(from_dict(kept))
-    except InputError:  # other fields altogether: the difference says which
+        return _to_json_values(from_dict(kept))
+    except InputError:  # it has other fields altogether; the difference will say which
         return kept
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
-    """The fields that differ, as "section.name=old (now new)"."""
+    """Return the fields that differ, as "section.name=old (now new)"."""
     found = []
     for key in sorted(set(old) | set(new)):
         was, now = old.get(key), new.get(key)

@@ -1,4 +1,4 @@
-"""The 3D U-Net: pre-training, fine-tuning, and model selection on the validation part."""
+"""Training of the 3D U-Net: pre-training, fine-tuning, and model selection on the validation part."""
 
 from __future__ import annotations
 
@@ -15,26 +15,29 @@ from fedsim_tf.models.unet3d import UNet3D
 from fedsim_tf.training.batches import Batches
 from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.pictures import SHOWN
-from fedsim_tf.training.pretraining import SharedGradients, TensorLosses
+from fedsim_tf.training.protocols import Losses, SharedGradients, TensorLosses
+from fedsim_tf.training.randomness import StepSeeds
 from fedsim_tf.training.run import RunFolder
-from fedsim_tf.training.stage import Losses, run_stage
+from fedsim_tf.training.stage import run_stage
 from fedsim_tf.training.volumes import Volumes
 from fedsim_tf.training.watch import Look, montage, norms, rates
 
-VALIDATION_ERROR = "validation_error"  # 100 less Dice in percent; stays at a federated site
+VALIDATION_ERROR = "validation_error"  # 100 less Dice in percent; a federated site does not send it
 Segmenter = Callable[[np.ndarray], np.ndarray]  # image (z, y, x) in [-1, 1] to heart or not, uint8
 
 
 def train_segmenter(
     run: RunFolder, arm: str, *, pretrain: Volumes, finetune: Volumes | None, validation: Volumes
 ) -> Segmenter:
-    """Trains one arm of a comparison; every arm has the same budget and augmentation.
+    """Train one arm of a comparison; every arm has the same budget and augmentation.
 
     Args:
       run: the run's folder; the stages are called `segmentation/<arm>/pretrain` and `.../finetune`.
+      arm: the arm's name.
       pretrain: synthetic volumes, or real ones for the bounds.
-      finetune: real annotated volumes; None to leave the second stage out.
-      validation: chooses the best weights by Dice: the last stage's, or of both where both are on the same volumes.
+      finetune: real annotated volumes; None: there is no second stage.
+      validation: the volumes whose Dice chooses the best weights: among those of the last stage, or of both stages
+        where both learn from the same volumes.
 
     Returns:
       The best network as a function.
@@ -43,17 +46,26 @@ def train_segmenter(
     network = UNetTraining(config, validation)
     _run(run, network, arm, "pretrain", pretrain, rate=settings.rate, steps=settings.pretraining_steps)
     if finetune is None:
-        return segmenter(network.best)
-    # A bound is on the same real volumes all the time: what its first stage found may be the best.
-    return finetuned(run, network, arm, finetune, anew=finetune is not pretrain)
+        return make_segmenter(network.best)
+    # A bound learns from the same real volumes in both stages: the best weights may be those of the first.
+    return finetune_segmenter(run, network, arm, finetune, anew=finetune is not pretrain)
 
 
-def finetuned(run: RunFolder, network: UNetTraining, arm: str, volumes: Volumes, *, anew: bool = True) -> Segmenter:
-    """The second stage of an arm, on real annotated volumes, whatever the first one was; see `UNetTraining.begin`."""
+def finetune_segmenter(
+    run: RunFolder, network: UNetTraining, arm: str, volumes: Volumes, *, anew: bool = True
+) -> Segmenter:
+    """Run the second stage of an arm, on real annotated volumes; return the best network as a function.
+
+    Args:
+      run, arm: see `train_segmenter`.
+      network: as the first stage, whatever it was, has left it.
+      volumes: what to learn from.
+      anew: see `UNetTraining.begin`.
+    """
     settings = run.config.segmentation
     rate, steps = settings.finetuning_rate, settings.finetuning_steps
     _run(run, network, arm, "finetune", volumes, rate=rate, steps=steps, anew=anew)
-    return segmenter(network.best)
+    return make_segmenter(network.best)
 
 
 def _run(
@@ -67,33 +79,36 @@ def _run(
     steps: int,
     anew: bool = True,
 ) -> None:
-    # Arms draw the same order and augmentation: their differences are the data's alone.
-    training.begin(volumes, rate=rate, steps=steps, stage=part, anew=anew)
-    run_stage(
-        run,
-        f"segmentation/{arm}/{part}",
-        steps=steps,
-        step=training.step,
-        objects=training.objects,
-        watched=training,
-        is_done=training.has_stopped_improving,
-    )
+    # The arm is no part of the word for random choices: arms differ by their data alone, not by order or augmentation.
+    training.begin(volumes, rate=rate, steps=steps, stage=part, name=f"segmentation/{arm}/{part}", anew=anew)
+    run_stage(run, training, steps=steps, is_done=training.has_stopped_improving)
 
 
-def segmenter(network: UNet3D) -> Segmenter:
-    """The network as a function from one image (z, y, x) in [-1, 1] to a mask (z, y, x) uint8."""
+def make_segmenter(network: UNet3D) -> Segmenter:
+    """Return the network as a function from one image (z, y, x) in [-1, 1] to a mask (z, y, x) uint8."""
     threshold = lambda image: network(image[None, ..., None])[0, ..., 0] > 0  # noqa: E731
     predict = tf.function(threshold, autograph=False)
     return lambda image: predict(tf.constant(image, tf.float32)).numpy().astype(np.uint8)
 
 
 def mean_dice(segment: Segmenter, volumes: Volumes) -> float:
-    """Mean Dice in percent over volumes."""
+    """Return the mean Dice in percent over volumes."""
     return float(np.mean([dice(segment(i), j) for i, j in zip(volumes.images, volumes.labels, strict=True)]))
 
 
 class UNetTraining:
-    """A U-Net in training and its best state so far."""
+    """A U-Net in training and its best state so far; each `begin` makes it another stage.
+
+    Args:
+      config: the run's.
+      validation: the volumes whose Dice says which state is the best.
+
+    Attributes:
+      network: the U-Net as it is now.
+      best: a U-Net with the best weights so far.
+      name, seeds: those of the stage under way; see `protocols.Stage`.
+      gradient_norms: the norm of the gradients in the last step.
+    """
 
     def __init__(self, config: Config, validation: Volumes):
         self._config, self._validation = config, validation
@@ -104,8 +119,8 @@ class UNetTraining:
         self._traced = tf.function(self._update, autograph=False)
         self._traced_gradients = tf.function(self._gradients, autograph=False)
         self._best_dice = tf.Variable(-1.0, trainable=False)
-        self._looks_since = tf.Variable(0, trainable=False)  # at the validation part, since the best one
-        self._predict = segmenter(self.network)
+        self._looks_since = tf.Variable(0, trainable=False)  # scores on the validation part since the best one
+        self._predict = make_segmenter(self.network)
         self.gradient_norms: TensorLosses = {}
 
     def begin(
@@ -115,23 +130,26 @@ class UNetTraining:
         rate: float,
         steps: int,
         stage: str,
+        name: str | None = None,
         batch: int | None = None,
         anew: bool = True,
         secret: str = "",
     ) -> None:
-        """A new stage: other volumes, a fresh optimizer.
+        """Begin a new stage with other volumes and a fresh optimizer; the weights stay.
 
         Args:
           volumes: what to learn from.
-          rate: Adam's; steps: of the stage, for the schedule.
+          rate: Adam's; steps: the stage's length, for the schedule.
           stage: a word on which the order and the augmentation of the volumes depend.
+          name: the stage's name in the run's folder; None: `stage`.
           batch: volumes a step; None: as configured.
           anew: whether the best weights are looked for among this stage's alone.
           secret: see `step_rng`.
         """
         settings = self._config.segmentation
-        size, seed, augment = batch or settings.batch, self._config.seed, settings.augment
-        self._batches = Batches(volumes, size=size, seed=seed, stage=stage, augment=augment, secret=secret)
+        self.name, self.seeds = name or stage, StepSeeds(self._config.seed, stage, secret)
+        size = batch or settings.batch
+        self._batches = Batches(volumes, size=size, seeds=self.seeds, augment=settings.augment)
         self._steps = steps
         for variable in self._optimizer.variables:
             variable.assign(tf.zeros_like(variable))
@@ -143,6 +161,7 @@ class UNetTraining:
 
     @property
     def objects(self) -> dict[str, tf.Module]:
+        """What a checkpoint holds, by name."""
         return {
             "network": self.network,
             "best": self.best,
@@ -152,11 +171,11 @@ class UNetTraining:
         }
 
     def look(self) -> Look:
-        """The rate, and `validation_slices`."""
+        """Return the rate and `validation_slices`."""
         return Look(rates(unet=self._optimizer), self.validation_slices())
 
     def validation_slices(self) -> dict[str, np.ndarray]:
-        """Middle slices of the validation part as a picture: real, true, found."""
+        """Return a picture of the middle slices of validation volumes: CT, true mask, found mask."""
         volumes, count = self._validation, min(SHOWN, len(self._validation))
         middle = volumes.images.shape[1] // 2
         found = [2.0 * self._predict(image)[middle] - 1.0 for image in volumes.images[:count]]
@@ -164,23 +183,29 @@ class UNetTraining:
         return {"validation": montage(columns)}
 
     def has_stopped_improving(self) -> bool:
-        """Whether the validation part has been looked at `patience` times since the best look; never if that is 0."""
+        """Return whether `patience` scores on the validation part came after the best one; never if that is 0."""
         patience = self._config.segmentation.patience
         return bool(patience) and int(self._looks_since) >= patience
 
-    def step(self, step: int) -> Losses:
-        """One step; every few, Dice on the validation part."""
-        loss, self.gradient_norms = self._traced(*self._batches.at(step))
-        return self._with_validation(step, loss)
+    def step(self, index: int, _rng: np.random.Generator) -> Losses:
+        """Move the network by one batch; after every few steps measure Dice on the validation part too.
 
-    def shared_gradients(self, step: int) -> tuple[TensorLosses, SharedGradients]:
-        """The gradients of a step instead, for others to move the network by; Dice is of the network before it."""
-        loss, self.gradient_norms, gradients = self._traced_gradients(*self._batches.at(step))
-        return self._with_validation(step, loss), gradients
+        The batch was made ahead, with a generator from the same seeds; the one that is given is not drawn from.
+        """
+        loss, self.gradient_norms = self._traced(*self._batches.at(index))
+        return self._with_validation(index, loss)
 
-    def _with_validation(self, step: int, loss: tf.Tensor) -> TensorLosses:
+    def shared_gradients(self, index: int, _rng: np.random.Generator) -> tuple[TensorLosses, SharedGradients]:
+        """Return losses and gradients of one batch, made as for `step`, without moving the network.
+
+        Dice, where it is due, is that of the network before the step.
+        """
+        loss, self.gradient_norms, gradients = self._traced_gradients(*self._batches.at(index))
+        return self._with_validation(index, loss), gradients
+
+    def _with_validation(self, index: int, loss: tf.Tensor) -> TensorLosses:
         losses: TensorLosses = {"loss": loss}
-        if (step + 1) % self._config.segmentation.validation_every == 0 or step + 1 == self._steps:
+        if (index + 1) % self._config.segmentation.validation_every == 0 or index + 1 == self._steps:
             losses[VALIDATION_ERROR] = 100.0 - self._select()
         return losses
 
@@ -197,7 +222,7 @@ class UNetTraining:
         return loss, its_norms
 
     def _select(self) -> float:
-        """Dice on the validation part; keeps the weights if it is the best so far."""
+        """Measure Dice on the validation part and keep the weights if it is the best so far; return it."""
         score = mean_dice(self._predict, self._validation)
         self._looks_since.assign_add(1)
         if score > float(self._best_dice):

@@ -8,6 +8,7 @@ to make this stage stable (section 2.2).
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.models.latents import LatentDistribution, LatentTable
@@ -15,15 +16,17 @@ from fedsim_tf.synthesis import take_slices
 from fedsim_tf.training.enhancement import generator_losses
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import TTUR_BETAS, adam
-from fedsim_tf.training.pictures import generated_slices
-from fedsim_tf.training.pretraining import GeneratorPretraining, SharedGradients, TensorLosses
+from fedsim_tf.training.pictures import draw_generated_slices
+from fedsim_tf.training.pretraining import GeneratorPretraining
+from fedsim_tf.training.protocols import SharedGradients, TensorLosses
+from fedsim_tf.training.randomness import StepSeeds
 from fedsim_tf.training.watch import Look, norms, rates, spectral_norms
 
 Traced = tuple[TensorLosses, TensorLosses, SharedGradients]  # losses, norms by network, gradients to hand out
 
 
 class SemiSupervised:
-    """One site's side of stage 3: moves its own latents and enhancement network, hands out the shared gradients."""
+    """One site's side of stage 3: moves the site's latents and enhancement network, hands out the shared gradients."""
 
     name = "semi_supervised"
 
@@ -46,7 +49,7 @@ class SemiSupervised:
 
     @property
     def objects(self) -> dict[str, tf.Module]:
-        """What a checkpoint holds of this stage at this site."""
+        """What a checkpoint holds of this stage at this site, by name."""
         return {
             **self.learner.objects,
             "labelled_optimizer": self.labelled_optimizer,
@@ -55,8 +58,13 @@ class SemiSupervised:
             **{f"{name}_length": length for name, length in self._lengths.items()},
         }
 
+    @property
+    def seeds(self) -> StepSeeds:
+        """What the generators of its steps are made from."""
+        return self.learner.seeds(self.name)
+
     def look(self) -> Look:
-        """Latents, rates, spectral norms, and some annotated and unannotated slices as the networks have them."""
+        """Return latents, rates, spectral norms, and some slices of both kinds as the networks generate them."""
         learner = self.learner
         labelled, unlabelled = learner.labelled_latents.table, learner.unlabelled_latents.table
         scalars = {
@@ -64,21 +72,24 @@ class SemiSupervised:
             **spectral_norms(enhancer=learner.model.enhancer, discriminator=learner.discriminator),
         }
         pictures = {
-            "annotated": generated_slices(learner, self._labelled_images, labelled),
-            "unannotated": generated_slices(learner, self._unlabelled_images, unlabelled),
+            "annotated": draw_generated_slices(learner, self._labelled_images, labelled),
+            "unannotated": draw_generated_slices(learner, self._unlabelled_images, unlabelled),
         }
         return Look(scalars, pictures, {"z/annotated": labelled, "z/unannotated": unlabelled})
 
     def draw_latents(self, distribution: LatentDistribution) -> None:
-        """Gives every unannotated volume a latent from the fitted normal; done once, before the first step."""
+        """Give every unannotated volume a latent from the fitted normal; called once, before the first step."""
         table = self.learner.unlabelled_latents.table
         table.assign(distribution.sample(table.shape[0], seed=self.learner.rng("latents/drawn")))
 
-    def shared_gradients(self, step: int) -> tuple[TensorLosses, SharedGradients]:
-        """One step: losses, and gradients in the order of `learner.shared_variables`."""
+    def shared_gradients(self, index: int, rng: np.random.Generator) -> tuple[TensorLosses, SharedGradients]:
+        """Do a supervised or an unsupervised step on a random batch.
+
+        Returns:
+          Its losses, and the gradients of `learner.shared_variables`.
+        """
         config = self.learner.config
-        rng = self.learner.rng(self.name, step)
-        supervised = step % (1 + config.semi.unsupervised_steps) == 0 or len(self.learner.data.unlabelled) == 0
+        supervised = index % (1 + config.semi.unsupervised_steps) == 0 or len(self.learner.data.unlabelled) == 0
         count = len(self.learner.data.labelled if supervised else self.learner.data.unlabelled)
         size = config.pretraining.batch if supervised else config.semi.batch
         batch = tf.constant(rng.choice(count, size=min(size, count), replace=False), tf.int32)
@@ -90,12 +101,13 @@ class SemiSupervised:
     def _supervised_gradients(self, batch: tf.Tensor, slices: tf.Tensor) -> Traced:
         learner = self.learner
         with tf.GradientTape() as tape:
-            losses = self._supervised.losses(batch)
+            z = learner.labelled_latents.lookup(batch)
+            coarse = learner.model.coarse_ct(z)
+            losses = self._supervised.compare(batch, z, coarse)
             real = take_slices(tf.gather(self._labelled_images, batch), slices)
             labels = take_slices(tf.gather(self._labels, batch), slices)
-            # As in stage 2 the enhancement network sees the material as given, so that only its own weights move.
-            coarse = tf.stop_gradient(learner.model.coarse_ct(learner.labelled_latents.lookup(batch)))
-            enhanced = self._enhancement_losses(coarse, labels, slices, real)
+            # As in stage 2 these losses take the material as given: they move the enhancement network alone.
+            enhanced = self._enhancement_losses(tf.stop_gradient(coarse), labels, slices, real)
             losses.update({f"labelled_{key}": value for key, value in enhanced.items()})
             total = tf.add_n(list(losses.values()))
         found, shared = self._apply_own(tape, total, learner.labelled_latents, self.labelled_optimizer)
@@ -114,11 +126,11 @@ class SemiSupervised:
             total = tf.add_n(list(losses.values()))
         latents = self.learner.unlabelled_latents
         found, shared = self._apply_own(tape, total, latents, self.unlabelled_optimizer)
-        # The GAN's losses are up to a hundred times as steep as L_IoU and L_M, and differently so for each network:
-        # as they are, the shared networks forget the annotated volumes.
+        # The GAN's losses are up to a hundred times as steep as L_IoU and L_M, and differently so for each network.
+        # Unscaled they would make the shared networks forget the annotated volumes.
         weight = self.learner.config.semi.unsupervised_weight
         scales = {name: weight * tf.math.divide_no_nan(old, found[name]) for name, old in self._lengths.items()}
-        return losses, found, self.learner.scaled(shared, **scales)
+        return losses, found, self.learner.scale_shared(shared, **scales)
 
     def _enhancement_losses(
         self, coarse: tf.Tensor, labels: tf.Tensor, slices: tf.Tensor, real: tf.Tensor
@@ -132,7 +144,7 @@ class SemiSupervised:
     def _apply_own(
         self, tape: tf.GradientTape, total: tf.Tensor, latents: LatentTable, optimizer: tf.keras.optimizers.Optimizer
     ) -> tuple[TensorLosses, SharedGradients]:
-        """Moves these latents and the enhancement network; all gradients' norms, and those of the shared networks."""
+        """Move these latents and the enhancement network; return all gradients' norms and the shared gradients."""
         tables = latents.trainable_variables
         shared, own, generator = tape.gradient(total, [self.learner.shared_variables, tables, self._generator])
         optimizer.apply_gradients(zip(own, tables, strict=True))

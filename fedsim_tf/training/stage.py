@@ -1,9 +1,8 @@
-"""The loop that every stage runs in: steps, checkpoints, losses, progress; stopped at any moment and resumed."""
+"""The loop that runs every stage: steps, checkpoints, losses, progress; it may be stopped at any moment and resumed."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import math
 import pathlib
 import time
@@ -17,25 +16,14 @@ from absl import logging
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import replaced
 from fedsim_tf.progress import progress_bar
-from fedsim_tf.training.checkpoints import Checkpoints, Trackables, kept_on_failure, restore_from
+from fedsim_tf.training.checkpoints import Checkpoints, restore_from, stop_on_failed_write
+from fedsim_tf.training.protocols import Losses, Stage, Trackables
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.watch import Board, Look, Watched
 
-Losses = Mapping[str, Any]  # name to a scalar tensor or float
-
-
-def step_rng(seed: int, stage: str, step: int, *, secret: str = "") -> np.random.Generator:
-    """The random choices of one step, a function of seed, stage and step alone: a resumed run repeats them exactly.
-
-    With a secret nobody can repeat them who does not know it.
-    """
-    word = int.from_bytes(hashlib.sha256(stage.encode()).digest()[:4], "big")
-    hidden = [int.from_bytes(hashlib.sha256(secret.encode()).digest(), "big")] if secret else []
-    return np.random.default_rng([seed, word, step, *hidden])
-
 
 class OpenStage:
-    """A stage under way: what it keeps of its steps in a run's folder, whoever calls for the steps.
+    """A stage under way: the checkpoints, losses and pictures that a run's folder keeps of it.
 
     Args:
       run: the run's folder.
@@ -63,10 +51,10 @@ class OpenStage:
         self._mark = time.monotonic()
 
     def add(self, step: int, values: Losses) -> dict[str, float]:
-        """One more step and its losses, as numbers.
+        """Count one more step and return its losses as numbers.
 
         Raises:
-          FloatingPointError: a loss or gradient that is not finite.
+          FloatingPointError: a loss or gradient is not finite.
         """
         losses = {key: float(value) for key, value in values.items()}
         norms = {key: float(value) for key, value in self._watched.gradient_norms.items()} if self._watched else {}
@@ -78,7 +66,7 @@ class OpenStage:
         return losses
 
     def save(self) -> None:
-        """Writes a checkpoint, and what belongs to the steps before it.
+        """Write a checkpoint, and the losses and pictures of the steps before it.
 
         Raises:
           RunStopped: the state could not be written, such as to a full disk.
@@ -87,67 +75,62 @@ class OpenStage:
         now = time.monotonic()
         self._seconds.assign_add(now - self._mark)
         self._mark = now
-        with kept_on_failure(self.name, self.done):
+        with stop_on_failed_write(self.name, self.done):
             self._table.write()
             self._board.write(self.done, look)
             self._checkpoints.save(self.done)
 
     def finish(self) -> dict[str, Any]:
-        """Marks the stage as done for good; returns its record, see `run_stage`."""
+        """Mark the stage as done for good and return its record; see `run_stage`."""
         record = {"steps": self.done, "seconds": round(float(self._seconds), 1), "losses": self._table.summary()}
-        with kept_on_failure(self.name, self.done):
+        with stop_on_failed_write(self.name, self.done):
             self._run.finish(self.name, record)
         return record
 
 
 def run_stage(
-    run: RunFolder,
-    name: str,
-    *,
-    steps: int,
-    step: Callable[[int], Losses],
-    objects: Trackables,
-    watched: Watched | None = None,
-    is_done: Callable[[], bool] = lambda: False,
+    run: RunFolder, stage: Stage, *, steps: int, is_done: Callable[[], bool] = lambda: False
 ) -> dict[str, Any]:
-    """Runs a stage to its end, from its last checkpoint if there is one; a finished stage is only restored.
+    """Run a stage to its end, from its last checkpoint if there is one; a finished stage is only restored.
 
     Args:
-      run, name, objects, watched: see `OpenStage`.
+      run: the run's folder.
+      stage: what is run; each step is given the generator that belongs to it.
       steps: how many.
-      step: does step i and returns its losses.
-      is_done: whether to stop before the last step; a function of `objects`, so that a resumed run stops there too.
+      is_done: whether to stop before the last step; a function of the stage's objects, so that a resumed run stops
+        there too.
 
     Returns:
       The stage's record: steps done, seconds, and for each loss its mean over the first and last tenth.
 
     Raises:
       InputError: every checkpoint of the stage is damaged.
-      FloatingPointError: a loss or gradient that is not finite.
+      FloatingPointError: a loss or gradient is not finite.
       RunStopped: the state could not be written, such as to a full disk.
     """
-    stage = OpenStage(run, name, objects=objects, watched=watched)
+    name = stage.name
+    opened = OpenStage(run, name, objects=stage.objects, watched=stage)
     record = run.finished(name)
-    # Else the last checkpoint of a finished stage is damaged or gone: its end is done again.
-    if record is not None and stage.done == record["steps"] and (stage.done >= steps or is_done()):
+    # A finished stage with fewer steps than its record says has lost its last checkpoint: its end is done again.
+    if record is not None and opened.done == record["steps"] and (opened.done >= steps or is_done()):
         logging.info("%s: finished before, restored", name)
         return record
-    if stage.done:
-        logging.info("%s: resumed at step %d of %d", name, stage.done, steps)
-    with progress_bar(steps, name, done=stage.done, unit="step") as bar:
-        while stage.done < steps and not is_done():
-            losses = stage.add(stage.done, step(stage.done))
+    if opened.done:
+        logging.info("%s: resumed at step %d of %d", name, opened.done, steps)
+    with progress_bar(steps, name, done=opened.done, unit="step") as bar:
+        while opened.done < steps and not is_done():
+            losses = opened.add(opened.done, stage.step(opened.done, stage.seeds.rng(opened.done)))
             bar.set_postfix({key: f"{value:.3g}" for key, value in losses.items()}, refresh=False)
             bar.update()
-            if stage.done % run.config.checkpoint_every == 0 or stage.done == steps or is_done():
-                stage.save()
-    if stage.done < steps:
-        logging.info("%s: stopped at step %d of %d", name, stage.done, steps)
-    return stage.finish()
+            if opened.done % run.config.checkpoint_every == 0 or opened.done == steps or is_done():
+                opened.save()
+    if opened.done < steps:
+        logging.info("%s: stopped at step %d of %d", name, opened.done, steps)
+    return opened.finish()
 
 
 def check_finite(values: Mapping[str, float], stage: str, step: int, *, what: str = "loss") -> None:
-    """Stops the run at the first value that is not a number; the last checkpoint stays."""
+    """Stop the run at the first value that is not a finite number; the last checkpoint stays."""
     bad = [key for key, value in values.items() if not math.isfinite(value)]
     if bad:
         raise FloatingPointError(
@@ -156,7 +139,7 @@ def check_finite(values: Mapping[str, float], stage: str, step: int, *, what: st
 
 
 def restore_stage(run: RunFolder, stage: str, **objects: tf.__internal__.tracking.Trackable) -> None:
-    """Restores objects from the last checkpoint of a finished stage, leaving the rest of it alone.
+    """Restore objects from the last checkpoint of a finished stage; what else it holds is not read.
 
     Raises:
       InputError: the stage is not finished, or that checkpoint is missing or damaged.
@@ -168,22 +151,23 @@ def restore_stage(run: RunFolder, stage: str, **objects: tf.__internal__.trackin
 
 
 class LossTable:
-    """Losses of every step as a CSV (step, loss, value); rows after the resumed checkpoint are dropped."""
+    """The losses of every step as a CSV (step, loss, value); rows after the resumed checkpoint are dropped."""
 
     def __init__(self, path: pathlib.Path, *, resume_at: int):
         self._path = path
         self._rows: list[tuple[int, str, float]] = [row for row in read_losses(path) if row[0] < resume_at]
 
     def add(self, step: int, losses: Mapping[str, float]) -> None:
+        """Add a row for each loss of a step."""
         self._rows += [(step, key, value) for key, value in losses.items()]
 
     def write(self) -> None:
-        """Writes the CSV whole."""
+        """Write the whole CSV."""
         with replaced(self._path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("step", "loss", "value"), *self._rows])
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """For each loss its mean over the first and the last tenth of its steps, and whether it went down."""
+        """Return for each loss its mean over the first and the last tenth of its steps, and whether it went down."""
         summary = {}
         for key in dict.fromkeys(row[1] for row in self._rows):
             values = [value for _, name, value in self._rows if name == key]
@@ -194,10 +178,10 @@ class LossTable:
 
 
 def read_losses(path: pathlib.Path) -> list[tuple[int, str, float]]:
-    """The rows of a loss table; none where there is no file.
+    """Return the rows of a loss table, none where there is no file.
 
     Raises:
-      InputError: a file that is no such table.
+      InputError: the file is no such table.
     """
     if not path.exists():
         return []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -21,52 +21,99 @@ from fedsim_tf.training.plausibility import (
 )
 
 
-class Volumes(NamedTuple):
-    """A stack of n annotated volumes on the model's grid."""
-
+@dataclasses.dataclass(frozen=True, eq=False)
+class _ImageStack:
     identities: tuple[str, ...]
     images: np.ndarray  # (n, z, y, x) float32, -1 to 1
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or len(self.images) != len(self.identities):
+            expected = f"(n, z, y, x) with one volume for each of {len(self.identities)} identities"
+            raise InputError("images", found=f"shape {self.images.shape}", expected=expected)
+
+    def __len__(self) -> int:
+        return len(self.identities)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class UnlabelledVolumes(_ImageStack):
+    """A stack of n unannotated volumes on the model's grid; its length is n.
+
+    Raises:
+      InputError: not one image (z, y, x) for each identity.
+    """
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Volumes(_ImageStack):
+    """A stack of n annotated volumes on the model's grid; its length is n.
+
+    Raises:
+      InputError: not one image and one mask of its shape for each identity.
+    """
+
     labels: np.ndarray  # (n, z, y, x) float32, heart 1, else 0
 
-    def __len__(self) -> int:
-        return len(self.identities)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.labels.shape != self.images.shape:
+            raise InputError(
+                "labels", found=f"shape {self.labels.shape}", expected=f"that of images, {self.images.shape}"
+            )
 
 
-class UnlabelledVolumes(NamedTuple):
-    """A stack of n volumes without annotations."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class SiteVolumes:
+    """One site's fold: the parts that learning may see, and the parts that choose and score what was learnt.
 
-    identities: tuple[str, ...]
-    images: np.ndarray  # (n, z, y, x) float32, -1 to 1
+    Attributes:
+      name: the site's name.
+      field_of_view_mm: the extent (x, y, z) of the site's volumes, the median over the training part.
+      labelled, unlabelled: the annotated and the unannotated volumes of the training part.
+      fully_labelled: the whole training part with annotations, for the upper bound and beside samples.
+      validation, test: the parts that are held out.
+      test_extents_mm: (n, 3), the field of view (x, y, z) of each test volume.
+      in_files_mm: `field_of_view_mm` as the files have it, where another one was given.
+      secret: a hospital's; who knows a run's seed alone cannot repeat this site's random choices.
 
-    def __len__(self) -> int:
-        return len(self.identities)
-
-
-class SiteVolumes(NamedTuple):
-    """One site's fold: the parts that learning may see, and the parts that it is judged on."""
+    Raises:
+      InputError: not one extent for each test volume.
+    """
 
     name: str
-    field_of_view_mm: tuple[float, float, float]  # (x, y, z), median over the training part
+    field_of_view_mm: tuple[float, float, float]
     labelled: Volumes
     unlabelled: UnlabelledVolumes
-    fully_labelled: Volumes  # the annotated training part: for the upper bound, and beside samples
+    fully_labelled: Volumes
     validation: Volumes
     test: Volumes
-    test_extents_mm: np.ndarray  # (n, 3), the field of view (x, y, z) of each test volume
-    in_files_mm: tuple[float, ...] = ()  # `field_of_view_mm` as files have it, where they are not believed
-    secret: str = ""  # of a hospital: whoever knows a run's seed cannot repeat this site's random choices
+    test_extents_mm: np.ndarray
+    in_files_mm: tuple[float, ...] = ()
+    secret: str = ""
+
+    def __post_init__(self) -> None:
+        if self.test_extents_mm.shape != (len(self.test), 3):
+            found = f"shape {self.test_extents_mm.shape}"
+            raise InputError("test_extents_mm", found=found, expected=f"({len(self.test)}, 3), one row a test volume")
 
     @property
     def training_images(self) -> np.ndarray:
-        """(n, z, y, x) of all that may be learnt from, annotated or not."""
+        """The images (n, z, y, x) of all that may be learnt from, annotated or not."""
         return np.concatenate([self.labelled.images, self.unlabelled.images])
 
 
 def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cache_dir: str | None) -> SiteVolumes:
-    """Splits a cohort, prepares its volumes and stacks them.
+    """Split a cohort, prepare its volumes and stack them.
+
+    Args:
+      cohort: the site's data.
+      config: the run's.
+      fold: its number.
+      n_labelled: how many volumes of the training part are used with their annotations.
+      cache_dir: where prepared volumes are kept; None: nowhere.
 
     Raises:
-      InputError: too few cases, a damaged or inconsistent file (see `fedsim_tf.data`).
+      InputError: too few cases, or a damaged or inconsistent file (see `fedsim_tf.data`).
     """
     parts = cohort.fold(fold, seed=config.data.split_seed)
     chosen = parts.with_labels(n_labelled)
@@ -75,7 +122,7 @@ def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cac
     take = lambda names: [prepared[name] for name in names]  # noqa: E731
     extents_mm = lambda names: np.array([case.field_of_view_mm for case in take(names)])  # noqa: E731
     in_files_mm = np.median(extents_mm(parts.train), axis=0)
-    scale = given_scale(config, in_files_mm)
+    scale = scale_to_given(config, in_files_mm)
     typical_mm, test_mm = in_files_mm * scale, extents_mm(parts.test) * scale
     warn_of_implausible(cohort.name, take(wanted), take(chosen.labelled), config, in_files_mm=in_files_mm)
     return SiteVolumes(
@@ -99,24 +146,24 @@ def warn_of_implausible(
     *,
     in_files_mm: np.ndarray,
 ) -> None:
-    """Says in the log what of a site's volumes looks like a slip, and which hearts the method cannot reach.
+    """Warn of volumes that look like a slip, and of hearts that the method cannot reach.
 
     Args:
       site: its name.
       cases: its volumes; annotated: those whose hearts are looked at.
-      config: of the run.
+      config: the run's.
       in_files_mm: the usual extent (x, y, z) that their files say.
     """
     warn_of_other_extents(site, cases, in_files_mm.tolist())
     if not (config.data.field_of_view_mm or config.data.field_of_view_z_mm):
         warn_of_unknown_spacing(site, cases)
     hearts = {case.identity: case.label > 0 for case in annotated if case.label is not None}
-    usual_mm = (in_files_mm * given_scale(config, in_files_mm)).tolist()
+    usual_mm = (in_files_mm * scale_to_given(config, in_files_mm)).tolist()
     warn_of_unreachable_hearts(site, list(hearts), list(hearts.values()), usual_mm)
 
 
-def given_scale(config: Config, typical_mm: np.ndarray) -> np.ndarray:
-    """What extents (x, y, z) in the files have to be multiplied with to be those that were given."""
+def scale_to_given(config: Config, typical_mm: np.ndarray) -> np.ndarray:
+    """Return the factors (x, y, z) that turn the files' typical extent into the one that the configuration gives."""
     across, along = config.data.field_of_view_mm, config.data.field_of_view_z_mm
     plane = across / typical_mm[0] if across else 1.0
     return np.array([plane, plane, along / typical_mm[2] if along else plane])
@@ -130,7 +177,18 @@ def prepare_cases(
     cache_dir: str | os.PathLike | None,
     refused: Callable[[InputError], None] | None = None,
 ) -> list[PreparedCase]:
-    """These cases as a run's configuration wants them, with progress; see `data.prepare_cohort`."""
+    """Prepare cases as a run's configuration wants them and show the progress.
+
+    Args:
+      cohort: whose cases.
+      identities: which ones.
+      config: the run's.
+      cache_dir: where prepared volumes are kept; None: nowhere.
+      refused: is called for each case that cannot be used; None: the first one is raised.
+
+    Raises:
+      InputError: a case cannot be used; see `data.prepare_cohort`.
+    """
     with progress_bar(len(identities), f"volumes of {cohort.name}") as bar:
         return prepare_cohort(
             cohort,
@@ -144,10 +202,10 @@ def prepare_cases(
 
 
 def stack(cases: Sequence[PreparedCase]) -> Volumes:
-    """Stacks annotated cases; labels become heart or not.
+    """Stack annotated cases; regions become heart or not.
 
     Raises:
-      InputError: a case without annotation.
+      InputError: a case has no annotation.
     """
     labels = []
     for case in cases:
@@ -162,7 +220,7 @@ def stack(cases: Sequence[PreparedCase]) -> Volumes:
 
 
 def stack_images(cases: Sequence[PreparedCase], size: int) -> UnlabelledVolumes:
-    """Stacks cases without their annotations; there may be none."""
+    """Stack cases without their annotations on a grid of `size`; there may be no case at all."""
     images = np.zeros((len(cases), size, size, size), np.float32)
     for image, case in zip(images, cases, strict=True):
         image[:] = case.image

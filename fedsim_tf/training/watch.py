@@ -14,7 +14,7 @@ from fedsim_tf.models.spectral_norm import SpectralConv2D
 
 
 class Look(NamedTuple):
-    """A stage at a checkpoint."""
+    """What a stage has to show at a checkpoint."""
 
     scalars: Mapping[str, float] = {}
     pictures: Mapping[str, np.ndarray] = {}  # (y, x), 0 to 1
@@ -33,28 +33,14 @@ class Watched(Protocol):
 
     @property
     def gradient_norms(self) -> Mapping[str, Any]:
-        """Of the last step, by network."""
+        """The norm of each network's gradients in the last step, by the network's name."""
 
     def look(self) -> Look:
-        """The present state; changes nothing and draws no random numbers."""
-
-
-class WithRates:
-    """A stage, and the learning rates of optimizers that are not its own."""
-
-    def __init__(self, stage: Watched, **optimizers: tf.keras.optimizers.Optimizer):
-        self._stage, self._optimizers = stage, optimizers
-
-    @property
-    def gradient_norms(self) -> Mapping[str, Any]:
-        return self._stage.gradient_norms
-
-    def look(self) -> Look:
-        return self._stage.look() | Look(rates(**self._optimizers))
+        """Return what the present state shows; changes nothing and draws no random numbers."""
 
 
 class Board:
-    """A stage's events for TensorBoard, kept back until a checkpoint makes the steps they belong to last."""
+    """A stage's events for TensorBoard, held back until a checkpoint makes the steps they belong to last."""
 
     def __init__(self, folder: pathlib.Path):
         self._folder = folder
@@ -65,10 +51,11 @@ class Board:
         return tf.summary.create_file_writer(str(self._folder))  # which makes a file at once
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Hold back the scalars of a step."""
         self._scalars += [(step, key, value) for key, value in values.items()]
 
     def write(self, step: int, look: Look) -> None:
-        """Writes what was added since the last time, and the look at this step."""
+        """Write what was held back, and the look at this step."""
         with self._writer.as_default():
             for at, key, value in self._scalars:
                 tf.summary.scalar(key, value, step=at)
@@ -83,17 +70,17 @@ class Board:
 
 
 def norms(**gradients: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
-    """The Euclidean norm of each network's gradients together."""
+    """Return the Euclidean norm over all of each network's gradients."""
     return {name: tf.linalg.global_norm(parts) for name, parts in gradients.items()}
 
 
 def rates(**optimizers: tf.keras.optimizers.Optimizer) -> dict[str, float]:
-    """Learning rates at the optimizers' last steps."""
+    """Return the learning rates at the optimizers' last steps, as scalars for TensorBoard."""
     return {f"rate/{name}": float(optimizer.learning_rate) for name, optimizer in optimizers.items()}
 
 
 def spectral_norms(**networks: tf.Module) -> dict[str, float]:
-    """The largest sigma(W) among each network's spectrally normalised layers; see `spectral_norm`."""
+    """Return the largest sigma(W) among each network's spectrally normalised layers; see `spectral_norm`."""
     found = {}
     for name, network in networks.items():
         layers = [layer for layer in network.submodules if isinstance(layer, SpectralConv2D)]
@@ -103,9 +90,10 @@ def spectral_norms(**networks: tf.Module) -> dict[str, float]:
 
 
 def spectral_norm(layer: SpectralConv2D) -> float:
-    """sigma(W) of the kernel before it is normalised, from the layer's own power iteration and one round more.
+    """Return an estimate of sigma(W) of the kernel before it is normalised.
 
-    It never exceeds the true one; a decomposition of the widest kernels would take minutes.
+    It comes from the layer's own power iteration and one round more and never exceeds the true value; a decomposition
+    of the widest kernels would take minutes.
     """
     kernel = layer.kernel.numpy().astype(np.float64)
     matrix = kernel.reshape(-1, kernel.shape[-1])
@@ -114,7 +102,7 @@ def spectral_norm(layer: SpectralConv2D) -> float:
 
 
 def montage(columns: Sequence[np.ndarray]) -> np.ndarray:
-    """Slices side by side, one row for each volume.
+    """Return slices side by side as one picture, with one row for each volume.
 
     Args:
       columns: each (rows, y, x) in [-1, 1]; values beyond are clipped.

@@ -13,7 +13,7 @@ from fedsim_tf.models.discriminator import MultiScaleDiscriminator
 from fedsim_tf.models.gaugan import GauGANGenerator
 from fedsim_tf.models.unet3d import UNet3D
 from fedsim_tf.models.vgg import VGG19Features
-from fedsim_tf.training.enhancement import EnhancementTrainer, generator_losses, judge
+from fedsim_tf.training.enhancement import EnhancementTrainer, discriminate, generator_losses
 from fedsim_tf.training.segmentation import UNetTraining
 from fedsim_tf.training.volumes import Volumes
 from tests.oracles import seeded
@@ -57,7 +57,7 @@ def gan_gradients(enhancer: GauGANGenerator, discriminator: MultiScaleDiscrimina
         losses = generator_losses(discriminator, vgg(), SETTINGS, semantics, real, fake)
         total = tf.add_n(list(losses.values()))
         discriminator_loss = hinge_discriminator_loss(
-            *judge(discriminator, semantics, real, tf.stop_gradient(fake), training=True)
+            *discriminate(discriminator, semantics, real, tf.stop_gradient(fake), training=True)
         )
     numbers = {"discriminator": discriminator_loss, **losses}
     for network, layers, loss in (

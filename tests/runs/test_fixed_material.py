@@ -1,5 +1,6 @@
 """Arms with fixed materials: what is learnt once, and which volumes two arms share."""
 
+import contextlib
 import types
 
 import pytest
@@ -10,30 +11,45 @@ from fedsim_tf.training.run import RunFolder
 from tests.training.toy_site import toy_config
 
 
+class Volume:
+    """Says which heart it was rendered of and by what it was blended since."""
+
+    def __init__(self, heart, blend=None):
+        self.heart, self.blend = heart, blend
+
+
 @pytest.fixture
 def drawn(monkeypatch):
     """The folders that volumes were drawn into and what of, with everything that takes time left out."""
-    folders, learnt, made, noted = [], [], {}, []
+    folders, learnt, made, noted, rendered = [], [], {}, [], []
 
-    def draw(folder, *_, volumes, **__):
+    def draw(folder, *_, volumes):
         folders.append(folder.name)
-        made[folder.name] = volumes()
+        (made[folder.name],) = volumes()
         return [folder.name]
+
+    def render(hearts):
+        (heart,) = hearts
+        rendered.append(heart)
+        return iter([Volume(heart)])
 
     site = types.SimpleNamespace(
         learn=lambda _: learnt.append("site") or "fitted",
-        random_hearts=lambda: "random",
-        learnt_hearts=lambda distribution: f"of {distribution}",
-        volumes=lambda hearts, *, blend: (hearts, blend),
+        random_hearts=lambda: ["random"],
+        learnt_hearts=lambda distribution: [f"of {distribution}"],
+        volumes=render,
         training_slices=lambda: None,
         rim_voxels=3,
     )
     learner = types.SimpleNamespace(model=types.SimpleNamespace(enhancer=None))
     monkeypatch.setattr(job, "FixedMaterialSite", lambda _: site)
+    monkeypatch.setattr(job, "blend_volume", lambda volume, blend: Volume(volume.heart, blend))
     monkeypatch.setattr(job, "draw_samples", draw)
     monkeypatch.setattr(job, "note_shape_modes", lambda folder, *_: noted.append(folder.name))
-    monkeypatch.setattr(job, "settled_statistics", lambda *_: None)
-    return types.SimpleNamespace(folders=folders, learnt=learnt, made=made, noted=noted, begin=lambda: learner)
+    monkeypatch.setattr(job, "settle_statistics", lambda *_: contextlib.nullcontext())
+    return types.SimpleNamespace(
+        folders=folders, learnt=learnt, made=made, noted=noted, rendered=rendered, begin=lambda: learner
+    )
 
 
 def simulated(tmp_path, drawn, *arms):
@@ -55,12 +71,21 @@ def test_each_blend_has_volumes_of_its_own(tmp_path, drawn):
 
 def test_rows_of_table_2_have_the_hearts_and_the_blend_of_their_names(tmp_path, drawn):
     simulated(tmp_path, drawn, "random_shape", "alpha_blend", "poisson_blend", "fix_mat_alone")
-    assert drawn.made["ours_fix_mat"] == ("of fitted", None)
-    assert drawn.made["random_shape"] == ("random", None)
-    assert drawn.made["alpha_blend"] == ("random", alpha_blend)
-    hearts, blend = drawn.made["poisson_blend"]
-    assert (hearts, blend.func, blend.keywords) == ("random", poisson_blend, {"rim_voxels": 3})
+    found = {arm: (volume.heart, volume.blend) for arm, volume in drawn.made.items()}
+    poisson = found.pop("poisson_blend")
+    assert found == {
+        "ours_fix_mat": ("of fitted", None),
+        "random_shape": ("random", None),
+        "alpha_blend": ("random", alpha_blend),
+    }
+    heart, blend = poisson
+    assert (heart, blend.func, blend.keywords) == ("random", poisson_blend, {"rim_voxels": 3})
     assert drawn.noted == ["ours_fix_mat"]  # the others' shapes were not learnt
+
+
+def test_the_same_hearts_are_rendered_once_for_all_blends(tmp_path, drawn):
+    simulated(tmp_path, drawn, "random_shape", "alpha_blend", "poisson_blend", "ours_fix_mat")
+    assert sorted(drawn.rendered) == ["of fitted", "random"]
 
 
 def test_nothing_is_learnt_for_other_arms(tmp_path, drawn):

@@ -92,6 +92,23 @@ def test_samples_whose_drawing_was_stopped_are_drawn_anew(tmp_path, drawn, monke
     assert len(drawn.asked) == 2
 
 
+@pytest.mark.parametrize("harm", ["truncated", "foreign", "incomplete"])
+def test_damaged_samples_are_named_with_what_to_do(tmp_path, drawn, harm):
+    draw_samples(tmp_path, MODEL, toy_config(), volumes=drawn.draw)
+    file = tmp_path / "samples.npz"
+    if harm == "truncated":
+        file.write_bytes(file.read_bytes()[:-100])
+    elif harm == "foreign":
+        file.write_bytes(b"no archive")
+    else:
+        np.savez(file, image=np.zeros((2, 8, 8, 8), np.float32))
+    with pytest.raises(InputError, match=r"samples\.npz: found damaged samples; expected .* delete it") as caught:
+        draw_samples(tmp_path, MODEL, toy_config(), volumes=drawn.draw)
+    assert "\n" not in str(caught.value)
+    file.unlink()
+    assert len(draw_samples(tmp_path, MODEL, toy_config(), volumes=drawn.draw)) == 2
+
+
 @pytest.fixture
 def trained(monkeypatch):
     """Which volumes each arm was given, instead of training."""
@@ -105,7 +122,7 @@ def trained(monkeypatch):
     return parts
 
 
-def test_each_arm_trains_on_its_own_volumes_and_all_are_judged_alike(trained, drawn):
+def test_each_arm_trains_on_its_own_volumes_and_all_are_scored_alike(trained, drawn):
     site = toy_site()
     arms = ("lower_bound", "ours_full", "upper_bound")
     segmenters, scores = compare_arms.compare(None, site, arms, {"ours_full": drawn.volumes})
@@ -143,7 +160,7 @@ def test_no_arm_sees_a_test_volume(trained, drawn):
 
 
 def test_synthetic_volumes_are_stacked_in_order(drawn):
-    stacked = samples_module.as_volumes(drawn.volumes)
+    stacked = samples_module.stack_samples(drawn.volumes)
     assert stacked.images.shape == stacked.labels.shape == (2, 8, 8, 8)
     assert stacked.labels.dtype == stacked.images.dtype == np.float32
     np.testing.assert_array_equal(stacked.images[1], drawn.volumes[1].image)

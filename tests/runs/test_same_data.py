@@ -1,5 +1,7 @@
 """A fold that goes on has to find what it began with: volumes, their parts, and the shape model."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -26,49 +28,53 @@ def test_the_same_volumes_are_gone_on_with_however_they_were_rounded(begun):
     site = toy_site()
     part = site.labelled
     rounded = Volumes(part.identities, part.images * np.float32(1 + 1e-5), part.labels)
-    check_same_data(begun, site._replace(labelled=rounded))
+    check_same_data(begun, dataclasses.replace(site, labelled=rounded))
     assert (begun.path / RECORD).read_text() == kept
 
 
 def corrected(site):
     labels = site.test.labels.copy()
     labels[1, 16, 16, 16] = 1 - labels[1, 16, 16, 16]
-    return site._replace(test=Volumes(site.test.identities, site.test.images, labels))
+    return dataclasses.replace(site, test=Volumes(site.test.identities, site.test.images, labels))
 
 
 def exchanged(site):
     images = site.unlabelled.images.copy()
     images[0] += 0.1
-    return site._replace(unlabelled=UnlabelledVolumes(site.unlabelled.identities, images))
+    return dataclasses.replace(site, unlabelled=UnlabelledVolumes(site.unlabelled.identities, images))
 
 
 def renamed(site):
-    return site._replace(validation=Volumes(("a_new",), site.validation.images, site.validation.labels))
+    return dataclasses.replace(site, validation=Volumes(("a_new",), site.validation.images, site.validation.labels))
 
 
 def fewer(site):
     part = site.labelled
-    return site._replace(labelled=Volumes(part.identities[:2], part.images[:2], part.labels[:2]))
+    return dataclasses.replace(site, labelled=Volumes(part.identities[:2], part.images[:2], part.labels[:2]))
 
 
 def turned(site):
     """The same values the other way round: another orientation was taken."""
     part = site.test
-    return site._replace(test=Volumes(part.identities, part.images[:, :, :, ::-1], part.labels[:, :, :, ::-1]))
+    return dataclasses.replace(
+        site, test=Volumes(part.identities, part.images[:, :, :, ::-1], part.labels[:, :, :, ::-1])
+    )
 
 
 def annotated_anew(site):
     """What the upper bound alone learns from."""
     part = site.fully_labelled
-    return site._replace(fully_labelled=Volumes(part.identities, part.images, np.roll(part.labels, 3, axis=1)))
+    return dataclasses.replace(
+        site, fully_labelled=Volumes(part.identities, part.images, np.roll(part.labels, 3, axis=1))
+    )
 
 
 def of_another_size(site):
-    return site._replace(field_of_view_mm=tuple(0.35 * mm for mm in site.field_of_view_mm))
+    return dataclasses.replace(site, field_of_view_mm=tuple(0.35 * mm for mm in site.field_of_view_mm))
 
 
 def of_other_test_extents(site):
-    return site._replace(test_extents_mm=0.35 * site.test_extents_mm)
+    return dataclasses.replace(site, test_extents_mm=0.35 * site.test_extents_mm)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +132,6 @@ def test_a_record_of_before_vgg_weights_were_noted_is_gone_on_with(begun):
 def test_extents_that_were_given_stand_beside_those_in_the_files(begun):
     assert fields_of_view_of(begun.path) == [FIELD_OF_VIEW_MM]
     (begun.path / RECORD).unlink()
-    check_same_data(begun, toy_site()._replace(in_files_mm=(512.0, 512.0, 300.0)))
+    check_same_data(begun, dataclasses.replace(toy_site(), in_files_mm=(512.0, 512.0, 300.0)))
     assert fields_of_view_of(begun.path) == [FIELD_OF_VIEW_MM, (512.0, 512.0, 300.0)]
     assert fields_of_view_of(begun.path / "elsewhere") == []

@@ -253,17 +253,17 @@ def test_a_run_killed_twice_ends_with_the_numbers_of_an_undisturbed_one(finished
     config = dataclasses.replace(
         finished.config, segmentation=dataclasses.replace(finished.config.segmentation, arms=(arm,))
     )
-    last = lambda self, step: self._batches._stage == "finetune" and step == 2  # noqa: E731
+    last = lambda self, step: self.seeds.stage == "finetune" and step == 2  # noqa: E731
     for kind, method, due in (
         (SemiSupervised, "shared_gradients", lambda self, step: step == 1),
         (UNetTraining, "step", last),
     ):
         original = getattr(kind, method)
 
-        def killed(self, step, original=original, due=due):
+        def killed(self, step, rng, original=original, due=due):
             if due(self, step):
                 raise KeyboardInterrupt
-            return original(self, step)
+            return original(self, step, rng)
 
         with monkeypatch.context() as patch:
             patch.setattr(kind, method, killed)

@@ -112,7 +112,7 @@ def test_a_slip_in_the_headers_is_warned_of_and_mended_by_the_extents_given(conf
         sitk.WriteImage(volume, str(path))
     caplog.set_level("WARNING")
     prepared(config, tmp_path)
-    assert "every voxel is said to be 1 x 1 x 1 mm" in caplog.text
+    assert "every file says that its voxels are 1 x 1 x 1 mm" in caplog.text
     assert "1 of 20 volumes show far more or less" in caplog.text
     assert "1003 (" in caplog.text
     given = merge(config.to_dict(), {"data": {"field_of_view_mm": 96.0}})

@@ -25,7 +25,7 @@ from fedsim_tf.models import built
 from fedsim_tf.training import checkpoints
 from fedsim_tf.training import stage as loop
 from fedsim_tf.training.run import RunFolder
-from fedsim_tf.training.segmentation import UNetTraining, finetuned, train_segmenter
+from fedsim_tf.training.segmentation import UNetTraining, finetune_segmenter, train_segmenter
 from fedsim_tf.training.simulation import pretrain, semi_supervise
 from tests.federated.toy_federation import ToyFederation
 from tests.runs.toy_networks import SmallUNet, SmallVGG
@@ -46,7 +46,7 @@ WRITING = ("within", "rename", "sums", "sweep")
 
 
 def single(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    """All stages of section 2.2."""
+    """Run all stages of section 2.2."""
     run, learner = RunFolder(folder, CONFIG), toy_site.toy_learner(CONFIG)
     distribution = semi_supervise(run, learner, pretrain(run, learner))
     moments = {"mean": distribution.mean, "covariance": distribution.covariance}
@@ -54,7 +54,7 @@ def single(folder: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def federated(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    """Rounds of two sites and the server."""
+    """Run rounds of two sites and the server."""
     federation = ToyFederation(folder, CONFIG)
     federation.note_as_learnt("pretraining")
     federation.semi_supervise(federation.start)
@@ -62,7 +62,7 @@ def federated(folder: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def segmentation(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    """Both stages of an arm's U-Net."""
+    """Run both stages of an arm's U-Net."""
     networks = remembered_networks()
     hearts = toy_site.toy_volumes(2, seed=0)
     train_segmenter(RunFolder(folder, CONFIG), "arm", pretrain=hearts, finetune=hearts, validation=hearts)
@@ -70,24 +70,24 @@ def segmentation(folder: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def direct(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    """Direct-FL over two sites, then each site's fine-tuning."""
+    """Run Direct-FL over two sites, then each site's fine-tuning."""
     federation = ToyFederation(folder, CONFIG)
     rate, steps = CONFIG.segmentation.rate, CONFIG.segmentation.pretraining_steps
     start = initial_weights(CONFIG)
     federation.coordinator.rounds(DirectFederated.name, start, rate=rate, steps=steps, accumulate="mean")
     unets = {name: work.unet for name, work in federation.works.items()}
     for name, unet in unets.items():
-        finetuned(federation.run.site(name), unet.training, DIRECT, unet.data.labelled)
+        finetune_segmenter(federation.run.site(name), unet.training, DIRECT, unet.data.labelled)
     return sum_of(state_of(name, unet.objects) for name, unet in unets.items())
 
 
 def sum_of(states: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """All of them in one."""
+    """Return all states in one dictionary."""
     return {key: value for state in states for key, value in state.items()}
 
 
 def remembered_networks() -> list[UNetTraining]:
-    """A list to which this process adds every U-Net in training from now on."""
+    """Return a list to which this process adds every U-Net in training from now on."""
     networks: list[UNetTraining] = []
     original = UNetTraining.__init__
 
@@ -109,14 +109,14 @@ JOBS = {
 
 
 def moments(folders: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """(folder, when) of each kill, in the order in which they come: in a step, and in the checkpoint after it."""
+    """Yield (folder, when) of each kill, in the order in which they come: in a step, and in the checkpoint after it."""
     for number, folder in enumerate(folders):
         yield folder, "step"
         yield folder, WRITING[number % len(WRITING)]
 
 
 def state_of(name: str, objects: dict[str, tf.Module]) -> dict[str, np.ndarray]:
-    """Every variable of trackable objects, optimizers included, by a path that does not depend on the process."""
+    """Return every variable of trackable objects, optimizers included, by a path that is the same in every process."""
     found = {}
     for key, value in objects.items():
         variables = [value] if isinstance(value, tf.Variable) else value.variables
@@ -125,7 +125,7 @@ def state_of(name: str, objects: dict[str, tf.Module]) -> dict[str, np.ndarray]:
 
 
 def kill_at(checkpoints_of: str, when: str) -> None:
-    """Has this process killed at the end of a stage's second step, or while the checkpoint of that step is written."""
+    """Let this process be killed at the end of a stage's second step, or while its checkpoint is written."""
     folder, stage = f"{checkpoints_of}/", checkpoints_of.split("checkpoints/")[1]
     if when == "step":
         kill_before(loop, "check_finite", lambda values, name, index, **_: name == stage and index == 1)
@@ -137,11 +137,11 @@ def kill_at(checkpoints_of: str, when: str) -> None:
         kill_before(pathlib.Path, "rename", lambda self, target: folder in str(self))
     else:  # "sweep": the second time that this process looks for what is there; the first is when it restores
         looks: list[str] = []
-        kill_before(checkpoints, "_found", lambda path: folder in f"{path}/" and (looks.append("") or len(looks) == 2))
+        kill_before(checkpoints, "_find", lambda path: folder in f"{path}/" and (looks.append("") or len(looks) == 2))
 
 
 def kill_before(owner: Any, name: str, due: Callable[..., Any]) -> None:
-    """Kills this process instead of the first call of a function for which `due` of its arguments is true."""
+    """Kill this process instead of the first call of a function for whose arguments `due` is true."""
     original = getattr(owner, name)
 
     def disturbed(*args: Any, **kwargs: Any) -> Any:
@@ -153,7 +153,7 @@ def kill_before(owner: Any, name: str, due: Callable[..., Any]) -> None:
 
 
 def kill_when_it_grows(path: str) -> None:
-    """Kills this process at about the moment at which the first byte of a checkpoint is on the disk."""
+    """Kill this process at about the moment at which the first byte of a checkpoint is on the disk."""
 
     def has_grown() -> bool:
         return any(file.is_file() and file.stat().st_size for file in pathlib.Path(path).parent.rglob("*"))
@@ -168,7 +168,7 @@ def kill_when_it_grows(path: str) -> None:
 
 
 def start(job: Job, folder: pathlib.Path, moment: tuple[str, str] | None = None) -> int:
-    """Runs a job in a forked process to its end, or to the moment at which it is killed; the signal, 0 at its end."""
+    """Run a job in a forked process to its end or until it is killed at a moment; return the signal, 0 at its end."""
     child = os.fork()
     if child:
         return os.WTERMSIG(os.waitpid(child, 0)[1])
@@ -183,7 +183,7 @@ def start(job: Job, folder: pathlib.Path, moment: tuple[str, str] | None = None)
 
 
 def main(root: pathlib.Path) -> None:
-    """Leaves <job>_whole.npz and <job>_killed.npz, and prints each kill that took place."""
+    """Write <job>_whole.npz and <job>_killed.npz, and print each kill that took place."""
     for job, stages in JOBS.items():
         start(job, root / f"{job.__name__}_whole")
         for moment in moments(stages):

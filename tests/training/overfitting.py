@@ -1,7 +1,8 @@
-"""One volume, or one slice of it, learnt by heart: what every stage must manage before it is asked to generalise."""
+"""Lets every stage learn one volume, or one slice of it, by heart, which it must manage before it can generalise."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -15,16 +16,17 @@ from fedsim_tf.training.enhancement import EnhancementTrainer, generator_losses
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.pretraining import GeneratorPretraining
+from fedsim_tf.training.protocols import SharedStage
 from fedsim_tf.training.segmentation import UNetTraining
 from fedsim_tf.training.semi_supervised import SemiSupervised
-from fedsim_tf.training.simulation import moving_shared
+from fedsim_tf.training.simulation import SingleSiteStage
 from fedsim_tf.training.volumes import SiteVolumes, UnlabelledVolumes, Volumes
 
 FIRST = tf.constant([0])
 
 
 class GeneratorFit(NamedTuple):
-    """Stage 1's idea of the volume."""
+    """What stage 1 has made of the volume."""
 
     iou: float  # percent, of masks cut at one half
     error: float  # root mean square of the coarse CT, relative to the true one's range
@@ -34,7 +36,7 @@ class GeneratorFit(NamedTuple):
 
 
 class SliceFit(NamedTuple):
-    """Stage 2's rendering of a slice, and how far its VGG features lie from the real one's."""
+    """What stage 2 has made of a slice, and how far its VGG features lie from those of the real slice."""
 
     distance: float
     distance_of_grey: float  # of the slice's mean everywhere, which is what a network that has learnt nothing gives
@@ -43,20 +45,22 @@ class SliceFit(NamedTuple):
 
 
 def with_one_volume(site: SiteVolumes, number: int = 0) -> SiteVolumes:
-    """A site whose only annotated volume, and whose only unannotated one, is that volume."""
+    """Return a site whose only annotated volume, and whose only unannotated one, is the given volume of `site`."""
     one = slice(number, number + 1)
-    only = Volumes(*(part[one] for part in site.labelled))
-    return site._replace(labelled=only, fully_labelled=only, unlabelled=UnlabelledVolumes(only.identities, only.images))
+    whole = site.labelled
+    only = Volumes(whole.identities[one], whole.images[one], whole.labels[one])
+    other = UnlabelledVolumes(only.identities, only.images)
+    return dataclasses.replace(site, labelled=only, fully_labelled=only, unlabelled=other)
 
 
 def fit_generator(learner: SiteLearner, *, steps: int) -> GeneratorFit:
-    """Stage 1 on the site's only volume."""
-    _move_shared(GeneratorPretraining(learner), learner, rate=learner.config.pretraining.rate, steps=steps)
-    return generator_fit(learner, learner.labelled_latents.lookup(FIRST))
+    """Run stage 1 on the site's only volume."""
+    _move_shared(GeneratorPretraining(learner), rate=learner.config.pretraining.rate, steps=steps)
+    return measure_generator(learner, learner.labelled_latents.lookup(FIRST))
 
 
-def generator_fit(learner: SiteLearner, z: tf.Tensor) -> GeneratorFit:
-    """What a latent (1, d) says of the site's only volume."""
+def measure_generator(learner: SiteLearner, z: tf.Tensor) -> GeneratorFit:
+    """Compare what the networks make of a latent (1, d) with the site's only volume."""
     truth = learner.data.labelled
     label, coarse = learner.model.labels(z)[0].numpy() > 0.5, learner.model.coarse_ct(z)[0].numpy()
     target = downsample(truth.images, learner.model.coarse_size)[0]
@@ -65,9 +69,10 @@ def generator_fit(learner: SiteLearner, z: tf.Tensor) -> GeneratorFit:
 
 
 def best_coarse_error(learner: SiteLearner, *, steps: int = 300) -> float:
-    """`GeneratorFit.error` of a material map without a network: voxels that are free but for being never negative.
+    """Return `GeneratorFit.error` of a material map of free, never negative voxels instead of a network's.
 
-    What remains is the scan's: Feldkamp's artefacts at the ends of the cone, and air that would have to be negative.
+    The rest of the error is the scan's: Feldkamp's artefacts at the ends of the cone, and air that would have to be
+    negative.
     """
     model, target = learner.model, tf.constant(downsample(learner.data.labelled.images, learner.model.coarse_size))
     voxels = tf.Variable(learner.model.material_generator(learner.labelled_latents.lookup(FIRST)))
@@ -88,7 +93,7 @@ def best_coarse_error(learner: SiteLearner, *, steps: int = 300) -> float:
 
 
 def fit_slice(learner: SiteLearner, k: int, *, steps: int) -> SliceFit:
-    """Stage 2 on slice k of the site's only volume."""
+    """Run stage 2 on slice k of the site's only volume."""
     model, truth, index = learner.model, learner.data.labelled, tf.constant([k])
     trainer = EnhancementTrainer(model.enhancer, learner.discriminator, learner.vgg, learner.config.gan)
     real, label = (take_slices(tf.constant(part), index) for part in (truth.images, truth.labels))
@@ -107,7 +112,7 @@ def fit_slice(learner: SiteLearner, k: int, *, steps: int) -> SliceFit:
 
 
 def fit_unannotated(learner: SiteLearner, *, steps: int, noise: float) -> tuple[float, float, GeneratorFit]:
-    """Stage 3 after stages 1 and 2, the latent of the volume without its annotation off by some noise.
+    """Run stage 3 after stages 1 and 2, from the latent of the volume with some noise added.
 
     Returns:
       The GAN's losses over all slices of the unannotated volume, before and after; and what the annotated one's latent
@@ -117,12 +122,12 @@ def fit_unannotated(learner: SiteLearner, *, steps: int, noise: float) -> tuple[
     known = learner.labelled_latents.lookup(FIRST)
     learner.unlabelled_latents.table.assign(known + noise * tf.random.stateless_normal(known.shape, seed=(0, 0)))
     before = _unannotated_loss(learner)
-    _move_shared(semi, learner, rate=learner.config.semi.rate, steps=steps)
-    return before, _unannotated_loss(learner), generator_fit(learner, learner.labelled_latents.lookup(FIRST))
+    _move_shared(semi, rate=learner.config.semi.rate, steps=steps)
+    return before, _unannotated_loss(learner), measure_generator(learner, learner.labelled_latents.lookup(FIRST))
 
 
 def _unannotated_loss(learner: SiteLearner) -> float:
-    """The GAN's losses together, slice by slice as in training, so that batch norm sees what it sees there."""
+    """Return the sum of the GAN's losses, slice by slice as in training, so that batch norm sees what it sees there."""
     model, z, images = learner.model, learner.unlabelled_latents.lookup(FIRST), learner.data.unlabelled.images
     coarse, labels = model.coarse_ct(z), model.labels(z)
 
@@ -137,7 +142,7 @@ def _unannotated_loss(learner: SiteLearner) -> float:
 
 
 def fit_segmentation(training: UNetTraining, volumes: Volumes, *, rate: float, steps: int) -> np.ndarray:
-    """The 3D U-Net on the first volume without augmentation: the mask (z, y, x) that it finds there."""
+    """Train the 3D U-Net on the first volume without augmentation; return the mask (z, y, x) that it finds there."""
     images, labels = (tf.constant(part[:1, ..., None]) for part in (volumes.images, volumes.labels))
     training.begin(volumes, rate=rate, steps=steps, stage="overfitting")
     for _ in range(steps):
@@ -145,9 +150,7 @@ def fit_segmentation(training: UNetTraining, volumes: Volumes, *, rate: float, s
     return training.network(images).numpy()[0, ..., 0] > 0
 
 
-def _move_shared(
-    stage: GeneratorPretraining | SemiSupervised, learner: SiteLearner, *, rate: float, steps: int
-) -> None:
-    step = moving_shared(learner, stage, adam(rate, learner.shared_variables, steps=steps))
+def _move_shared(stage: SharedStage, *, rate: float, steps: int) -> None:
+    alone = SingleSiteStage(stage, rate=rate, steps=steps)
     for index in range(steps):
-        step(index)
+        alone.step(index, alone.seeds.rng(index))

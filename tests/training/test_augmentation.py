@@ -1,6 +1,6 @@
 import numpy as np
 
-from fedsim_tf.training.augmentation import augmented
+from fedsim_tf.training.augmentation import augment
 
 
 def test_image_and_label_move_together(rng):
@@ -10,7 +10,7 @@ def test_image_and_label_move_together(rng):
     image = label * 1.6 - 0.8
     centres = []
     for _ in range(5):
-        moved, mask = augmented(image, label, rng)
+        moved, mask = augment(image, label, rng)
         assert moved.shape == image.shape
         assert moved.dtype == mask.dtype == np.float32
         assert np.abs(moved).max() <= 1.0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedsim_tf.training.batch_norm import settled_statistics, training_slices
+from fedsim_tf.training.batch_norm import settle_statistics, training_slices
 from tests.training.toy_site import toy_learner
 
 
@@ -12,7 +12,7 @@ def test_they_are_the_mean_over_slices_of_the_training_volumes():
     """Of the first block's input, which is a convolution of the semantics alone."""
     enhancer = (learner := toy_learner()).model.enhancer
     batches = list(training_slices(learner, with_unlabelled=True))
-    with settled_statistics(enhancer, batches):
+    with settle_statistics(enhancer, batches):
         norm = enhancer.blocks[0].spade_0.norm
         maps = [enhancer.first(tf.image.resize(batch, (4, 4), "nearest")).numpy() for batch in batches]
         mean = np.mean([part.mean(axis=(0, 1, 2)) for part in maps], axis=0)
@@ -29,7 +29,7 @@ def test_afterwards_the_network_is_as_before():
     enhancer = toy_learner().model.enhancer
     before = enhancer.get_weights()
     for _ in range(2):
-        with pytest.raises(KeyboardInterrupt), settled_statistics(enhancer, [tf.random.uniform((2, 32, 32, 3))]):
+        with pytest.raises(KeyboardInterrupt), settle_statistics(enhancer, [tf.random.uniform((2, 32, 32, 3))]):
             inside = enhancer.get_weights()
             raise KeyboardInterrupt
         for was, now in zip(before, enhancer.get_weights(), strict=True):

@@ -1,6 +1,7 @@
 import numpy as np
 
 from fedsim_tf.training.batches import Batches
+from fedsim_tf.training.randomness import StepSeeds
 from fedsim_tf.training.volumes import Volumes
 
 COUNT, EDGE = 5, 8
@@ -14,19 +15,19 @@ def volumes():
 
 
 def batches(stage="stage", size=1, seed=0, augment=True):
-    return Batches(volumes(), size=size, seed=seed, stage=stage, augment=augment)
+    return Batches(volumes(), size=size, seeds=StepSeeds(seed, stage), augment=augment)
 
 
 def test_each_volume_is_seen_once_an_epoch_in_another_order_each_time():
     found = batches()
-    epochs = [[found.chosen(epoch * COUNT + i)[0] for i in range(COUNT)] for epoch in range(4)]
+    epochs = [[found.choose(epoch * COUNT + i)[0] for i in range(COUNT)] for epoch in range(4)]
     assert all(sorted(epoch) == list(range(COUNT)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 1
 
 
 def test_batches_go_on_over_the_end_of_an_epoch():
     found = batches(size=3)
-    drawn = [i for step in range(5) for i in found.chosen(step)]
+    drawn = [i for step in range(5) for i in found.choose(step)]
     assert [sorted(drawn[start : start + COUNT]) for start in range(0, 15, COUNT)] == [list(range(COUNT))] * 3
 
 
@@ -43,7 +44,7 @@ def test_images_and_labels_are_those_of_the_chosen_volumes():
     found, data = batches(), volumes()
     for step in range(COUNT):
         images, labels = found.at(step)
-        number = found.chosen(step)[0]
+        number = found.choose(step)[0]
         assert abs(float(np.mean(images)) - data.images[number].mean()) < 0.2
         assert float(np.mean(labels)) == data.labels[number].mean()
 
@@ -52,10 +53,10 @@ def test_without_augmentation_volumes_are_as_they_are():
     found, data = batches(size=2, augment=False), volumes()
     for step in range(4):
         images, labels = (part.numpy()[..., 0] for part in found.at(step))
-        np.testing.assert_array_equal(images, data.images[found.chosen(step)])
-        np.testing.assert_array_equal(labels, data.labels[found.chosen(step)])
+        np.testing.assert_array_equal(images, data.images[found.choose(step)])
+        np.testing.assert_array_equal(labels, data.labels[found.choose(step)])
     same = batches(size=2, augment=True)
-    assert [same.chosen(step) for step in range(4)] == [found.chosen(step) for step in range(4)]
+    assert [same.choose(step) for step in range(4)] == [found.choose(step) for step in range(4)]
     assert not np.array_equal(same.at(0)[0], found.at(0)[0])
 
 

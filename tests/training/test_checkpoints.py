@@ -20,26 +20,31 @@ from fedsim_tf.training import checkpoints as checkpoints_module
 from fedsim_tf.training.checkpoints import Checkpoints, restore_from
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.stage import read_losses, restore_stage, run_stage
+from tests.training.toy_stage import ToyStage
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIG = make_config("demo", checkpoint_every=2)
 
 
-class Counting:
+class Counting(ToyStage):
     """Weights that say how many steps they took: 1000 numbers, each the number of the last step plus one."""
 
     def __init__(self):
+        super().__init__()
         self.variable = tf.Variable(tf.zeros(1000))
         self.steps = []
 
-    def step(self, index):
+    @property
+    def objects(self):
+        return {"holder": tf.train.Checkpoint(v=self.variable)}
+
+    def step(self, index, rng):
         self.steps.append(index)
         self.variable.assign_add(tf.ones(1000))
         return {"loss": 1.0 / (index + 1)}
 
     def run(self, folder, steps=6):
-        objects = {"holder": tf.train.Checkpoint(v=self.variable)}
-        run_stage(RunFolder(folder, CONFIG), "toy", steps=steps, step=self.step, objects=objects)
+        run_stage(RunFolder(folder, CONFIG), self, steps=steps)
         np.testing.assert_array_equal(self.variable, steps)
 
 
@@ -164,7 +169,7 @@ def test_a_write_that_fails_stops_with_one_message_and_keeps_the_state(tmp_path,
     broken = Counting()
     original = broken.step
 
-    def step(index):
+    def step(index, rng):
         if index == 3:  # before the second checkpoint
             if moment == "weights":
                 monkeypatch.setattr(tf.train.Checkpoint, "write", full)
@@ -172,7 +177,7 @@ def test_a_write_that_fails_stops_with_one_message_and_keeps_the_state(tmp_path,
                 monkeypatch.setattr(checkpoints_module, "write_json", full_for_python)
             else:
                 monkeypatch.setattr(pathlib.Path, "rename", full_for_python)
-        return original(index)
+        return original(index, rng)
 
     broken.step = step
     with pytest.raises(RunStopped, match=r"^toy, step 4: cannot write .*No space left on device") as caught:
@@ -201,9 +206,9 @@ class Large(toy.Counting):
     def __init__(self):
         super().__init__()
         self.ballast = tf.Variable(tf.zeros(10_000))
-    def run(self, folder):
-        objects = {{"ballast": self.ballast, "holder": tf.train.Checkpoint(v=self.variable)}}
-        toy.run_stage(toy.RunFolder(folder, toy.CONFIG), "toy", steps=6, step=self.step, objects=objects)
+    @property
+    def objects(self):
+        return {{"ballast": self.ballast, **super().objects}}
 flags.main(lambda: Large().run({str(tmp_path / "run")!r}))
 """
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}

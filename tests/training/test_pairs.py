@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from fedsim_tf.training.pairs import augmented_pairs
+from fedsim_tf.training.pairs import augment_pairs
 
 BATCH, SIZE = 64, 8
 
@@ -13,7 +13,7 @@ def pairs(rng):
 
 
 def changed(semantics, real, seed, **options):
-    return [np.array(part) for part in augmented_pairs(semantics, real, tf.constant([seed, 3], tf.int32), **options)]
+    return [np.array(part) for part in augment_pairs(semantics, real, tf.constant([seed, 3], tf.int32), **options)]
 
 
 def test_about_half_of_the_pairs_are_mirrored_both_parts_together(rng):

@@ -65,7 +65,7 @@ def test_hearts_out_of_reach_are_named_with_their_distance(said):
 def test_hearts_out_of_scale_are_named_with_their_factor(said):
     labels = np.stack([ball(np.full(3, 15.5), radius=radius) for radius in (4, 6, 9)])
     warn_of_unreachable_sizes("here", ("a", "b", "c"), labels, mean_voxels=float(labels[0].sum()))
-    assert "beside their field of view: c (2.2" in said.text
+    assert "for the mean heart to be scaled to: c (2.2" in said.text
 
 
 def test_hearts_of_the_shape_model_must_not_be_tested(said):
@@ -73,7 +73,7 @@ def test_hearts_of_the_shape_model_must_not_be_tested(said):
     warn_of_known_hearts("here", ("c_label", "d"), ["a", "b"])
     assert said.text == ""
     warn_of_known_hearts("here", ("b", "a_label", "c"), ["a", "b", "e"])
-    assert "made from 2 of the patients that validate or test: a, b" in said.text
+    assert "made from 2 of the patients in the validation or test part: a, b" in said.text
 
 
 def test_headers_that_all_say_one_millimetre_are_not_believed(said):
@@ -81,4 +81,4 @@ def test_headers_that_all_say_one_millimetre_are_not_believed(said):
     warn_of_unknown_spacing("here", [one, two])
     assert said.text == ""
     warn_of_unknown_spacing("here", [one, one])
-    assert "here: every voxel is said to be 1 x 1 x 1 mm" in said.text
+    assert "here: every file says that its voxels are 1 x 1 x 1 mm" in said.text

@@ -4,7 +4,7 @@ import pytest
 from fedsim_tf.metrics import dice
 from fedsim_tf.training import segmentation as segmentation_module
 from fedsim_tf.training.run import RunFolder
-from fedsim_tf.training.segmentation import UNetTraining, mean_dice, segmenter, train_segmenter
+from fedsim_tf.training.segmentation import UNetTraining, make_segmenter, mean_dice, train_segmenter
 from tests.training.test_watch import shown
 from tests.training.toy_site import toy_config, toy_site
 
@@ -25,7 +25,7 @@ def test_learns_an_easy_heart_and_keeps_the_best_weights(tmp_path):
 
 
 def test_segmenter_thresholds_logits_at_zero():
-    segment = segmenter(lambda image: image)
+    segment = make_segmenter(lambda image: image)
     image = np.array([[[-1.0, 0.5], [0.0, 2.0]]], np.float32)
     np.testing.assert_array_equal(segment(image), [[[0, 1], [0, 1]]])
 
@@ -56,7 +56,7 @@ def test_one_trace_serves_both_stages_of_an_arm():
     for stage, volumes in (("pretrain", site.fully_labelled), ("finetune", site.labelled)):
         training.begin(volumes, rate=1e-3, steps=100, stage=stage)
         for step in range(3):
-            training.step(step)
+            training.step(step, training.seeds.rng(step))
     assert training._traced.experimental_get_tracing_count() == 1
 
 

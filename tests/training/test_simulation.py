@@ -7,8 +7,8 @@ import tensorflow as tf
 from fedsim_tf.models.latents import LatentTable
 from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.pretraining import GeneratorPretraining
+from fedsim_tf.training.randomness import step_rng
 from fedsim_tf.training.semi_supervised import SemiSupervised
-from fedsim_tf.training.stage import step_rng
 from tests.training.toy_site import toy_config, toy_learner
 
 
@@ -22,6 +22,11 @@ def weights(learner):
     }
 
 
+def shared_gradients(stage, step):
+    """A step as the loop does it: with the generator that belongs to it."""
+    return stage.shared_gradients(step, stage.seeds.rng(step))
+
+
 def changed(before, after):
     return {name for name in before if any(np.any(a != b) for a, b in zip(before[name], after[name], strict=True))}
 
@@ -31,7 +36,7 @@ def test_pretraining_moves_only_its_latents_and_hands_out_gradients():
     learner = toy_learner()
     stage = GeneratorPretraining(learner)
     before = weights(learner)
-    losses, gradients = stage.shared_gradients(0)
+    losses, gradients = shared_gradients(stage, 0)
     assert set(losses) == {"iou", "material_mse", "material_perceptual"}
     assert changed(before, weights(learner)) == {"labelled"}
     assert [g.shape for g in gradients] == [v.shape for v in learner.shared_variables]
@@ -47,7 +52,7 @@ def test_pretraining_moves_only_its_latents_and_hands_out_gradients():
 def test_gan_pretraining_leaves_shape_and_material_alone():
     learner = toy_learner()
     before, stage = weights(learner), EnhancementPretraining(learner)
-    losses = stage.step(0)
+    losses = stage.step(0, stage.seeds.rng(0))
     assert changed(before, weights(learner)) == {"enhancer", "discriminator"}
     assert set(losses) == {"discriminator", "adversarial", "feature_matching", "vgg"}
     assert set(stage.gradient_norms) == {"enhancer", "discriminator"}
@@ -58,9 +63,9 @@ def test_semi_supervised_steps_take_turns_and_freeze_the_discriminator():
     learner = toy_learner()
     stage = SemiSupervised(learner)
     before = weights(learner)
-    supervised, _ = stage.shared_gradients(0)
+    supervised, _ = shared_gradients(stage, 0)
     between = weights(learner)
-    unsupervised, gradients = stage.shared_gradients(1)
+    unsupervised, gradients = shared_gradients(stage, 1)
     after = weights(learner)
     assert all(name.startswith(("iou", "material", "labelled_")) for name in supervised)
     assert all(name.startswith("unlabelled_") for name in unsupervised)
@@ -73,6 +78,16 @@ def test_semi_supervised_steps_take_turns_and_freeze_the_discriminator():
 
 
 @pytest.mark.usefixtures("eagerly")
+@pytest.mark.parametrize("step", [0, 1], ids=["supervised", "unsupervised"])
+def test_a_step_simulates_a_coarse_ct_once(monkeypatch, step):
+    learner, simulated = toy_learner(), []
+    stage, coarse_ct = SemiSupervised(learner), learner.model.coarse_ct
+    monkeypatch.setattr(learner.model, "coarse_ct", lambda z: simulated.append(len(z)) or coarse_ct(z))
+    shared_gradients(stage, step)
+    assert simulated == [2]
+
+
+@pytest.mark.usefixtures("eagerly")
 def test_unsupervised_gradients_have_a_share_of_the_last_supervised_ones_length():
     learner = toy_learner(toy_config(semi={"unsupervised_weight": 0.25}))
     stage = SemiSupervised(learner)
@@ -80,7 +95,7 @@ def test_unsupervised_gradients_have_a_share_of_the_last_supervised_ones_length(
     for step in (0, 2):
         lengths = []
         for turn in (step, step + 1):
-            _, gradients = stage.shared_gradients(turn)
+            _, gradients = shared_gradients(stage, turn)
             lengths.append([float(tf.linalg.global_norm(part)) for part in (gradients[:shape], gradients[shape:])])
         np.testing.assert_allclose(lengths[1], 0.25 * np.array(lengths[0]), rtol=1e-4)
 
@@ -94,7 +109,7 @@ def test_so_many_unsupervised_steps_follow_each_supervised_one(monkeypatch, unsu
         step = lambda *_, name=name: taken.append(name[0]) or ({}, {}, [])  # noqa: E731
         monkeypatch.setattr(stage, f"_traced_{name}", step)
     for step in range(len(turns)):
-        stage.shared_gradients(step)
+        shared_gradients(stage, step)
     assert "".join(taken) == turns
 
 
@@ -104,7 +119,7 @@ def test_latents_stay_in_their_ball():
     learner = toy_learner(toy_config(pretraining={"latent_ball": 0.5}))
     before = learner.labelled_latents.table.numpy()
     assert np.linalg.norm(before, axis=1).min() > 4.0
-    GeneratorPretraining(learner).shared_gradients(0)
+    shared_gradients(GeneratorPretraining(learner), 0)
     after = learner.labelled_latents.table.numpy()
     np.testing.assert_allclose(np.linalg.norm(after, axis=1), 4.0, rtol=1e-5)
     unseen = ~np.isin(np.arange(3), step_rng(0, "pretraining/toy", 0).choice(3, size=2, replace=False))
@@ -126,8 +141,8 @@ def test_every_stage_is_traced_once():
     learner = toy_learner(toy_config(pretraining={"batch": 4}, semi={"batch": 3}))
     gan, semi = EnhancementPretraining(learner), SemiSupervised(learner)
     for step in range(4):
-        gan.step(step)
-        semi.shared_gradients(step)
+        gan.step(step, gan.seeds.rng(step))
+        shared_gradients(semi, step)
     for traced in (gan._traced, semi._traced_supervised, semi._traced_unsupervised):
         assert traced.experimental_get_tracing_count() == 1
 
@@ -149,7 +164,7 @@ def test_what_a_process_made_before_changes_no_digit():
     shared = []
     for _ in range(2):
         stage = SemiSupervised(toy_learner())
-        shared.append([tensor.numpy() for step in range(2) for tensor in stage.shared_gradients(step)[1]])
+        shared.append([tensor.numpy() for step in range(2) for tensor in shared_gradients(stage, step)[1]])
     for first, second in zip(*shared, strict=True):
         np.testing.assert_array_equal(first, second)
 

@@ -8,32 +8,37 @@ from fedsim_tf.config import make_config
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import read_json
 from fedsim_tf.training.optimizers import ConstantThenLinear, adam
+from fedsim_tf.training.randomness import StepSeeds, step_rng
 from fedsim_tf.training.run import RunFolder
-from fedsim_tf.training.stage import read_losses, run_stage, step_rng
-from fedsim_tf.training.watch import Look
+from fedsim_tf.training.stage import read_losses, run_stage
+from tests.training.toy_stage import ToyStage
 
 CONFIG = make_config("demo", checkpoint_every=3)
 
 
-class Toy:
+class Toy(ToyStage):
     """A noisy quadratic with Adam: its path depends on weights, optimizer slots and the steps' random numbers."""
 
     def __init__(self, stop_at=None, break_at=None):
+        super().__init__()
         self.variable = tf.Variable([1.0, -2.0])
         self.optimizer = adam(0.1, [self.variable], steps=10)
         self.stop_at, self.break_at = stop_at, break_at
 
-    def step(self, index):
+    @property
+    def objects(self):
+        return {"holder": tf.train.Checkpoint(v=self.variable, optimizer=self.optimizer)}
+
+    def step(self, index, rng):
         if index == self.stop_at:
             raise KeyboardInterrupt
-        noise = step_rng(0, "toy", index).standard_normal(2).astype(np.float32)
+        noise = rng.standard_normal(2).astype(np.float32)
         loss = tf.reduce_sum(tf.square(self.variable))
         self.optimizer.apply_gradients([(2 * self.variable + noise, self.variable)])
         return {"loss": loss if index != self.break_at else float("nan")}
 
     def run(self, folder, steps=10, **more):
-        objects = {"holder": tf.train.Checkpoint(v=self.variable, optimizer=self.optimizer)}
-        return run_stage(RunFolder(folder, CONFIG), "toy", steps=steps, step=self.step, objects=objects, **more)
+        return run_stage(RunFolder(folder, CONFIG), self, steps=steps, **more)
 
 
 @pytest.mark.parametrize("stop_at", [1, 4, 6, 9])
@@ -48,6 +53,21 @@ def test_a_stopped_stage_ends_as_an_undisturbed_one(tmp_path, stop_at):
     rows = read_losses(tmp_path / "stopped" / "losses" / "toy.csv")
     assert rows == read_losses(tmp_path / "whole" / "losses" / "toy.csv")
     assert [row[0] for row in rows] == list(range(10))
+
+
+def test_each_step_is_given_the_random_numbers_of_its_seed_stage_and_number(tmp_path):
+    class Drawing(ToyStage):
+        objects: dict = {}  # noqa: RUF012
+        seeds = StepSeeds(5, "toy/site", "hidden")
+        drawn: list = []  # noqa: RUF012
+
+        def step(self, index, rng):
+            self.drawn.append(rng.integers(1 << 62))
+            return {"loss": 1.0}
+
+    run_stage(RunFolder(tmp_path, CONFIG), Drawing(), steps=3)
+    expected = [step_rng(5, "toy/site", index, secret="hidden").integers(1 << 62) for index in range(3)]
+    assert Drawing.drawn == expected
 
 
 def test_a_finished_stage_is_restored_and_not_repeated(tmp_path):
@@ -84,16 +104,16 @@ def test_nan_stops_and_keeps_the_last_checkpoint(tmp_path):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_gradient_that_is_not_finite_stops_before_it_is_kept(tmp_path, value):
     """The step's losses are those of the weights before it, so they are finite still."""
-    toy = Toy()
-    toy.gradient_norms = {"material": 1.0, "latents": 2.0}
-    toy.look = Look
 
-    def step(index):
-        toy.gradient_norms["latents"] = value if index == 5 else 2.0
-        return {"loss": 1.0}
+    class Steep(ToyStage):
+        objects: dict = {}  # noqa: RUF012
+
+        def step(self, index, rng):
+            self.gradient_norms = {"material": 1.0, "latents": value if index == 5 else 2.0}
+            return {"loss": 1.0}
 
     with pytest.raises(FloatingPointError, match=f"toy, step 5: gradient of latents is {value}"):
-        run_stage(RunFolder(tmp_path, CONFIG), "toy", steps=10, step=step, objects={}, watched=toy)
+        run_stage(RunFolder(tmp_path, CONFIG), Steep(), steps=10)
     assert [path.name for path in (tmp_path / "checkpoints" / "toy").iterdir()] == ["step-3"]
 
 

@@ -1,5 +1,7 @@
 """What is shown in TensorBoard, read back with TensorBoard's own reader."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +12,7 @@ from fedsim_tf.models.spectral_norm import SpectralConv2D
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.semi_supervised import SemiSupervised
 from fedsim_tf.training.simulation import pretrain, semi_supervise
+from fedsim_tf.training.volumes import UnlabelledVolumes
 from fedsim_tf.training.watch import Board, montage, norms, spectral_norms
 from tests.training.toy_site import toy_config, toy_learner
 
@@ -103,6 +106,7 @@ def test_montage_has_a_row_for_each_volume():
 def test_a_site_without_unannotated_volumes_can_be_looked_at(tmp_path):
     """Nothing to draw is no reason to stop."""
     learner = toy_learner()
-    learner.data = learner.data._replace(unlabelled=type(learner.data.unlabelled)((), np.zeros((0, 32, 32, 32), "f4")))
+    nothing = UnlabelledVolumes((), np.zeros((0, 32, 32, 32), "f4"))
+    learner.data = dataclasses.replace(learner.data, unlabelled=nothing)
     learner.unlabelled_latents.table = tf.Variable(tf.zeros((0, 64)))
     Board(tmp_path).write(1, SemiSupervised(learner).look())

@@ -15,6 +15,7 @@ from fedsim_tf.federated.flare.wire import to_message, to_model
 from fedsim_tf.federated.site import Site
 from fedsim_tf.files import read_json
 from fedsim_tf.models.latents import LatentStatistics
+from fedsim_tf.training.randomness import StepSeeds
 from fedsim_tf.training.run import RunFolder, site_path
 from fedsim_tf.training.watch import Look
 
@@ -32,6 +33,7 @@ class Squares:
     """|w - own|^2 of one site; `own` moves a little each round, as latents do, and never leaves."""
 
     name = STAGE
+    seeds = StepSeeds(0, STAGE)
     gradient_norms: dict = {}  # noqa: RUF012
     count = 3
     shared_names = ("shape/0",)
@@ -50,10 +52,10 @@ class Squares:
     def look(self):
         return Look()
 
-    def shared_gradients(self, step):
+    def shared_gradients(self, _step, rng):
         time.sleep(self._pause)
         difference = self.shared_variables[0] - self.own
-        self.own.assign_add(0.01 * np.random.default_rng(step).standard_normal(self.own.shape).astype(np.float32))
+        self.own.assign_add(0.01 * rng.standard_normal(self.own.shape).astype(np.float32))
         return {"square": tf.reduce_sum(difference**2)}, [2 * difference]
 
 
