@@ -11,7 +11,7 @@ import pathlib
 from absl import flags
 
 from experiments import flags as command
-from fedsim_tf.arms import ARMS, at_federated_sites
+from fedsim_tf.arms import ARMS, federate_arms
 from fedsim_tf.config import merge
 from fedsim_tf.errors import InputError
 
@@ -31,7 +31,7 @@ PAPER = {"segmentation": {"batch": 3, "arms": ("lower_bound", "direct_fl", "ours
 
 
 def run() -> None:
-    several = at_federated_sites(ARMS)
+    several = federate_arms(ARMS)
     if FLAGS.method and FLAGS.method not in several:
         raise InputError("--method", found=f"{FLAGS.method}, of a single site", expected=f"of {', '.join(several)}")
     config = command.config_from_flags(**merge(PAPER, command.method()))

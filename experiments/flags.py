@@ -117,10 +117,10 @@ def plan_and_run(
       name: parts of the run folder's default name, before the preset's.
       sites, federated, elsewhere: see `runs.estimate.describe`.
     """
+    from fedsim_tf.records.fold_scores import SCORES
     from fedsim_tf.runs.estimate import describe
     from fedsim_tf.runs.folds import fold_numbers
     from fedsim_tf.runs.inputs import check_start
-    from fedsim_tf.runs.results import SCORES
     from fedsim_tf.training.run import fold_path
 
     run_dir = FLAGS.run_dir or f"runs/{'-'.join(filter(None, (*name, config.preset)))}"

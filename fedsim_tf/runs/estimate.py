@@ -6,7 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from fedsim_tf.arms import ARMS, DIRECT, FEDERATED_SIMULATION, at_federated_sites, drawn, drawn_as, simulators
+from fedsim_tf.arms import (
+    ARMS,
+    DIRECT,
+    FEDERATED_SIMULATION,
+    federate_arms,
+    get_volumes_arm,
+    list_volumes_arms,
+    simulators,
+)
 from fedsim_tf.config import Config
 from fedsim_tf.errors import InputError
 from fedsim_tf.models.precision import resolved
@@ -134,14 +142,14 @@ class _Stages(NamedTuple):
 
 
 def _arms(config: Config, federated: bool) -> tuple[str, ...]:
-    return at_federated_sites(config.segmentation.arms) if federated else config.segmentation.arms
+    return federate_arms(config.segmentation.arms) if federated else config.segmentation.arms
 
 
 def _stages(config: Config, sites: Sequence[str], arms: Sequence[str], folds: int) -> list[_Stages]:
     """All stages in their order."""
     times = folds * len(sites)
     segmentation = config.segmentation
-    sources, series = simulators(arms), len(drawn(arms))
+    sources, series = simulators(arms), len(list_volumes_arms(arms))
     stage = lambda name, kind, steps: _several(config, name, kind, [steps] * times)  # noqa: E731
     rows = []
     if sources - {"fixed"}:
@@ -156,7 +164,7 @@ def _stages(config: Config, sites: Sequence[str], arms: Sequence[str], folds: in
         rows.append(stage("synthetic volumes", "sample", series * config.synthesis.volumes))
     if DIRECT in arms:  # a site's step is of one volume
         rows.append(stage("Direct-FL, steps of sites", "unet", segmentation.pretraining_steps))
-    first = [segmentation.pretraining_steps for _ in {drawn_as(arm) for arm in arms} - {DIRECT}]
+    first = [segmentation.pretraining_steps for _ in {get_volumes_arm(arm) for arm in arms} - {DIRECT}]
     second = [segmentation.finetuning_steps for arm in arms if ARMS[arm].finetuned]
     rows.append(_several(config, "3D U-Nets, all arms", "unet", (first + second) * times, segmentation.batch))
     return rows

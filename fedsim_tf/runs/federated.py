@@ -5,24 +5,24 @@ from __future__ import annotations
 import importlib.util
 import os
 import pathlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from absl import logging
 
 from fedsim_tf.config import Config
 from fedsim_tf.errors import InputError, RunStopped
-from fedsim_tf.evaluation.scores import Scores
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.site import Site
-from fedsim_tf.files import held, read_json
+from fedsim_tf.files import held
 from fedsim_tf.models.vgg import VGG19Features
+from fedsim_tf.records.fold_scores import ArmScores, ScoresBySite, has_scores, read_fold_scores
+from fedsim_tf.records.run_metrics import FEDERATED_RUN, RunMetrics
 from fedsim_tf.runs.coordination import coordinate
 from fedsim_tf.runs.federated_site import FoldAtSite
 from fedsim_tf.runs.folds import refuse_other_experiment, run_folds
 from fedsim_tf.runs.inputs import labels_of, open_annotated, open_fold, open_shape_model, open_vgg, pinned, source
-from fedsim_tf.runs.results import SCORES, draw_losses, facts, finish
+from fedsim_tf.runs.results import draw_losses, finish, gather_facts
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.training.run import RunFolder, site_path
 from fedsim_tf.training.volumes import SiteVolumes
@@ -37,7 +37,7 @@ def run_federated(
     cache_dir: pathlib.Path,
     only_fold: int | None = None,
     engine: str = IN_PROCESS,
-) -> dict[str, Any] | None:
+) -> RunMetrics | None:
     """Runs every fold over all sites, from data to Dice at each site; the same call again resumes.
 
     Args:
@@ -64,7 +64,7 @@ def run_federated(
     run = RunFolder(run_dir, config)
     labels = {name: labels_of(config, name, larger=larger) for name in names}
 
-    def make(fold_run: RunFolder, fold: int) -> dict[str, dict[str, Scores]]:
+    def make(fold_run: RunFolder, fold: int) -> ScoresBySite:
         if engine == NVFLARE:
             from fedsim_tf.runs.on_flare import simulate_fold
 
@@ -82,20 +82,20 @@ def run_federated(
     folds = run_folds(run, make, only=only_fold)
     if only_fold is not None:
         return None
-    about = facts(run, cohorts, experiment="federated", data=sources, labelled=labels) | {"vgg": vgg.source}
-    return finish(run, folds.scores, title=f"Federated: {sources}", about=about, stages=folds.stages)
+    facts = gather_facts(run, cohorts, experiment=FEDERATED_RUN, data=sources, labelled=labels, vgg=vgg.source)
+    return finish(run, folds.scores, title=f"Federated: {sources}", facts=facts, stages=folds.stages)
 
 
-def _scores(fold: RunFolder, site: str) -> dict[str, Scores]:
+def _scores(fold: RunFolder, site: str) -> Mapping[str, ArmScores]:
     """A site's scores of a fold.
 
     Raises:
       RunStopped: it has none, as the others went on without it.
     """
-    file = site_path(fold.path, site) / SCORES
-    if not file.exists():
+    folder = site_path(fold.path, site)
+    if not has_scores(folder):
         raise RunStopped(f"{fold.path}: {site} was left out before its end; the same command again takes it up there")
-    return read_json(file)
+    return read_fold_scores(folder, site=site).sites[site]
 
 
 def run_federated_fold(

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fedsim_tf.arms import SINGLE_SITE, drawn, drawn_as
+from fedsim_tf.arms import SINGLE_SITE, get_volumes_arm, list_volumes_arms
 from fedsim_tf.baselines.blending import alpha_blend, poisson_blend
 from fedsim_tf.baselines.fixed_material import Blend, FixedMaterialSite
 from fedsim_tf.runs.compare_arms import Samples
@@ -50,7 +50,7 @@ def simulate_fixed(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str
     site = FixedMaterialSite(learner)
     distribution = site.learn(run)
     samples: dict[str, Samples] = {}
-    for one in drawn(arms):
+    for one in list_volumes_arms(arms):
         recipe = _RECIPES[one]
         hearts = functools.partial(site.learnt_hearts, distribution) if recipe.learnt_shapes else site.random_hearts
         blend = recipe.blend(site) if recipe.blend else None
@@ -64,4 +64,4 @@ def simulate_fixed(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str
         )
         if recipe.learnt_shapes:
             note_shape_modes(folder, learner, samples[one])
-    return {arm: samples[drawn_as(arm)] for arm in arms}
+    return {arm: samples[get_volumes_arm(arm)] for arm in arms}

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from fedsim_tf.config import Config
 from fedsim_tf.errors import InputError
-from fedsim_tf.runs.results import scores_of
-from fedsim_tf.runs.same_data import RECORD
+from fedsim_tf.records.fold_data import DATA
+from fedsim_tf.records.fold_scores import ScoresBySite
+from fedsim_tf.runs.results import read_or_make_scores
 from fedsim_tf.training.run import RunFolder, is_federated
 
 
@@ -23,11 +24,11 @@ class Folds(NamedTuple):
       stages: the record of each finished stage, by fold and stage.
     """
 
-    scores: list[Any]
+    scores: list[ScoresBySite]
     stages: dict[str, Mapping[str, Any]]
 
 
-def run_folds(run: RunFolder, make: Callable[[RunFolder, int], dict[str, Any]], *, only: int | None = None) -> Folds:
+def run_folds(run: RunFolder, make: Callable[[RunFolder, int], ScoresBySite], *, only: int | None = None) -> Folds:
     """Makes each fold's scores, or reads them back where an earlier start finished the fold.
 
     Args:
@@ -41,7 +42,8 @@ def run_folds(run: RunFolder, make: Callable[[RunFolder, int], dict[str, Any]], 
     scores, folds = [], {}
     for number in fold_numbers(run.config, only):
         folds[number] = run.fold(number)
-        scores.append(scores_of(folds[number], functools.partial(make, folds[number], number)))
+        make_scores = functools.partial(make, folds[number], number)
+        scores.append(read_or_make_scores(folds[number], make_scores, site=run.config.dataset))
     return Folds(scores, stages_of(folds))
 
 
@@ -54,7 +56,7 @@ def refuse_other_experiment(run_dir: str | os.PathLike, *, federated: bool) -> N
       InputError: the folder's run is of the other kind.
     """
     folds = pathlib.Path(run_dir)
-    if federated and any(folds.glob(f"fold_*/{RECORD}")):
+    if federated and any(folds.glob(f"fold_*/{DATA}")):
         raise InputError(run_dir, found="a single-site run", expected="a federated one, or another --run_dir")
     if not federated and any(map(is_federated, folds.glob("fold_*"))):
         raise InputError(run_dir, found="a federated run", expected="a single-site one, or another --run_dir")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Callable
-from typing import Any
 
 from absl import logging
 
 from fedsim_tf.arms import simulators
 from fedsim_tf.config import Config
-from fedsim_tf.evaluation.scores import Scores
 from fedsim_tf.files import held
 from fedsim_tf.models.vgg import VGG19Features
+from fedsim_tf.records.fold_scores import ArmScores, ScoresBySite
+from fedsim_tf.records.run_metrics import SINGLE_SITE_RUN, RunMetrics
 from fedsim_tf.runs.compare_arms import Samples, compare_with_pictures
 from fedsim_tf.runs.fixed_material_arms import samples_folder, simulate_fixed
 from fedsim_tf.runs.folds import refuse_other_experiment, run_folds
@@ -29,7 +29,7 @@ from fedsim_tf.runs.inputs import (
     pinned,
     source,
 )
-from fedsim_tf.runs.results import facts, finish
+from fedsim_tf.runs.results import finish, gather_facts
 from fedsim_tf.runs.same_data import check_same_data
 from fedsim_tf.runs.samples import draw_samples_of
 from fedsim_tf.shape.ssm import StatisticalShapeModel
@@ -41,7 +41,7 @@ from fedsim_tf.training.volumes import SiteVolumes
 
 def run_single_site(
     config: Config, run_dir: str | os.PathLike, *, cache_dir: pathlib.Path, only_fold: int | None = None
-) -> dict[str, Any] | None:
+) -> RunMetrics | None:
     """Runs every fold, from data to Dice; the same call again resumes.
 
     Args:
@@ -65,22 +65,23 @@ def run_single_site(
     refuse_other_experiment(run_dir, federated=False)
     run = RunFolder(run_dir, config)
 
-    def make(fold_run: RunFolder, fold: int) -> dict[str, Scores]:
+    def make(fold_run: RunFolder, fold: int) -> ScoresBySite:
         with held(fold_run.path):
             site = open_fold(config, cohort, fold=fold, n_labelled=n_labelled, cache_dir=cache_dir)
-            return run_single_site_fold(fold_run, site, ssm, vgg, data=f"{data}, fold {fold}")
+            return {config.dataset: run_single_site_fold(fold_run, site, ssm, vgg, data=f"{data}, fold {fold}")}
 
     folds = run_folds(run, make, only=only_fold)
     if only_fold is not None:
         return None
-    about = facts(run, {config.dataset: cohort}, experiment="single_site", data=data, labelled=n_labelled)
-    scores = [{config.dataset: fold} for fold in folds.scores]
-    return finish(run, scores, title=f"Single site: {data}", about=about | {"vgg": vgg.source}, stages=folds.stages)
+    facts = gather_facts(
+        run, {config.dataset: cohort}, experiment=SINGLE_SITE_RUN, data=data, labelled=n_labelled, vgg=vgg.source
+    )
+    return finish(run, folds.scores, title=f"Single site: {data}", facts=facts, stages=folds.stages)
 
 
 def run_single_site_fold(
     run: RunFolder, site: SiteVolumes, ssm: StatisticalShapeModel, vgg: VGG19Features, *, data: str
-) -> dict[str, Scores]:
+) -> dict[str, ArmScores]:
     """All stages and arms of one fold; pictures on the way."""
     check_same_data(run, site)
     begin = lambda: SiteLearner(run.config, ssm, site, vgg)  # noqa: E731

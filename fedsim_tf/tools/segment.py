@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from absl import logging
 
-from fedsim_tf.arms import at_federated_sites, last_stage
+from fedsim_tf.arms import federate_arms, last_stage
 from fedsim_tf.config import Config
 from fedsim_tf.data.checks import check_heart, check_image, check_same_grid, extent_text, unlike
 from fedsim_tf.data.labels import ANY_SITE, heart_mask
@@ -22,7 +22,7 @@ from fedsim_tf.evaluation.figures import panel
 from fedsim_tf.evaluation.galleries import heart_slice
 from fedsim_tf.metrics import dice
 from fedsim_tf.models import built
-from fedsim_tf.runs.same_data import fields_of_view_of
+from fedsim_tf.runs.same_data import read_fields_of_view
 from fedsim_tf.training.run import RunFolder, reopened
 from fedsim_tf.training.segmentation import Segmenter, segmenter
 from fedsim_tf.training.stage import restore_stage
@@ -72,7 +72,7 @@ def segmenter_after(run: RunFolder, stage: str) -> Segmenter:
 def finished_arms(run: RunFolder) -> dict[str, str]:
     """The last stage of each of a run's arms that it has finished."""
     finished, configured = run.records(), run.config.segmentation.arms
-    arms = dict.fromkeys((*configured, *at_federated_sites(configured)))
+    arms = dict.fromkeys((*configured, *federate_arms(configured)))
     return {arm: last_stage(arm) for arm in arms if last_stage(arm) in finished}
 
 
@@ -103,7 +103,7 @@ def segment_file(
     check_image(case.image, image)
     truth = _true_heart(label, case.image, config, image_subject=image) if label else None
     prepared = prepare(case, config.model.size, window_hu=config.data.window_hu)
-    _check_extent(prepared, fields_of_view_of(pathlib.Path(fold_dir)), image)
+    _check_extent(prepared, read_fields_of_view(pathlib.Path(fold_dir)), image)
     mask = on_original_grid(segment(prepared.image), prepared, nearest=True)
     write_volume(mask, output)
     found = Segmentation(mask, None if truth is None else dice(mask.array, truth))

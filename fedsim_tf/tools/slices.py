@@ -9,7 +9,7 @@ import hashlib
 import os
 import pathlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -19,15 +19,16 @@ from PIL import Image
 from fedsim_tf.config import Config
 from fedsim_tf.errors import InputError, listed
 from fedsim_tf.evaluation.figures import panel
-from fedsim_tf.files import held, read_json, write_json
+from fedsim_tf.files import held
 from fedsim_tf.models import built
 from fedsim_tf.models.gaugan import GauGANGenerator
 from fedsim_tf.models.initializers import begin_anew
 from fedsim_tf.models.precision import with_resolved_precision
+from fedsim_tf.records.fold_data import DATA, SliceData, read_slice_data
+from fedsim_tf.records.versioned import write_record
 from fedsim_tf.resize import linear_matrix
 from fedsim_tf.runs.inputs import open_vgg
 from fedsim_tf.runs.results import draw_losses
-from fedsim_tf.runs.same_data import RECORD
 from fedsim_tf.training.batch_norm import SLICES, settled_statistics
 from fedsim_tf.training.enhancement import EnhancementTrainer
 from fedsim_tf.training.pictures import SHOWN
@@ -177,15 +178,15 @@ def _check_same_pictures(run: RunFolder, slices: Slices, held_out: int) -> None:
     """
     pairs = zip(slices.names, slices.images, slices.labels, strict=True)
     pictures = {name: hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest() for name, image, mask in pairs}
-    file, expected = run.path / RECORD, "what the run began with, or another --run_dir"
-    kept: dict[str, Any] = read_json(file) if file.exists() else {"held_out": held_out, "pictures": pictures}
-    if kept["held_out"] != held_out:
-        raise InputError(file, found=f"--held_out={held_out}, where {kept['held_out']} were", expected=expected)
-    before = kept["pictures"]
+    file, expected = run.path / DATA, "what the run began with, or another --run_dir"
+    kept = read_slice_data(file) if file.exists() else SliceData(held_out=held_out, pictures=pictures)
+    if kept.held_out != held_out:
+        raise InputError(file, found=f"--held_out={held_out}, where {kept.held_out} were", expected=expected)
+    before = kept.pictures
     others = sorted(name for name in {*before, *pictures} if before.get(name) != pictures.get(name))
     if others:
         raise InputError(file, found=f"other pictures: {listed(others)}", expected=expected)
-    write_json(file, kept)
+    write_record(file, kept)
 
 
 def _compare(

@@ -38,7 +38,7 @@ def finished(tmp_path_factory):
             write_paper_cohort(root / site, site)
             patch.setitem(PAPER_SIZES, site, SplitSizes(3, 1, 1))
         patch.setattr("fedsim_tf.runs.inputs.ensure_site", lambda site, *_, **__: root / site)
-        metrics = run_federated(config, root / "run", cache_dir=root / "cache")
+        metrics = run_federated(config, root / "run", cache_dir=root / "cache").to_json()
     return types.SimpleNamespace(fold=root / "run" / "fold_0", run=root / "run", metrics=metrics, titles=titles)
 
 
