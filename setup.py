@@ -64,6 +64,8 @@ setup(
         "Jinja2>=3.1",
         "matplotlib>=3.8",
         "numpy>=1.24,<2",
+        "pillow>=10",
+        "pydantic>=2.6",
         "pyronn==0.1.0",
         "pyronn-layers>=0.3",  # third_party/pyronn_layers
         "rich>=13",

@@ -20,7 +20,7 @@ import time
 
 import numpy as np
 
-from fedsim_tf.files import read_json
+from fedsim_tf.records.run_metrics import read_metrics
 
 PRECISIONS = ("float32", "bfloat16")
 REPEATS = 3
@@ -108,15 +108,15 @@ def run_once(folder: pathlib.Path, precision: str, seed: int, flags: list[str]) 
     if not (folder / "metrics.json").exists():
         command = [sys.executable, "-m", "experiments.single_site", f"--model_precision={precision}", f"--seed={seed}"]
         subprocess.run([*command, f"--run_dir={folder}", *flags], check=True, stdout=sys.stderr)
-    metrics = read_json(folder / "metrics.json")
+    metrics = read_metrics(folder / "metrics.json")
     losses = {
         f"{stage.removeprefix('fold_0/')}: {loss}": values["last"]
-        for stage, record in metrics["stages"].items()
+        for stage, record in metrics.stages.items()
         if stage.startswith("fold_0/")
         for loss, values in record["losses"].items()
     }
-    (arms,) = metrics["summary"].values()
-    return losses | {f"test Dice %, {arm}": row["dice"] for arm, row in arms.items()}
+    (arms,) = metrics.summary.values()
+    return losses | {f"test Dice %, {arm}": row.mean.dice for arm, row in arms.items()}
 
 
 if __name__ == "__main__":

@@ -159,9 +159,10 @@ def plan_and_run(
       sites: the data sets of the run.
       federated: whether the sites learn together.
     """
+    from fedsim_tf.records.fold_scores import SCORES
     from fedsim_tf.runs.estimate import describe_run
     from fedsim_tf.runs.start import open_run
-    from fedsim_tf.training.run import SCORES, fold_path
+    from fedsim_tf.training.run import fold_path
 
     run_dir, only_fold = default_run_dir(name, config.preset), FLAGS.only_fold
     start = open_run(config, run_dir, sites=sites, cache_dir=cache_dir(), federated=federated, only_fold=only_fold)

@@ -11,7 +11,7 @@ import pathlib
 from absl import flags
 
 from experiments import command
-from fedsim_tf.arms import ARMS, at_federated_sites
+from fedsim_tf.arms import ARMS, federate_arms
 from fedsim_tf.config import merge
 from fedsim_tf.errors import InputError
 
@@ -30,7 +30,7 @@ PAPER = {"segmentation": {"batch": 3, "arms": ("lower_bound", "direct_fl", "ours
 
 
 def run() -> None:
-    several = at_federated_sites(ARMS)
+    several = federate_arms(ARMS)
     if FLAGS.method and FLAGS.method not in several:
         raise InputError("method", value=FLAGS.method, must=f"be an arm of several sites: {', '.join(several)}")
     config = command.config_from_flags(**merge(PAPER, command.read_method()))

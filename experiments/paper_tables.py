@@ -35,8 +35,8 @@ FLAGS = flags.FLAGS
 def run() -> None:
     from fedsim_tf.progress import duration
     from fedsim_tf.schedule.paper_report import draw_figure_3, write_tables
-    from fedsim_tf.schedule.paper_runs import left_out, paper_jobs
-    from fedsim_tf.schedule.plan import Plan
+    from fedsim_tf.schedule.paper_runs import explain_left_out, paper_jobs
+    from fedsim_tf.schedule.plan import Plan, count_jobs
 
     _check_flags()
     wanted = _wanted_runs()
@@ -44,7 +44,7 @@ def run() -> None:
     plan.check_unchanged()
     speed = _speed(wanted.config)
     print(plan.describe(processes=FLAGS.processes, speed=speed))
-    for line in left_out(wanted):
+    for line in explain_left_out(wanted):
         print(line)
     if FLAGS.dry_run:
         return
@@ -55,7 +55,8 @@ def run() -> None:
     print(f"Tables: {wanted.root / 'tables' / 'tables.md'}; all jobs together took {duration(plan.seconds_recorded())}")
     if outcome is not None and outcome.failed:
         raise RunStopped(
-            f"{len(outcome.failed)} jobs failed: {', '.join(outcome.failed)}; {len(outcome.waiting)} wait for them; "
+            f"{count_jobs(len(outcome.failed))} failed: {', '.join(outcome.failed)}; "
+            f"{count_jobs(len(outcome.waiting))} waiting for what failed; "
             f"logs are in {plan.folder / 'logs'}; the same command again tries them once more"
         )
 
@@ -70,7 +71,7 @@ def _check_flags():
 
 def _wanted_runs():
     from fedsim_tf.schedule.paper_runs import PaperRuns, check_runs
-    from fedsim_tf.schedule.settings import settled
+    from fedsim_tf.schedule.settings import settle_config
 
     chosen = {name: tuple(FLAGS[name].value or ()) for name in ("sites", "label_sizes", "parts")}
     for name, choices in (("sites", SITES), ("label_sizes", LABEL_SIZES), ("parts", PARTS)):
@@ -84,7 +85,7 @@ def _wanted_runs():
     root = pathlib.Path(FLAGS.schedule_dir or f"runs/paper_tables-{config.preset}")
     if FLAGS.tables_only and not _plan_folder(root).is_dir():
         raise InputError("schedule_dir", value=root, must="be the folder of a schedule that has been started")
-    config = settled(config, _plan_folder(root))
+    config = settle_config(config, _plan_folder(root))
     flags_of_runs = command.flags_given() | {
         "preset": config.preset,
         "data_folds": config.data.folds,
@@ -107,11 +108,11 @@ def _plan_folder(root):
 
 def _speed(config):
     from fedsim_tf.runs.estimate import count_useful_cores
-    from fedsim_tf.schedule.launchers import local_speed
+    from fedsim_tf.schedule.launchers import estimate_local_speed
 
     if FLAGS.launcher == "slurm":
         return float(FLAGS.processes)
-    return local_speed(FLAGS.processes, cores_used=count_useful_cores(config))
+    return estimate_local_speed(FLAGS.processes, cores_used=count_useful_cores(config))
 
 
 def _run(plan, config, speed):

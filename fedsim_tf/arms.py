@@ -1,4 +1,4 @@
-"""What is compared: the rows of the paper's tables."""
+"""Arms: the ways to train the segmentation network that the rows of the paper's tables compare."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ class Arm(NamedTuple):
     """One way to train the segmentation network.
 
     Attributes:
-      title: in tables.
-      simulator: what makes its synthetic volumes: "pretrained" or "semi_supervised" shape and material networks, the
-        latter's "federated" ones, or a "fixed" atlas of materials; empty where it has none.
-      finetuned: whether it goes on with real annotated volumes after its first stage.
+      title: its name in tables.
+      simulator: what makes its synthetic volumes: shape and material networks of a site ("pretrained" or
+        "semi_supervised") or of all sites ("federated"), or a "fixed" atlas of materials; empty where it has none.
+      finetuned: whether a second stage trains on real annotated volumes.
       federated: whether its first stage needs several sites.
       volumes_of: the arm whose synthetic volumes it uses, where they are not its own.
     """
@@ -36,7 +36,7 @@ SINGLE_SITE = {
     "poisson_blend": Arm("Random shape + GAN + Poisson blend", "fixed", finetuned=False),
     "fix_mat_alone": Arm("Ours-Fix-Mat, synthetic alone", "fixed", finetuned=False, volumes_of="ours_fix_mat"),
 }
-PARTS = ("single_site", "ablation", "federated", "out_of_distribution")  # of the paper's experiments
+PARTS = ("single_site", "ablation", "federated", "out_of_distribution")  # the paper's experiments
 ABLATION = ("random_shape", "alpha_blend", "poisson_blend", "fix_mat_alone")  # Table 2
 FEDERATED_SIMULATION = "ours_sim_fl"
 DIRECT = "direct_fl"
@@ -48,38 +48,38 @@ ARMS = {
 
 
 def title(arm: str) -> str:
-    """The arm's title; names that are no arm's stay as they are."""
+    """Return the arm's title; a name that is no arm's stays as it is."""
     return ARMS[arm].title if arm in ARMS else arm
 
 
 def simulators(arms: Iterable[str]) -> set[str]:
-    """What has to be simulated for these arms."""
+    """Return what makes the synthetic volumes of these arms, see `Arm`."""
     return {ARMS[arm].simulator for arm in arms} - {""}
 
 
-def drawn_as(arm: str) -> str:
-    """The arm under whose name a simulating arm's synthetic volumes are drawn and kept."""
+def get_volumes_arm(arm: str) -> str:
+    """Return the arm under whose name an arm's synthetic volumes are drawn and kept."""
     return ARMS[arm].volumes_of or arm
 
 
 def last_stage(arm: str) -> str:
-    """The stage of segmentation after which an arm's network is taken.
+    """Return the stage of segmentation after which an arm's network is taken.
 
     An arm that is not fine-tuned is the first stage of the arm whose volumes it uses.
     """
-    return f"segmentation/{drawn_as(arm)}/{'finetune' if ARMS[arm].finetuned else 'pretrain'}"
+    return f"segmentation/{get_volumes_arm(arm)}/{'finetune' if ARMS[arm].finetuned else 'pretrain'}"
 
 
-def drawn(arms: Iterable[str]) -> tuple[str, ...]:
-    """The arms for which synthetic volumes are drawn, each once."""
-    return tuple(dict.fromkeys(drawn_as(arm) for arm in arms if ARMS[arm].simulator))
+def list_volumes_arms(arms: Iterable[str]) -> tuple[str, ...]:
+    """Return the arms under whose names these arms' synthetic volumes are drawn and kept, each once."""
+    return tuple(dict.fromkeys(get_volumes_arm(arm) for arm in arms if ARMS[arm].simulator))
 
 
-def at_federated_sites(arms: Iterable[str]) -> tuple[str, ...]:
-    """These arms with those of one site's own simulation replaced by the federated one's."""
+def federate_arms(arms: Iterable[str]) -> tuple[str, ...]:
+    """Return these arms with those that one site simulates for replaced by the federated simulation's."""
     return tuple(dict.fromkeys(FEDERATED_SIMULATION if ARMS[arm].simulator else arm for arm in arms))
 
 
 def need_several_sites(arms: Iterable[str]) -> list[str]:
-    """Those arms that a single site cannot train."""
+    """Return those arms that a single site cannot train."""
     return [arm for arm in arms if ARMS[arm].federated]

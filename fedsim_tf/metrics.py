@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Collection
 
 import numpy as np
 import SimpleITK as sitk
@@ -11,16 +12,18 @@ import surface_distance
 from fedsim_tf.errors import InputError
 
 
-class Agreement(NamedTuple):
-    """Of one mask with the true one.
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """How well a mask agrees with the true one.
 
     Attributes:
       dice, iou: overlap in percent; 100 where both masks are empty.
-      hd95_mm: 95th percentile of the distances between the surfaces, the larger of both directions; surface_mm: their
-        mean over both surfaces. They lead to the nearest voxel of the other surface, which makes means up to half a
-        voxel too short. 0 where both masks are empty, the volume's diagonal where one is.
-      volume_error: |difference of the volumes| in percent of the true one; 0 where both are empty, 100 where the true
-        one is.
+      hd95_mm: 95th percentile of the distances in mm between the two surfaces, the larger one of both directions.
+      surface_mm: mean of these distances over both surfaces. A distance leads to the nearest voxel of the other
+        surface, which makes means up to half a voxel too short. Both distances are 0 where both masks are empty, and
+        the volume's diagonal where one is.
+      volume_error: |difference of the volumes| in percent of the true one; 0 where both masks are empty, 100 where the
+        true one is.
     """
 
     dice: float
@@ -30,8 +33,11 @@ class Agreement(NamedTuple):
     volume_error: float
 
 
-def agreement(found: np.ndarray, truth: np.ndarray, spacing_mm: tuple[float, float, float]) -> Agreement:
-    """All of it.
+MEASURES = tuple(field.name for field in dataclasses.fields(Agreement))
+
+
+def compare_masks(found: np.ndarray, truth: np.ndarray, spacing_mm: tuple[float, float, float]) -> Agreement:
+    """Return every measure of the agreement of a mask with the true one.
 
     Args:
       found, truth: masks (z, y, x), set where above one half.
@@ -40,23 +46,28 @@ def agreement(found: np.ndarray, truth: np.ndarray, spacing_mm: tuple[float, flo
     Raises:
       InputError: masks of different shapes.
     """
-    found, truth = _masks(found, truth)
+    found, truth = _binarize(found, truth)
     hd95_mm, surface_mm = _surface_distances(found, truth, spacing_mm[::-1])
     return Agreement(dice(found, truth), iou(found, truth), hd95_mm, surface_mm, _volume_error(found, truth))
 
 
+def mean_agreement(each: Collection[Agreement]) -> Agreement:
+    """Return the mean of each measure."""
+    return Agreement(**{name: float(np.mean([getattr(one, name) for one in each])) for name in MEASURES})
+
+
 def dice(found: np.ndarray, truth: np.ndarray) -> float:
-    """2 |A and B| / (|A| + |B|) in percent; 100 where both masks are empty."""
+    """Return 2 |A and B| / (|A| + |B|) in percent; 100 where both masks are empty."""
     return _overlap(found, truth, "GetDiceCoefficient")
 
 
 def iou(found: np.ndarray, truth: np.ndarray) -> float:
-    """|A and B| / |A or B| in percent; 100 where both masks are empty."""
+    """Return |A and B| / |A or B| in percent; 100 where both masks are empty."""
     return _overlap(found, truth, "GetJaccardCoefficient")
 
 
 def _overlap(found: np.ndarray, truth: np.ndarray, measure: str) -> float:
-    masks = _masks(found, truth)
+    masks = _binarize(found, truth)
     if not any(mask.any() for mask in masks):
         return 100.0
     overlap = sitk.LabelOverlapMeasuresImageFilter()
@@ -65,6 +76,7 @@ def _overlap(found: np.ndarray, truth: np.ndarray, measure: str) -> float:
 
 
 def _surface_distances(found: np.ndarray, truth: np.ndarray, spacing_zyx: tuple[float, ...]) -> tuple[float, float]:
+    """Return the 95th percentile and the mean of the surface distances in mm."""
     if not found.any() and not truth.any():
         return 0.0, 0.0
     if not found.any() or not truth.any():
@@ -83,7 +95,7 @@ def _volume_error(found: np.ndarray, truth: np.ndarray) -> float:
     return 100.0 * abs(int(found.sum()) - int(truth.sum())) / int(truth.sum())
 
 
-def _masks(found: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _binarize(found: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if found.shape != truth.shape:
         raise InputError("mask", found=f"shape {found.shape}", expected=f"shape {truth.shape}")
     return found > 0.5, truth > 0.5

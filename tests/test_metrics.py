@@ -4,7 +4,7 @@ import SimpleITK as sitk
 from sklearn.metrics import f1_score, jaccard_score
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.metrics import agreement, dice, iou
+from fedsim_tf.metrics import Agreement, compare_masks, dice, iou
 
 
 def test_agree_with_scikit_learn(rng):
@@ -22,7 +22,7 @@ def ball(centre, radius, shape=(40, 44, 48), spacing=(1.5, 1.0, 2.0)):
 def test_surface_distances_of_concentric_balls_are_the_difference_of_their_radii():
     grid = {"shape": (88, 88, 88), "spacing": (0.5, 0.5, 0.5)}
     small, large = ball((22.0, 22.0, 22.0), 12.0, **grid), ball((22.0, 22.0, 22.0), 16.0, **grid)
-    found = agreement(small, large, (0.5, 0.5, 0.5))
+    found = compare_masks(small, large, (0.5, 0.5, 0.5))
     assert found.surface_mm == pytest.approx(4.0, abs=0.3)
     assert found.hd95_mm == pytest.approx(4.0, abs=0.3)
     assert found.volume_error == pytest.approx(100 * (1 - (12 / 16) ** 3), abs=1.0)
@@ -32,7 +32,7 @@ def test_surface_distances_of_shifted_slabs_are_the_shift_in_mm():
     """Slabs through the whole volume: 3 voxels of 2.5 mm apart, both faces alike."""
     first, second = np.zeros((2, 30, 12, 12))
     first[5:15], second[8:18] = 1, 1
-    found = agreement(first, second, (1.0, 1.0, 2.5))
+    found = compare_masks(first, second, (1.0, 1.0, 2.5))
     assert found.hd95_mm == pytest.approx(7.5)
     assert found.volume_error == 0.0
 
@@ -45,22 +45,22 @@ def test_surface_distances_agree_with_simpleitk():
         image.SetSpacing((2.0, 1.0, 1.5))
     hausdorff = sitk.HausdorffDistanceImageFilter()
     hausdorff.Execute(*images)
-    found = agreement(first, second, (2.0, 1.0, 1.5))
+    found = compare_masks(first, second, (2.0, 1.0, 1.5))
     assert 0.5 * hausdorff.GetHausdorffDistance() < found.hd95_mm <= hausdorff.GetHausdorffDistance() + 0.5
     assert 0 < found.surface_mm < found.hd95_mm
 
 
 def test_a_perfect_mask_is_perfect():
     mask = ball((30.0, 22.0, 48.0), 12.0)
-    assert agreement(mask, mask, (2.0, 1.0, 1.5)) == (100.0, 100.0, 0.0, 0.0, 0.0)
+    assert compare_masks(mask, mask, (2.0, 1.0, 1.5)) == Agreement(100.0, 100.0, 0.0, 0.0, 0.0)
 
 
 def test_missing_hearts_cost_the_volumes_diagonal():
     nothing, something = np.zeros((4, 4, 4)), np.ones((4, 4, 4))
     diagonal = pytest.approx(np.sqrt(8.0**2 + 4.0**2 + 4.0**2))
-    assert agreement(nothing, nothing, (1, 1, 2)) == (100.0, 100.0, 0.0, 0.0, 0.0)
-    assert agreement(nothing, something, (1, 1, 2)) == (0.0, 0.0, diagonal, diagonal, 100.0)
-    assert agreement(something, nothing, (1, 1, 2)) == (0.0, 0.0, diagonal, diagonal, 100.0)
+    assert compare_masks(nothing, nothing, (1, 1, 2)) == Agreement(100.0, 100.0, 0.0, 0.0, 0.0)
+    assert compare_masks(nothing, something, (1, 1, 2)) == Agreement(0.0, 0.0, diagonal, diagonal, 100.0)
+    assert compare_masks(something, nothing, (1, 1, 2)) == Agreement(0.0, 0.0, diagonal, diagonal, 100.0)
 
 
 def test_empty_masks():

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from fedsim_tf.arms import ARMS
 from fedsim_tf.errors import InputError
+from fedsim_tf.records.run_metrics import SINGLE_SITE_RUN, RunMetrics
 
 
 class Cell(NamedTuple):
-    """Where a score belongs.
+    """The place of a score in the tables.
 
     Attributes:
       experiment: "single_site" or "federated".
@@ -28,13 +29,14 @@ class Cell(NamedTuple):
     labels: int
 
 
-class Paired(NamedTuple):
-    """A paired two-sided t-test over folds.
+class PairedTest(NamedTuple):
+    """The result of a paired two-sided t-test over folds.
 
     Attributes:
-      folds: how many; difference: mean of first less second.
+      folds: the number of folds that both have.
+      difference: mean of the first less the second.
       p: NaN with fewer than two folds.
-      effect: Cohen's d of paired samples, the mean difference in its own standard deviations; NaN as p.
+      effect: Cohen's d of paired samples, the mean difference in its own standard deviations; NaN where p is.
     """
 
     folds: int
@@ -43,60 +45,64 @@ class Paired(NamedTuple):
     effect: float
 
 
-def collect(metrics: Iterable[Mapping[str, Any]], *, score: str = "dice") -> dict[Cell, list[float]]:
-    """Every arm's score of every fold, fold by fold; by experiment, site and labels, arms in the order of the tables.
+def collect_scores(metrics: Iterable[RunMetrics], *, measure: str = "dice") -> dict[Cell, list[float]]:
+    """Return one measure of every arm of every run, fold by fold.
 
     Args:
-      metrics: contents of runs' metrics.json.
-      score: which one, see `metrics.Agreement`.
+      metrics: the runs' results.
+      measure: of `metrics.MEASURES`.
+
+    Returns:
+      Scores by cell; experiments, sites, labels and arms are in the order of the tables.
 
     Raises:
-      InputError: a record without what is needed, or two that disagree about a cell.
+      InputError: two runs disagree about a cell.
     """
     cells: dict[Cell, list[float]] = {}
-    for number, one in enumerate(metrics):
-        for cell, value in _cells(one, number, score):
-            if cells.setdefault(cell, value) != value:
-                raise InputError("metrics", found=f"two runs with different scores of {cell}", expected="one of each")
-    return dict(sorted(cells.items(), key=lambda item: _place(item[0])))
+    for one in metrics:
+        for cell in _cells(one):
+            values = [getattr(fold[cell.site][cell.arm], measure) for fold in one.folds]
+            if cells.setdefault(cell, values) != values:
+                where = f"{cell.experiment}, {cell.site} with {cell.labels} labels"
+                raise InputError("metrics", found=f"two runs with other scores of {cell.arm}, {where}", expected="one")
+    return dict(sorted(cells.items(), key=lambda item: _sorting_key(item[0])))
 
 
-def of_cell(cells: Mapping[Cell, Sequence[float]], cell: Cell) -> Sequence[float]:
-    """A cell's scores; the upper bound's, which uses every label, may have run beside another number of labels."""
+def _cells(metrics: RunMetrics) -> list[Cell]:
+    """Return the cell of each site and arm of a run."""
+    facts = metrics.facts
+    return [
+        Cell(facts.experiment, arm, site, facts.labels_at(site))
+        for site, arms in metrics.folds[0].items()
+        for arm in arms
+    ]
+
+
+def find_scores(cells: Mapping[Cell, Sequence[float]], cell: Cell) -> Sequence[float]:
+    """Return a cell's scores; none where no run has filled it.
+
+    The upper bound uses every label: its scores may come from a run with another number of labels.
+    """
     if cell in cells or cell.arm != "upper_bound":
         return cells.get(cell, ())
     others = (values for other, values in cells.items() if other._replace(labels=cell.labels) == cell)
     return next(others, ())
 
 
-def paired_test(first: Sequence[float], second: Sequence[float]) -> Paired:
-    """Compares two arms' scores of the same folds; those of the longer list that have no partner are left out."""
+def paired_test(first: Sequence[float], second: Sequence[float]) -> PairedTest:
+    """Compare two arms' scores of the same folds; folds that only the longer list has are left out."""
     folds = min(len(first), len(second))
     differences = np.subtract(first[:folds], second[:folds])
     mean = float(np.mean(differences)) if folds else float("nan")
     spread = float(np.std(differences, ddof=1)) if folds > 1 else float("nan")
     if folds > 1 and spread == 0.0:
-        return Paired(folds, mean, 1.0 if mean == 0.0 else 0.0, 0.0 if mean == 0.0 else float("inf") * np.sign(mean))
+        effect = 0.0 if mean == 0.0 else float("inf") * np.sign(mean)
+        return PairedTest(folds, mean, 1.0 if mean == 0.0 else 0.0, effect)
     p = float(stats.ttest_1samp(differences, 0.0).pvalue) if folds > 1 else float("nan")
-    return Paired(folds, mean, p, mean / spread)
+    return PairedTest(folds, mean, p, mean / spread)
 
 
-def _place(cell: Cell) -> tuple:
+def _sorting_key(cell: Cell) -> tuple:
     arms = list(ARMS)
     row = arms.index(cell.arm) if cell.arm in arms else len(arms)
-    return (cell.experiment != "single_site", cell.site, cell.labels, row)
-
-
-def _cells(metrics: Mapping[str, Any], number: int, score: str) -> list[tuple[Cell, list[float]]]:
-    try:
-        facts, folds = metrics["facts"], metrics["folds"]
-        experiment, labelled = facts["experiment"], facts["labelled"]
-        found = []
-        for site, arms in folds[0].items():
-            labels = labelled[site] if isinstance(labelled, Mapping) else labelled
-            for arm in arms:
-                values = [float(fold[site][arm][score]) for fold in folds]
-                found.append((Cell(experiment, arm, site, labels), values))
-        return found
-    except (KeyError, IndexError) as error:
-        raise InputError(f"metrics number {number}", found=f"no {error}", expected="a finished run's record") from error
+    return (cell.experiment != SINGLE_SITE_RUN, cell.site, cell.labels, row)

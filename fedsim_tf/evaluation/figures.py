@@ -5,12 +5,9 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Mapping, Sequence
 
-import matplotlib
-
-matplotlib.use("Agg")  # no display is needed, or looked for
-
-import matplotlib.pyplot as plt
+import matplotlib.image
 import numpy as np
+from matplotlib.figure import Figure
 
 from fedsim_tf.files import replaced
 from fedsim_tf.training.stage import read_losses
@@ -26,21 +23,18 @@ def panel(
     columns: Sequence[str],
     title: str,
 ) -> None:
-    """A grid of slices.
+    """Draw rows of slices.
 
     Args:
       path: the PNG to write.
-      rows: cells of (slice (y, x) in [-1, 1], outline drawn in green or None, second outline in red or None).
+      rows: cells of (slice (y, x) in [-1, 1], mask outlined in green or None, mask outlined in red or None).
       columns: a heading for each column.
       title: above everything; says which cohort this is.
     """
-    figure, axes = plt.subplots(
-        len(rows),
-        len(columns),
-        figsize=(CELL_INCHES * len(columns), CELL_INCHES * len(rows) + 0.7),
-        squeeze=False,
-        layout="constrained",
-    )
+    # A Figure of its own leaves pyplot and its backend alone.
+    inches = (CELL_INCHES * len(columns), CELL_INCHES * len(rows) + 0.7)
+    figure = Figure(figsize=inches, layout="constrained")
+    axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for line, cells in zip(axes, rows, strict=True):
         for axis, (image, first, second) in zip(line, cells, strict=True):
             axis.imshow(image, cmap="gray", vmin=-1.0, vmax=1.0, interpolation="bilinear")
@@ -51,55 +45,54 @@ def panel(
     for axis, heading in zip(axes[0], columns, strict=True):
         axis.set_title(heading, fontsize=8)
     figure.suptitle(title, fontsize=9)
-    save(figure, path)
+    save_figure(figure, path)
 
 
-def loss_curves(path: pathlib.Path, tables: dict[str, pathlib.Path], *, title: str) -> None:
-    """One small plot for each stage, each loss smoothed over a twentieth of the steps and scaled to start at 1."""
+def draw_loss_curves(path: pathlib.Path, tables: Mapping[str, pathlib.Path], *, title: str) -> None:
+    """Draw a small plot for each stage, with each loss smoothed over a twentieth of the steps and scaled to start at 1.
+
+    Args:
+      path: the PNG to write.
+      tables: the CSV of losses of each stage; stages without one are left out.
+      title: above everything; says which cohort this is.
+    """
     shown = {name: rows for name, rows in ((name, read_losses(file)) for name, file in tables.items()) if rows}
     columns = min(3, max(1, len(shown)))
     lines = max(1, -(-len(shown) // columns))
-    figure, axes = plt.subplots(
-        lines, columns, figsize=(4.0 * columns, 2.6 * lines + 0.4), squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(4.0 * columns, 2.6 * lines + 0.4), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False)
     for axis in axes.flat[len(shown) :]:
         axis.set_axis_off()
     for axis, (name, rows) in zip(axes.flat, shown.items(), strict=False):
         for key in dict.fromkeys(row[1] for row in rows):
             steps, values = zip(*((step, value) for step, loss, value in rows if loss == key), strict=True)
-            smooth = _smoothed(np.array(values))
+            smooth = _smooth(np.array(values))
             axis.plot(steps, smooth / max(abs(smooth[0]), 1e-9), label=key, linewidth=1.0)
         axis.set_title(name, fontsize=8)
         axis.tick_params(labelsize=6)
         axis.set_xlabel("step", fontsize=6)
         axis.legend(fontsize=5)
     figure.suptitle(f"{title} (each loss relative to its start)", fontsize=9)
-    save(figure, path)
+    save_figure(figure, path)
 
 
-def stacked(path: pathlib.Path, pictures: Mapping[str, pathlib.Path]) -> None:
-    """Pictures (PNG) one above the other, each under its name."""
-    images = {name: plt.imread(file) for name, file in pictures.items()}
+def stack_pictures(path: pathlib.Path, pictures: Mapping[str, pathlib.Path]) -> None:
+    """Draw pictures (PNG) one above the other, each under its name."""
+    images = {name: matplotlib.image.imread(file) for name, file in pictures.items()}
     width = max(image.shape[1] for image in images.values())
     heights = [image.shape[0] / image.shape[1] for image in images.values()]
     inches = width / _DPI
-    figure, axes = plt.subplots(
-        len(images),
-        1,
-        figsize=(inches, inches * sum(heights) + 0.3 * len(images)),
-        height_ratios=heights,
-        squeeze=False,
-        layout="constrained",
-    )
+    figure = Figure(figsize=(inches, inches * sum(heights) + 0.3 * len(images)), layout="constrained")
+    axes = figure.subplots(len(images), 1, height_ratios=heights, squeeze=False)
     for axis, (name, image) in zip(axes.flat, images.items(), strict=True):
         axis.imshow(image)
         axis.set_title(name, fontsize=9)
         axis.set_axis_off()
-    save(figure, path)
+    save_figure(figure, path)
 
 
-def _smoothed(values: np.ndarray) -> np.ndarray:
-    """A running mean over a twentieth of the values, shorter at the ends."""
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Return the running mean over a twentieth of the values; the window is cut off at the ends."""
     half = max(1, len(values) // 40)
     sums = np.concatenate([[0.0], np.cumsum(values)])
     low = np.maximum(np.arange(len(values)) - half, 0)
@@ -107,8 +100,7 @@ def _smoothed(values: np.ndarray) -> np.ndarray:
     return (sums[high] - sums[low]) / (high - low)
 
 
-def save(figure: plt.Figure, path: pathlib.Path) -> None:
-    """Writes a figure whole, and closes it."""
+def save_figure(figure: Figure, path: pathlib.Path, *, dpi: int = _DPI) -> None:
+    """Write a figure as PNG, atomically."""
     with replaced(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI, format="png")
-    plt.close(figure)
+        figure.savefig(temporary, dpi=dpi, format="png")

@@ -1,18 +1,19 @@
-"""Beyond the paper's tables: further measures, quality of synthetic data, patients at another hospital."""
+"""Tables that the paper does not have: more measures, likeness of synthetic volumes, patients at another hospital."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from fedsim_tf import arms
-from fedsim_tf.evaluation.comparison import Cell, collect
-from fedsim_tf.evaluation.tables import MISSING, Table, ours, row_name
+from fedsim_tf.evaluation.comparison import Cell, collect_scores
+from fedsim_tf.evaluation.tables import MISSING, Table, experiment_data_and_arm, format_mean
 from fedsim_tf.evaluation.tissues import TISSUES
+from fedsim_tf.records.fold_scores import FeatureDistances, Likeness, Novelty, TissueComparison
+from fedsim_tf.records.run_metrics import AS_SCANNED, RENDERED, SINGLE_SITE_RUN, RunMetrics, VisitMetrics
 
-Metrics = Mapping[str, Any]  # contents of a run's metrics.json
+Values = Callable[[Likeness], Sequence[float] | None]  # what to show of a fold's likeness; None where it lacks that
 _MEASURES = {
     "dice": "Dice %",
     "iou": "IoU %",
@@ -22,113 +23,123 @@ _MEASURES = {
 }
 
 
-def measures(metrics: Sequence[Metrics]) -> Table:
-    """Every measure of `metrics.Agreement`, mean and standard deviation over folds."""
-    found = {name: collect(metrics, score=name) for name in _MEASURES}
-    rows = [[*row_name(cell), *(ours(found[name][cell]) for name in found)] for cell in found["dice"]]
+def measures(metrics: Sequence[RunMetrics]) -> Table:
+    """Return every measure of `metrics.Agreement`, mean and standard deviation over folds."""
+    found = {name: collect_scores(metrics, measure=name) for name in _MEASURES}
+    rows = [
+        [*experiment_data_and_arm(cell), *(format_mean(found[name][cell]) for name in found)] for cell in found["dice"]
+    ]
     return Table(("", "data", "arm", *_MEASURES.values()), rows)
 
 
-def novelty_table(metrics: Iterable[Metrics]) -> Table:
-    """How far synthetic volumes lie from real ones; means over folds, see `evaluation.novelty`."""
-    paths = {
-        "sample to nearest real, HU": ("novelty", "sample_to_real_hu"),
-        "real to nearest real, HU": ("novelty", "real_to_real_hu"),
-        "closest sample, HU": ("novelty", "closest_sample_hu"),
-        "closest real, HU": ("novelty", "closest_real_hu"),
-        "VGG features, real to synthetic": ("features", "real_to_synthetic"),
-        "real to real": ("features", "real_to_real"),
+def novelty_table(metrics: Iterable[RunMetrics]) -> Table:
+    """Return how far synthetic volumes lie from real ones, see `evaluation.novelty`; means over folds."""
+    columns = {
+        "sample to nearest real, HU": _novelty(lambda one: one.sample_to_real_hu),
+        "real to nearest real, HU": _novelty(lambda one: one.real_to_real_hu),
+        "closest sample, HU": _novelty(lambda one: one.closest_sample_hu),
+        "closest real, HU": _novelty(lambda one: one.closest_real_hu),
+        "VGG features, real to synthetic": _features(lambda one: one.real_to_synthetic),
+        "real to real": _features(lambda one: one.real_to_real),
     }
-    rows = []
-    for cell, folds in _likeness(metrics):
-        values = [_mean(folds, path) for path in paths.values()]
-        rows.append([*row_name(cell), *(_number(value, ".3g") for value in values)])
-    return Table(("", "data", "arm", *paths), rows)
+    return _likeness_table(metrics, columns, ".3g")
 
 
-def tissue_values(metrics: Iterable[Metrics]) -> Table:
-    """CT values by tissue, mean and standard deviation in HU, of real and synthetic volumes; means over folds."""
-    headings = [f"{tissue}, {kind}, HU" for tissue in TISSUES for kind in ("real", "synthetic")]
-    rows = []
-    for cell, folds in _likeness(metrics):
-        pairs = [
-            [_mean(folds, ("tissues", tissue, f"{kind}_{what}_hu")) for what in ("mean", "sd")]
-            for tissue in TISSUES
-            for kind in ("real", "synthetic")
-        ]
-        rows.append([*row_name(cell), *(_pair(pair, ".0f") for pair in pairs)])
-    return Table(("", "data", "arm", *headings), rows)
+def tissue_values(metrics: Iterable[RunMetrics]) -> Table:
+    """Return mean and standard deviation in HU of each tissue in real and synthetic volumes; means over folds."""
+    columns: dict[str, Values] = {}
+    for tissue in TISSUES:
+        columns[f"{tissue}, real, HU"] = _tissue(tissue, lambda one: (one.real_mean_hu, one.real_sd_hu))
+        columns[f"{tissue}, synthetic, HU"] = _tissue(tissue, lambda one: (one.synthetic_mean_hu, one.synthetic_sd_hu))
+    return _likeness_table(metrics, columns, ".0f")
 
 
-def shape_modes(metrics: Iterable[Metrics], *, first: int = 5) -> Table:
-    """Weights of the shape model's first modes, of the training volumes as learnt and of the samples.
+def shape_modes(metrics: Iterable[RunMetrics], *, first: int = 5) -> Table:
+    """Return weights of the shape model's first modes, of the training volumes as learnt and of the samples.
 
-    In standard deviations of the shape model's own hearts: mean and standard deviation; means over folds.
+    Each is mean and standard deviation over hearts, in standard deviations of the shape model's own; means over folds.
     """
     rows = []
-    for cell, folds in _likeness(metrics):
+    for cell, folds in _simulating_arms(metrics):
         for kind in ("learnt", "sampled"):
-            pairs = [[_mean(folds, ("shape_modes", kind, what, k)) for what in ("mean", "sd")] for k in range(first)]
-            if pairs[0][0] is not None:
-                rows.append([*row_name(cell), kind, *(_pair(pair, ".2f") for pair in pairs)])
-    return Table(("", "data", "arm", "hearts", *(f"mode {k + 1}" for k in range(first))), rows)
+            words = [_format_means(folds, _mode_weights(kind, mode), ".2f") for mode in range(first)]
+            if words[0] != MISSING:
+                rows.append([*experiment_data_and_arm(cell), kind, *words])
+    return Table(("", "data", "arm", "hearts", *(f"mode {mode + 1}" for mode in range(first))), rows)
 
 
-def visitors(visits: Iterable[Metrics]) -> Table:
-    """Patients of one hospital at another, by arm: Dice of the hospital's networks on rendered and scanned images."""
+def visitors(visits: Iterable[VisitMetrics]) -> Table:
+    """Return the Dice of a hospital's networks on another one's patients, on rendered and on scanned images, by arm."""
     rows = []
     for one in visits:
-        facts, folds = one["facts"], one["folds"]
-        for arm in filter(folds[0]["rendered"].__contains__, arms.ARMS):
-            name = [facts["patients"], f"{facts['hospital']} {facts['labelled']}", arms.title(arm)]
-            dice = [[fold[kind][arm]["dice"] for fold in folds] for kind in ("rendered", "as scanned")]
-            rows.append([*name, *map(ours, dice), str(len(folds))])
+        facts = one.facts
+        for arm in filter(one.folds[0][RENDERED].__contains__, arms.ARMS):
+            names = [facts.patients, f"{facts.hospital} {facts.labelled}", arms.title(arm)]
+            dice = [[fold[images][arm].dice for fold in one.folds] for images in (RENDERED, AS_SCANNED)]
+            rows.append([*names, *map(format_mean, dice), str(len(one.folds))])
     return Table(("patients of", "at", "arm", "Dice %, rendered", "Dice %, as scanned", "folds"), rows)
 
 
-def across_sites(runs: Sequence[Metrics], visits: Iterable[Metrics], arm: str = "lower_bound") -> Table:
-    """How much a network trained at one site loses on another's scans: Dice, rows trained, columns tested."""
-    own = collect([one for one in runs if one["facts"]["experiment"] == "single_site"])
+def across_sites(runs: Iterable[RunMetrics], visits: Iterable[VisitMetrics], arm: str = "lower_bound") -> Table:
+    """Return the Dice of networks trained at one site (rows) on the scans of another (columns)."""
+    own = collect_scores([one for one in runs if one.facts.experiment == SINGLE_SITE_RUN])
     found: dict[tuple[str, int], dict[str, Sequence[float]]] = {}  # by site and its number of labels, then by patients
     for one in visits:
-        facts = one["facts"]
-        site, labels = facts["hospital"], facts["labelled"]
-        row = found.setdefault((site, labels), {site: own.get(Cell("single_site", arm, site, labels), ())})
-        row[facts["patients"]] = [fold["as scanned"][arm]["dice"] for fold in one["folds"]]
+        site, labels = one.facts.hospital, one.facts.labelled
+        row = found.setdefault((site, labels), {site: own.get(Cell(SINGLE_SITE_RUN, arm, site, labels), ())})
+        row[one.facts.patients] = [fold[AS_SCANNED][arm].dice for fold in one.folds]
     sites = sorted({patients for row in found.values() for patients in row})
     rows = [
-        [f"{site} {labels}", *(ours(row.get(other, ())) for other in sites)]
+        [f"{site} {labels}", *(format_mean(row.get(other, ())) for other in sites)]
         for (site, labels), row in sorted(found.items())
     ]
     return Table((f"{arms.title(arm)}, trained at", *(f"tested at {site}" for site in sites)), rows)
 
 
-def _likeness(metrics: Iterable[Metrics]) -> Iterator[tuple[Cell, list[Metrics]]]:
-    """Every arm with synthetic data and what each of its folds says of them."""
+def _likeness_table(metrics: Iterable[RunMetrics], columns: Mapping[str, Values], form: str) -> Table:
+    """Return a row for each arm with synthetic volumes, a column for each heading."""
+    rows = [
+        [*experiment_data_and_arm(cell), *(_format_means(folds, values, form) for values in columns.values())]
+        for cell, folds in _simulating_arms(metrics)
+    ]
+    return Table(("", "data", "arm", *columns), rows)
+
+
+def _simulating_arms(metrics: Iterable[RunMetrics]) -> Iterator[tuple[Cell, list[Likeness]]]:
+    """Give the cell of every arm with synthetic volumes, and the likeness of each of its folds."""
     for one in metrics:
-        for cell in collect([one]):
-            folds = [fold[cell.site][cell.arm].get("likeness") for fold in one["folds"]]
-            if all(folds):
-                yield cell, folds
+        for cell in collect_scores([one]):
+            folds = [fold[cell.site][cell.arm].likeness for fold in one.folds]
+            found = [likeness for likeness in folds if likeness is not None]
+            if len(found) == len(folds):
+                yield cell, found
 
 
-def _mean(folds: Sequence[Metrics], path: Sequence[Any]) -> float | None:
-    """Mean over folds of what lies at a path; None where some fold does not have it."""
-    values = []
-    for fold in folds:
-        value: Any = fold
-        try:
-            for step in path:
-                value = value[step]
-        except (KeyError, IndexError):
+def _novelty(value: Callable[[Novelty], float]) -> Values:
+    return lambda one: None if one.novelty is None else [value(one.novelty)]
+
+
+def _features(value: Callable[[FeatureDistances], float]) -> Values:
+    return lambda one: None if one.features is None else [value(one.features)]
+
+
+def _tissue(tissue: str, values: Callable[[TissueComparison], Sequence[float]]) -> Values:
+    return lambda one: values(one.tissues[tissue]) if tissue in one.tissues else None
+
+
+def _mode_weights(kind: str, mode: int) -> Values:
+    def values(one: Likeness) -> Sequence[float] | None:
+        if one.shape_modes is None:
             return None
-        values.append(value)
-    return float(np.mean(values))
+        weights = one.shape_modes.learnt if kind == "learnt" else one.shape_modes.sampled
+        return (weights.mean[mode], weights.sd[mode]) if mode < len(weights.mean) else None
+
+    return values
 
 
-def _number(value: float | None, form: str) -> str:
-    return MISSING if value is None else format(value, form)
-
-
-def _pair(pair: Sequence[float | None], form: str) -> str:
-    return ", ".join(_number(value, form) for value in pair) if None not in pair else MISSING
+def _format_means(folds: Sequence[Likeness], values: Values, form: str) -> str:
+    """Return the means of a fold's values over folds, separated by commas; a dash where some fold lacks them."""
+    found = [one for one in map(values, folds) if one]
+    if len(found) < len(folds):
+        return MISSING
+    return ", ".join(format(float(np.mean(column)), form) for column in zip(*found, strict=True))

@@ -1,4 +1,4 @@
-"""What a run shows of its work: samples beside real neighbours, and segmentations of test volumes."""
+"""Pictures of a run's samples beside their nearest real volumes, and of its segmentations of the test part."""
 
 from __future__ import annotations
 
@@ -17,23 +17,39 @@ ROWS = 6
 
 
 def heart_slice(label: np.ndarray) -> int:
-    """The slice in which the heart is largest; the middle one where there is no heart."""
+    """Return the index of the slice in which the heart is largest; the middle one where there is no heart.
+
+    Args:
+      label: (z, y, x), heart where positive.
+    """
     areas = label.reshape(len(label), -1).sum(axis=1)
     return int(np.argmax(areas)) if areas.any() else len(label) // 2
 
 
-def nearest(image: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Of images (n, z, y, x) that with the smallest squared distance over the whole CT (the paper's Figure 3)."""
+def nearest_image(image: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the image with the smallest squared distance over the whole CT, as in the paper's Figure 3.
+
+    Args:
+      image: (z, y, x).
+      others: (n, z, y, x), the images to choose from.
+    """
     return others[np.argmin([np.mean(np.square(other - image)) for other in others])]
 
 
 def sample_gallery(path: pathlib.Path, samples: Sequence[SyntheticVolume], training: np.ndarray, *, title: str) -> None:
-    """Samples, their labels and simulated CTs, beside the same slice of the nearest of the training images."""
+    """Draw samples with their labels and simulated CTs, beside the same slice of the nearest real volume.
+
+    Args:
+      path: the PNG to write.
+      samples: synthetic volumes; the first few are drawn.
+      training: real images (n, z, y, x) in [-1, 1] that the samples' networks have learnt from.
+      title: above everything; says which cohort this is.
+    """
     rows = []
     for sample in samples[:ROWS]:
         k = heart_slice(sample.label)
         coarse = resize_volume(sample.coarse[None], len(sample.label))[0].numpy()
-        neighbour = nearest(sample.image, training)
+        neighbour = nearest_image(sample.image, training)
         rows.append(
             [
                 (coarse[k], None, None),
@@ -48,7 +64,14 @@ def sample_gallery(path: pathlib.Path, samples: Sequence[SyntheticVolume], train
 
 
 def segmentation_gallery(path: pathlib.Path, segmenters: Mapping[str, Segmenter], test: Volumes, *, title: str) -> None:
-    """Test volumes with the true outline (green) and each arm's (red)."""
+    """Draw test volumes with the true outline in green and each arm's in red.
+
+    Args:
+      path: the PNG to write.
+      segmenters: networks by arm.
+      test: the volumes; the first few are drawn.
+      title: above everything; says which cohort this is.
+    """
     rows = []
     for image, label in list(zip(test.images, test.labels, strict=True))[:ROWS]:
         k = heart_slice(label)

@@ -1,39 +1,41 @@
-"""How much synthetic volumes look like their site's: slices of both side by side, and CT values by tissue."""
+"""How much synthetic volumes look like their site's: a picture of slices and CT values by tissue, and numbers."""
 
 from __future__ import annotations
 
 import pathlib
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from fedsim_tf.evaluation.figures import CELL_INCHES, save
+from fedsim_tf.evaluation.figures import CELL_INCHES, save_figure
 from fedsim_tf.evaluation.tissues import TISSUES, Tissues, compare_tissues, tissue_values_hu
+from fedsim_tf.records.fold_scores import TissueComparison
 from fedsim_tf.training.volumes import Volumes
 
 SHOWN = 8  # slices of each kind
-HEIGHTS = (0.25, 0.75)  # of the volume, first and last slice shown
+HEIGHTS = (0.25, 0.75)  # of the first and last slice shown, as shares of the volume's height
 BINS = 100
 COLOURS = {"real": "#1f77b4", "synthetic": "#ff7f0e"}
 
 
 def show_likeness(
     path: pathlib.Path, real: Volumes, synthetic: Volumes, *, window_hu: tuple[float, float], title: str
-) -> dict[str, dict[str, float]]:
-    """Draws slices of real volumes above synthetic ones and the distributions of CT values in heart, lung and bone.
+) -> dict[str, TissueComparison]:
+    """Draw slices of real volumes above synthetic ones and the distributions of CT values in heart, lung and bone.
 
     Args:
       path: the PNG to write.
       real, synthetic: annotated volumes of the same size.
-      window_hu: CT values of -1 and 1.
+      window_hu: CT values that are -1 and 1 in images.
       title: above everything; says which cohort this is.
 
     Returns:
-      See `compare_tissues`.
+      CT values by tissue, see `compare_tissues`.
     """
     values = {name: tissue_values_hu(part, window_hu) for name, part in (("real", real), ("synthetic", synthetic))}
-    figure = plt.figure(figsize=(CELL_INCHES * SHOWN, CELL_INCHES * 2 + 3.0), layout="constrained")
+    figure = Figure(figsize=(CELL_INCHES * SHOWN, CELL_INCHES * 2 + 3.0), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=(CELL_INCHES * 2 + 0.4, 2.6))
     slices, distributions = parts
     axes = slices.subplots(2, SHOWN)
@@ -45,18 +47,18 @@ def show_likeness(
     for axis, tissue in zip(distributions.subplots(1, len(TISSUES)), TISSUES, strict=True):
         _histogram(axis, tissue, {name: found[tissue] for name, found in values.items()}, window_hu)
     figure.suptitle(title, fontsize=9)
-    save(figure, path)
+    save_figure(figure, path)
     return compare_tissues(values["real"], values["synthetic"])
 
 
 def spread_slices(images: np.ndarray) -> np.ndarray:
-    """Eight slices (8, y, x) of volumes (n, z, y, x): each from another volume as far as there are, ever higher up."""
+    """Return eight slices (8, y, x) of volumes (n, z, y, x), ever higher up and from as many volumes as there are."""
     volumes = np.arange(SHOWN) * len(images) // SHOWN if len(images) >= SHOWN else np.arange(SHOWN) % len(images)
     heights = np.linspace(*HEIGHTS, SHOWN) * (images.shape[1] - 1)
     return images[volumes, np.rint(heights).astype(int)]
 
 
-def _histogram(axis: plt.Axes, tissue: str, values_hu: Tissues, window_hu: tuple[float, float]) -> None:
+def _histogram(axis: Axes, tissue: str, values_hu: Tissues, window_hu: tuple[float, float]) -> None:
     edges = np.linspace(*window_hu, BINS + 1)
     for name, found in values_hu.items():
         if found.size:

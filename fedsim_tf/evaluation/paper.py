@@ -1,15 +1,14 @@
-"""Numbers of Li et al., MICCAI 2020, as printed: mean and standard deviation over five folds, in percent.
+"""The numbers that Li et al., MICCAI 2020, print: mean and standard deviation over five folds, in percent.
 
-The paper does not name the metric of Tables 2 and 3; they are taken for test Dice.
-
-Table 1, the sizes of the splits, is `data.splits.PAPER_SIZES`.
+The paper does not name the metric of Tables 2 and 3; they are taken for test Dice. Table 1, the sizes of the splits, is
+`data.splits.PAPER_SIZES`.
 """
 
 from __future__ import annotations
 
 Published = tuple[float, float | None]  # mean, standard deviation where there is one
 
-# Trained on synthetic volumes alone, CT20 with 4 labels.
+# Networks trained on synthetic volumes alone, CT20 with 4 labels.
 TABLE_2: dict[str, Published] = {
     "random_shape": (67.07, None),
     "alpha_blend": (68.80, None),
@@ -17,7 +16,7 @@ TABLE_2: dict[str, Published] = {
     "fix_mat_alone": (78.92, None),
 }
 
-# Columns of Table 3: data set and annotated training volumes.
+# Columns of Table 3: data set, and number of annotated training volumes.
 COLUMNS = (("ct20", 4), ("ct20", 8), ("ct34lc", 6), ("ct34lc", 12), ("ct34mc", 6), ("ct34mc", 12))
 _ROWS = {
     ("single_site", "lower_bound"): "87.65 2.20, 86.33 2.09, 85.25 4.57, 87.27 2.52, 85.32 1.50, 84.65 2.23",
@@ -35,5 +34,5 @@ def _row(text: str) -> dict[tuple[str, int], Published]:
     return {column: (float(mean), float(sd)) for column, (mean, sd) in zip(COLUMNS, pairs, strict=True)}
 
 
-# By experiment and arm, then by column. The upper bound, printed once a data set, is the same in both of its columns.
+# By experiment and arm, then by column. The upper bound is printed once a data set, and stands in both of its columns.
 TABLE_3 = {row: _row(text) for row, text in _ROWS.items()}

@@ -1,35 +1,41 @@
-"""A run's table and its report: one HTML page beside the pictures that it shows."""
+"""A run's table on the terminal, and its report: one HTML page beside the pictures that it shows."""
 
 from __future__ import annotations
 
 import importlib.resources
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jinja2
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from fedsim_tf import arms
 from fedsim_tf.files import write_text
+from fedsim_tf.records.fold_scores import ArmSummary
+from fedsim_tf.records.run_metrics import RunFacts, StageRecords
+from fedsim_tf.records.versioned import convert_to_json
+
+Summary = Mapping[str, Mapping[str, ArmSummary]]  # by site and arm
 
 
-def number(row: Mapping[str, float], name: str) -> str:
-    """ "87.65 +- 2.20", or the mean alone where there is one fold."""
-    spread = row.get(f"{name}_std")
-    return f"{row[name]:.2f}" + (f" ± {spread:.2f}" if spread is not None else "")
+def format_score(row: ArmSummary, measure: str) -> str:
+    """Return an arm's mean and standard deviation, such as "87.65 ± 2.20"; the mean alone of one fold."""
+    mean = f"{getattr(row.mean, measure):.2f}"
+    return mean if row.std is None else f"{mean} ± {getattr(row.std, measure):.2f}"
 
 
-def print_table(title: str, summary: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    """Prints Dice and IoU of every site and arm on the terminal."""
-    table = Table(title=title)
+def print_table(title: str, summary: Summary) -> None:
+    """Print Dice and IoU of every site and arm on the terminal."""
+    # Folders in the title may contain what rich takes for markup, such as [v1].
+    table = Table(title=Text(title, style="table.title"))
     for heading in ("site", "arm", "Dice %", "IoU %", "folds"):
         table.add_column(heading)
     for site, rows in summary.items():
         for arm, row in rows.items():
-            cells = (site, arms.title(arm), number(row, "dice"), number(row, "iou"), str(row["folds"]))
-            table.add_row(*cells)
+            words = (site, arms.title(arm), format_score(row, "dice"), format_score(row, "iou"), str(row.folds))
+            table.add_row(*map(Text, words))
     Console().print(table)
 
 
@@ -37,23 +43,30 @@ def write_report(
     path: pathlib.Path,
     *,
     title: str,
-    facts: Mapping[str, Any],
-    summary: Mapping[str, Mapping[str, Mapping[str, float]]],
-    stages: Mapping[str, Any],
+    facts: RunFacts,
+    summary: Summary,
+    stages: StageRecords,
     pictures: Sequence[tuple[str, str]],
 ) -> None:
-    """Writes the page.
+    """Write the report.
 
     Args:
       path: the HTML file; picture paths are relative to its folder.
+      title: the page's heading.
       facts: what ran, on which data.
-      summary: scores over folds, by site and arm.
+      summary: scores over folds.
       stages: the stages' records, with their losses at start and end.
       pictures: (relative path, caption).
     """
     template = importlib.resources.files("fedsim_tf.evaluation").joinpath("templates/report.html.j2")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(template.read_text(encoding="utf-8")).render(
-        title=title, facts=facts, summary=summary, stages=stages, pictures=pictures, arm_title=arms.title, number=number
+        title=title,
+        facts=convert_to_json(facts),
+        summary=summary,
+        stages=stages,
+        pictures=pictures,
+        arm_title=arms.title,
+        format_score=format_score,
     )
     write_text(path, page)

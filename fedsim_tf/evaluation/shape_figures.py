@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import replaced
+from fedsim_tf.evaluation.figures import save_figure
 from fedsim_tf.regions import BACKGROUND, REGION_IDS, REGIONS
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.quality import Generalisation
@@ -27,7 +28,7 @@ _LIGHT = np.array([-0.45, -0.75, 0.5]) / np.linalg.norm([-0.45, -0.75, 0.5])  # 
 _AMBIENT = 0.42
 _INK, _FAINT = "#333333", "#bbbbbb"
 _DPI = 130
-# name, axis cut (x, y, z), axes drawn right and up, whether up is downwards: seen as radiologists do, LPS
+# Name, axis cut (x, y, z), axes drawn right and up, and whether the latter points down: as radiologists look at LPS.
 _PLANES = (("axial", 2, (0, 1), True), ("coronal", 1, (0, 2), False), ("sagittal", 0, (1, 2), False))
 
 
@@ -39,18 +40,22 @@ def mode_figure(
     deviations: Sequence[float] = (-3, 0, 3),
     title: str = "",
 ) -> None:
-    """A row for each of the first modes, with its share of the model's variance, a column for each deviation.
+    """Draw the first modes of variation, a row for each with its share of the variance, a column for each deviation.
 
     Args:
       path: the PNG to write.
-      model: in LPS.
-      n_modes: at most; fewer where the model has fewer.
-      deviations: in standard deviations.
+      model: the shape model, in LPS.
+      n_modes: at most so many modes.
+      deviations: what to draw of each mode, in standard deviations.
       title: above everything.
+
+    Raises:
+      InputError: there is no mode or no deviation.
     """
     n_modes = min(n_modes, model.n_modes)
     if n_modes < 1 or not len(deviations):
-        raise InputError("mode figure", found=f"{n_modes} modes, {len(deviations)} deviations", expected="one or more")
+        found = f"{n_modes} and {len(deviations)}"
+        raise InputError("modes and deviations", found=found, expected="one or more of each")
     shapes = np.stack([[model.instance(d * row) for d in deviations] for row in np.eye(model.n_modes)[:n_modes]])
     low, high = shapes.min(axis=(0, 1, 2))[[0, 2]], shapes.max(axis=(0, 1, 2))[[0, 2]]
     low, high = low - 0.02 * (high - low), high + 0.02 * (high - low)
@@ -75,7 +80,7 @@ def mode_figure(
         axis.set_title("mean" if deviation == 0 else f"{deviation:+g} sd", fontsize=9, color=_INK)
     _region_legend(figure, model.region_id)
     figure.suptitle(title, fontsize=11)
-    _save(figure, path)
+    save_figure(figure, pathlib.Path(path), dpi=_DPI)
 
 
 def fit_figure(
@@ -88,14 +93,19 @@ def fit_figure(
     *,
     title: str = "",
 ) -> None:
-    """Three slices of a label map through its middle, with the lines in which they cut a surface.
+    """Draw three slices of a label map through its middle, with the lines in which they cut a surface.
 
     Args:
       path: the PNG to write.
       label: (z, y, x) region ids, 0 outside.
       grid: where the label map lies, in the surface's coordinates (LPS).
-      points: (V, 3) in mm; faces: (F, 3); region_id: (V,).
+      points: (V, 3) vertices of the surface in mm.
+      faces: (F, 3) vertices of each triangle.
+      region_id: (V,) region of each vertex.
       title: above everything.
+
+    Raises:
+      InputError: label and grid are of different shapes.
     """
     if label.shape != tuple(grid.shape):
         raise InputError("label", found=f"shape {label.shape}", expected=str(tuple(grid.shape)))
@@ -121,7 +131,7 @@ def fit_figure(
     handles = [*_region_handles(region_id), Line2D([], [], color=_INK, linewidth=1.4, label="surface (lines)")]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=11)
-    _save(figure, path)
+    save_figure(figure, pathlib.Path(path), dpi=_DPI)
 
 
 def quality_figure(
@@ -132,14 +142,17 @@ def quality_figure(
     *,
     title: str = "",
 ) -> None:
-    """Variance explained by number of modes; leave-one-out errors of each subject and of each region.
+    """Draw the variance explained by number of modes, and leave-one-out errors of each subject and of each region.
 
     Args:
       path: the PNG to write.
-      compactness: (K,) cumulative shares.
+      compactness: (K,) cumulative shares of the variance.
       generalisation: the errors of n subjects.
-      region_id: the model's, to name the errors' regions.
+      region_id: the model's region of each vertex, to name the errors' regions.
       title: above everything.
+
+    Raises:
+      InputError: the errors are not of as many regions.
     """
     regions = np.unique(region_id)
     if generalisation.region_mm.shape[1] != len(regions):
@@ -165,11 +178,18 @@ def quality_figure(
         axis.spines[["top", "right"]].set_visible(False)
         axis.set_ylim(bottom=0)
     figure.suptitle(title, fontsize=11)
-    _save(figure, path)
+    save_figure(figure, pathlib.Path(path), dpi=_DPI)
 
 
 def draw_surface(axis: Axes, points: np.ndarray, faces: np.ndarray, region_id: np.ndarray) -> None:
-    """Shaded triangles from the front, orthographic: the patient's left on the right, the head up; far ones first."""
+    """Draw shaded triangles from the front, far ones first: orthographic, the patient's left on the right, head up.
+
+    Args:
+      axis: where to draw.
+      points: (V, 3) vertices in mm, LPS.
+      faces: (F, 3) vertices of each triangle.
+      region_id: (V,) region of each vertex.
+    """
     corners = np.asarray(points, np.float64)[faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
@@ -195,7 +215,7 @@ def _draw_cut(
     plane_mm: float,
     drawn: tuple[int, int],
 ) -> None:
-    """The lines of each region's surface in one plane."""
+    """Draw the lines in which a plane cuts each region's surface."""
     normal = np.eye(3)[cut]
     for region in np.unique(region_id):
         mesh = trimesh.Trimesh(*region_surface(points, faces, region_id, region), process=False)
@@ -224,14 +244,15 @@ def _draw_subjects(axis: Axes, generalisation: Generalisation) -> None:
     axis.axhline(mean, color=_INK, linewidth=1, linestyle="--", label=f"mean {mean:.2f} mm")
     axis.legend(fontsize=7, frameon=False, loc="upper right")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.set_title(f"generalisation, {generalisation.n_modes} modes", fontsize=9)
+    modes = "1 mode" if generalisation.n_modes == 1 else f"{generalisation.n_modes} modes"
+    axis.set_title(f"generalisation, {modes}", fontsize=9)
     axis.set_xlabel("left-out subject", fontsize=8)
     axis.set_ylabel("mean surface distance, mm", fontsize=8)
     axis.margins(y=0.15)
 
 
 def _middle(label: np.ndarray) -> np.ndarray:
-    """Voxel (x, y, z) in the middle of what is labelled, or of the grid."""
+    """Return the voxel (x, y, z) in the middle of what is labelled; the grid's where nothing is."""
     found = np.argwhere(label > 0)
     middle = found.mean(axis=0) if len(found) else (np.array(label.shape) - 1) / 2
     return np.round(middle).astype(int)[::-1]
@@ -246,7 +267,7 @@ def _extent(
 
 
 def _pale(labels: np.ndarray) -> np.ndarray:
-    """Region ids (y, x) as light colours (y, x, 3), white where there is none."""
+    """Return light colours (y, x, 3) for region ids (y, x), white outside."""
     colours = np.ones((1 + len(REGIONS), 3))
     for number, region in REGIONS.items():
         colours[number] = 0.45 * np.array(to_rgb(region.colour)) + 0.55
@@ -268,8 +289,3 @@ def _region_handles(region_id: np.ndarray) -> list[Patch]:
 def _region_legend(figure: Figure, region_id: np.ndarray) -> None:
     handles = _region_handles(region_id)
     figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False, fontsize=8)
-
-
-def _save(figure: Figure, path: str | os.PathLike) -> None:
-    with replaced(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI, format="png")

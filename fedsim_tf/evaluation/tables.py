@@ -1,11 +1,11 @@
-"""Tables 1 to 3 of the paper beside our own numbers; as Markdown, CSV and LaTeX."""
+"""Tables 1 to 3 of the paper beside this project's numbers; as Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from tabulate import tabulate
@@ -13,8 +13,9 @@ from tabulate import tabulate
 from fedsim_tf import arms
 from fedsim_tf.data.splits import PAPER_SIZES, SplitSizes
 from fedsim_tf.evaluation import paper
-from fedsim_tf.evaluation.comparison import Cell, of_cell
+from fedsim_tf.evaluation.comparison import Cell, find_scores
 from fedsim_tf.evaluation.paper import Published
+from fedsim_tf.records.run_metrics import SINGLE_SITE_RUN, RunMetrics
 
 MISSING = "-"
 _FORMATS = {"md": "github", "tex": "latex_booktabs"}
@@ -23,87 +24,95 @@ ABLATION_SITE, ABLATION_LABELS = "ct20", 4
 
 
 class Table(NamedTuple):
-    """Words in rows."""
+    """Headings, and rows of as many words."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
-def table_1(metrics: Iterable[Mapping[str, Any]]) -> Table:
-    """Volumes of each data set's parts, and the paper's."""
-    found: dict[str, Mapping[str, int]] = {}
+def table_1(metrics: Iterable[RunMetrics]) -> Table:
+    """Return the numbers of volumes in each data set's parts beside the paper's."""
+    found: dict[str, SplitSizes] = {}
     for one in metrics:
-        found |= one["facts"].get("split", {})
+        found |= one.facts.split or {}
     rows = []
     parts = SplitSizes._fields
     for site, published in PAPER_SIZES.items():
-        mine = [str(found[site][part]) if site in found else MISSING for part in parts]
-        rows.append([site, *mine, " / ".join(map(str, published))])
+        sizes = list(map(str, found[site])) if site in found else [MISSING] * len(parts)
+        rows.append([site, *sizes, " / ".join(map(str, published))])
     return Table(("data set", *parts, "paper"), rows)
 
 
 def table_2(cells: Mapping[Cell, Sequence[float]]) -> Table:
-    """Ablations: ours, the paper's, the difference, folds."""
+    """Return the ablations: measured and printed Dice, their difference, and the number of folds."""
     rows = []
     for arm, published in paper.TABLE_2.items():
-        values = cells.get(Cell("single_site", arm, ABLATION_SITE, ABLATION_LABELS), ())
-        rows.append([arms.title(arm), ours(values), theirs(published), difference(values, published), str(len(values))])
+        values = cells.get(Cell(SINGLE_SITE_RUN, arm, ABLATION_SITE, ABLATION_LABELS), ())
+        words = [format_mean(values), format_published(published), format_difference(values, published)]
+        rows.append([arms.title(arm), *words, str(len(values))])
     return Table(("method", "Dice %", "paper", "difference", "folds"), rows)
 
 
 def table_3(cells: Mapping[Cell, Sequence[float]]) -> Table:
-    """Every row of Table 3; in each column ours above the paper's."""
+    """Return every row of Table 3, the measured numbers above the printed ones."""
     headings = ["", "arm", "", *(f"{site} {labels}" for site, labels in paper.COLUMNS)]
     rows = []
     for (experiment, arm), published in paper.TABLE_3.items():
-        found = [of_cell(cells, Cell(experiment, arm, *column)) for column in paper.COLUMNS]
-        first = [experiment.replace("_", " "), arms.title(arm)]
-        rows.append([*first, "ours", *(ours(values) for values in found)])
-        rows.append(["", "", "paper", *(theirs(published[column]) for column in paper.COLUMNS)])
+        found = [find_scores(cells, Cell(experiment, arm, *column)) for column in paper.COLUMNS]
+        rows.append([*experiment_and_arm(experiment, arm), "ours", *map(format_mean, found)])
+        rows.append(["", "", "paper", *(format_published(published[column]) for column in paper.COLUMNS)])
     return Table(headings, rows)
 
 
 def table_3_differences(cells: Mapping[Cell, Sequence[float]]) -> Table:
-    """Ours less the paper's, and the number of folds, in every cell of Table 3."""
+    """Return the measured less the printed Dice in every cell of Table 3, and the number of folds."""
     rows = []
     for (experiment, arm), published in paper.TABLE_3.items():
-        found = [(of_cell(cells, Cell(experiment, arm, *column)), published[column]) for column in paper.COLUMNS]
-        words = [f"{difference(values, one)} ({len(values)})" if len(values) else MISSING for values, one in found]
-        rows.append([experiment.replace("_", " "), arms.title(arm), *words])
+        words = []
+        for column in paper.COLUMNS:
+            values = find_scores(cells, Cell(experiment, arm, *column))
+            difference = format_difference(values, published[column])
+            words.append(f"{difference} ({len(values)})" if len(values) else MISSING)
+        rows.append([*experiment_and_arm(experiment, arm), *words])
     headings = [f"{site} {labels} (folds)" for site, labels in paper.COLUMNS]
     return Table(("", "arm", *headings), rows)
 
 
-def cell_name(cell: Cell) -> list[str]:
-    """Experiment, and data set with its number of labels, in words."""
+def experiment_and_arm(experiment: str, arm: str) -> list[str]:
+    """Return the experiment and the arm in words."""
+    return [experiment.replace("_", " "), arms.title(arm)]
+
+
+def experiment_and_data(cell: Cell) -> list[str]:
+    """Return a cell's experiment, and its data set with the number of labels, in words."""
     return [cell.experiment.replace("_", " "), f"{cell.site} {cell.labels}"]
 
 
-def row_name(cell: Cell) -> list[str]:
-    """The same, and the arm."""
-    return [*cell_name(cell), arms.title(cell.arm)]
+def experiment_data_and_arm(cell: Cell) -> list[str]:
+    """Return a cell's experiment, its data set with the number of labels, and its arm, in words."""
+    return [*experiment_and_data(cell), arms.title(cell.arm)]
 
 
-def ours(values: Sequence[float]) -> str:
-    """ "88.95 ± 2.97", the mean alone for one fold, or a dash."""
+def format_mean(values: Sequence[float]) -> str:
+    """Return mean and standard deviation, such as "88.95 ± 2.97"; the mean alone of one value, a dash of none."""
     if not len(values):
         return MISSING
-    return f"{np.mean(values):.2f}" + (f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else "")
+    return format_published((float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None))
 
 
-def theirs(published: Published) -> str:
-    """The same of what the paper prints."""
+def format_published(published: Published) -> str:
+    """Return a mean and its standard deviation, such as "88.95 ± 2.97"; the mean alone where there is no other."""
     mean, sd = published
     return f"{mean:.2f}" + ("" if sd is None else f" ± {sd:.2f}")
 
 
-def difference(values: Sequence[float], published: Published) -> str:
-    """Ours less the paper's, or a dash."""
+def format_difference(values: Sequence[float], published: Published) -> str:
+    """Return the mean of measured values less the printed one, such as "+0.44"; a dash where there are none."""
     return f"{np.mean(values) - published[0]:+.2f}" if len(values) else MISSING
 
 
-def as_text(table: Table, kind: str, caption: str = "") -> str:
-    """The table as "md", "tex" or "csv", after its caption where it has one."""
+def format_table(table: Table, kind: str, caption: str = "") -> str:
+    """Return the table as "md", "tex" or "csv", after its caption where it has one."""
     above = _CAPTIONS[kind].format(caption) if caption else ""
     if kind == "csv":
         text = io.StringIO(newline="")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
-from fedsim_tf.arms import ARMS, drawn_as
+from fedsim_tf.arms import ARMS, get_volumes_arm
 from fedsim_tf.evaluation.galleries import segmentation_gallery
-from fedsim_tf.evaluation.scores import Scores, score, with_likeness
+from fedsim_tf.evaluation.novelty import slice_features
+from fedsim_tf.evaluation.scores import score_segmenter
 from fedsim_tf.models.vgg import VGG19Features
+from fedsim_tf.records.fold_scores import ArmScores
 from fedsim_tf.runs.results import draw_losses
 from fedsim_tf.runs.samples import samples_folder, show_samples, stack_samples
 from fedsim_tf.synthesis import SyntheticVolume
@@ -27,7 +30,7 @@ def compare_with_pictures(
     vgg: VGG19Features,
     data: str,
     trained: Mapping[str, Segmenter] | None = None,
-) -> dict[str, Scores]:
+) -> dict[str, ArmScores]:
     """Compare arms as `compare` does, and draw samples, segmentations and losses.
 
     Args:
@@ -38,6 +41,7 @@ def compare_with_pictures(
     Returns:
       Scores by arm; those of an arm with samples say how much these look like the site's volumes.
     """
+    real_features = slice_features(vgg, site.training_images) if samples else []  # the same for each arm
     likeness = {
         arm: show_samples(
             run,
@@ -46,6 +50,7 @@ def compare_with_pictures(
             volumes,
             site,
             vgg=vgg,
+            real_features=real_features,
             title=f"Samples of {arm}, {data}",
         )
         for arm, volumes in samples.items()
@@ -58,7 +63,7 @@ def compare_with_pictures(
         title=f"Segmentations, {data}: truth green, found red",
     )
     draw_losses(run, data=data)
-    return {arm: with_likeness(found, likeness.get(arm)) for arm, found in scores.items()}
+    return {arm: dataclasses.replace(found, likeness=likeness.get(arm)) for arm, found in scores.items()}
 
 
 def compare(
@@ -68,7 +73,7 @@ def compare(
     samples: Mapping[str, Samples],
     *,
     trained: Mapping[str, Segmenter] | None = None,
-) -> tuple[dict[str, Segmenter], dict[str, Scores]]:
+) -> tuple[dict[str, Segmenter], dict[str, ArmScores]]:
     """Train every arm with the same budget and score it on the test part.
 
     Args:
@@ -86,9 +91,9 @@ def compare(
         if arm not in segmenters:
             pretrain, finetune = _choose_volumes(site, arm, samples)
             segmenters[arm] = train_segmenter(
-                run, drawn_as(arm), pretrain=pretrain, finetune=finetune, validation=site.validation
+                run, get_volumes_arm(arm), pretrain=pretrain, finetune=finetune, validation=site.validation
             )
-        scores[arm] = score(segmenters[arm], site.test, site.test_extents_mm)
+        scores[arm] = score_segmenter(segmenters[arm], site.test, site.test_extents_mm)
     return {arm: segmenters[arm] for arm in arms}, scores
 
 

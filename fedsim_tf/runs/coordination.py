@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fedsim_tf.arms import DIRECT, FEDERATED_SIMULATION, at_federated_sites
+from fedsim_tf.arms import DIRECT, FEDERATED_SIMULATION, federate_arms
 from fedsim_tf.baselines.direct_fl import DirectFederated, initial_weights
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.coordinator import Coordinator
@@ -29,7 +29,7 @@ def coordinate(coordinator: Coordinator, run: RunFolder) -> None:
       coordinator: asks the sites.
       run: the server's folder; the shared model is left there.
     """
-    arms = at_federated_sites(run.config.segmentation.arms)
+    arms = federate_arms(run.config.segmentation.arms)
     if FEDERATED_SIMULATION in arms:
         _simulate(coordinator, run)
     if DIRECT in arms:

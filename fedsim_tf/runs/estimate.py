@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from fedsim_tf.arms import ARMS, DIRECT, at_federated_sites, drawn, drawn_as, simulators
+from fedsim_tf.arms import ARMS, DIRECT, federate_arms, get_volumes_arm, list_volumes_arms, simulators
 from fedsim_tf.config import Config
 from fedsim_tf.files import read_json, whole_files
 from fedsim_tf.phantom.sites import is_made
@@ -200,14 +200,14 @@ def _cost(rows: Sequence[_Stages]) -> Cost:
 
 
 def _arms(config: Config, federated: bool) -> tuple[str, ...]:
-    return at_federated_sites(config.segmentation.arms) if federated else config.segmentation.arms
+    return federate_arms(config.segmentation.arms) if federated else config.segmentation.arms
 
 
 def _stages(config: Config, sites: Sequence[str], *, federated: bool, folds: Sequence[int]) -> list[_Stages]:
     """Return all stages in their order."""
     arms, times = _arms(config, federated), len(folds) * len(sites)
     segmentation = config.segmentation
-    sources, series = simulators(arms), len(drawn(arms))
+    sources, series = simulators(arms), len(list_volumes_arms(arms))
     stage = lambda name, kind, steps: _several(config, name, kind, [steps] * times)  # noqa: E731
     rows = []
     if sources - {"fixed"}:
@@ -222,7 +222,7 @@ def _stages(config: Config, sites: Sequence[str], *, federated: bool, folds: Seq
         rows.append(stage(_SAMPLES, "sample", series * config.synthesis.volumes))
     if DIRECT in arms:  # a site's step is of one volume
         rows.append(stage(_DIRECT_FL, "unet", segmentation.pretraining_steps))
-    first = [segmentation.pretraining_steps for _ in {drawn_as(arm) for arm in arms} - {DIRECT}]
+    first = [segmentation.pretraining_steps for _ in {get_volumes_arm(arm) for arm in arms} - {DIRECT}]
     second = [segmentation.finetuning_steps for arm in arms if ARMS[arm].finetuned]
     rows.append(_several(config, _UNETS, "unet", (first + second) * times, segmentation.batch))
     return rows

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from fedsim_tf.errors import InputError, RunStopped
-from fedsim_tf.evaluation.scores import Scores
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.site import Site
-from fedsim_tf.files import held, read_json
+from fedsim_tf.files import held
 from fedsim_tf.models.vgg import VGG19Features
+from fedsim_tf.records.fold_scores import ArmScores, ScoresBySite, has_scores, read_fold_scores
+from fedsim_tf.records.run_metrics import FEDERATED_RUN, RunMetrics
 from fedsim_tf.runs.coordination import coordinate
 from fedsim_tf.runs.federated_site import FoldAtSite
 from fedsim_tf.runs.folds import run_folds
-from fedsim_tf.runs.results import SCORES, draw_losses, facts, finish
+from fedsim_tf.runs.results import draw_losses, finish, gather_facts
 from fedsim_tf.runs.start import RunStart
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.training.run import RunFolder, site_path
@@ -25,7 +25,7 @@ from fedsim_tf.training.volumes import SiteVolumes
 ENGINES = IN_PROCESS, NVFLARE = "in_process", "nvflare"
 
 
-def run_federated(start: RunStart, *, engine: str = IN_PROCESS) -> dict[str, Any] | None:
+def run_federated(start: RunStart, *, engine: str = IN_PROCESS) -> RunMetrics | None:
     """Run the folds of a federated run over all its sites, from data to Dice at each. The same call again resumes.
 
     Args:
@@ -37,7 +37,7 @@ def run_federated(start: RunStart, *, engine: str = IN_PROCESS) -> dict[str, Any
     """
     run = start.claim()
 
-    def make(fold_run: RunFolder, fold: int) -> dict[str, dict[str, Scores]]:
+    def make(fold_run: RunFolder, fold: int) -> ScoresBySite:
         if engine == NVFLARE:
             from fedsim_tf.runs.on_flare import simulate_fold
 
@@ -52,21 +52,27 @@ def run_federated(start: RunStart, *, engine: str = IN_PROCESS) -> dict[str, Any
     folds = run_folds(run, start.folds, make)
     if len(start.folds) < run.config.data.folds:
         return None
-    about = facts(run, start.cohorts, experiment="federated", data=start.source, labelled=start.labels)
-    about |= {"vgg": start.vgg.source}
-    return finish(run, folds.scores, title=f"Federated: {start.source}", about=about, stages=folds.stages)
+    facts = gather_facts(
+        run,
+        start.cohorts,
+        experiment=FEDERATED_RUN,
+        data=start.source,
+        labelled=start.labels,
+        vgg=start.vgg.source,
+    )
+    return finish(run, folds.scores, title=f"Federated: {start.source}", facts=facts, stages=folds.stages)
 
 
-def _scores(fold: RunFolder, site: str) -> dict[str, Scores]:
+def _scores(fold: RunFolder, site: str) -> Mapping[str, ArmScores]:
     """Return a site's scores of a fold.
 
     Raises:
       RunStopped: the site has none, because the others went on without it.
     """
-    file = site_path(fold.path, site) / SCORES
-    if not file.exists():
+    folder = site_path(fold.path, site)
+    if not has_scores(folder):
         raise RunStopped(f"{fold.path}: {site} was left out before the end; the same command again goes on with it")
-    return read_json(file)
+    return read_fold_scores(folder, site=site).sites[site]
 
 
 def run_federated_fold(

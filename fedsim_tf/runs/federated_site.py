@@ -6,16 +6,16 @@ import functools
 
 import numpy as np
 
-from fedsim_tf.arms import DIRECT, FEDERATED_SIMULATION, at_federated_sites
+from fedsim_tf.arms import DIRECT, FEDERATED_SIMULATION, federate_arms
 from fedsim_tf.baselines.direct_fl import DirectFederated, SharedUNet, initial_weights
 from fedsim_tf.errors import InputError
-from fedsim_tf.evaluation.scores import Scores
 from fedsim_tf.federated.outbox import Shapes
 from fedsim_tf.models.latents import LatentDistribution, LatentStatistics
 from fedsim_tf.models.vgg import VGG19Features
+from fedsim_tf.records.fold_scores import ScoresBySite
 from fedsim_tf.runs.compare_arms import Samples, compare_with_pictures
 from fedsim_tf.runs.inputs import describe_source
-from fedsim_tf.runs.results import scores_of
+from fedsim_tf.runs.results import read_or_make_scores
 from fedsim_tf.runs.same_data import check_same_data
 from fedsim_tf.runs.samples import draw_samples_of, samples_folder
 from fedsim_tf.shape.ssm import StatisticalShapeModel
@@ -77,7 +77,7 @@ class FoldAtSite:
             drawn = draw_samples_of(folder, self.learner, distribution, with_unlabelled=self._has_learnt_unannotated())
             self._samples[FEDERATED_SIMULATION] = drawn
         elif name == COMPARISON:
-            scores_of(self._run, self._compare)
+            read_or_make_scores(self._run, self._compare, site=self._data.name)
         else:
             raise InputError(
                 f"work for {self._data.name}", found=repr(name), expected=f"{GAN}, {SAMPLES}, {COMPARISON}"
@@ -102,10 +102,11 @@ class FoldAtSite:
         """In which this site had a part, once the stage has ended."""
         return (self._run.finished(stage) or {"steps": 0})["steps"]
 
-    def _compare(self) -> dict[str, Scores]:
+    def _compare(self) -> ScoresBySite:
         """What each arm is worth at this site."""
         run, data = self._run, self._data
-        arms = at_federated_sites(run.config.segmentation.arms)
+        arms = federate_arms(run.config.segmentation.arms)
         trained = {DIRECT: finetune_segmenter(run, self.unet.training, DIRECT, data.labelled)} if DIRECT in arms else {}
         title = describe_source(run.config, data.name)
-        return compare_with_pictures(run, data, arms, self._samples, vgg=self._vgg, data=title, trained=trained)
+        scores = compare_with_pictures(run, data, arms, self._samples, vgg=self._vgg, data=title, trained=trained)
+        return {data.name: scores}

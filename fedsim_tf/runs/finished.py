@@ -7,7 +7,7 @@ import os
 import pathlib
 from typing import TYPE_CHECKING
 
-from fedsim_tf.arms import at_federated_sites, last_stage
+from fedsim_tf.arms import federate_arms, last_stage
 from fedsim_tf.errors import InputError, listed
 from fedsim_tf.training.run import CONFIG, RunFolder, reopen_run
 
@@ -53,9 +53,9 @@ class FinishedFold:
 
     def fields_of_view_mm(self) -> list[tuple[float, float, float]]:
         """Return the extents (x, y, z) of volumes like those that the fold has learnt from; none where unknown."""
-        from fedsim_tf.runs.same_data import fields_of_view_of
+        from fedsim_tf.runs.same_data import read_fields_of_view
 
-        return fields_of_view_of(self.run.path)
+        return read_fields_of_view(self.run.path)
 
 
 def open_finished_fold(fold_dir: str | os.PathLike) -> FinishedFold:
@@ -79,5 +79,5 @@ def open_finished_fold(fold_dir: str | os.PathLike) -> FinishedFold:
 def finished_arms(run: RunFolder) -> dict[str, str]:
     """Return the last stage of each of a run's arms that it has finished, by arm."""
     finished, configured = run.records(), run.config.segmentation.arms
-    arms = dict.fromkeys((*configured, *at_federated_sites(configured)))
+    arms = dict.fromkeys((*configured, *federate_arms(configured)))
     return {arm: last_stage(arm) for arm in arms if last_stage(arm) in finished}

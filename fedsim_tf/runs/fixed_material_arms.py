@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from fedsim_tf.arms import SINGLE_SITE, drawn, drawn_as
+from fedsim_tf.arms import SINGLE_SITE, get_volumes_arm, list_volumes_arms
 from fedsim_tf.baselines.blending import alpha_blend, poisson_blend
 from fedsim_tf.baselines.fixed_material import Blend, FixedMaterialSite, Heart, blend_volume
 from fedsim_tf.runs.compare_arms import Samples
@@ -71,14 +71,14 @@ def simulate_fixed(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str
     render = functools.partial(_render, site, learner)
     learnt, random = (_Renderings(functools.partial(render, hearts)) for hearts in (learnt_hearts, site.random_hearts))
     samples: dict[str, Samples] = {}
-    for one in drawn(arms):
+    for one in list_volumes_arms(arms):
         recipe = _RECIPES[one]
         folder, blend = samples_folder(run, one), recipe.blend(site) if recipe.blend else None
         volumes = functools.partial(_blend, learnt if recipe.learnt_shapes else random, blend)
         samples[one] = draw_samples(folder, learner.model, run.config, volumes=volumes)
         if recipe.learnt_shapes:
             note_shape_modes(folder, learner, samples[one])
-    return {arm: samples[drawn_as(arm)] for arm in arms}
+    return {arm: samples[get_volumes_arm(arm)] for arm in arms}
 
 
 def _render(

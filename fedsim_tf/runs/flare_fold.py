@@ -13,8 +13,10 @@ from fedsim_tf.federated.flare.controller import StageController
 from fedsim_tf.federated.flare.executor import SiteExecutor
 from fedsim_tf.federated.privacy import Budget
 from fedsim_tf.federated.site import Site
-from fedsim_tf.files import hold, make_folder, read_json
+from fedsim_tf.files import hold, make_folder
 from fedsim_tf.models.latents import LatentDistribution
+from fedsim_tf.records.fold_scores import has_scores, read_fold_scores
+from fedsim_tf.records.run_metrics import FEDERATED_RUN
 from fedsim_tf.runs.coordination import coordinate
 from fedsim_tf.runs.federated_site import COMPARISON, FoldAtSite
 from fedsim_tf.runs.flare_member import Local
@@ -28,7 +30,7 @@ from fedsim_tf.runs.inputs import (
     open_shape_model,
     open_vgg,
 )
-from fedsim_tf.runs.results import SCORES, draw_losses, facts, finish
+from fedsim_tf.runs.results import draw_losses, finish, gather_facts
 from fedsim_tf.runs.same_data import shape_model_digest
 from fedsim_tf.training.run import RunFolder, fold_path, site_path
 
@@ -97,12 +99,7 @@ class FoldExecutor(SiteExecutor):
         work = FoldAtSite(run, data, open_shape_model(config), vgg)
         if whole is None:
             return Site(name, run, work, budget)
-        about = {
-            "experiment": "federated",
-            "data": describe_source(config, name),
-            "labelled": {name: labels},
-            "vgg": vgg.source,
-        }
+        about = {"data": describe_source(config, name), "labelled": {name: labels}, "vgg": vgg.source}
         return Site(name, run, ReportingFold(work, whole, name, cohort, about), budget)
 
 
@@ -119,11 +116,11 @@ class ReportingFold:
         self._work.alone(name, distribution)
         run = self._run
         folders = [site_path(fold_path(run.path, fold), self._name) for fold in range(run.config.data.folds)]
-        if name == COMPARISON and all((folder / SCORES).exists() for folder in folders):
-            scores = [{self._name: read_json(folder / SCORES)} for folder in folders]
+        if name == COMPARISON and all(map(has_scores, folders)):
+            scores = [read_fold_scores(folder, site=self._name).sites for folder in folders]
             folds = {fold: RunFolder(folder, run.config.of_fold(fold)) for fold, folder in enumerate(folders)}
-            about = facts(run, {self._name: self._cohort}, **self._about)
-            finish(run, scores, title=f"Federated: {self._about['data']}", about=about, stages=stages_of(folds))
+            facts = gather_facts(run, {self._name: self._cohort}, experiment=FEDERATED_RUN, **self._about)
+            finish(run, scores, title=f"Federated: {facts.data}", facts=facts, stages=stages_of(folds))
 
 
 COMPONENTS = (FoldController, FoldExecutor)

@@ -6,7 +6,8 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fedsim_tf.runs.results import scores_of
+from fedsim_tf.records.fold_scores import ScoresBySite
+from fedsim_tf.runs.results import read_or_make_scores
 from fedsim_tf.training.run import RunFolder
 
 
@@ -18,11 +19,11 @@ class Folds(NamedTuple):
       stages: the record of each finished stage, by fold and stage.
     """
 
-    scores: list[Any]
+    scores: list[ScoresBySite]
     stages: dict[str, Mapping[str, Any]]
 
 
-def run_folds(run: RunFolder, numbers: Sequence[int], make: Callable[[RunFolder, int], dict[str, Any]]) -> Folds:
+def run_folds(run: RunFolder, numbers: Sequence[int], make: Callable[[RunFolder, int], ScoresBySite]) -> Folds:
     """Make the scores of each fold, or read them back where an earlier start finished the fold.
 
     Args:
@@ -33,7 +34,8 @@ def run_folds(run: RunFolder, numbers: Sequence[int], make: Callable[[RunFolder,
     scores, folds = [], {}
     for number in numbers:
         folds[number] = run.fold(number)
-        scores.append(scores_of(folds[number], functools.partial(make, folds[number], number)))
+        make_scores = functools.partial(make, folds[number], number)
+        scores.append(read_or_make_scores(folds[number], make_scores, site=run.config.dataset))
     return Folds(scores, stages_of(folds))
 
 

@@ -6,23 +6,24 @@ import contextlib
 import functools
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from fedsim_tf.arms import drawn_as
+from fedsim_tf.arms import get_volumes_arm
 from fedsim_tf.config import Config
 from fedsim_tf.data.nifti import write_volume
 from fedsim_tf.data.preprocess import hu_from_unit
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.galleries import sample_gallery
 from fedsim_tf.evaluation.likeness import show_likeness
-from fedsim_tf.evaluation.novelty import feature_distances, measure_novelty
+from fedsim_tf.evaluation.novelty import compare_features, measure_novelty, slice_features
 from fedsim_tf.files import read_json, read_npz, write_json, write_npz
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.progress import progress_bar
+from fedsim_tf.records.fold_scores import Likeness, ShapeModes
+from fedsim_tf.records.versioned import parse
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.synthesis import GenerativeModel, SyntheticVolume, sample_volumes
 from fedsim_tf.training.batch_norm import settle_statistics, training_slices
@@ -36,7 +37,7 @@ _SHAPE_MODES = "shape_modes.json"
 
 def samples_folder(run: RunFolder, arm: str) -> pathlib.Path:
     """Return the folder of an arm's synthetic volumes; arms that use the same volumes share it."""
-    return run.samples / drawn_as(arm)
+    return run.samples / get_volumes_arm(arm)
 
 
 def draw_samples_of(
@@ -135,8 +136,9 @@ def show_samples(
     site: SiteVolumes,
     *,
     vgg: VGG19Features,
+    real_features: Sequence[np.ndarray],
     title: str,
-) -> dict[str, dict[str, Any]]:
+) -> Likeness:
     """Draw samples beside their nearest real volumes and measure how much they look like the site's.
 
     Args:
@@ -146,11 +148,8 @@ def show_samples(
       samples: the synthetic volumes.
       site: its training part is compared with; for CT values by tissue only its annotated volumes.
       vgg: features for distances between slices.
+      real_features: those of the site's training images.
       title: stands above the pictures and says which cohort this is.
-
-    Returns:
-      "tissues", CT values by tissue, see `evaluation.tissues.compare_tissues`; "novelty" and "features", see
-      `evaluation.novelty`; "shape_modes", where shapes were learnt.
     """
     real = site.training_images
     sample_gallery(run.pictures / f"samples_{name}.png", samples, real, title=title)
@@ -162,13 +161,20 @@ def show_samples(
         window_hu=window_hu,
         title=f"{title}: slices and CT values, real and synthetic",
     )
-    found: dict[str, dict[str, Any]] = {
-        "tissues": tissues,
-        "novelty": measure_novelty(real, synthetic.images, window_hu),
-        "features": feature_distances(vgg, real, synthetic.images),
-    }
-    modes = folder / _SHAPE_MODES
-    return {**found, "shape_modes": read_json(modes)} if modes.exists() else found
+    return Likeness(
+        tissues=tissues,
+        novelty=measure_novelty(real, synthetic.images, window_hu),
+        features=compare_features(real_features, slice_features(vgg, synthetic.images)),
+        shape_modes=_read_shape_modes(folder),
+    )
+
+
+def _read_shape_modes(folder: pathlib.Path) -> ShapeModes | None:
+    """Return what `note_shape_modes` has kept beside samples, if anything."""
+    file = folder / _SHAPE_MODES
+    if not file.exists():
+        return None
+    return parse(read_json(file), ShapeModes, subject=file, expected="the file as it was written; move it away")
 
 
 def write_sample(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from fedsim_tf.arms import simulators
-from fedsim_tf.evaluation.scores import Scores
 from fedsim_tf.files import held
 from fedsim_tf.models.vgg import VGG19Features
+from fedsim_tf.records.fold_scores import ArmScores, ScoresBySite
+from fedsim_tf.records.run_metrics import SINGLE_SITE_RUN, RunMetrics
 from fedsim_tf.runs.compare_arms import Samples, compare_with_pictures
 from fedsim_tf.runs.fixed_material_arms import samples_folder, simulate_fixed
 from fedsim_tf.runs.folds import run_folds
-from fedsim_tf.runs.results import facts, finish
+from fedsim_tf.runs.results import finish, gather_facts
 from fedsim_tf.runs.same_data import check_same_data
 from fedsim_tf.runs.samples import draw_samples_of
 from fedsim_tf.runs.start import RunStart
@@ -23,7 +23,7 @@ from fedsim_tf.training.simulation import pretrain, semi_supervise
 from fedsim_tf.training.volumes import SiteVolumes
 
 
-def run_single_site(start: RunStart) -> dict[str, Any] | None:
+def run_single_site(start: RunStart) -> RunMetrics | None:
     """Run the folds of a single-site run, from data to Dice. The same call again resumes.
 
     Args:
@@ -35,24 +35,29 @@ def run_single_site(start: RunStart) -> dict[str, Any] | None:
     (site,) = start.sites
     run = start.claim()
 
-    def make(fold_run: RunFolder, fold: int) -> dict[str, Scores]:
+    def make(fold_run: RunFolder, fold: int) -> ScoresBySite:
         with held(fold_run.path):
             volumes = start.open_fold(site, fold)
             data = f"{start.source}, fold {fold}"
-            return run_single_site_fold(fold_run, volumes, start.shape_model, start.vgg, data=data)
+            return {site: run_single_site_fold(fold_run, volumes, start.shape_model, start.vgg, data=data)}
 
     folds = run_folds(run, start.folds, make)
     if len(start.folds) < run.config.data.folds:
         return None
-    about = facts(run, start.cohorts, experiment="single_site", data=start.source, labelled=start.labels[site])
-    scores = [{site: fold} for fold in folds.scores]
-    about |= {"vgg": start.vgg.source}
-    return finish(run, scores, title=f"Single site: {start.source}", about=about, stages=folds.stages)
+    facts = gather_facts(
+        run,
+        start.cohorts,
+        experiment=SINGLE_SITE_RUN,
+        data=start.source,
+        labelled=start.labels[site],
+        vgg=start.vgg.source,
+    )
+    return finish(run, folds.scores, title=f"Single site: {start.source}", facts=facts, stages=folds.stages)
 
 
 def run_single_site_fold(
     run: RunFolder, site: SiteVolumes, ssm: StatisticalShapeModel, vgg: VGG19Features, *, data: str
-) -> dict[str, Scores]:
+) -> dict[str, ArmScores]:
     """Run all stages and arms of one fold, and draw their pictures."""
     check_same_data(run, site)
     begin = lambda: SiteLearner(run.config, ssm, site, vgg)  # noqa: E731

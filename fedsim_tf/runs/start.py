@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from absl import logging
 
-from fedsim_tf.arms import FEDERATED_SIMULATION, at_federated_sites, need_several_sites, simulators
+from fedsim_tf.arms import FEDERATED_SIMULATION, federate_arms, need_several_sites, simulators
 from fedsim_tf.config import Config
 from fedsim_tf.data.cohorts import Cohort
 from fedsim_tf.errors import InputError
+from fedsim_tf.records.fold_data import DATA
 from fedsim_tf.runs.inputs import (
     adopt_kept_choices,
     check_files,
@@ -33,7 +34,7 @@ from fedsim_tf.runs.inputs import (
     settle_choices,
 )
 from fedsim_tf.shape.ssm import StatisticalShapeModel
-from fedsim_tf.training.run import RunFolder, check_run_folder, fold_numbers, refuse_other_experiment
+from fedsim_tf.training.run import RunFolder, check_run_folder, fold_numbers, is_federated
 
 if TYPE_CHECKING:  # they import TensorFlow
     from fedsim_tf.models.vgg import VGG19Features
@@ -170,7 +171,7 @@ def check_arms(config: Config, labels: Mapping[str, int], *, federated: bool) ->
 def _check_shared_latents(config: Config, labels: Mapping[str, int]) -> None:
     """Refuse a federated simulation in which every site would keep the moments of its latents to itself."""
     least, most = config.federated.latents_of, max(labels.values())
-    if FEDERATED_SIMULATION in at_federated_sites(config.segmentation.arms) and most < least:
+    if FEDERATED_SIMULATION in federate_arms(config.segmentation.arms) and most < least:
         must = f"be at least {least}, as no site sends moments of fewer latents (federated.latents_of)"
         raise InputError("data.labels", value=most, must=must)
 
@@ -183,6 +184,22 @@ def _check_window(config: Config) -> None:
     if "fixed" in simulators(config.segmentation.arms) and not (low < min(bounds) and high > max(bounds)):
         must = f"contain {min(bounds):g} to {max(bounds):g} HU, where arms of fixed materials tell tissues apart"
         raise InputError("data.window_low_hu to data.window_high_hu", value=f"{low:g} to {high:g} HU", must=must)
+
+
+def refuse_other_experiment(run_dir: pathlib.Path, *, federated: bool) -> None:
+    """Refuse to go on with a single-site run as a federated one, or the other way round.
+
+    Their configurations may be the same. A single-site run notes its data in the fold's folder, a federated one in
+    those of its sites.
+
+    Raises:
+      InputError: the folder's run is of the other kind.
+    """
+    folds = [fold for fold in run_dir.iterdir() if fold.name.startswith("fold_")] if run_dir.is_dir() else []
+    if federated and any((fold / DATA).exists() for fold in folds):
+        raise InputError(run_dir, found="a single-site run", expected="a federated one, or another run folder")
+    if not federated and any(map(is_federated, folds)):
+        raise InputError(run_dir, found="a federated run", expected="a single-site one, or another run folder")
 
 
 def check_elsewhere(config: Config, *, sites: Sequence[str], only_fold: int | None) -> None:

@@ -1,1 +1,1 @@
-"""Many runs as one plan: jobs with dependencies, run by one or several processes or by a cluster."""
+"""Many runs as one plan: jobs that wait for one another, started as processes here or through a cluster's queue."""

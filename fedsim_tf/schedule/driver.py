@@ -1,4 +1,4 @@
-"""Runs a plan: starts what can start, goes on after failures, says how far it is."""
+"""The driver of a plan: it starts what can start, goes on after failures, and says how far it is."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import NamedTuple
 
 from fedsim_tf.progress import duration
 from fedsim_tf.schedule.launchers import Launcher, Running
-from fedsim_tf.schedule.plan import Job, Plan
+from fedsim_tf.schedule.plan import Job, Plan, count_jobs
 
 POLL_SECONDS = 1.0
 
 
 class PlanOutcome(NamedTuple):
-    """What became of a plan's jobs: their names.
+    """The names of a plan's jobs by what became of them.
 
     Attributes:
-      done: now or before; failed: ended with another status than 0, or could not be started; waiting: never started, as
-        others failed that they wait for.
+      done: jobs that have ended well, now or before.
+      failed: jobs that ended with another status than 0, or could not be started.
+      waiting: jobs that were not started because others failed that they wait for.
     """
 
     done: tuple[str, ...]
@@ -36,18 +37,18 @@ def run_plan(
     say: Callable[[str], None] = print,
     sleep: Callable[[float], None] = time.sleep,
 ) -> PlanOutcome:
-    """Runs every job that is not done yet; a job that fails does not stop those that do not wait for it.
+    """Run every job that is not done yet; a job that fails does not stop those that do not wait for it.
 
     Args:
       plan: the jobs.
       launcher: starts them.
-      processes: how many may run at a time.
-      speed: how much faster so many are than one, for the time that is left; None: as many times.
-      say: takes a line for each job that starts and ends.
-      sleep: for tests.
+      processes: how many jobs may run at a time.
+      speed: how much faster so many processes are than one, to estimate the time that is left; None: `processes` times.
+      say: takes a line for each job that starts or ends.
+      sleep: waits so many seconds; tests give another one.
 
     Raises:
-      KeyboardInterrupt: as it came, once the running jobs are stopped.
+      KeyboardInterrupt: the driver was interrupted; the running jobs are stopped first.
     """
     return _Driver(plan, launcher, processes, speed or processes, say).run(sleep)
 
@@ -57,18 +58,18 @@ class _Driver:
         self._plan, self._launcher, self._processes, self._speed, self._say = plan, launcher, processes, speed, say
         self._done = {job.name for job in plan.jobs.values() if plan.is_done(job)}
         self._failed: list[str] = []
-        self._running: dict[str, tuple[Running, float]] = {}  # and when it was started
-        self._spent = self._expected = 0.0  # seconds of the jobs that have ended: measured and estimated
-        # As if so much had taken as long as was estimated.
+        self._running: dict[str, tuple[Running, float]] = {}  # by job, with the time of its start
+        self._spent = self._expected = 0.0  # seconds of the jobs that have ended, measured and estimated
+        # So many seconds count as estimated correctly before any job has ended: the first few jobs say little.
         self._trusted = 1.0 + 0.05 * sum(job.seconds for job in plan.jobs.values())
 
     def run(self, sleep: Callable[[float], None]) -> PlanOutcome:
         try:
             while self._start_some() or self._running:
                 sleep(POLL_SECONDS)
-                self._see_who_ended()
+                self._note_ended_jobs()
         except BaseException:
-            with contextlib.ExitStack() as each:  # all of them are stopped, even if one cannot be
+            with contextlib.ExitStack() as each:  # the others are stopped even if one cannot be
                 for running, _ in self._running.values():
                     each.callback(running.stop)
             raise
@@ -83,7 +84,7 @@ class _Driver:
         for job in chosen:
             try:
                 running = self._launcher.start(job, self._plan.log(job))
-            except Exception as error:  # a queue may refuse a job, a machine another process
+            except Exception as error:  # a queue may refuse a job, a machine may refuse a process
                 self._failed.append(job.name)
                 self._say(f"{job.name}: FAILED to start ({error})")
                 continue
@@ -91,14 +92,14 @@ class _Driver:
             self._running[job.name] = (running, time.monotonic())
         return bool(chosen)
 
-    def _see_who_ended(self) -> None:
+    def _note_ended_jobs(self) -> None:
         for name, (running, since) in list(self._running.items()):
             status = running.poll()
             if status is not None:
                 del self._running[name]
-                self._ended(self._plan.jobs[name], status, time.monotonic() - since)
+                self._note_end(self._plan.jobs[name], status, time.monotonic() - since)
 
-    def _ended(self, job: Job, status: int, seconds: float) -> None:
+    def _note_end(self, job: Job, status: int, seconds: float) -> None:
         if status == 0:
             self._plan.record(job, seconds)
             self._done.add(job.name)
@@ -108,11 +109,11 @@ class _Driver:
         else:
             self._failed.append(job.name)
             outcome = f"FAILED with status {status}, see {self._plan.log(job)}"
-        count = f"{len(self._done)} of {len(self._plan.jobs)} jobs done"
+        count = f"{len(self._done)} of {count_jobs(len(self._plan.jobs))} done"
         self._say(f"{job.name}: {outcome}; {count}, about {duration(self._seconds_left())} left")
 
     def _seconds_left(self) -> float:
-        """The rest's estimate, corrected by how the ended jobs' estimates fared; the first few jobs say little."""
+        """Return the estimated time of the remaining jobs, corrected by how the estimates of ended jobs fared."""
         ended = self._done | set(self._failed)
         rest = sum(job.seconds for job in self._plan.jobs.values() if job.name not in ended)
         return rest * (self._spent + self._trusted) / (self._expected + self._trusted) / self._speed

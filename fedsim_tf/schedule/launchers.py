@@ -1,4 +1,4 @@
-"""What runs a job: processes here, or a cluster's queue through submitit."""
+"""Launchers, which start jobs: as processes here, or in a cluster's queue through submitit."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS
 
 
 def _lock_plan(folder: pathlib.Path) -> TextIO:
-    """The plan's lock, held as long as the file is open.
+    """Return the lock of a plan's folder, held as long as the file is open.
 
     Raises:
-      RunStopped: another process holds it.
+      RunStopped: another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = locked(folder / "lock")
@@ -33,34 +33,34 @@ def _lock_plan(folder: pathlib.Path) -> TextIO:
 
 
 class Running(Protocol):
-    """A job that was started."""
+    """A job that has been started."""
 
     def poll(self) -> int | None:
-        """The exit status; None while it runs."""
+        """Return the exit status; None while the job runs."""
 
     def stop(self) -> None:
-        """Ends it; what it has saved stays."""
+        """End the job; what it has saved stays."""
 
 
 class Launcher(Protocol):
-    """Starts jobs."""
+    """Something that starts jobs."""
 
     def start(self, job: Job, log: pathlib.Path) -> Running:
-        """Starts a job whose output goes to a file."""
+        """Start a job whose output goes to the file `log`."""
 
 
-def local_speed(processes: int, *, cores_used: int) -> float:
-    """How much faster so many processes of this machine are than one, each of which can use so many cores."""
+def estimate_local_speed(processes: int, *, cores_used: int) -> float:
+    """Return how much faster several processes on this machine are than one, where each can use so many cores."""
     return float(max(1, min(processes, (os.cpu_count() or 1) // cores_used)))
 
 
 class LocalProcesses:
-    """Each job a process of this machine, in the current folder.
+    """A launcher that starts each job as a process of this machine, in the current folder.
 
     Args:
-      folder: the plan's. It is locked, by the processes that run too: they outlive a launcher that was killed.
-      processes: how many will run at a time; they share the machine's cores, as threads that wait for one another would
-        cost more than they do.
+      folder: the plan's own. It is locked by this process and by the jobs, which outlive a launcher that was killed.
+      processes: how many will run at a time. They share the machine's cores: more threads than cores would wait for
+        one another.
 
     Raises:
       RunStopped: the folder is locked.
@@ -104,13 +104,13 @@ class _Process:
 
 
 class Submitit:
-    """Each job a job of a cluster's queue (SLURM), or a process as submitit starts one on this machine.
+    """A launcher that puts each job into a cluster's queue (SLURM), or lets submitit start it on this machine.
 
     Args:
-      folder: the plan's; submitit's own files go to `submitit/` in it, which all machines have to see. It is locked by
-        this process alone; jobs in a queue, which outlive a launcher that was killed, hold the folders they work in.
+      folder: the plan's own; submitit's files go to `submitit/` in it, which all machines have to see. It is locked by
+        this process alone: jobs in a queue outlive a launcher that was killed, and lock the folders that they work in.
       cluster: "slurm" or "local".
-      **parameters: of `submitit.AutoExecutor.update_parameters`, such as `slurm_partition` or `timeout_min`.
+      **parameters: what `submitit.AutoExecutor.update_parameters` takes, such as `slurm_partition` or `timeout_min`.
 
     Raises:
       InputError: submitit is not installed, or does not know a parameter.
@@ -121,16 +121,16 @@ class Submitit:
         try:
             self._submitit = importlib.import_module("submitit")
         except ImportError:
-            raise InputError("--launcher", found="no submitit", expected="pip install 'fedsim-tf[cluster]'") from None
+            raise InputError("launcher", found="no submitit", expected="pip install 'fedsim-tf[cluster]'") from None
         self._lock = _lock_plan(folder)
         try:
             self._executor = self._submitit.AutoExecutor(folder=folder / "submitit" / "%j", cluster=cluster)
         except RuntimeError as error:
-            raise InputError("--launcher", found=str(error), expected=f"a machine that has {cluster}") from None
+            raise InputError("launcher", found=str(error), expected=f"a machine that has {cluster}") from None
         try:
             self._executor.update_parameters(**parameters)
         except (NameError, AssertionError) as error:
-            raise InputError("--cluster", found=str(error), expected="parameters of submitit's AutoExecutor") from None
+            raise InputError("cluster", found=str(error), expected="parameters of submitit's AutoExecutor") from None
 
     def start(self, job: Job, log: pathlib.Path) -> Running:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -141,9 +141,9 @@ class Submitit:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Processes that are started within can be stopped by SIGINT, as submitit stops those of this machine.
+    """Let processes that are started within be stopped by SIGINT, with which submitit stops those of this machine.
 
-    A shell starts what goes to the background with SIGINT ignored, and children inherit that.
+    A shell starts a command in the background with SIGINT ignored, and the command's children inherit that.
     """
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         yield
@@ -156,7 +156,7 @@ def _interruptible() -> Iterator[None]:
 
 
 class _LoggedCommand:
-    """Runs a command in a folder with its output in a file; returns the exit status."""
+    """A function without arguments that runs a command in a folder, its output in a file, and returns the status."""
 
     def __init__(self, line: str, command: tuple[str, ...], folder: str, log: str):
         self._line, self._command, self._folder, self._log = line, command, folder, log
@@ -177,7 +177,7 @@ class _Submitted:
     def poll(self) -> int | None:
         if not self._job.done():
             return None
-        error = self._job.exception()  # of the queue: killed, out of time or memory
+        error = self._job.exception()  # the queue's: the job was killed, or out of time or memory
         if error is None:
             return int(self._job.result())
         with open(self._log, "a", encoding="utf-8") as output:

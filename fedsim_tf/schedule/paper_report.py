@@ -1,16 +1,16 @@
-"""Write the tables of a finished schedule from its runs' metrics.json, and Figure 3 from their pictures."""
+"""The tables of a schedule, made of its runs' metrics.json, and Figure 3, made of their pictures."""
 
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from fedsim_tf.evaluation import further_tables, paired_tables, tables
-from fedsim_tf.evaluation.comparison import collect
-from fedsim_tf.evaluation.figures import stacked
-from fedsim_tf.evaluation.tables import Table, as_text
-from fedsim_tf.files import read_json, write_text
+from fedsim_tf.evaluation.comparison import collect_scores
+from fedsim_tf.evaluation.figures import stack_pictures
+from fedsim_tf.evaluation.tables import Table, format_table
+from fedsim_tf.files import write_text
+from fedsim_tf.records.run_metrics import RunMetrics, VisitMetrics, read_metrics
 from fedsim_tf.schedule.paper_runs import FEDERATED_BATCH
 
 KINDS = ("md", "csv", "tex")
@@ -20,7 +20,7 @@ _FEDERATED = (
     f"Federated arms, whose U-Nets take {FEDERATED_BATCH} volumes a step, are compared with the single site's lower "
     "bound, as in the paper"
 )
-_NOTES = {  # what a table's numbers are
+_NOTES = {  # what a table's numbers are; those of others are _SCORES
     "Table 1": "Numbers of volumes",
     "Table 3 less the paper": "Difference of the mean test Dice; in brackets the number of folds",
     "Against the lower bound": f"{_PAIRED}. {_FEDERATED}",
@@ -34,57 +34,64 @@ _NOTES = {  # what a table's numbers are
         "Mean and standard deviation over hearts, in standard deviations of the shape model's own; means over folds"
     ),
 }
-Metrics = Mapping[str, Any]
 
 
 def write_tables(folder: pathlib.Path, files: Mapping[str, pathlib.Path]) -> dict[str, Table]:
-    """Writes every table as Markdown, CSV and LaTeX, and all of them as one page, tables.md.
+    """Write every table as Markdown, CSV and LaTeX, and all of them as one page, tables.md.
 
     Args:
-      folder: where they go.
+      folder: where the tables go.
       files: the metrics.json of runs and visits, by job.
 
     Returns:
       The tables by name; cells that no run has filled are dashes.
+
+    Raises:
+      InputError: a metrics.json that cannot be read, or two runs that disagree about a cell.
     """
-    found = [read_json(file) for file in files.values()]
-    runs = [one for one in found if one["facts"]["experiment"] != "out_of_distribution"]
-    visits = [one for one in found if one["facts"]["experiment"] == "out_of_distribution"]
-    made = _tables(runs, visits)
+    found = [read_metrics(file) for file in files.values()]
+    runs = [one for one in found if isinstance(one, RunMetrics)]
+    visits = [one for one in found if isinstance(one, VisitMetrics)]
+    made = _make_tables(runs, visits)
     about = _about(found)
     page = []
     for title, table in made.items():
         note = f"{_NOTES.get(title, _SCORES)}."
         for kind in KINDS:
-            write_text(folder / f"{_file_name(title)}.{kind}", as_text(table, kind, f"{title}. {note} {about}"))
-        page.append(f"## {title}\n\n{as_text(table, 'md', note)}")
+            write_text(folder / f"{_file_name(title)}.{kind}", format_table(table, kind, f"{title}. {note} {about}"))
+        page.append(f"## {title}\n\n{format_table(table, 'md', note)}")
     write_text(folder / "tables.md", "\n".join([f"# The paper's tables\n\n{about}\n", *page]))
     return made
 
 
 def draw_figure_3(path: pathlib.Path, files: Mapping[str, pathlib.Path]) -> None:
-    """Samples beside the nearest real volume (over the whole CT), of every single-site run with samples."""
+    """Draw the samples of every single-site run beside the nearest real volumes, as Figure 3 does.
+
+    Args:
+      path: the PNG to write; none is written without any samples.
+      files: the metrics.json of runs, by job.
+    """
     pictures = {}
     for name, file in files.items():
         picture = file.parent / "fold_0" / "pictures" / "samples_ours_full.png"
         if name.startswith("single_site/") and picture.exists():
             pictures[name.partition("/")[2]] = picture
     if pictures:
-        stacked(path, pictures)
+        stack_pictures(path, pictures)
 
 
-def _tables(runs: Sequence[Metrics], visits: Sequence[Metrics]) -> dict[str, Table]:
-    cells = collect(runs)
+def _make_tables(runs: Sequence[RunMetrics], visits: Sequence[VisitMetrics]) -> dict[str, Table]:
+    cells = collect_scores(runs)
     return {
         "Table 1": tables.table_1(runs),
         "Table 2": tables.table_2(cells),
         "Table 3": tables.table_3(cells),
         "Table 3 less the paper": tables.table_3_differences(cells),
-        "Against the lower bound": paired_tables.differences(cells, paired_tables.LOWER_BOUND),
-        "Among Table 3": paired_tables.differences(cells, paired_tables.TABLE_3),
-        "Among Table 2": paired_tables.differences(cells, paired_tables.TABLE_2),
-        "All data sets together": paired_tables.differences_of_all(
-            cells, (*paired_tables.LOWER_BOUND, *paired_tables.TABLE_3)
+        "Against the lower bound": paired_tables.compare_at_each_site(cells, paired_tables.AGAINST_LOWER_BOUND),
+        "Among Table 3": paired_tables.compare_at_each_site(cells, paired_tables.AMONG_TABLE_3),
+        "Among Table 2": paired_tables.compare_at_each_site(cells, paired_tables.AMONG_TABLE_2),
+        "All data sets together": paired_tables.compare_over_all_sites(
+            cells, (*paired_tables.AGAINST_LOWER_BOUND, *paired_tables.AMONG_TABLE_3)
         ),
         "Further measures": further_tables.measures(runs),
         "Out of distribution": further_tables.visitors(visits),
@@ -95,17 +102,18 @@ def _tables(runs: Sequence[Metrics], visits: Sequence[Metrics]) -> dict[str, Tab
     }
 
 
-def _about(found: Sequence[Metrics]) -> str:
-    """Cohort, preset, folds and commit of all records; several where they differ."""
-
-    def said(name: str) -> str:
-        return ", ".join(sorted({str(one["facts"].get(name, "not recorded")) for one in found})) or "nothing yet"
-
-    sources = sorted({part for one in found for part in str(one["facts"]["data"]).split(", ")})
+def _about(found: Sequence[RunMetrics | VisitMetrics]) -> str:
+    """Return cohorts, preset, folds and commit of all results; several where they differ."""
+    facts = [one.facts for one in found]
+    sources = sorted({part for one in facts for part in one.data.split(", ")})
     return (
-        f"Data: {', '.join(sources) or 'none yet'}; preset {said('preset')}; folds: {said('folds')}; "
-        f"code {said('commit')}."
+        f"Data: {', '.join(sources) or 'none yet'}; preset {_list_values(one.preset for one in facts)}; "
+        f"folds: {_list_values(one.folds for one in facts)}; code {_list_values(one.commit for one in facts)}."
     )
+
+
+def _list_values(values: Iterable[object]) -> str:
+    return ", ".join(sorted({"not recorded" if one is None else str(one) for one in values})) or "nothing yet"
 
 
 def _file_name(title: str) -> str:

@@ -1,4 +1,4 @@
-"""The jobs behind the paper's tables: every cell's run, fold by fold, and what is made of finished runs."""
+"""The jobs behind the paper's tables: the runs that fill them, fold by fold, and visits between finished runs."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from fedsim_tf.data.splits import PAPER_SIZES
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.tables import ABLATION_LABELS, ABLATION_SITE
 from fedsim_tf.files import digest
+from fedsim_tf.records.fold_scores import SCORES
 from fedsim_tf.runs.estimate import PHANTOM_SITE_SECONDS, START_SECONDS, estimate_cost, estimate_visit
 from fedsim_tf.runs.inputs import settle_choices
 from fedsim_tf.runs.start import open_run
@@ -34,14 +35,15 @@ _VISIT_SECONDS = 20.0  # before the first patient of a fold is rendered: network
 
 
 class PaperRuns(NamedTuple):
-    """What to make tables of.
+    """The part of the paper's tables that is wanted.
 
     Attributes:
-      config: what all runs have in common; see `settled`.
+      config: what all runs have in common; see `settings.settle_config`.
       flags: the command-line flags that make this configuration from the defaults of the runs' own commands.
-      root: folder of all runs.
+      root: the folder of all runs.
       sites: the data sets whose cells are wanted.
-      label_sizes: of "fewer" and "more"; parts: of `PARTS`.
+      label_sizes: the wanted numbers of labels, of "fewer" and "more".
+      parts: the wanted experiments, of `PARTS`.
     """
 
     config: Config
@@ -53,13 +55,14 @@ class PaperRuns(NamedTuple):
 
 
 def paper_jobs(wanted: PaperRuns) -> list[Job]:
-    """The jobs. Folds wait for the site's prepared volumes, records for folds, visitors for both hospitals.
+    """Return the jobs that fill the wanted tables, in the order in which they are best started.
 
-    Stages that runs share are done once: a site's fold is one run of all its arms, so that they share pre-training, and
-    the upper bound, which does not depend on the number of labels, belongs to the first one.
+    A fold waits for the site's prepared volumes, a run's report for its folds, and visitors for both hospitals' runs.
+    Stages that arms share are done once: all arms of a site's fold are one run, so that they share pre-training. The
+    upper bound does not depend on the number of labels, and belongs to the run with the first one.
 
     Raises:
-      InputError: a data set that the paper does not have, or parts that need others.
+      InputError: a data set that the paper does not have, or a part that needs another part.
     """
     _check(wanted)
     jobs = [_preparation(wanted, site) for site in _all_sites(wanted)]
@@ -70,14 +73,14 @@ def paper_jobs(wanted: PaperRuns) -> list[Job]:
     return jobs
 
 
-def left_out(wanted: PaperRuns) -> list[str]:
-    """Parts that the wanted sites and numbers of labels leave nothing of, a line each."""
+def explain_left_out(wanted: PaperRuns) -> list[str]:
+    """Return a line for each wanted part of which the wanted sites and numbers of labels leave nothing."""
     lines = []
     cells = {(site, _labels(site, size)) for site in wanted.sites for size in wanted.label_sizes}
     if "ablation" in wanted.parts and (ABLATION_SITE, ABLATION_LABELS) not in cells:
-        lines.append(f"ablation is left out: it is of {ABLATION_SITE} with {ABLATION_LABELS} labels")
+        lines.append(f"ablation is left out: it needs {ABLATION_SITE} with {ABLATION_LABELS} labels")
     if "out_of_distribution" in wanted.parts and len(wanted.sites) < 2:
-        lines.append("out_of_distribution is left out: it takes two sites")
+        lines.append("out_of_distribution is left out: it needs two sites")
     return lines
 
 
@@ -170,38 +173,38 @@ def _preparation(wanted: PaperRuns, site: str) -> Job:
 
 
 def _run(wanted: PaperRuns, run: _RunSpec) -> Iterator[Job]:
-    """Each fold of a run, and the record of all of them."""
+    """Yield the jobs of a run: each fold, and the report over all of them."""
     own = _flags_of(run.module.removeprefix("experiments."), wanted)
     command = (run.module, *own, *run.flags, f"--run_dir={wanted.root / run.name}")
     prepared, settings = tuple(f"prepare/{site}" for site in run.sites), _digest(run.config)
     cost = estimate_cost(run.config, sites=run.sites, federated=run.federated, folds=1)
-    folds = tuple(_fold(run.name, number) for number in range(run.config.data.folds))
+    folds = tuple(_fold_name(run.name, number) for number in range(run.config.data.folds))
     for number, fold in enumerate(folds):
-        makes = wanted.root / fold / "scores.json"
+        makes = wanted.root / fold / SCORES
         yield Job(fold, (*command, f"--only_fold={number}"), cost.seconds, prepared, makes, settings, cost.disk)
     yield Job(run.name, command, START_SECONDS, folds, wanted.root / run.name / METRICS, settings)
 
 
 def _visits(wanted: PaperRuns) -> Iterator[Job]:
-    """Patients of each site at each other one, with the networks of the first label size, federated ones too."""
+    """Give the jobs that show each site's patients to each other site's networks of the first number of labels."""
     runs = {site: _single_site(wanted, site, wanted.label_sizes[0]) for site in wanted.sites}
     cache = tuple(flag for flag in wanted.flags if flag.startswith("--cache_dir="))
     for patients, hospital in ((a, b) for a in wanted.sites for b in wanted.sites if a != b):
         name = f"out_of_distribution/{patients}-at-{hospital}"
-        of = {"patients": runs[patients], "hospital": runs[hospital]}
+        needed = {"patients": runs[patients], "hospital": runs[hospital]}
         if "federated" in wanted.parts and hospital in wanted.config.federated.sites:
-            of["federated"] = _federated(wanted, wanted.label_sizes[0])
-        flags = {flag: run.name for flag, run in of.items()} | {"output": name}
+            needed["federated"] = _federated(wanted, wanted.label_sizes[0])
+        flags = {flag: run.name for flag, run in needed.items()} | {"output": name}
         command = [f"--{flag}={wanted.root / value}" for flag, value in flags.items()]
         fold = _VISIT_SECONDS + estimate_visit(wanted.config, patients=PAPER_SIZES[patients].test)
         seconds = START_SECONDS + fold * wanted.config.data.folds
-        after = tuple(run.name for run in of.values())
-        settings = digest([_digest(run.config) for run in of.values()])[:16]
+        after = tuple(run.name for run in needed.values())
+        settings = digest([_digest(run.config) for run in needed.values()])[:16]
         full = ("experiments.out_of_distribution", *command, *cache)
         yield Job(name, full, seconds, after, wanted.root / name / METRICS, settings)
 
 
-def _fold(run: str, fold: int) -> str:
+def _fold_name(run: str, fold: int) -> str:
     return f"{run}/fold_{fold}"
 
 

@@ -1,4 +1,4 @@
-"""What all starts of a schedule have in common, on whichever machine they are."""
+"""The configuration that all starts of a schedule have in common, on whichever machine they are."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fedsim_tf.runs.inputs import settle_choices
 from fedsim_tf.training.run import CONFIG, keep_config, refuse_other_config
 
 
-def settled(config: Config, folder: pathlib.Path) -> Config:
-    """A schedule's configuration with what a machine decides as the first start's machine decided it.
+def settle_config(config: Config, folder: pathlib.Path) -> Config:
+    """Return a schedule's configuration with those choices of the machine that the first start's machine made.
 
     Args:
-      config: as asked for.
-      folder: the plan's.
+      config: the configuration that is asked for.
+      folder: the plan's own.
 
     Raises:
       InputError: the folder's plan has another configuration.

@@ -14,10 +14,12 @@ from absl import logging
 
 from fedsim_tf.config import Config
 from fedsim_tf.evaluation.figures import panel
-from fedsim_tf.files import held, write_json
+from fedsim_tf.files import held
 from fedsim_tf.models import built
 from fedsim_tf.models.gaugan import GauGANGenerator
 from fedsim_tf.models.precision import pin_precision
+from fedsim_tf.records.fold_data import DATA
+from fedsim_tf.records.versioned import write_record
 from fedsim_tf.resize import linear_matrix
 from fedsim_tf.runs.inputs import open_vgg
 from fedsim_tf.runs.results import draw_losses
@@ -28,7 +30,7 @@ from fedsim_tf.training.enhancement import EnhancementTrainer
 from fedsim_tf.training.pictures import SHOWN
 from fedsim_tf.training.protocols import TensorLosses
 from fedsim_tf.training.randomness import StepSeeds
-from fedsim_tf.training.run import DATA_RECORD, RunFolder
+from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.stage import run_stage
 from fedsim_tf.training.watch import Look, montage
 
@@ -41,7 +43,7 @@ def run_slices(start: SlicesStart) -> pathlib.Path:
     slices, held_out = start.slices, start.held_out
     config = pin_precision(start.config, cache_dir=start.cache_dir)
     run = RunFolder(start.run_dir, config)
-    write_json(run.path / DATA_RECORD, start.record)
+    write_record(run.path / DATA, start.record)
     logging.info("%d slices from %s, %d of them held out", len(slices.names), start.images, held_out)
     semantics = slice_semantics(slices, config.model.coarse_size)
     trained = len(semantics) - held_out

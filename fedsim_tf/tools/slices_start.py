@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from typing import Any
 
 from fedsim_tf.config import Config
 from fedsim_tf.errors import InputError, listed
-from fedsim_tf.files import read_json
+from fedsim_tf.records.fold_data import DATA, SliceData, read_slice_data
 from fedsim_tf.runs.inputs import adopt_kept_choices, check_files
 from fedsim_tf.tools.slice_files import Slices, digest_slices, read_slices
-from fedsim_tf.training.run import DATA_RECORD, check_run_folder
+from fedsim_tf.training.run import check_run_folder
 
 _ANOTHER = "what the run began with, or another run folder"
 
@@ -38,9 +37,9 @@ class SlicesStart:
     held_out: int
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> SliceData:
         """What the run keeps of the pictures, so that a later start can tell whether they are the same."""
-        return {"held_out": self.held_out, "pictures": digest_slices(self.slices)}
+        return SliceData(held_out=self.held_out, pictures=digest_slices(self.slices))
 
 
 def open_slices(
@@ -72,18 +71,18 @@ def open_slices(
     check_run_folder(run_dir, config)
     slices = read_slices(images, labels, size=config.model.size, held_out=held_out)
     start = SlicesStart(config, run_dir, cache_dir, str(images), slices, held_out)
-    _check_same_pictures(run_dir / DATA_RECORD, start.record)
+    _check_same_pictures(run_dir / DATA, start.record)
     return start
 
 
-def _check_same_pictures(file: pathlib.Path, found: dict[str, Any]) -> None:
+def _check_same_pictures(file: pathlib.Path, found: SliceData) -> None:
     if not file.exists():
         return
-    kept = read_json(file)
-    if kept["held_out"] != found["held_out"]:
-        must = f"be {kept['held_out']}, as when the run began; another run folder may have another number"
-        raise InputError("held_out", value=found["held_out"], must=must)
-    before, now = kept["pictures"], found["pictures"]
+    kept = read_slice_data(file)
+    if kept.held_out != found.held_out:
+        must = f"be {kept.held_out}, as when the run began; another run folder may have another number"
+        raise InputError("held_out", value=found.held_out, must=must)
+    before, now = kept.pictures, found.pictures
     others = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
     if others:
         raise InputError(file, found=f"other pictures: {listed(others)}", expected=_ANOTHER)

@@ -15,8 +15,7 @@ from fedsim_tf.config import Config, comparable_settings, from_dict
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import is_partial, read_json, whole_files, write_json
 
-CONFIG, DATA_RECORD, METRICS, SCORES = "config.json", "data.json", "metrics.json", "scores.json"
-SITES = "sites"
+CONFIG, METRICS, SITES = "config.json", "metrics.json", "sites"
 CHECKPOINTS_KEPT = 2  # of each stage
 
 
@@ -122,22 +121,6 @@ def _has_foreign_files(path: pathlib.Path) -> bool:
     # The server of a federation may have begun its folds before a site on its machine claims the whole run.
     is_ours = lambda file: is_partial(file) or re.fullmatch(r"fold_\d+", file.name)  # noqa: E731
     return path.is_dir() and not all(map(is_ours, path.iterdir()))
-
-
-def refuse_other_experiment(run_dir: pathlib.Path, *, federated: bool) -> None:
-    """Refuse to go on with a single-site run as a federated one, or the other way round.
-
-    Their configurations may be the same. A single-site run notes its data in the fold's folder, a federated one in
-    those of its sites.
-
-    Raises:
-      InputError: the folder's run is of the other kind.
-    """
-    folds = [fold for fold in run_dir.iterdir() if fold.name.startswith("fold_")] if run_dir.is_dir() else []
-    if federated and any((fold / DATA_RECORD).exists() for fold in folds):
-        raise InputError(run_dir, found="a single-site run", expected="a federated one, or another run folder")
-    if not federated and any(map(is_federated, folds)):
-        raise InputError(run_dir, found="a federated run", expected="a single-site one, or another run folder")
 
 
 def fold_numbers(config: Config, only: int | None) -> Sequence[int]:

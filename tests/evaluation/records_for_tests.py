@@ -1,16 +1,27 @@
-"""Runs' records, small enough to add up by hand."""
+"""Runs' results, small enough to add up by hand."""
+
+from fedsim_tf.metrics import MEASURES
+from fedsim_tf.records.fold_scores import ArmScores
+from fedsim_tf.records.run_metrics import RunFacts, RunMetrics
 
 LOWER, FULL = (80.0, 84.0, 85.0), (83.0, 84.5, 89.0)
 
 
-def record(experiment, labelled, **by_arm):
-    """What a run's metrics.json would say of one site or several: arm to a Dice for each fold."""
+def scores(dice, *, cases=None, likeness=None):
+    """An arm's scores, of which each is another fraction of the Dice."""
+    values = {name: dice / (k + 1) for k, name in enumerate(MEASURES)}
+    return ArmScores(**values, cases=cases or {}, likeness=likeness)
+
+
+def record(experiment, labelled, *, facts=None, **by_arm):
+    """Return the results of a run at one site or several, given a Dice for each fold of each arm."""
     sites = labelled if isinstance(labelled, dict) else {"ct20": labelled}
-    folds = [
-        {site: {arm: {"dice": v[k], "hd95_mm": v[k] / 10} for arm, v in by_arm.items()} for site in sites}
+    folds = tuple(
+        {site: {arm: scores(values[k]) for arm, values in by_arm.items()} for site in sites}
         for k in range(len(next(iter(by_arm.values()))))
-    ]
-    return {"facts": {"experiment": experiment, "labelled": labelled}, "folds": folds}
+    )
+    about = {"experiment": experiment, "labelled": labelled, "data": "phantom cohort (ct20)", **(facts or {})}
+    return RunMetrics(facts=RunFacts(**about), folds=folds)
 
 
 RECORDS = [

@@ -4,51 +4,45 @@ import numpy as np
 import pytest
 
 from fedsim_tf.evaluation import further_tables
-from fedsim_tf.metrics import Agreement
+from fedsim_tf.metrics import MEASURES
+from fedsim_tf.records.fold_scores import (
+    FeatureDistances,
+    Likeness,
+    ModeWeights,
+    Novelty,
+    ShapeModes,
+    TissueComparison,
+)
+from fedsim_tf.records.run_metrics import RunFacts, RunMetrics, VisitFacts, VisitMetrics
+from tests.evaluation.records_for_tests import record, scores
 
 
-def scores(dice, **likeness):
-    found = {name: dice / (k + 1) for k, name in enumerate(Agreement._fields)}
-    return {**found, "likeness": likeness} if likeness else found
+def likeness(shift, *, with_features=True):
+    weights = ModeWeights(mean=(0.1 + shift, -0.2), sd=(1.0, 0.5))
+    return Likeness(
+        tissues={"heart": TissueComparison(150.0, 50.0, 140.0 + shift, 40.0, 10.0)},
+        novelty=Novelty(100.0 + shift, 90.0, 200.0, 180.0),
+        features=FeatureDistances(0.5 + shift, 0.25) if with_features else None,
+        shape_modes=ShapeModes(learnt=weights, sampled=weights),
+    )
 
 
-def likeness(shift):
-    return {
-        "novelty": {"sample_to_real_hu": 100.0 + shift, "real_to_real_hu": 200.0, "closest_sample_hu": 90.0},
-        "features": {"real_to_synthetic": 0.5 + shift, "real_to_real": 0.25},
-        "tissues": {
-            "heart": {
-                "real_mean_hu": 150.0,
-                "real_sd_hu": 50.0,
-                "synthetic_mean_hu": 140.0 + shift,
-                "synthetic_sd_hu": 40.0,
-            }
-        },
-        "shape_modes": {kind: {"mean": [0.1 + shift, -0.2], "sd": [1.0, 0.5]} for kind in ("learnt", "sampled")},
-    }
+def run(*likenesses):
+    folds = tuple(
+        {"ct20": {"lower_bound": scores(lower), "ours_full": scores(full, likeness=one)}}
+        for lower, full, one in zip((80.0, 84.0), (90.0, 88.0), likenesses, strict=True)
+    )
+    return RunMetrics(facts=RunFacts(data="d", experiment="single_site", labelled=4), folds=folds)
 
 
-RUN = {
-    "facts": {"experiment": "single_site", "labelled": 4},
-    "folds": [
-        {"ct20": {"lower_bound": scores(80.0), "ours_full": scores(90.0, **likeness(0.0))}},
-        {"ct20": {"lower_bound": scores(84.0), "ours_full": scores(88.0, **likeness(2.0))}},
-    ],
-}
+RUN = run(likeness(0.0), likeness(2.0))
 
 
 def visit(patients, hospital, *, labelled=6, rendered=70.0, scanned=60.0):
-    arms = {"ours_full": {"dice": rendered + 5.0}, "lower_bound": {"dice": rendered}}  # as in files: by name
-    seen = {arm: {"dice": scanned} for arm in arms}
-    return {
-        "facts": {
-            "experiment": "out_of_distribution",
-            "patients": patients,
-            "hospital": hospital,
-            "labelled": labelled,
-        },
-        "folds": [{"rendered": arms, "as scanned": seen}, {"rendered": arms, "as scanned": seen}],
-    }
+    arms = {"ours_full": scores(rendered + 5.0), "lower_bound": scores(rendered)}
+    fold = {"rendered": arms, "as scanned": dict.fromkeys(arms, scores(scanned))}
+    facts = VisitFacts(patients=patients, hospital=hospital, data="d", labelled=labelled)
+    return VisitMetrics(facts=facts, folds=(fold, fold))
 
 
 def rows(table):
@@ -62,7 +56,7 @@ def test_measures_are_means_and_deviations_over_folds():
         values = np.array([90.0, 88.0]) / (k + 1)
         assert mean == pytest.approx(values.mean(), abs=0.006)
         assert spread == pytest.approx(values.std(ddof=1), abs=0.006)
-    assert len(row) == len(Agreement._fields)
+    assert len(row) == len(MEASURES)
 
 
 def test_quality_tables_show_arms_with_synthetic_volumes_alone():
@@ -74,14 +68,16 @@ def test_quality_tables_hold_means_over_folds_and_dashes_for_what_was_not_record
     (near,) = rows(further_tables.novelty_table([RUN])).values()
     assert near["sample to nearest real, HU"] == "101"
     assert near["VGG features, real to synthetic"] == "1.5"
-    assert near["closest real, HU"] == "-"
+    (near,) = rows(further_tables.novelty_table([run(likeness(0.0), likeness(2.0, with_features=False))])).values()
+    assert near["VGG features, real to synthetic"] == "-"
+    assert near["closest real, HU"] == "180"
     (values,) = rows(further_tables.tissue_values([RUN])).values()
     assert values["heart, real, HU"] == "150, 50"
     assert values["heart, synthetic, HU"] == "141, 40"
     assert values["lung, real, HU"] == "-"
-    table = further_tables.shape_modes([RUN], first=2)
+    table = further_tables.shape_modes([RUN], first=3)
     assert [row[3] for row in table.rows] == ["learnt", "sampled"]
-    assert list(table.rows[0][4:]) == ["1.10, 1.00", "-0.20, 0.50"]
+    assert list(table.rows[0][4:]) == ["1.10, 1.00", "-0.20, 0.50", "-"]
 
 
 def test_visitors_have_a_row_for_each_arm():
@@ -94,7 +90,7 @@ def test_visitors_have_a_row_for_each_arm():
 
 
 def test_across_sites_has_a_sites_own_score_with_as_many_labels_on_the_diagonal():
-    other = {"facts": {**RUN["facts"], "labelled": 8}, "folds": [{"ct20": {"lower_bound": scores(99.0)}}]}
+    other = record("single_site", 8, lower_bound=(99.0,))
     visits = [visit("ct20", "ct34lc"), visit("ct34lc", "ct20", labelled=4, scanned=55.0)]
     for runs in ([RUN, other], [other, RUN]):
         table = further_tables.across_sites(runs, visits)

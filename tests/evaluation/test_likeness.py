@@ -71,17 +71,17 @@ def test_distance_of_shifted_distributions_is_the_shift():
     compared = compare_tissues(*(tissue_values_hu(volumes(shift), WINDOW_HU) for shift in (0.0, 30.0)))
     assert set(compared) == {"heart", "lung", "bone"}
     for tissue, row in compared.items():
-        assert row["distance_hu"] == pytest.approx(30.0, abs=1e-3)
-        assert row["real_mean_hu"] == pytest.approx(HU[tissue], abs=1e-3)
-        assert row["synthetic_mean_hu"] == pytest.approx(HU[tissue] + 30.0, abs=1e-3)
-        assert row["real_sd_hu"] == pytest.approx(0.0, abs=1e-3)
+        assert row.distance_hu == pytest.approx(30.0, abs=1e-3)
+        assert row.real_mean_hu == pytest.approx(HU[tissue], abs=1e-3)
+        assert row.synthetic_mean_hu == pytest.approx(HU[tissue] + 30.0, abs=1e-3)
+        assert row.real_sd_hu == pytest.approx(0.0, abs=1e-3)
 
 
 def test_distance_sees_spread_where_means_agree():
     values = {"heart": np.array([-1.0, 1.0]), "lung": np.zeros(0), "bone": np.zeros(1)}
     compared = compare_tissues(values, {**values, "heart": np.array([-3.0, 3.0]), "lung": np.ones(1)})
     assert set(compared) == {"heart", "bone"}
-    assert compared["heart"]["distance_hu"] == pytest.approx(2.0)
+    assert compared["heart"].distance_hu == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize(("count", "expected"), [(3, [0, 1, 2, 0, 1, 2, 0, 1]), (16, [0, 2, 4, 6, 8, 10, 12, 14])])
@@ -102,4 +102,4 @@ def test_picture_has_both_rows_and_a_plot_for_each_tissue(tmp_path, titles):
     found = show_likeness(tmp_path / "a.png", volumes(0.0), volumes(30.0), window_hu=WINDOW_HU, title="phantom cohort")
     assert is_drawn(tmp_path / "a.png")
     assert titles["a.png"] == ["phantom cohort", "real", "synthetic", "heart", "lung", "bone"]
-    assert found["heart"]["distance_hu"] == pytest.approx(30.0, abs=1e-3)
+    assert found["heart"].distance_hu == pytest.approx(30.0, abs=1e-3)

@@ -1,8 +1,10 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from fedsim_tf.evaluation.novelty import feature_distances, kernel_distance, measure_novelty
+from fedsim_tf.evaluation.novelty import compare_features, kernel_distance, measure_novelty, slice_features
 from tests.training.toy_site import toy_vgg
 
 WINDOW_HU = (-1000.0, 1000.0)
@@ -13,7 +15,7 @@ def test_distances_are_to_the_nearest_volume(rng):
     flat = [part.reshape(len(part), -1) for part in (real, synthetic)]
     scale = 1000.0 / np.sqrt(60)
     across, among = cdist(flat[1], flat[0]).min(axis=1), np.sort(cdist(flat[0], flat[0]), axis=1)[:, 1]
-    assert measure_novelty(real, synthetic, WINDOW_HU) == pytest.approx(
+    assert dataclasses.asdict(measure_novelty(real, synthetic, WINDOW_HU)) == pytest.approx(
         {
             "sample_to_real_hu": scale * across.mean(),
             "closest_sample_hu": scale * across.min(),
@@ -26,8 +28,8 @@ def test_distances_are_to_the_nearest_volume(rng):
 def test_a_repeated_training_volume_shows(rng):
     real = rng.uniform(-1, 1, (4, 3, 4, 5))
     found = measure_novelty(real, np.stack([real[2], rng.uniform(-1, 1, (3, 4, 5))]), WINDOW_HU)
-    assert found["closest_sample_hu"] == 0.0
-    assert found["closest_real_hu"] > 0.0
+    assert found.closest_sample_hu == 0.0
+    assert found.closest_real_hu > 0.0
 
 
 def test_kernel_distance_is_the_pairs_mean_of_a_cubic_kernel(rng):
@@ -49,5 +51,6 @@ def test_kernel_distance_of_samples_of_one_distribution_is_about_nothing(rng):
 def test_features_tell_texture_from_flat_slices(rng):
     """Two kinds of real texture are nearer to each other than to flat images."""
     real = rng.uniform(-1, 1, (4, 8, 32, 32))
-    found = feature_distances(toy_vgg(), real, np.full((2, 8, 32, 32), 0.3))
-    assert abs(found["real_to_real"]) < 0.2 * found["real_to_synthetic"]
+    vgg = toy_vgg()
+    found = compare_features(slice_features(vgg, real), slice_features(vgg, np.full((2, 8, 32, 32), 0.3)))
+    assert abs(found.real_to_real) < 0.2 * found.real_to_synthetic

@@ -4,20 +4,28 @@ import numpy as np
 from scipy import stats
 
 from fedsim_tf.arms import ARMS
-from fedsim_tf.evaluation.comparison import collect
-from fedsim_tf.evaluation.paired_tables import LOWER_BOUND, TABLE_2, TABLE_3, differences, differences_of_all
+from fedsim_tf.evaluation.comparison import collect_scores
+from fedsim_tf.evaluation.paired_tables import (
+    AGAINST_LOWER_BOUND,
+    AMONG_TABLE_2,
+    AMONG_TABLE_3,
+    compare_at_each_site,
+    compare_over_all_sites,
+)
 from tests.evaluation.records_for_tests import FULL, LOWER, RECORDS, record
 
 FULL_LESS_LOWER = ["Ours-Full", ARMS["lower_bound"].title]
 
 
 def test_arms_are_tested_against_the_lower_bound_of_their_own_experiment():
-    rows = [row for row in differences(collect(RECORDS), LOWER_BOUND).rows if row[0] == "federated"]
+    rows = [
+        row for row in compare_at_each_site(collect_scores(RECORDS), AGAINST_LOWER_BOUND).rows if row[0] == "federated"
+    ]
     assert [[row[1], row[2], *row[4:]] for row in rows] == [
         ["ct20 8", "Direct-FL", "+5.00", "-", "-", "1"],
         ["ct34lc 12", "Direct-FL", "+5.00", "-", "-", "1"],
     ]
-    (row,) = differences(collect(RECORDS[:1]), LOWER_BOUND).rows
+    (row,) = compare_at_each_site(collect_scores(RECORDS[:1]), AGAINST_LOWER_BOUND).rows
     assert row[2:4] == FULL_LESS_LOWER
     assert row[4] == f"{np.mean(FULL) - np.mean(LOWER):+.2f}"
     assert row[5] == f"{stats.ttest_rel(FULL, LOWER).pvalue:.3f}"
@@ -25,7 +33,7 @@ def test_arms_are_tested_against_the_lower_bound_of_their_own_experiment():
 
 def test_federated_arms_without_a_lower_bound_of_their_own_are_tested_against_the_single_sites():
     federated = record("federated", {"ct20": 4}, direct_fl=(85.0, 86.0, 90.0))
-    table = differences(collect([RECORDS[0], federated]), LOWER_BOUND)
+    table = compare_at_each_site(collect_scores([RECORDS[0], federated]), AGAINST_LOWER_BOUND)
     (row,) = [row for row in table.rows if row[0] == "federated"]
     assert row[2] == "Direct-FL"
     assert row[4] == f"{87.0 - np.mean(LOWER):+.2f}"
@@ -34,14 +42,14 @@ def test_federated_arms_without_a_lower_bound_of_their_own_are_tested_against_th
 def test_the_upper_bound_is_tested_in_both_columns_of_its_data_set():
     upper, lower = (90.0, 92.0, 93.0), (80.0, 81.0, 84.0)
     records = [record("single_site", 4, upper_bound=upper), record("single_site", 8, lower_bound=lower)]
-    (row,) = differences(collect(records), LOWER_BOUND).rows
+    (row,) = compare_at_each_site(collect_scores(records), AGAINST_LOWER_BOUND).rows
     assert row[1:3] == ["ct20 8", ARMS["upper_bound"].title]
     assert row[5] == f"{stats.ttest_rel(upper, lower).pvalue:.3f}"
 
 
 def test_the_ablations_winner_is_tested_against_each_other_row():
     arms = {"random_shape": LOWER, "poisson_blend": (75.0, 77.0, 80.0), "fix_mat_alone": FULL}
-    table = differences(collect([record("single_site", 4, lower_bound=LOWER, **arms)]), TABLE_2)
+    table = compare_at_each_site(collect_scores([record("single_site", 4, lower_bound=LOWER, **arms)]), AMONG_TABLE_2)
     p = {(row[2], row[3]): row[5] for row in table.rows}
     for first, second in (
         ("poisson_blend", "random_shape"),
@@ -54,14 +62,14 @@ def test_the_ablations_winner_is_tested_against_each_other_row():
 
 
 def test_pairs_of_which_one_is_missing_have_no_row():
-    assert differences(collect(RECORDS), TABLE_3).rows == []
+    assert compare_at_each_site(collect_scores(RECORDS), AMONG_TABLE_3).rows == []
 
 
 def test_data_sets_are_taken_together_by_the_papers_numbers_of_labels():
     other = {"lower_bound": (70.0, 72.0), "ours_full": (75.0, 71.0, 99.0)}  # the third fold has no partner
     at_ct34lc = record("single_site", {"ct34lc": 6}, **other)
     alone = record("single_site", {"ct34mc": 12}, lower_bound=LOWER, ours_full=FULL)
-    (row,) = differences_of_all(collect([RECORDS[0], at_ct34lc, alone]), LOWER_BOUND).rows
+    (row,) = compare_over_all_sites(collect_scores([RECORDS[0], at_ct34lc, alone]), AGAINST_LOWER_BOUND).rows
     first, second = (*FULL, 75.0, 71.0), (*LOWER, 70.0, 72.0)
     assert row[:4] == ["single site", "fewer labels, 2 data sets", *FULL_LESS_LOWER]
     assert row[4] == f"{np.mean(first) - np.mean(second):+.2f}"
@@ -71,6 +79,8 @@ def test_data_sets_are_taken_together_by_the_papers_numbers_of_labels():
 
 def test_a_p_that_three_digits_cannot_show_is_said_to_be_below_them():
     lower, full = np.linspace(80.0, 85.0, 9), np.linspace(83.0, 88.1, 9)
-    (row,) = differences(collect([record("single_site", 4, lower_bound=lower, ours_full=full)]), LOWER_BOUND).rows
+    (row,) = compare_at_each_site(
+        collect_scores([record("single_site", 4, lower_bound=lower, ours_full=full)]), AGAINST_LOWER_BOUND
+    ).rows
     assert stats.ttest_rel(full, lower).pvalue < 0.001
     assert row[5] == "< 0.001"

@@ -1,14 +1,17 @@
 """Panels, loss curves and galleries: written, of plausible size, not blank, and showing what they say."""
 
+import ast
 import csv
+import pathlib
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 import pytest
 
+import fedsim_tf
 from fedsim_tf.evaluation import galleries
-from fedsim_tf.evaluation.figures import _smoothed, loss_curves, panel
-from fedsim_tf.evaluation.galleries import heart_slice, nearest, sample_gallery, segmentation_gallery
+from fedsim_tf.evaluation.figures import _smooth, draw_loss_curves, panel
+from fedsim_tf.evaluation.galleries import heart_slice, nearest_image, sample_gallery, segmentation_gallery
 from fedsim_tf.synthesis import SyntheticVolume
 from tests.evaluation.pictures_for_tests import blocks, by_threshold, is_drawn, pixels, share_of
 
@@ -79,11 +82,23 @@ def test_panel_refuses_rows_of_another_length_than_its_headings(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_figures_are_closed_once_saved(tmp_path):
-    before = plt.get_fignums()
-    panel(tmp_path / "a.png", [[(square(), None, None)]], columns=("x",), title="t")
-    loss_curves(tmp_path / "b.png", losses(tmp_path, stages=("gan",)), title="t")
-    assert plt.get_fignums() == before
+def test_the_library_leaves_pyplot_and_its_backend_alone():
+    """Whoever imports the library may draw on a screen; pyplot also keeps every figure that nobody closes."""
+    for path in pathlib.Path(fedsim_tf.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            assert not any("pyplot" in f"{getattr(node, 'module', '')}.{name}" for name in names), path
+            assert not (isinstance(node, ast.Attribute) and ast.unparse(node) == "matplotlib.use"), path
+
+
+def test_drawing_chooses_no_backend(tmp_path):
+    with matplotlib.rc_context():
+        matplotlib.rcParams["backend"] = "svg"
+        panel(tmp_path / "a.png", [[(square(), None, None)]], columns=("x",), title="t")
+        draw_loss_curves(tmp_path / "b.png", losses(tmp_path, stages=("gan",)), title="t")
+        assert matplotlib.rcParams["backend"] == "svg"
+    assert pixels(tmp_path / "a.png").size
+    assert pixels(tmp_path / "b.png").size
 
 
 def test_titles_and_headings_are_drawn(tmp_path, titles):
@@ -93,7 +108,7 @@ def test_titles_and_headings_are_drawn(tmp_path, titles):
 
 def test_loss_curves_have_one_plot_for_each_stage(tmp_path, titles):
     tables = losses(tmp_path, stages=("pretraining", "gan", "semi", "unet"))
-    loss_curves(tmp_path / "losses.png", tables, title="Losses, phantom cohort (ct20)")
+    draw_loss_curves(tmp_path / "losses.png", tables, title="Losses, phantom cohort (ct20)")
     assert is_drawn(tmp_path / "losses.png")
     assert titles["losses.png"][1:] == ["pretraining", "gan", "semi", "unet"]
     assert titles["losses.png"][0].startswith("Losses, phantom cohort (ct20)")
@@ -101,21 +116,21 @@ def test_loss_curves_have_one_plot_for_each_stage(tmp_path, titles):
 
 def test_loss_curves_leave_out_stages_that_have_not_begun(tmp_path, titles):
     tables = {**losses(tmp_path, stages=("gan",)), "semi": tmp_path / "no such.csv"}
-    loss_curves(tmp_path / "losses.png", tables, title="t")
+    draw_loss_curves(tmp_path / "losses.png", tables, title="t")
     assert titles["losses.png"][1:] == ["gan"]
 
 
 def test_loss_curves_of_a_run_without_losses_are_an_empty_picture(tmp_path):
-    loss_curves(tmp_path / "losses.png", {}, title="t")
+    draw_loss_curves(tmp_path / "losses.png", {}, title="t")
     assert pixels(tmp_path / "losses.png").size
 
 
 def test_smoothing_is_a_centred_mean_over_a_twentieth():
     values = np.random.default_rng(0).normal(size=200)
-    found = _smoothed(values)
+    found = _smooth(values)
     expected = [values[max(0, i - 5) : i + 6].mean() for i in range(200)]
     np.testing.assert_allclose(found, expected, atol=1e-12)
-    np.testing.assert_array_equal(_smoothed(np.array([3.0])), [3.0])
+    np.testing.assert_array_equal(_smooth(np.array([3.0])), [3.0])
 
 
 def test_heart_slice_is_the_one_with_most_heart_or_the_middle():
@@ -129,7 +144,7 @@ def test_heart_slice_is_the_one_with_most_heart_or_the_middle():
 def test_nearest_neighbour_is_found_over_the_whole_volume():
     images = blocks((0, 2), (3, 6), (5, 8)).images
     noisy = images[1] + 0.1 * np.random.default_rng(0).normal(size=images[1].shape)
-    np.testing.assert_array_equal(nearest(noisy, images), images[1])
+    np.testing.assert_array_equal(nearest_image(noisy, images), images[1])
 
 
 def test_sample_gallery_has_a_row_for_each_sample_up_to_its_limit(tmp_path, titles, monkeypatch):

@@ -1,17 +1,27 @@
+import dataclasses
 import html.parser
 
 import pytest
 
 from fedsim_tf.arms import ARMS
-from fedsim_tf.evaluation.report import number, print_table, write_report
+from fedsim_tf.evaluation.report import format_score, print_table, write_report
+from fedsim_tf.metrics import Agreement
+from fedsim_tf.records.fold_scores import ArmSummary
+from fedsim_tf.records.run_metrics import RunFacts
+
+
+def agreement(dice, iou):
+    return Agreement(dice, iou, 9.0, 2.0, 8.0)
+
 
 SUMMARY = {
     "ct20": {
-        "lower_bound": {"folds": 5, "dice": 71.234, "dice_std": 2.346, "iou": 60.5, "iou_std": 1.0},
-        "ours_sim_fl": {"folds": 5, "dice": 88.777, "dice_std": 0.119, "iou": 77.125, "iou_std": 3.0},
+        "lower_bound": ArmSummary(5, agreement(71.234, 60.5), agreement(2.346, 1.0)),
+        "ours_sim_fl": ArmSummary(5, agreement(88.777, 77.125), agreement(0.119, 3.0)),
     },
-    "ct34lc": {"upper_bound": {"folds": 1, "dice": 91.0, "iou": 83.5}},
+    "ct34lc": {"upper_bound": ArmSummary(1, agreement(91.0, 83.5), None)},
 }
+FACTS = RunFacts(data="phantom cohort (ct20)", experiment="single_site", labelled=4, seed=7)
 STAGES = {
     "fold_0/pretraining": {
         "steps": 4321,
@@ -59,7 +69,7 @@ class Page(html.parser.HTMLParser):
 def page(tmp_path, **changes):
     contents = {
         "title": "Single site: phantom cohort (ct20)",
-        "facts": {"data": "phantom cohort (ct20)", "seed": 7},
+        "facts": FACTS,
         "summary": SUMMARY,
         "stages": STAGES,
         "pictures": PICTURES,
@@ -79,6 +89,7 @@ def test_report_shows_facts_and_stages(tmp_path):
     rows = page(tmp_path).rows
     assert ["data", "phantom cohort (ct20)"] in rows
     assert ["seed", "7"] in rows
+    assert "vgg" not in {row[0] for row in rows}  # what is not known has no row
     assert ["fold_0/pretraining", "4321", "12.5", "iou", "0.9877", "0.1234", "down"] in rows
     assert ["", "", "", "mse", "0.5", "0.625", "up"] in rows
 
@@ -98,15 +109,15 @@ def test_report_escapes_what_looks_like_html(tmp_path):
     found = page(
         tmp_path,
         title=bad,
-        facts={bad: bad},
+        facts=dataclasses.replace(FACTS, data=bad),
         summary={bad: SUMMARY["ct34lc"]},
         stages={bad: {"steps": 1, "seconds": 1, "losses": {bad: {"first": 1.0, "last": 1.0, "down": False}}}},
         pictures=[('a"><script>.png', bad)],
     )
     assert "script" not in found.tags
     assert found.headings == [bad, bad]
-    assert [bad, bad] in found.rows
-    assert [row[0] for row in found.rows].count(bad) == 3
+    assert ["data", bad] in found.rows
+    assert [row[0] for row in found.rows].count(bad) == 2
     assert found.sources == ['a"><script>.png']
 
 
@@ -121,15 +132,18 @@ def test_every_arm_has_a_name_of_its_own():
 
 
 @pytest.mark.parametrize(
-    ("row", "expected"),
-    [
-        ({"dice": 87.654, "dice_std": 2.2}, "87.65 ± 2.20"),
-        ({"dice": 87.654}, "87.65"),
-        ({"dice": 50.0, "dice_std": 0.0}, "50.00 ± 0.00"),
-    ],
+    ("mean", "std", "expected"), [(87.654, 2.2, "87.65 ± 2.20"), (87.654, None, "87.65"), (50.0, 0.0, "50.00 ± 0.00")]
 )
-def test_numbers_have_two_digits_and_their_spread_where_there_is_one(row, expected):
-    assert number(row, "dice") == expected
+def test_numbers_have_two_digits_and_their_spread_where_there_is_one(mean, std, expected):
+    row = ArmSummary(3, agreement(mean, 0.0), None if std is None else agreement(std, 0.0))
+    assert format_score(row, "dice") == expected
+
+
+@pytest.mark.parametrize("title", ["ct20 in /data/[v1]", "ct20 in /[bold]a[/bold]", "ct20 in /data/[/v1]:car:\\"])
+def test_titles_on_the_terminal_are_not_taken_for_markup(capsys, monkeypatch, title):
+    monkeypatch.setenv("COLUMNS", "160")
+    print_table(title, SUMMARY)
+    assert title in capsys.readouterr().out
 
 
 def test_table_on_the_terminal_has_title_sites_arms_and_numbers(capsys, monkeypatch):

@@ -59,7 +59,7 @@ def test_modes_of_one_region_and_without_variation_are_drawn(tmp_path):
     mode_figure(tmp_path / "a.png", model)
     assert is_drawn(tmp_path / "a.png")
     assert share_of(pixels(tmp_path / "a.png"), *colour_of(1)) > 0.01
-    with pytest.raises(InputError, match="0 deviations"):
+    with pytest.raises(InputError, match="modes and deviations: found 1 and 0"):
         mode_figure(tmp_path / "b.png", model, deviations=())
 
 

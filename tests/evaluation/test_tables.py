@@ -9,10 +9,11 @@ import pytest
 from scipy import stats
 
 from fedsim_tf.arms import ABLATION, ARMS
+from fedsim_tf.data.splits import SplitSizes
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation import paper
-from fedsim_tf.evaluation.comparison import Cell, collect, paired_test
-from fedsim_tf.evaluation.tables import as_text, table_1, table_2, table_3, table_3_differences
+from fedsim_tf.evaluation.comparison import Cell, collect_scores, paired_test
+from fedsim_tf.evaluation.tables import format_table, table_1, table_2, table_3, table_3_differences
 from tests.evaluation.records_for_tests import FULL, LOWER, RECORDS, record
 
 BOLD = {
@@ -32,26 +33,24 @@ PRINTED_SUMS = [
 
 
 def test_scores_are_collected_by_experiment_arm_site_and_labels():
-    cells = collect(RECORDS)
+    cells = collect_scores(RECORDS)
     assert cells[Cell("single_site", "ours_full", "ct20", 4)] == list(FULL)
     assert cells[Cell("federated", "direct_fl", "ct34lc", 12)] == [90.0]
     assert len(cells) == 7
-    assert collect(RECORDS, score="hd95_mm")[Cell("federated", "direct_fl", "ct20", 8)] == [9.0]
+    assert collect_scores(RECORDS, measure="hd95_mm")[Cell("federated", "direct_fl", "ct20", 8)] == [30.0]
 
 
 def test_cells_come_in_the_order_of_the_tables():
     records = [record("federated", {"ct20": 8}, direct_fl=(1.0,)), record("single_site", 8, lower_bound=(1.0,))]
     records.append(record("single_site", 4, upper_bound=(1.0,), ours_full=(1.0,), lower_bound=(1.0,)))
-    order = [(cell.labels, cell.arm) for cell in collect(records)]
+    order = [(cell.labels, cell.arm) for cell in collect_scores(records)]
     assert order == [(4, "lower_bound"), (4, "ours_full"), (4, "upper_bound"), (8, "lower_bound"), (8, "direct_fl")]
 
 
-def test_records_that_lack_something_or_disagree_are_refused():
-    with pytest.raises(InputError, match="metrics number 1: found no 'facts'"):
-        collect([RECORDS[0], {}])
-    with pytest.raises(InputError, match=r"two runs with different scores of Cell\(.*ours_full"):
-        collect([RECORDS[0], record("single_site", 4, ours_full=(1.0,))])
-    assert collect([RECORDS[0], RECORDS[0]]) == collect(RECORDS[:1])
+def test_records_that_disagree_are_refused():
+    with pytest.raises(InputError, match="two runs with other scores of ours_full, single_site, ct20 with 4 labels"):
+        collect_scores([RECORDS[0], record("single_site", 4, ours_full=(1.0,))])
+    assert collect_scores([RECORDS[0], RECORDS[0]]) == collect_scores(RECORDS[:1])
 
 
 def test_paired_test_is_scipys():
@@ -85,7 +84,7 @@ def test_published_numbers_belong_to_arms_and_columns():
 
 
 def test_table_3_has_ours_above_the_papers_and_dashes_where_nothing_ran():
-    table = table_3(collect(RECORDS))
+    table = table_3(collect_scores(RECORDS))
     assert len(table.rows) == 2 * 7
     pairs = zip(table.rows[::2], table.rows[1::2], strict=True)
     by_row = {(row[0], row[1]): (row[3:], below[3:]) for row, below in pairs}
@@ -97,41 +96,42 @@ def test_table_3_has_ours_above_the_papers_and_dashes_where_nothing_ran():
 
 
 def test_table_2_shows_the_difference_from_the_paper():
-    rows = {row[0]: row[1:] for row in table_2(collect(RECORDS)).rows}
+    rows = {row[0]: row[1:] for row in table_2(collect_scores(RECORDS)).rows}
     assert rows["Random shape + GAN + Poisson blend"] == ["76.00 ± 1.41", "76.44", "-0.44", "2"]
     assert rows["Random shape + GAN"] == ["-", "67.07", "-", "0"]
 
 
 def test_the_upper_bound_stands_in_both_columns_of_its_data_set():
     upper = record("single_site", 4, upper_bound=(90.0, 92.0))
-    table = table_3(collect([upper, record("single_site", 8, lower_bound=(80.0, 81.0))]))
+    table = table_3(collect_scores([upper, record("single_site", 8, lower_bound=(80.0, 81.0))]))
     (row,) = [row for row in table.rows if row[1].startswith("Upper bound")]
     assert row[3:6] == ["91.00 ± 1.41", "91.00 ± 1.41", "-"]
 
 
 def test_differences_from_the_paper_say_how_many_folds_they_are_of():
-    (row,) = [row for row in table_3_differences(collect(RECORDS)).rows if row[1] == "Ours-Full"]
+    (row,) = [row for row in table_3_differences(collect_scores(RECORDS)).rows if row[1] == "Ours-Full"]
     assert row[2:4] == [f"{np.mean(FULL) - 88.95:+.2f} (3)", "-"]
 
 
 def test_captions_come_first_in_every_form():
     for kind, first in (("md", "About."), ("tex", "% About."), ("csv", "# About.")):
-        assert as_text(table_2(collect(RECORDS)), kind, "About.").splitlines()[0] == first
+        assert format_table(table_2(collect_scores(RECORDS)), kind, "About.").splitlines()[0] == first
 
 
 def test_table_1_is_the_splits_of_the_records():
-    table = table_1([{"facts": {"split": {"ct20": {"train": 12, "validation": 4, "test": 4}}}}])
+    facts = {"split": {"ct20": SplitSizes(train=12, validation=4, test=4)}}
+    table = table_1([record("single_site", 4, facts=facts, lower_bound=LOWER)])
     assert table.rows[0] == ["ct20", "12", "4", "4", "12 / 4 / 4"]
     assert table.rows[1][1:4] == ["-", "-", "-"]
 
 
-def test_tables_as_text():
-    table = table_2(collect(RECORDS))
-    rows = list(csv.reader(io.StringIO(as_text(table, "csv"))))
+def test_tables_format_table():
+    table = table_2(collect_scores(RECORDS))
+    rows = list(csv.reader(io.StringIO(format_table(table, "csv"))))
     assert rows == [list(table.headings), *[list(row) for row in table.rows]]
-    lines = as_text(table, "md").splitlines()
+    lines = format_table(table, "md").splitlines()
     assert len(lines) == 2 + len(rows) - 1
     assert [cell.strip() for cell in lines[2].strip("|").split("|")] == list(table.rows[0])
-    latex = as_text(table, "tex")
+    latex = format_table(table, "tex")
     assert latex.count(r"\\") == len(rows)
     assert r"\toprule" in latex

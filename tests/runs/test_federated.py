@@ -9,7 +9,7 @@ import pytest
 from fedsim_tf.data.splits import PAPER_SIZES, SplitSizes
 from fedsim_tf.errors import InputError
 from fedsim_tf.runs.finished import open_finished_fold
-from fedsim_tf.training.run import refuse_other_experiment
+from fedsim_tf.runs.start import refuse_other_experiment
 from tests.evaluation.pictures_for_tests import is_drawn, recorded_titles
 from tests.runs.toy_cohorts import write_paper_cohort, write_shapes
 from tests.runs.toy_starts import open_and_run_federated
@@ -38,7 +38,7 @@ def finished(tmp_path_factory):
             write_paper_cohort(root / site, site)
             patch.setitem(PAPER_SIZES, site, SplitSizes(3, 1, 1))
         patch.setattr("fedsim_tf.runs.inputs.ensure_site", lambda site, *_, **__: root / site)
-        metrics = open_and_run_federated(config, root / "run", cache_dir=root / "cache")
+        metrics = open_and_run_federated(config, root / "run", cache_dir=root / "cache").to_json()
     return types.SimpleNamespace(fold=root / "run" / "fold_0", run=root / "run", metrics=metrics, titles=titles)
 
 

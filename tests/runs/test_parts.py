@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.metrics import Agreement
+from fedsim_tf.metrics import MEASURES
 from fedsim_tf.models import precision
 from fedsim_tf.runs import compare_arms, inputs
 from fedsim_tf.runs import samples as samples_module
@@ -21,11 +21,12 @@ from fedsim_tf.runs.inputs import (
     pinned,
     source,
 )
-from fedsim_tf.runs.results import facts, finish
+from fedsim_tf.runs.results import finish, gather_facts
 from fedsim_tf.runs.samples import draw_samples
 from fedsim_tf.synthesis import SyntheticVolume
 from fedsim_tf.tools.segment import finished_arms
 from fedsim_tf.training.run import RunFolder
+from tests.evaluation.records_for_tests import scores
 from tests.runs.toy_cohorts import write_shapes
 from tests.training.toy_site import toy_config, toy_site
 
@@ -125,8 +126,8 @@ def trained(monkeypatch):
 def test_each_arm_trains_on_its_own_volumes_and_all_are_scored_alike(trained, drawn):
     site = toy_site()
     arms = ("lower_bound", "ours_full", "upper_bound")
-    segmenters, scores = compare_arms.compare(None, site, arms, {"ours_full": drawn.volumes})
-    assert tuple(segmenters) == tuple(scores) == arms
+    segmenters, found = compare_arms.compare(None, site, arms, {"ours_full": drawn.volumes})
+    assert tuple(segmenters) == tuple(found) == arms
     assert tuple(trained) == arms
     names = {arm: [part.identities for part in parts] for arm, parts in trained.items()}
     labelled, everyone = ("toy_0_0", "toy_0_1", "toy_0_2"), 5
@@ -136,8 +137,8 @@ def test_each_arm_trains_on_its_own_volumes_and_all_are_scored_alike(trained, dr
     assert pretrain == finetune
     assert len(finetune) == everyone
     assert set(labelled) < set(finetune)
-    for row in scores.values():
-        assert set(row["cases"]) == {"toy_300_0", "toy_300_1"}
+    for row in found.values():
+        assert set(row.cases) == {"toy_300_0", "toy_300_1"}
 
 
 def test_an_arm_that_is_another_ones_first_stage_is_trained_once_and_found_there(trained, drawn, tmp_path):
@@ -167,28 +168,25 @@ def test_synthetic_volumes_are_stacked_in_order(drawn):
     np.testing.assert_array_equal(stacked.labels[1], drawn.volumes[1].label)
 
 
-def row(dice):
-    values = {name: dice / (k + 1) for k, name in enumerate(Agreement._fields)}
-    return {**values, "cases": {"a": values}}
-
-
 def test_results_over_folds_and_sites_are_on_disk_and_on_the_terminal(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     run = RunFolder(tmp_path / "run", toy_config())
     dices = {"ct20": (80.0, 85.0, 96.0), "ct34lc": (60.0, 66.0, 75.0)}
-    folds = [{site: {"ours_full": row(values[i])} for site, values in dices.items()} for i in range(3)]
-    about = facts(run, {}, data="phantom cohort (ct20)", labelled=4)
-    metrics = finish(run, folds, title="Federated: <phantom> cohort", about=about, stages={})
+    folds = [{site: {"ours_full": scores(values[i])} for site, values in dices.items()} for i in range(3)]
+    facts = gather_facts(
+        run, {}, experiment="federated", data="phantom cohort (ct20)", labelled=dict.fromkeys(dices, 4), vgg="random"
+    )
+    metrics = finish(run, folds, title="Federated: <phantom> cohort", facts=facts, stages={})
     stored = json.loads((run.path / "metrics.json").read_text())
-    assert stored == metrics
-    assert stored["folds"] == folds
-    assert stored["facts"] == about
+    assert stored == metrics.to_json()
+    assert list(metrics.folds) == folds
+    assert stored["facts"]["labelled"] == {"ct20": 4, "ct34lc": 4}
     for site, values in dices.items():
         assert stored["summary"][site]["ours_full"] == pytest.approx(
             {
                 "folds": 3,
-                **{name: np.mean(values) / (k + 1) for k, name in enumerate(Agreement._fields)},
-                **{f"{name}_std": np.std(values, ddof=1) / (k + 1) for k, name in enumerate(Agreement._fields)},
+                **{name: np.mean(values) / (k + 1) for k, name in enumerate(MEASURES)},
+                **{f"{name}_std": np.std(values, ddof=1) / (k + 1) for k, name in enumerate(MEASURES)},
             }
         )
     printed = capsys.readouterr().out

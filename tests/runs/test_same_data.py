@@ -7,7 +7,8 @@ import pytest
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import read_json, write_json
-from fedsim_tf.runs.same_data import RECORD, check_same_data, fields_of_view_of
+from fedsim_tf.records.fold_data import DATA
+from fedsim_tf.runs.same_data import check_same_data, read_fields_of_view, read_known_volumes
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.volumes import UnlabelledVolumes, Volumes
 from tests.runs.toy_cohorts import write_shapes
@@ -24,12 +25,12 @@ def begun(tmp_path):
 
 
 def test_the_same_volumes_are_gone_on_with_however_they_were_rounded(begun):
-    kept = (begun.path / RECORD).read_text()
+    kept = (begun.path / DATA).read_text()
     site = toy_site()
     part = site.labelled
     rounded = Volumes(part.identities, part.images * np.float32(1 + 1e-5), part.labels)
     check_same_data(begun, dataclasses.replace(site, labelled=rounded))
-    assert (begun.path / RECORD).read_text() == kept
+    assert (begun.path / DATA).read_text() == kept
 
 
 def corrected(site):
@@ -91,14 +92,25 @@ def of_other_test_extents(site):
     ],
 )
 def test_other_volumes_are_refused_and_the_first_one_named(begun, change, message):
-    with pytest.raises(InputError, match=f"{message}; expected what the run began with, or another --run_dir"):
+    with pytest.raises(InputError, match=f"{message}; expected what the run began with, or another run folder"):
         check_same_data(begun, change(toy_site()))
 
 
 def test_what_another_version_noted_is_not_compared(begun):
-    write_json(begun.path / RECORD, {"shape_model": "", "parts": {}})
-    with pytest.raises(InputError, match="what another version of this code noted"):
-        check_same_data(begun, toy_site())
+    record = read_json(begun.path / DATA)
+    for parts in ({}, {name: {one: [1.0] for one in volumes} for name, volumes in record["parts"].items()}):
+        write_json(begun.path / DATA, {**record, "parts": parts})
+        with pytest.raises(InputError, match="what another version of this code noted"):
+            check_same_data(begun, toy_site())
+
+
+@pytest.mark.parametrize("contents", ["", "[]", '{"shape_model": "", "parts": {}}', '{"version": 2}'])
+def test_a_note_that_cannot_be_read_is_refused_and_says_nothing_of_extents(begun, contents):
+    (begun.path / DATA).write_text(contents)
+    for read in (lambda: check_same_data(begun, toy_site()), lambda: read_known_volumes(begun.path)):
+        with pytest.raises(InputError, match=r"data\.json: found .* begin again in another run folder"):
+            read()
+    assert read_fields_of_view(begun.path) == []
 
 
 def test_another_shape_model_of_the_same_name_is_refused(begun):
@@ -122,16 +134,16 @@ def test_other_vgg_weights_of_the_same_name_are_refused(tmp_path):
 
 
 def test_a_record_of_before_vgg_weights_were_noted_is_gone_on_with(begun):
-    record = read_json(begun.path / RECORD)
-    for name in ("vgg", "in_files_mm"):
+    record = read_json(begun.path / DATA)
+    for name in ("version", "vgg", "in_files_mm"):
         del record[name]
-    write_json(begun.path / RECORD, record)
+    write_json(begun.path / DATA, record)
     check_same_data(begun, toy_site())
 
 
 def test_extents_that_were_given_stand_beside_those_in_the_files(begun):
-    assert fields_of_view_of(begun.path) == [FIELD_OF_VIEW_MM]
-    (begun.path / RECORD).unlink()
+    assert read_fields_of_view(begun.path) == [FIELD_OF_VIEW_MM]
+    (begun.path / DATA).unlink()
     check_same_data(begun, dataclasses.replace(toy_site(), in_files_mm=(512.0, 512.0, 300.0)))
-    assert fields_of_view_of(begun.path) == [FIELD_OF_VIEW_MM, (512.0, 512.0, 300.0)]
-    assert fields_of_view_of(begun.path / "elsewhere") == []
+    assert read_fields_of_view(begun.path) == [FIELD_OF_VIEW_MM, (512.0, 512.0, 300.0)]
+    assert read_fields_of_view(begun.path / "elsewhere") == []

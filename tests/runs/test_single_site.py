@@ -12,17 +12,17 @@ import pytest
 import SimpleITK as sitk
 
 from fedsim_tf.arms import ARMS as ALL_ARMS
-from fedsim_tf.arms import drawn
+from fedsim_tf.arms import list_volumes_arms
 from fedsim_tf.config import from_dict, merge
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import locked, read_json, write_json
-from fedsim_tf.metrics import Agreement
+from fedsim_tf.metrics import MEASURES
 from fedsim_tf.runs import samples as samples_module
 from fedsim_tf.runs.finished import open_finished_fold
+from fedsim_tf.runs.start import refuse_other_experiment
 from fedsim_tf.tools.segment import open_segmentation
 from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.pretraining import GeneratorPretraining
-from fedsim_tf.training.run import refuse_other_experiment
 from fedsim_tf.training.segmentation import UNetTraining
 from fedsim_tf.training.semi_supervised import SemiSupervised
 from tests.evaluation.pictures_for_tests import is_drawn, recorded_titles
@@ -61,7 +61,7 @@ def finished(tmp_path_factory):
         segmentation={"arms": ARMS, "pretraining_steps": 2, "finetuning_steps": 3, "rate": 0.05},
     )
     with recorded_titles() as titles:
-        metrics = open_and_run(config, root / "run", cache_dir=root / "cache")
+        metrics = open_and_run(config, root / "run", cache_dir=root / "cache").to_json()
     return types.SimpleNamespace(
         root=root, run=root / "run", fold=root / "run" / "fold_0", config=config, metrics=metrics, titles=titles
     )
@@ -79,7 +79,7 @@ def segment_file(fold, arm, **files):
 
 
 def again(finished):
-    return open_and_run(finished.config, finished.run, cache_dir=finished.root / "cache")
+    return open_and_run(finished.config, finished.run, cache_dir=finished.root / "cache").to_json()
 
 
 def test_metrics_on_disk_are_those_returned(finished):
@@ -93,7 +93,7 @@ def test_metrics_have_every_arm_and_every_test_case(finished):
         cases = fold["nifti"][arm]["cases"]
         assert len(cases) == 2  # a fifth of six, rounded up
         assert set(cases) < {f"case_{number}" for number in range(6)}
-        means = {name: np.mean([case[name] for case in cases.values()]) for name in Agreement._fields}
+        means = {name: np.mean([case[name] for case in cases.values()]) for name in MEASURES}
         assert {name: fold["nifti"][arm][name] for name in means} == pytest.approx(means)
         assert finished.metrics["summary"]["nifti"][arm] == pytest.approx({"folds": 1, **means})
         assert 5 < means["iou"] < means["dice"] < 100
@@ -171,7 +171,7 @@ def test_report_shows_scores_and_pictures_that_exist(finished):
     assert {finished.run / source for source in sources} == set(finished.run.rglob("*.png"))
 
 
-@pytest.mark.parametrize("arm", drawn(ARMS))
+@pytest.mark.parametrize("arm", list_volumes_arms(ARMS))
 def test_samples_are_nifti_in_hu_centred_and_as_large_as_the_training_volumes(finished, arm):
     folder = finished.fold / "samples" / arm
     assert sorted(path.name for path in folder.glob("*.nii.gz")) == [
@@ -270,7 +270,7 @@ def test_a_run_killed_twice_ends_with_the_numbers_of_an_undisturbed_one(finished
             with pytest.raises(KeyboardInterrupt):
                 open_and_run(config, finished.root / "killed", cache_dir=finished.root / "cache")
         assert not (finished.root / "killed" / "metrics.json").exists()
-    metrics = open_and_run(config, finished.root / "killed", cache_dir=finished.root / "cache")
+    metrics = open_and_run(config, finished.root / "killed", cache_dir=finished.root / "cache").to_json()
     assert metrics["folds"] == [{"nifti": {arm: finished.metrics["folds"][0]["nifti"][arm]}}]
     undisturbed = without_times(finished.metrics)["stages"]
     stages = without_times(metrics)["stages"]

@@ -10,7 +10,7 @@ import pytest
 
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.schedule.driver import run_plan
-from fedsim_tf.schedule.launchers import LocalProcesses, Submitit, local_speed
+from fedsim_tf.schedule.launchers import LocalProcesses, Submitit, estimate_local_speed
 from fedsim_tf.schedule.plan import Job, Plan
 
 MODULE = "job_for_tests"
@@ -137,27 +137,27 @@ def test_a_job_that_the_queue_kills_has_failed(tmp_path, interrupts):
 
 def test_parameters_that_submitit_does_not_know_are_refused(tmp_path):
     pytest.importorskip("submitit")
-    with pytest.raises(InputError, match=r"--cluster.*colour"):
+    with pytest.raises(InputError, match=r"cluster: .*colour"):
         Submitit(tmp_path, cluster="local", colour="blue")
-    with pytest.raises(InputError, match=r"--cluster.*timeout_min"):
+    with pytest.raises(InputError, match=r"cluster: .*timeout_min"):
         Submitit(tmp_path, cluster="local", timeout_min="long")
 
 
 def test_a_cluster_that_is_not_there_is_refused(tmp_path, monkeypatch):
     pytest.importorskip("submitit")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InputError, match=r"--launcher.*srun.*expected a machine that has slurm"):
+    with pytest.raises(InputError, match=r"launcher: .*srun.*expected a machine that has slurm"):
         Submitit(tmp_path / "plan", cluster="slurm")
 
 
 def test_processes_of_one_machine_are_no_faster_than_its_cores(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    assert [local_speed(processes, cores_used=1) for processes in (1, 2, 16)] == [1, 2, 4]
-    assert [local_speed(processes, cores_used=2) for processes in (1, 2, 16)] == [1, 2, 2]
-    assert local_speed(2, cores_used=8) == 1
+    assert [estimate_local_speed(processes, cores_used=1) for processes in (1, 2, 16)] == [1, 2, 4]
+    assert [estimate_local_speed(processes, cores_used=2) for processes in (1, 2, 16)] == [1, 2, 2]
+    assert estimate_local_speed(2, cores_used=8) == 1
 
 
 def test_without_submitit_the_error_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(InputError, match=r"--launcher: found no submitit.*\[cluster\]"):
+    with pytest.raises(InputError, match=r"launcher: found no submitit.*\[cluster\]"):
         Submitit(tmp_path, cluster="slurm")

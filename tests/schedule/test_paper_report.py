@@ -3,11 +3,13 @@
 import csv
 import json
 
-import matplotlib.pyplot as plt
 import numpy as np
+import pytest
+from PIL import Image
 
+from fedsim_tf.errors import InputError
 from fedsim_tf.schedule.paper_report import draw_figure_3, write_tables
-from tests.evaluation.pictures_for_tests import is_drawn
+from tests.evaluation.pictures_for_tests import is_drawn, pixels
 
 DICE = {"lower_bound": (80.0, 84.0), "ours_full": (83.0, 85.0)}
 
@@ -16,7 +18,7 @@ def record(path, *, site="ct20", labelled=4, commit="abc"):
     folds = [
         {
             site: {
-                arm: {"dice": v[k], "iou": 70.0, "hd95_mm": 9.0, "surface_mm": 2.0, "volume_error": 8.0}
+                arm: {"dice": v[k], "iou": 70.0, "hd95_mm": 9.0, "surface_mm": 2.0, "volume_error": 8.0, "cases": {}}
                 for arm, v in DICE.items()
             }
         }
@@ -60,6 +62,13 @@ def test_tables_hold_the_records_numbers(tmp_path):
     assert rows["ct34lc"] == ["-", "-", "-", "20 / 7 / 7"]
 
 
+def test_results_that_cannot_be_read_are_one_line(tmp_path):
+    file = record(tmp_path / "a" / "metrics.json")
+    file.write_text(file.read_text()[:100])
+    with pytest.raises(InputError, match=r"metrics\.json: found damaged or incomplete JSON; expected a whole file: "):
+        write_tables(tmp_path / "tables", {"a": file})
+
+
 def test_without_any_run_tables_hold_the_paper_and_dashes(tmp_path):
     made = write_tables(tmp_path / "tables", {})
     assert len(made["Table 3"].rows) == 14
@@ -71,11 +80,11 @@ def test_figure_3_shows_the_sites_galleries_one_above_the_other(tmp_path):
     for number, name in enumerate(("single_site/ct20-4", "single_site/ct34lc-6", "federated/fewer")):
         picture = tmp_path / name / "fold_0" / "pictures" / "samples_ours_full.png"
         picture.parent.mkdir(parents=True)
-        plt.imsave(picture, np.random.default_rng(number).random((400, 600)))
+        Image.fromarray(np.random.default_rng(number).integers(256, size=(400, 600)).astype(np.uint8)).save(picture)
         files[name] = tmp_path / name / "metrics.json"
     draw_figure_3(tmp_path / "figure_3.png", files)
     assert is_drawn(tmp_path / "figure_3.png")
-    height, width = plt.imread(tmp_path / "figure_3.png").shape[:2]
+    height, width = pixels(tmp_path / "figure_3.png").shape[:2]
     assert 1.2 < height / width < 2.2  # two pictures of two thirds, and headings
     draw_figure_3(tmp_path / "none.png", {})
     assert not (tmp_path / "none.png").exists()

@@ -10,7 +10,7 @@ from fedsim_tf.config import make_config
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation import paper
 from fedsim_tf.runs import inputs
-from fedsim_tf.schedule.paper_runs import PaperRuns, left_out, paper_jobs
+from fedsim_tf.schedule.paper_runs import PaperRuns, explain_left_out, paper_jobs
 from fedsim_tf.schedule.plan import Plan
 
 SITES = ("ct20", "ct34lc", "ct34mc")
@@ -84,12 +84,12 @@ def test_a_part_of_the_tables():
 
 
 def test_parts_of_which_nothing_is_left_are_named():
-    assert left_out(wanted()) == []
-    assert left_out(wanted(sites=("ct34lc", "ct20"))) == []
-    assert left_out(wanted(parts=("single_site",), sites=("ct34mc",))) == []
+    assert explain_left_out(wanted()) == []
+    assert explain_left_out(wanted(sites=("ct34lc", "ct20"))) == []
+    assert explain_left_out(wanted(parts=("single_site",), sites=("ct34mc",))) == []
     alone, larger = wanted(sites=("ct34lc",)), wanted(label_sizes=("more",))
-    assert [line.partition(" ")[0] for line in left_out(alone)] == ["ablation", "out_of_distribution"]
-    assert left_out(larger) == ["ablation is left out: it is of ct20 with 4 labels"]
+    assert [line.partition(" ")[0] for line in explain_left_out(alone)] == ["ablation", "out_of_distribution"]
+    assert explain_left_out(larger) == ["ablation is left out: it needs ct20 with 4 labels"]
     for some in (alone, larger):
         assert not any("random_shape" in text for job in paper_jobs(some) for text in job.command)
 

@@ -1,5 +1,6 @@
 """Plans: what they refuse, what they remember, what can start."""
 
+import datetime
 import json
 
 import pytest
@@ -77,6 +78,20 @@ def test_description_counts_jobs_by_run_and_estimates_the_rest(tmp_path):
     assert "6 min, 4 at a time" in lines[3]
 
 
+def test_one_job_is_no_jobs(tmp_path):
+    lines = Plan([job("x")], tmp_path).describe(processes=1, speed=1.0).splitlines()
+    assert lines[0].split() == ["x", "0", "of", "1", "job", "done"]
+    assert lines[1].startswith("1 job, 0 done")
+
+
+def test_records_say_when_in_utc(tmp_path):
+    plan = Plan([job("a")], tmp_path)
+    plan.record(plan.jobs["a"], 1.0)
+    finished = datetime.datetime.fromisoformat(json.loads((tmp_path / "jobs" / "a.json").read_text())["finished"])
+    assert finished.utcoffset() == datetime.timedelta(0)
+    assert abs(datetime.datetime.now(datetime.timezone.utc) - finished) < datetime.timedelta(minutes=1)
+
+
 def test_a_job_is_done_again_with_other_settings_and_after_what_it_waits_for_was(tmp_path):
     made = tmp_path / "made"
     made.write_text("")
@@ -91,7 +106,7 @@ def test_a_job_is_done_again_with_other_settings_and_after_what_it_waits_for_was
     first.check_unchanged()
     later = plan("demo of tomorrow")
     assert not any(later.is_done(one) for one in later.jobs.values())
-    with pytest.raises(InputError, match=r"a as other settings, or other code's preset.* another --schedule_dir"):
+    with pytest.raises(InputError, match=r"a as other settings, or other code's.* another folder for the schedule"):
         later.check_unchanged()
     file = tmp_path / "plan" / "jobs" / "a.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"finished": "2999-01-01T00:00:00+00:00"}))

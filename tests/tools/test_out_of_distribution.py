@@ -9,6 +9,7 @@ import pytest
 from fedsim_tf.data.splits import PAPER_SIZES, SplitSizes
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import write_json
+from fedsim_tf.records.run_metrics import read_metrics
 from fedsim_tf.tools import out_of_distribution as job
 from fedsim_tf.tools.out_of_distribution import run_out_of_distribution
 from fedsim_tf.training.run import RunFolder, site_path
@@ -59,22 +60,25 @@ def metrics(hospitals):
 def test_every_arm_is_scored_on_the_visitors_test_patients(hospitals, metrics):
     own = json.loads((hospitals["root"] / "runs" / "ct20" / "metrics.json").read_text())["folds"][0]["ct20"]
     for images in ("rendered", "as scanned"):
-        (fold,) = metrics["folds"]
+        (fold,) = metrics.folds
         assert tuple(fold[images]) == ARMS
         for arm in ARMS:
-            assert set(fold[images][arm]["cases"]) == set(own[arm]["cases"])
-    assert (metrics["facts"]["patients"], metrics["facts"]["hospital"]) == SITES
-    assert f"ct20 in {hospitals['root'] / 'ct20'}" in metrics["facts"]["data"]
-    assert json.loads((hospitals["root"] / "out" / "metrics.json").read_text()) == metrics
+            assert set(fold[images][arm].cases) == set(own[arm]["cases"])
+    assert (metrics.facts.patients, metrics.facts.hospital) == SITES
+    assert f"ct20 in {hospitals['root'] / 'ct20'}" in metrics.facts.data
+    assert read_metrics(hospitals["root"] / "out" / "metrics.json") == metrics
     assert is_drawn(hospitals["root"] / "out" / "segmentations_0.png")
 
 
 def test_results_of_something_else_are_not_written_over(hospitals, metrics, tmp_path):
     cache = {"cache_dir": hospitals["root"] / "cache"}
     one, other, run = hospitals["ct20"], hospitals["ct34lc"], hospitals["root"] / "runs" / "ct20"
-    with pytest.raises(InputError, match="ct20: found a run; expected another --output"):
+    with pytest.raises(InputError, match="ct20: found a run; expected another output folder"):
         run_out_of_distribution(one, other, run, **cache)
-    with pytest.raises(InputError, match="found patients of ct20 at ct34lc; expected another --output"):
+    shutil.copy(run / "metrics.json", tmp_path / "metrics.json")
+    with pytest.raises(InputError, match="found the results of a run; expected another output folder"):
+        run_out_of_distribution(one, other, tmp_path, **cache)
+    with pytest.raises(InputError, match="found patients of ct20 at ct34lc; expected another output folder"):
         run_out_of_distribution(other, one, hospitals["root"] / "out", **cache)
     shutil.copytree(run, tmp_path / "federated")
     (tmp_path / "federated" / "fold_0" / "sites").mkdir()
@@ -88,15 +92,15 @@ def test_visitors_as_scanned_at_their_own_hospital_score_as_there(hospitals, tmp
     fold = hospitals["ct34lc"]
     found = run_out_of_distribution(fold, fold, tmp_path, cache_dir=hospitals["root"] / "cache")
     for arm in ARMS:
-        rendered, scanned = (found["folds"][0][images][arm]["dice"] for images in ("rendered", "as scanned"))
+        rendered, scanned = (found.folds[0][images][arm].dice for images in ("rendered", "as scanned"))
         assert scanned == pytest.approx(own[arm]["dice"], abs=1e-9)
         assert rendered != scanned
 
 
 def test_masks_stay_the_patients_and_images_are_the_hospitals(hospitals):
-    theirs, ours = (job._folds(hospitals[site])[0] for site in SITES)
-    visitors, site = (job._volumes(fold, hospitals["root"] / "cache") for fold in (theirs, ours))
-    rendered = job._rendered(ours, site, visitors.test)
+    home, host = (job._open_folds(hospitals[site])[0] for site in SITES)
+    visitors, site = (job._open_volumes(fold, hospitals["root"] / "cache") for fold in (home, host))
+    rendered = job._render_visitors(host, site, visitors.test)
     np.testing.assert_array_equal(rendered.labels, visitors.test.labels)
     assert rendered.images.shape == visitors.test.images.shape
     assert np.abs(rendered.images).max() <= 1.0
@@ -106,7 +110,7 @@ def test_masks_stay_the_patients_and_images_are_the_hospitals(hospitals):
 def test_whole_runs_meet_fold_by_fold(hospitals, metrics, tmp_path):
     runs = [hospitals[site].parent for site in SITES]
     found = run_out_of_distribution(*runs, tmp_path, cache_dir=hospitals["root"] / "cache")
-    assert found["folds"] == metrics["folds"]
+    assert found.folds == metrics.folds
 
 
 @pytest.fixture
@@ -128,7 +132,7 @@ def test_networks_of_a_federated_run_at_the_hospital_are_scored_too(hospitals, m
     places = hospitals["ct20"], hospitals["ct34lc"], tmp_path / "out"
     found = run_out_of_distribution(*places, cache_dir=hospitals["root"] / "cache", federated=shared)
     for images in ("rendered", "as scanned"):
-        fold, before = found["folds"][0][images], metrics["folds"][0][images]
+        fold, before = found.folds[0][images], metrics.folds[0][images]
         assert tuple(fold) == (*ARMS, "direct_fl")
         assert {arm: fold[arm] for arm in ARMS} == before
         assert fold["direct_fl"] == before["lower_bound"]
@@ -136,9 +140,9 @@ def test_networks_of_a_federated_run_at_the_hospital_are_scored_too(hospitals, m
 
 def test_a_federated_run_without_the_hospital_or_its_fold_is_refused(hospitals, shared, tmp_path):
     with pytest.raises(InputError, match="no ct20 in fold 0; expected a federated run of this site"):
-        job._federated_at(shared, "ct20", [0])
+        job._open_federated_site(shared, "ct20", [0])
     with pytest.raises(InputError, match=r"found folds \[0\]; expected fold 3 too"):
-        job._federated_at(shared, "ct34lc", [0, 3])
+        job._open_federated_site(shared, "ct34lc", [0, 3])
 
 
 def test_a_federated_run_that_has_learnt_from_the_patients_is_refused(hospitals, shared, tmp_path):
@@ -156,20 +160,20 @@ def test_a_federated_run_that_has_learnt_from_the_patients_is_refused(hospitals,
 
 def test_patients_meet_the_networks_of_the_fold_with_the_same_number(tmp_path):
     """Whichever folds of the two runs there are; a network must not have learnt from the patients that it meets."""
-    theirs, ours, other = (tmp_path / name for name in ("theirs", "ours", "other"))
-    for run, numbers in ((theirs, (0, 2, 3)), (ours, (1, 2, 3)), (other, (1, 4))):
+    home, host, other = (tmp_path / name for name in ("home", "host", "other"))
+    for run, numbers in ((home, (0, 2, 3)), (host, (1, 2, 3)), (other, (1, 4))):
         for number in numbers:
             RunFolder(run / f"fold_{number}", toy_config())
-    pairs = job._pairs(theirs, ours)
+    pairs = job._pair_folds(home, host)
     assert [(a.number, b.number) for a, b in pairs] == [(2, 2), (3, 3)]
-    assert {a.run.path.parent for a, _ in pairs} == {theirs.resolve()}
-    [(a, b)] = job._pairs(theirs / "fold_0", ours / "fold_1")
+    assert {a.run.path.parent for a, _ in pairs} == {home.resolve()}
+    [(a, b)] = job._pair_folds(home / "fold_0", host / "fold_1")
     assert (a.number, b.number) == (0, 1)
     RunFolder(tmp_path / "one" / "fold_0", toy_config())
     with pytest.raises(InputError, match=r"found folds \[1, 4\]; expected one of folds \[0\]"):
-        job._pairs(tmp_path / "one", other)
+        job._pair_folds(tmp_path / "one", other)
     with pytest.raises(InputError, match=r"found folds \[1, 4\]; expected one of folds \[0, 2, 3\]"):
-        job._pairs(theirs, other)
+        job._pair_folds(home, other)
 
 
 def test_wrong_folders_are_one_line(hospitals, tmp_path):

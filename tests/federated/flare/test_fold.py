@@ -13,6 +13,7 @@ from fedsim_tf.federated.message import Message
 from fedsim_tf.federated.wire_record import BROADCAST, RECEIVED, SENT, WireRecord, read_arrays, read_record
 from fedsim_tf.files import read_json, write_json, write_npz
 from fedsim_tf.models.latents import LatentDistribution
+from fedsim_tf.records.fold_scores import read_fold_scores
 from fedsim_tf.runs import on_flare
 from fedsim_tf.runs.coordination import coordinate
 from fedsim_tf.runs.federated_site import SAMPLES
@@ -76,9 +77,9 @@ def test_a_deployment_learns_what_one_process_learns(folds):
             np.testing.assert_allclose(other[name], mine[name], rtol=1e-6, atol=1e-6)
     check_same_losses(fold(wanted, SERVER), fold(found, SERVER))
     for name in HOSPITALS:
-        mine, other = (read_json(fold(runs, name) / "sites" / name / "scores.json") for runs in (wanted, found))
-        assert {arm: scores["dice"] for arm, scores in other.items()} == pytest.approx(
-            {arm: scores["dice"] for arm, scores in mine.items()}, abs=1e-3
+        mine, other = (read_fold_scores(fold(runs, name) / "sites" / name, site=name) for runs in (wanted, found))
+        assert {arm: scores.dice for arm, scores in other.sites[name].items()} == pytest.approx(
+            {arm: scores.dice for arm, scores in mine.sites[name].items()}, abs=1e-3
         )
 
 

@@ -1,0 +1,169 @@
+"""The scores of a fold (scores.json): of each arm at each site, and of its synthetic volumes."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fedsim_tf.metrics import MEASURES, Agreement, mean_agreement
+from fedsim_tf.records.versioned import Record, read_record
+
+SCORES = "scores.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class TissueComparison:
+    """CT values of a tissue in real and in synthetic volumes.
+
+    Attributes:
+      real_mean_hu, real_sd_hu, synthetic_mean_hu, synthetic_sd_hu: mean and standard deviation over voxels, in HU.
+      distance_hu: earth mover's distance of the two distributions in HU; a shift by s HU gives s.
+    """
+
+    real_mean_hu: float
+    real_sd_hu: float
+    synthetic_mean_hu: float
+    synthetic_sd_hu: float
+    distance_hu: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Novelty:
+    """Root mean square distances over the whole CT, in HU, between a volume and the nearest real one.
+
+    Attributes:
+      sample_to_real_hu, closest_sample_hu: mean and smallest over synthetic volumes.
+      real_to_real_hu, closest_real_hu: mean and smallest over real volumes, each with the nearest other one.
+    """
+
+    sample_to_real_hu: float
+    closest_sample_hu: float
+    real_to_real_hu: float
+    closest_real_hu: float
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureDistances:
+    """Kernel distances between slices' VGG features: real to synthetic, and of one half of the real to the other."""
+
+    real_to_synthetic: float
+    real_to_real: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ModeWeights:
+    """Mean and standard deviation over hearts of each mode's weight, in standard deviations of the shape model."""
+
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ShapeModes:
+    """Weights of the shape model's modes in the annotated training volumes, as learnt, and in the samples."""
+
+    learnt: ModeWeights
+    sampled: ModeWeights
+
+
+@dataclasses.dataclass(frozen=True)
+class Likeness:
+    """How much an arm's synthetic volumes look like the site's.
+
+    Attributes:
+      tissues: by tissue, those that both kinds of volumes have.
+      novelty, features: None in files from before they were measured.
+      shape_modes: None where the arm's shapes were not learnt.
+    """
+
+    tissues: Mapping[str, TissueComparison]
+    novelty: Novelty | None = None
+    features: FeatureDistances | None = None
+    shape_modes: ShapeModes | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ArmScores(Agreement):
+    """Agreement of an arm's masks with the true ones, its mean over the test part's volumes.
+
+    Attributes:
+      cases: each volume's own agreement, by its identity.
+      likeness: None for an arm without synthetic volumes.
+    """
+
+    cases: Mapping[str, Agreement]
+    likeness: Likeness | None = None
+
+
+# By site, or for patients at another hospital by kind of image; then by arm.
+ScoresBySite = Mapping[str, Mapping[str, ArmScores]]
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldScores(Record):
+    """The scores of a fold, or of one site of a federated fold.
+
+    Attributes:
+      sites: by site and arm.
+    """
+
+    REMEDY: ClassVar[str] = "move it away, and the run's command makes it anew"
+
+    sites: ScoresBySite
+
+
+def has_scores(fold_dir: pathlib.Path) -> bool:
+    """Whether a fold, or a site's part of it, has scores."""
+    return (fold_dir / SCORES).exists()
+
+
+def read_fold_scores(fold_dir: str | os.PathLike, *, site: str) -> FoldScores:
+    """Return the scores of a finished fold, or of a site's part of it.
+
+    Args:
+      fold_dir: the folder of the fold or of the site in it.
+      site: the only site's name; files from before there was a version do not say it.
+
+    Raises:
+      InputError: see `read_record`.
+    """
+
+    def upgrade(values: dict[str, Any]) -> dict[str, Any]:
+        is_by_arm = any(isinstance(one, dict) and MEASURES[0] in one for one in values.values())
+        return {"sites": {site: values} if is_by_arm else values}
+
+    return read_record(pathlib.Path(fold_dir) / SCORES, FoldScores, upgrade=upgrade)
+
+
+@dataclasses.dataclass(frozen=True)
+class ArmSummary:
+    """An arm's scores over folds: their number, mean and, with two folds or more, sample standard deviation."""
+
+    folds: int
+    mean: Agreement
+    std: Agreement | None
+
+    def to_json(self) -> dict[str, float]:
+        """Return the means by measure, the deviations by measure and "_std", and the number of folds."""
+        spreads = {} if self.std is None else {f"{name}_std": getattr(self.std, name) for name in MEASURES}
+        return {"folds": self.folds, **dataclasses.asdict(self.mean), **spreads}
+
+
+def summarize_folds(folds: Sequence[ScoresBySite]) -> dict[str, dict[str, ArmSummary]]:
+    """Return the summary of each site's arms over folds, all of which have the sites and arms of the first."""
+    return {
+        site: {arm: _summarize([fold[site][arm] for fold in folds]) for arm in arms} for site, arms in folds[0].items()
+    }
+
+
+def _summarize(scores: Sequence[ArmScores]) -> ArmSummary:
+    mean = mean_agreement(scores)
+    if len(scores) < 2:
+        return ArmSummary(len(scores), mean, None)
+    spreads = {name: float(np.std([getattr(one, name) for one in scores], ddof=1)) for name in MEASURES}
+    return ArmSummary(len(scores), mean, Agreement(**spreads))
