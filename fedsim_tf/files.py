@@ -173,6 +173,12 @@ def file_digest(path: str | os.PathLike) -> str:
     return found.hexdigest()
 
 
+def files_digest(paths: Sequence[str | os.PathLike]) -> str:
+    """Return the digest of one file, or of several files together, in whatever order they are given."""
+    digests = sorted(file_digest(path) for path in paths)
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
 def append_rows(path: pathlib.Path, heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Adds rows to a CSV; a new one begins with the heading, a row that was cut short ends where it is."""
     new = not path.exists() or not path.stat().st_size

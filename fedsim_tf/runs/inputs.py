@@ -54,7 +54,7 @@ def open_cohort(config: Config, dataset: str, *, cache_dir: pathlib.Path) -> Coh
     if config.is_phantom:
         _check_phantom(dataset)
         root = str(_phantom(config, dataset, cache_dir))
-    return find_cohort(dataset, root, division=config.data.division or None)
+    return find_cohort(dataset, root, division=config.data.division or None, cache_dir=cache_dir)
 
 
 def _check_phantom(dataset: str) -> None:

@@ -1,4 +1,4 @@
-"""Reads and prepares every volume of a data set, before any run needs it."""
+"""Preparation of every volume of a data set, before any run needs it."""
 
 from __future__ import annotations
 
@@ -12,45 +12,47 @@ from fedsim_tf.data.preprocess import PreparedCase, hu_from_unit
 from fedsim_tf.errors import Refusals
 from fedsim_tf.runs.inputs import open_cohort, prepared_folder
 from fedsim_tf.training.volumes import given_scale, prepare_cases, warn_of_implausible
+from fedsim_tf.volume import Geometry
 
 
 def prepare_dataset(config: Config, *, cache_dir: pathlib.Path, refusals: Refusals) -> list[PreparedCase]:
-    """Prepares all cases of `config.dataset`, so that every file is checked and folds find it prepared.
+    """Prepare all cases of `config.dataset`: every file is checked, and folds find it prepared.
 
-    A file that cannot be used does not stop the others from being looked at.
+    A file that cannot be used does not stop the others.
 
     Args:
-      config: which data set, size and window.
-      cache_dir: where prepared volumes are kept.
-      refusals: takes what cannot be used.
+      config: data set, size and window.
+      cache_dir: the folder in which prepared volumes are kept.
+      refusals: takes the reason for each case that cannot be used.
 
     Returns:
       The other cases, in order of identity.
 
     Raises:
-      InputError: no such data set, or files that lack another.
+      InputError: no such data set, or files that lack another one.
     """
     cohort = open_cohort(config, config.dataset, cache_dir=cache_dir)
     kept = prepared_folder(cache_dir)
     cases = prepare_cases(cohort, cohort.identities, config, cache_dir=kept, refused=refusals.add)
     annotated = [case for case in cases if case.label is not None]
     if annotated:
-        warn_of_implausible(cohort.name, cases, annotated, config, in_files_mm=_usual_mm(annotated))
+        warn_of_implausible(cohort.name, cases, annotated, config, in_files_mm=_find_usual_mm(annotated))
     return cases
 
 
 def cohort_summary(cases: Sequence[PreparedCase], config: Config) -> str:
-    """Lines of what a data set's volumes are like, least, median and most: a slip in a header stands out.
+    """Return lines that say the least, median and most of a data set's volumes: a slip in a header stands out.
 
-    Where `config` gives extents, lengths are in those.
+    Where `config` gives extents, lengths and volumes follow those instead of the files.
     """
     annotated = [case for case in cases if case.label is not None]
-    scale = given_scale(config, _usual_mm(annotated)) if annotated else np.ones(3)
+    scale = given_scale(config, _find_usual_mm(annotated)) if annotated else np.ones(3)
     extents_mm = np.array([case.field_of_view_mm for case in cases]).reshape(-1, 3) * scale
+    hearts = [(case.label, case.geometry) for case in cases if case.label is not None]
     rows = {
         **{f"field of view {axis}, mm": extents_mm[:, k].tolist() for k, axis in enumerate("xyz")},
         "mean CT value, HU": [float(hu_from_unit(case.image, case.window_hu).mean()) for case in cases],
-        "heart, ml": [_heart_ml(case) * float(np.prod(scale)) for case in annotated],
+        "heart, ml": [_measure_ml(label, geometry) * float(np.prod(scale)) for label, geometry in hearts],
     }
     return "\n".join(
         f"  {name:<22}" + "".join(f"{value:>9.0f}" for value in np.percentile(values, (0, 50, 100)))
@@ -59,10 +61,9 @@ def cohort_summary(cases: Sequence[PreparedCase], config: Config) -> str:
     )
 
 
-def _usual_mm(annotated: Sequence[PreparedCase]) -> np.ndarray:
+def _find_usual_mm(annotated: Sequence[PreparedCase]) -> np.ndarray:
     return np.median([case.field_of_view_mm for case in annotated], axis=0)
 
 
-def _heart_ml(case: PreparedCase) -> float:
-    assert case.label is not None  # noqa: S101
-    return float(np.count_nonzero(case.label)) * float(np.prod(case.geometry.spacing_mm)) / 1000.0
+def _measure_ml(label: np.ndarray, geometry: Geometry) -> float:
+    return float(np.count_nonzero(label)) * float(np.prod(geometry.spacing_mm)) / 1000.0

@@ -12,11 +12,11 @@ from absl import logging
 
 from fedsim_tf.arms import at_federated_sites, last_stage
 from fedsim_tf.config import Config
-from fedsim_tf.data.checks import check_heart, check_image, check_same_grid, extent_text, unlike
+from fedsim_tf.data.checks import check_heart, check_image, check_same_grid, extent_text, is_unusual_extent
 from fedsim_tf.data.labels import ANY_SITE, heart_mask
 from fedsim_tf.data.layouts import LAYOUTS
 from fedsim_tf.data.nifti import check_suffix, read_volume, write_volume
-from fedsim_tf.data.preprocess import PreparedCase, on_original_grid, prepare, unit_from_hu
+from fedsim_tf.data.preprocess import PreparedCase, prepare, resample_to_original, unit_from_hu
 from fedsim_tf.errors import InputError, listed
 from fedsim_tf.evaluation.figures import panel
 from fedsim_tf.evaluation.galleries import heart_slice
@@ -104,7 +104,7 @@ def segment_file(
     truth = _true_heart(label, case.image, config, image_subject=image) if label else None
     prepared = prepare(case, config.model.size, window_hu=config.data.window_hu)
     _check_extent(prepared, fields_of_view_of(pathlib.Path(fold_dir)), image)
-    mask = on_original_grid(segment(prepared.image), prepared, nearest=True)
+    mask = resample_to_original(segment(prepared.image), prepared, nearest=True)
     write_volume(mask, output)
     found = Segmentation(mask, None if truth is None else dice(mask.array, truth))
     if picture:
@@ -146,7 +146,7 @@ def _true_heart(
 def _check_extent(prepared: PreparedCase, learnt_mm: Sequence[Sequence[float]], subject: str | os.PathLike) -> None:
     """Warns of a field of view unlike those that the network has seen, as it sees all of it in one cube."""
     found_mm = prepared.field_of_view_mm
-    if learnt_mm and all(unlike(found_mm, one) for one in learnt_mm):
+    if learnt_mm and all(is_unusual_extent(found_mm, one) for one in learnt_mm):
         text = "%s shows %s mm, the network has learnt from %s mm: crop or pad it to that, or its mask will be wrong"
         logging.warning(text, subject, extent_text(found_mm), extent_text(learnt_mm[0]))
 
