@@ -1,4 +1,4 @@
-"""Images with their place in the patient, and the cases that they belong to.
+"""Volumes with their place in the patient, and cases made of them.
 
 Arrays are indexed [z, y, x]. Physical vectors (spacing, origin, direction, points) are (x, y, z) in mm,
 in the LPS frame of DICOM and ITK: x to the patient's left, y to the back, z to the head.
@@ -17,7 +17,7 @@ IDENTITY_DIRECTION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 class Geometry(NamedTuple):
-    """Where a voxel grid lies: `spacing_mm`, `origin_mm` (centre of the first voxel), row-major `direction`."""
+    """The place of a voxel grid: spacing, centre of the first voxel, and direction cosines row by row."""
 
     spacing_mm: tuple[float, float, float]
     origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -26,7 +26,7 @@ class Geometry(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Volume:
-    """A 3-D array (z, y, x) and its geometry.
+    """A 3-D array (z, y, x) with its geometry.
 
     Raises:
       InputError: the array is not 3-D, a spacing is not positive or the direction is not orthonormal.
@@ -51,17 +51,17 @@ class Volume:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Distance between voxel centres along (x, y, z)."""
+        """Return the distance between voxel centres along (x, y, z)."""
         return self.geometry.spacing_mm
 
     @property
     def field_of_view_mm(self) -> tuple[float, float, float]:
-        """Edge lengths (x, y, z) of the whole grid, voxel borders included."""
+        """Return the edge lengths (x, y, z) of the whole grid, voxel borders included."""
         x, y, z = (n * s for n, s in zip(self.array.shape[::-1], self.geometry.spacing_mm, strict=True))
         return (x, y, z)
 
     def with_array(self, array: np.ndarray) -> Volume:
-        """Another array of the same shape in the same place."""
+        """Return a volume of another array, of the same shape, in the same place."""
         if array.shape != self.array.shape:
             raise InputError("array", found=f"shape {array.shape}", expected=f"shape {self.array.shape}")
         return Volume(array, self.geometry)
@@ -69,7 +69,7 @@ class Volume:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Case:
-    """One patient's CT in HU and, where it was annotated, the region ids 0..7 on the same grid."""
+    """A scan: its CT in HU and, where it is annotated, the region ids 0..7 on the same grid."""
 
     identity: str
     image: Volume

@@ -5,7 +5,7 @@ from fedsim_tf.data.cohorts import Cohort, find_cohort
 from fedsim_tf.data.labels import heart_mask
 from fedsim_tf.data.layouts import LAYOUTS, CaseFiles
 from fedsim_tf.data.nifti import read_volume, write_volume
-from fedsim_tf.data.preprocess import PreparedCase, hu_from_unit, on_original_grid, prepare, unit_from_hu
+from fedsim_tf.data.preprocess import PreparedCase, hu_from_unit, prepare, resample_to_original, unit_from_hu
 from fedsim_tf.data.splits import Fold, LabelledFold, SplitSizes, split, split_sizes
 
 __all__ = [
@@ -20,10 +20,10 @@ __all__ = [
     "find_cohort",
     "heart_mask",
     "hu_from_unit",
-    "on_original_grid",
     "prepare",
     "prepare_cohort",
     "read_volume",
+    "resample_to_original",
     "split",
     "split_sizes",
     "unit_from_hu",

@@ -1,4 +1,4 @@
-"""Prepared cases kept on disk, so that a run that starts again does not read every CT again."""
+"""A cache of prepared cases on disk, so that a run that starts again does not read every CT again."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.files import digest, write_npz
 from fedsim_tf.volume import Case, Geometry
 
-# Raise when preparation changes: files of another format are never looked at.
+# Raise this number when preparation changes: files of another format are never looked at.
 FORMAT = 1
 
 
 class CaseSource(Protocol):
-    """Where cases come from: a `Cohort`, or anything else that can load its cases one at a time."""
+    """A source of cases that are loaded one at a time, such as a `Cohort`."""
 
     @property
     def name(self) -> str:
-        """Of the data set or site."""
+        """Return the name of the data set or site."""
 
     def load(self, identity: str) -> Case:
-        """One case."""
+        """Return one case."""
 
     def fingerprint(self, identity: str) -> str:
-        """Text that changes when the case does."""
+        """Return a text that changes when the case does."""
 
 
 def prepare_cohort(
@@ -44,16 +44,16 @@ def prepare_cohort(
     progress: Callable[[int, int, str], None] | None = None,
     refused: Callable[[InputError], None] | None = None,
 ) -> list[PreparedCase]:
-    """Loads and prepares cases, in the order of `identities`.
+    """Return prepared cases, loaded from a source or read from the cache, in the order of `identities`.
 
     Args:
       cohort: the source.
-      identities: of the cases wanted.
+      identities: the cases wanted.
       size: voxels along each edge of the cubes.
       window_hu: CT values that become -1 and 1.
-      cache_dir: folder in which prepared cases are kept; a damaged file there is made again. None keeps nothing.
+      cache_dir: the folder in which prepared cases are kept; a damaged file there is made again. None keeps nothing.
       progress: called after each case with the number done, the number wanted and the identity.
-      refused: called with the reason where a case cannot be used, which then is left out; None raises it.
+      refused: called with the reason for each case that cannot be used and is left out; None raises it.
 
     Raises:
       InputError: see `Cohort.load` and `prepare`.
@@ -61,7 +61,7 @@ def prepare_cohort(
     prepared = []
     for done, identity in enumerate(identities, 1):
         try:
-            prepared.append(_prepared(cohort, identity, size, window_hu, cache_dir))
+            prepared.append(_load_prepared(cohort, identity, size, window_hu, cache_dir))
         except InputError as error:
             if refused is None:
                 raise
@@ -71,7 +71,7 @@ def prepare_cohort(
     return prepared
 
 
-def _prepared(
+def _load_prepared(
     cohort: CaseSource, identity: str, size: int, window_hu: tuple[float, float], cache_dir: str | os.PathLike | None
 ) -> PreparedCase:
     if cache_dir is None:
@@ -99,12 +99,12 @@ def _cache_file(
 
 
 def write_prepared(case: PreparedCase, path: str | os.PathLike) -> None:
-    """Writes a prepared case as .npz, atomically."""
+    """Write a prepared case as .npz, atomically."""
     arrays = {"image": case.image} if case.label is None else {"image": case.image, "label": case.label}
     facts = {
         "identity": case.identity,
-        "geometry": _packed(case.geometry),
-        "original": _packed(case.original),
+        "geometry": _pack(case.geometry),
+        "original": _pack(case.original),
         "original_shape": case.original_shape,
         "window_hu": case.window_hu,
     }
@@ -112,7 +112,7 @@ def write_prepared(case: PreparedCase, path: str | os.PathLike) -> None:
 
 
 def read_prepared(path: str | os.PathLike, size: int) -> PreparedCase | None:
-    """Reads a prepared case; None if the file is not there, damaged (zip keeps checksums) or of another size."""
+    """Return a prepared case, or None if its file is missing, damaged (zip keeps checksums) or of another size."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             z, y, x = (int(n) for n in stored["original_shape"])
@@ -121,8 +121,8 @@ def read_prepared(path: str | os.PathLike, size: int) -> PreparedCase | None:
                 identity=str(stored["identity"]),
                 image=stored["image"],
                 label=stored.get("label"),
-                geometry=_unpacked(stored["geometry"]),
-                original=_unpacked(stored["original"]),
+                geometry=_unpack(stored["geometry"]),
+                original=_unpack(stored["original"]),
                 original_shape=(z, y, x),
                 window_hu=(low, high),
             )
@@ -132,10 +132,10 @@ def read_prepared(path: str | os.PathLike, size: int) -> PreparedCase | None:
     return case if all(array.shape == (size, size, size) for array in arrays) else None
 
 
-def _packed(geometry: Geometry) -> np.ndarray:
+def _pack(geometry: Geometry) -> np.ndarray:
     return np.array([*geometry.spacing_mm, *geometry.origin_mm, *geometry.direction])
 
 
-def _unpacked(numbers: np.ndarray) -> Geometry:
+def _unpack(numbers: np.ndarray) -> Geometry:
     values = tuple(numbers.tolist())
     return Geometry(values[:3], values[3:6], values[6:15])

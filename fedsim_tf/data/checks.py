@@ -1,4 +1,4 @@
-"""What a loaded case must fulfil before anything learns from it."""
+"""Checks of a loaded case, before anything learns from it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 from absl import logging
 
-from fedsim_tf.data.headers import GRID_TOLERANCE_VOXELS, corners
+from fedsim_tf.data.headers import GRID_TOLERANCE_VOXELS, corner_indices
 from fedsim_tf.errors import InputError
 from fedsim_tf.volume import Volume
 
 LUNG_HU = (-990.0, -200.0)  # above air, padding and what scanners fill the corners with
-LEAST_LUNG = 0.02  # of a CT that shows a heart: a third is usual
+LEAST_LUNG = 0.02  # share of the voxels of a CT that shows a heart; a third is usual
 OTHER_SHAPE, OTHER_SIZE = 1.25, 1.6  # ratios of two fields of view, along one axis and over all
 
 
 def check_image(image: Volume, subject: str | os.PathLike) -> None:
-    """Raises InputError for voxels that are not finite and for an image without any contrast.
+    """Refuse voxels that are not finite and an image without any contrast, with an InputError.
 
-    An image with next to nothing as dense as lung, as one has whose rescale intercept was lost, is warned of. Its
-    darkest values say nothing: padding may be as low as -3024.
+    An image with next to nothing as dense as lung, as after a lost rescale intercept, is warned of. Its darkest values
+    would tell nothing: padding may be as low as -3024.
     """
     bad = int(image.array.size - np.count_nonzero(np.isfinite(image.array)))
     if bad:
@@ -38,13 +38,13 @@ def check_image(image: Volume, subject: str | os.PathLike) -> None:
 def check_same_grid(
     label: Volume, image: Volume, label_subject: str | os.PathLike, *, image_subject: str | os.PathLike
 ) -> None:
-    """Raises InputError if a label does not lie on its image's grid.
+    """Refuse a label that does not lie on its image's grid, with an InputError.
 
-    Grids are the same if they have the same shape and no corner voxel lies further apart than a tenth of a voxel.
+    Two grids are the same if they have one shape and their corner voxels lie within a tenth of a voxel of each other.
     """
     if label.array.shape != image.array.shape:
-        found, expected = (f"a label of {_size(volume)} voxels" for volume in (label, image))
-        raise InputError(label_subject, found=found, expected=f"{expected.split(' of ')[1]}, as in {image_subject}")
+        expected = f"{_format_size(image)} voxels, as in {image_subject}"
+        raise InputError(label_subject, found=f"a label of {_format_size(label)} voxels", expected=expected)
     apart_mm = float(np.linalg.norm(_corners_mm(label) - _corners_mm(image), axis=1).max())
     allowed_mm = GRID_TOLERANCE_VOXELS * min(image.spacing_mm)
     if apart_mm > allowed_mm:
@@ -52,11 +52,11 @@ def check_same_grid(
         raise InputError(label_subject, found=found, expected=f"the grid of {image_subject} (to {allowed_mm:.2g} mm)")
 
 
-def unlike(extent_mm: Sequence[float], usual_mm: Sequence[float]) -> bool:
-    """Whether a field of view is of another shape than the usual one, or far larger or smaller.
+def is_unusual_extent(extent_mm: Sequence[float], usual_mm: Sequence[float]) -> bool:
+    """Return whether a field of view has another shape than the usual one, or is far larger or smaller.
 
-    All of it becomes one cube, so that a heart in a field of view of another shape is squeezed or stretched. Where
-    small patients are scanned with proportionally small ones, hearts look alike.
+    The whole field of view becomes a cube: one of another shape squeezes or stretches the heart. Where the field of
+    view is proportional to the patient, hearts look alike.
     """
     ratio = np.asarray(extent_mm) / np.asarray(usual_mm)
     size = float(np.prod(ratio)) ** (1.0 / len(ratio))
@@ -65,22 +65,22 @@ def unlike(extent_mm: Sequence[float], usual_mm: Sequence[float]) -> bool:
 
 
 def extent_text(lengths_mm: Sequence[float]) -> str:
-    """A field of view for a message, such as "330 x 330 x 205"."""
+    """Return a field of view as text, such as "330 x 330 x 205"."""
     return " x ".join(f"{mm:.0f}" for mm in lengths_mm)
 
 
 def check_heart(label: np.ndarray, subject: str | os.PathLike) -> None:
-    """Raises InputError if no voxel of a label (region ids) belongs to a heart."""
+    """Refuse a label (region ids) without any voxel of a heart, with an InputError."""
     if not label.any():
         raise InputError(subject, found="no voxel of any region", expected="an annotated heart")
 
 
-def _size(volume: Volume) -> str:
+def _format_size(volume: Volume) -> str:
     return " x ".join(map(str, volume.array.shape[::-1]))
 
 
 def _corners_mm(volume: Volume) -> np.ndarray:
-    """Centres of the eight corner voxels in mm. Shape (8, 3)."""
-    index = corners(volume.array.shape[::-1])
+    """Return the centres (8, 3) of the corner voxels in mm."""
+    index = corner_indices(volume.array.shape[::-1])
     axes = np.asarray(volume.geometry.direction).reshape(3, 3)
     return np.asarray(volume.geometry.origin_mm) + (index * volume.geometry.spacing_mm) @ axes.T

@@ -1,7 +1,8 @@
-"""What a NIfTI header says (nifti1.h, nifti2.h) that ITK does not tell or check."""
+"""NIfTI headers (nifti1.h, nifti2.h): what ITK does not tell of them or does not check."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import pathlib
@@ -20,33 +21,36 @@ GRID_TOLERANCE_VOXELS = 0.1
 
 
 class _Fields(NamedTuple):
-    """Where a version of the format keeps its fields: struct's letter and offset of each."""
+    """Where a version of the format keeps its fields: the format letters of `struct` and the offset of each."""
 
     dims: tuple[str, int]
-    datatype: tuple[str, int]  # and bits a voxel
-    sizes: tuple[str, int]  # of a voxel (pixdim), after a sign
+    datatype: tuple[str, int]  # and the bits of a voxel
+    pixdim: tuple[str, int]  # a sign and the sizes of a voxel
     offset: tuple[str, int]
     codes: tuple[str, int]  # of qform and sform
-    turn: tuple[str, int]  # of qform: quaternion and offset
-    rows: tuple[str, int]  # of sform
+    qform: tuple[str, int]  # quaternion and offset
+    sform: tuple[str, int]  # rows of the matrix
 
 
-_VERSIONS = {
+_VERSIONS = {  # by the size of the header in bytes
     348: _Fields(("8h", 40), ("2h", 70), ("4f", 76), ("f", 108), ("2h", 252), ("6f", 256), ("12f", 280)),
     540: _Fields(("8q", 16), ("2h", 12), ("4d", 104), ("q", 168), ("2i", 344), ("6d", 352), ("12d", 400)),
 }
 
 
-class Header(NamedTuple):
-    """What a header announces.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Header:
+    """What a NIfTI header announces.
 
     Attributes:
       shape: voxels along each axis, x first.
-      offset: where voxels begin, in bytes; voxel_bytes: how many bytes they take.
-      float_type: their type if they are floats.
-      sizes_mm: of a voxel along the first three axes.
-      qform_code, sform_code: where the axes come from; 0: from nowhere.
-      qform: quaternion and offset; sform: (3, 4), mm of a voxel's index in the RAS frame.
+      offset: the byte at which voxels begin.
+      voxel_bytes: how many bytes all voxels take.
+      float_type: the voxels' type if they are floats, else None.
+      sizes_mm: (3,), a voxel's size along the first three axes (pixdim).
+      qform_code, sform_code: where the axes come from; 0 means that there are none.
+      qform: (6,), quaternion and offset.
+      sform: (3, 4), from a voxel's index to mm in the RAS frame.
     """
 
     shape: tuple[int, ...]
@@ -61,7 +65,7 @@ class Header(NamedTuple):
 
 
 def parse_header(content: bytes) -> Header | None:
-    """Reads the first bytes of a file; None if they are no NIfTI header."""
+    """Return the header in the first bytes of a file, or None if they are no NIfTI header."""
     for order, (size, fields) in itertools.product("<>", _VERSIONS.items()):
         if len(content) < size or struct.unpack_from(order + "i", content)[0] != size:
             continue
@@ -69,40 +73,38 @@ def parse_header(content: bytes) -> Header | None:
         def read(field: tuple[str, int], order: str = order) -> tuple:
             return struct.unpack_from(order + field[0], content, field[1])
 
-        (n_dims, *dims), (datatype, bits), (offset,) = (read(f) for f in (fields.dims, fields.datatype, fields.offset))
+        (n_dims, *dims), (datatype, bits), (offset,) = map(read, (fields.dims, fields.datatype, fields.offset))
         if not 1 <= n_dims <= 7 or min(dims[:n_dims]) < 1 or not 0 <= offset < math.inf:
             return None
         shape = tuple(dims[:n_dims])
-        float_type = order + _FLOAT_CODES[datatype] if datatype in _FLOAT_CODES else None
         qform_code, sform_code = read(fields.codes)
-        sizes_mm, qform, sform = (np.array(read(field)) for field in (fields.sizes, fields.turn, fields.rows))
         return Header(
-            shape,
-            int(offset),
-            math.prod(shape) * bits // 8,
-            float_type,
-            sizes_mm[1:],
-            qform_code,
-            sform_code,
-            qform,
-            sform.reshape(3, 4),
+            shape=shape,
+            offset=int(offset),
+            voxel_bytes=math.prod(shape) * bits // 8,
+            float_type=order + _FLOAT_CODES[datatype] if datatype in _FLOAT_CODES else None,
+            sizes_mm=np.array(read(fields.pixdim))[1:],
+            qform_code=qform_code,
+            sform_code=sform_code,
+            qform=np.array(read(fields.qform)),
+            sform=np.array(read(fields.sform)).reshape(3, 4),
         )
     return None
 
 
-def corners(shape: tuple[int, ...]) -> np.ndarray:
-    """Indices of a grid's eight corner voxels, as `shape` has its axes. Shape (8, 3), float64."""
+def corner_indices(shape: tuple[int, ...]) -> np.ndarray:
+    """Return the indices (8, 3) of a grid's corner voxels, float64, with axes in the order of `shape`."""
     return np.array(list(itertools.product(*((0, n - 1) for n in shape))), np.float64)
 
 
 def check_axes(header: Header, path: pathlib.Path) -> None:
-    """Refuses axes that ITK would read as if they were others: sheared ones, as of a tilted gantry, and bad numbers.
+    """Refuse axes that ITK would misread, and warn of a header without any orientation.
 
-    Axes that are no more than a tenth of a voxel from upright ones at the grid's corners are rounded, not sheared. A
-    header without any orientation is warned of: its axes are taken for left, back and head.
+    ITK takes the axes of a header without orientation for left, back and head. Axes that are no more than a tenth of a
+    voxel from upright ones at the grid's corners are rounded, not sheared.
 
     Raises:
-      InputError: says which, by how much, and what to do.
+      InputError: sheared axes, as of a tilted gantry; sizes or axes that are no numbers; two different sizes.
     """
     _check_numbers(header, path)
     if not (header.qform_code > 0 or header.sform_code > 0):
@@ -113,7 +115,7 @@ def check_axes(header: Header, path: pathlib.Path) -> None:
     _check_sizes(header, spacing, path)
     left, _, right = np.linalg.svd(header.sform[:, :3] / spacing)
     rest = header.sform[:, :3] - left @ right * spacing
-    apart = float(np.linalg.norm(corners(header.shape[:3]) @ rest.T, axis=1).max())
+    apart = float(np.linalg.norm(corner_indices(header.shape[:3]) @ rest.T, axis=1).max())
     if apart > GRID_TOLERANCE_VOXELS * spacing.min():
         raise InputError(
             path,
@@ -123,10 +125,11 @@ def check_axes(header: Header, path: pathlib.Path) -> None:
 
 
 def _check_numbers(header: Header, path: pathlib.Path) -> None:
-    """ITK takes a voxel's size that is none for 1 mm, and axes that are no numbers for upright ones."""
+    """Refuse sizes and axes that are no numbers: ITK takes them for 1 mm and for upright axes."""
     sizes = header.sizes_mm[: len(header.shape)]
     if not np.all(np.isfinite(sizes) & (sizes != 0)):
-        raise InputError(path, found=f"voxels of {_by(sizes)} mm in its header", expected="their true size (pixdim)")
+        found = f"voxels of {_format(sizes)} mm in its header"
+        raise InputError(path, found=found, expected="their true size (pixdim)")
     axes = {"qform": (header.qform_code, header.qform), "sform": (header.sform_code, header.sform)}
     for name, (code, values) in axes.items():
         if code > 0 and not np.all(np.isfinite(values)):
@@ -134,12 +137,12 @@ def _check_numbers(header: Header, path: pathlib.Path) -> None:
 
 
 def _check_sizes(header: Header, spacing_mm: np.ndarray, path: pathlib.Path) -> None:
-    """Voxels' sizes stand twice in a header with an sform; ITK reads one, viewers the other."""
+    """Refuse two different sizes: ITK reads pixdim, viewers read sform."""
     apart = np.abs(spacing_mm - np.abs(header.sizes_mm)) * (np.array(header.shape[:3]) - 1)
     if np.any(apart > GRID_TOLERANCE_VOXELS * spacing_mm):
-        found = f"voxels of {_by(header.sizes_mm)} mm in pixdim and of {_by(spacing_mm)} mm in sform"
+        found = f"voxels of {_format(header.sizes_mm)} mm in pixdim and of {_format(spacing_mm)} mm in sform"
         raise InputError(path, found=found, expected="the same in both")
 
 
-def _by(values: np.ndarray) -> str:
+def _format(values: np.ndarray) -> str:
     return " x ".join(f"{value:.4g}" for value in values)

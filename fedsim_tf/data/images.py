@@ -1,4 +1,4 @@
-"""Between this project's volumes and SimpleITK's images: both live in the LPS frame, nothing is turned or flipped."""
+"""Conversion between volumes and SimpleITK's images: both live in the LPS frame, nothing is turned or flipped."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import SimpleITK as sitk
 from fedsim_tf.volume import Geometry, Volume
 
 
-def image_from(volume: Volume) -> sitk.Image:
-    """A SimpleITK image with the volume's array and geometry."""
+def volume_to_image(volume: Volume) -> sitk.Image:
+    """Return a SimpleITK image with the volume's array and geometry."""
     image = sitk.GetImageFromArray(volume.array)
     image.SetSpacing(volume.geometry.spacing_mm)
     image.SetOrigin(volume.geometry.origin_mm)
@@ -16,11 +16,11 @@ def image_from(volume: Volume) -> sitk.Image:
     return image
 
 
-def volume_from(image: sitk.Image) -> Volume:
-    """A volume with the image's array and geometry."""
-    return Volume(sitk.GetArrayFromImage(image), geometry_of(image))
+def image_to_volume(image: sitk.Image) -> Volume:
+    """Return a volume with the image's array and geometry."""
+    return Volume(sitk.GetArrayFromImage(image), read_geometry(image))
 
 
-def geometry_of(image: sitk.Image) -> Geometry:
-    """Where the image's grid lies."""
+def read_geometry(image: sitk.Image) -> Geometry:
+    """Return where the image's grid lies."""
     return Geometry(image.GetSpacing(), image.GetOrigin(), image.GetDirection())

@@ -1,7 +1,7 @@
-"""Whether a NIfTI file is whole and its voxels are numbers.
+"""A check that a NIfTI file is whole and that its voxels are numbers.
 
-ITK reads a truncated file without complaint and fills the rest with zeros, it does the same with NaN, and it never
-looks at gzip's checksum; nor does it complain when a full disk cuts short what it writes. A heart cut off by a broken
+ITK reads a truncated file without complaint and fills the rest with zeros; it does the same with NaN, and it never
+looks at gzip's checksum. Nor does it complain when a full disk cuts short what it writes. A heart cut off by a broken
 download must not become training data, so the stream is read through once here.
 """
 
@@ -22,11 +22,11 @@ _BLOCK_BYTES = 1 << 22
 
 
 def check_whole(path: pathlib.Path, *, finite: bool = True) -> Header:
-    """Reads the file through; returns what its header says.
+    """Read a file through and return what its header says.
 
     Args:
       path: the file.
-      finite: whether its voxels have to be.
+      finite: whether its voxels have to be finite.
 
     Raises:
       InputError: no such file, not a NIfTI file, a broken gzip stream, fewer voxels than the header announces, or
@@ -34,9 +34,9 @@ def check_whole(path: pathlib.Path, *, finite: bool = True) -> Header:
     """
     if not path.is_file():
         raise InputError(path, found="no such file", expected=EXPECTED)
-    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
     try:
-        with opened(path, "rb") as stream:
+        with opener(path, "rb") as stream:
             return _check_stream(cast(BinaryIO, stream), path, finite=finite)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(path, found=f"a truncated or damaged gzip stream ({error})", expected=EXPECTED) from error

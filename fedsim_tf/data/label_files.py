@@ -1,4 +1,4 @@
-"""Folders of label maps alone, of any site, for shape models."""
+"""Folders that hold label maps alone, of any site, for shape models."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import os
 import pathlib
 
 from fedsim_tf.data.labels import ANY_SITE
-from fedsim_tf.data.layouts import nifti_files, stem, unique
+from fedsim_tf.data.layouts import find_nifti_files, index_files, read_name
 from fedsim_tf.data.nifti import read_volume
 from fedsim_tf.errors import InputError
 from fedsim_tf.volume import Volume
 
 
 def find_label_files(root: str | os.PathLike) -> dict[str, pathlib.Path]:
-    """NIfTI label maps by identity: files with "label" in their names if there are any, else every NIfTI file.
+    """Return the label maps below a folder by identity: files with "label" in their names, else every NIfTI file.
 
     Raises:
-      InputError: no such folder, no NIfTI files below it, or two of one name.
+      InputError: no such folder, no NIfTI file below it, or two files of one name.
     """
     root = pathlib.Path(root)
-    files = sorted(nifti_files(root)) if root.is_dir() else []
+    files = sorted(find_nifti_files(root)) if root.is_dir() else []
     if not files:
         reason = "no NIfTI files" if root.is_dir() else "no such folder"
         raise InputError(root, found=reason, expected="a folder with label maps (.nii or .nii.gz)")
     labels = [path for path in files if "label" in path.name.lower()]
-    return unique((stem(path), path) for path in labels or files)
+    return index_files((read_name(path), path) for path in labels or files)
 
 
 def read_label_map(path: str | os.PathLike) -> Volume:
-    """Region ids uint8 of a label map with the values 0..7, those of MM-WHS, or heart and background.
+    """Return the region ids (uint8) of a file with the values 0 to 7, those of MM-WHS, or heart and background.
 
     Raises:
-      InputError: a damaged file, other values, or nothing but background.
+      InputError: a damaged file, other values, or background alone.
     """
     volume = read_volume(path)
     regions = ANY_SITE.apply(volume.array, path)

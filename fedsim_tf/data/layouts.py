@@ -1,6 +1,6 @@
-"""How each data set lays out its files, and where it is to be had.
+"""Layouts: how each data set lays out its files, and where the data is available.
 
-Files are looked for in all folders below the root, so that mirrors with folders of their own work.
+Files are looked for in all folders below the root, so that mirrors with other folders work too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import pathlib
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from fedsim_tf.data.labels import CANONICAL, CHD68, MMWHS, LabelScheme
@@ -22,50 +22,71 @@ _SUFFIX = r"\.(?i:nii(?:\.gz)?)$"
 
 @dataclasses.dataclass(frozen=True)
 class CaseFiles:
-    """The files of one patient: a CT, and a label volume, a mask per region id, or None where not annotated."""
+    """The files of one scan.
+
+    Attributes:
+      identity: the scan's name.
+      image: the CT.
+      label: a label volume, a mask for each region id, or None where the scan is not annotated.
+    """
 
     identity: str
     image: pathlib.Path
     label: pathlib.Path | Mapping[int, pathlib.Path] | None = None
 
     @property
+    def label_paths(self) -> tuple[pathlib.Path, ...]:
+        """Return every label file."""
+        if self.label is None:
+            return ()
+        return tuple(self.label.values()) if isinstance(self.label, Mapping) else (self.label,)
+
+    @property
     def paths(self) -> tuple[pathlib.Path, ...]:
-        """Every file of the case."""
-        labels = self.label.values() if isinstance(self.label, Mapping) else (self.label,)
-        return (self.image, *(path for path in labels if path is not None))
+        """Return every file."""
+        return (self.image, *self.label_paths)
 
 
 class Layout(Protocol):
-    """One way of laying out a data set."""
+    """A way of laying out a data set."""
 
     @property
     def looked_for(self) -> str:
-        """The files' names, for messages."""
+        """Return the names of the files, for messages."""
 
     @property
     def source(self) -> str:
-        """How to get the data, for messages."""
+        """Return how to get the data, for messages."""
 
     @property
     def label_scheme(self) -> LabelScheme:
-        """What its label values mean."""
+        """Return the meaning of the label values."""
 
     def find(self, root: pathlib.Path) -> list[CaseFiles]:
-        """Every case below the root, in any order."""
+        """Return every scan below a folder, in any order.
+
+        Raises:
+          InputError: a scan found twice, or files that lack another one.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
 class PairedLayout:
-    """`<identity>_image.nii.gz` and `<identity>_label.nii.gz`, every image annotated."""
+    """Files `<identity>_image.nii.gz` and `<identity>_label.nii.gz`, every image annotated.
 
-    identity: str  # regular expression
+    Attributes:
+      identity: the regular expression of an identity.
+      looked_for, source, label_scheme: see `Layout`.
+    """
+
+    identity: str
     looked_for: str
     source: str
     label_scheme: LabelScheme
 
     def find(self, root: pathlib.Path) -> list[CaseFiles]:
-        images = self._found(root, "image")
-        labels = self._found(root, "label")
+        images = self._find_kind(root, "image")
+        labels = self._find_kind(root, "label")
         refusals = Refusals(root)
         for identity, image in images.items():
             if identity not in labels:
@@ -74,17 +95,17 @@ class PairedLayout:
         refusals.check()
         return [CaseFiles(identity, image, labels[identity]) for identity, image in images.items()]
 
-    def _found(self, root: pathlib.Path, kind: str) -> dict[str, pathlib.Path]:
+    def _find_kind(self, root: pathlib.Path, kind: str) -> dict[str, pathlib.Path]:
         name = re.compile(f"(?:^|[^a-z])({self.identity})_{kind}{_SUFFIX}")
-        matches = ((name.search(path.name), path) for path in nifti_files(root))
-        return unique((match.group(1), path) for match, path in matches if match)
+        matches = ((name.search(path.name), path) for path in find_nifti_files(root))
+        return index_files((match.group(1), path) for match, path in matches if match)
 
 
 @dataclasses.dataclass(frozen=True)
 class TotalSegmentatorLayout:
-    """`<identity>/ct.nii.gz` and a mask per structure in `<identity>/segmentations`.
+    """Files `<identity>/ct.nii.gz`, and a mask of each structure in `<identity>/segmentations`.
 
-    Most of these CTs show no heart or a part of one; `Cohort.load` would refuse them, see `find_cohort`.
+    Most of these CTs show a part of the heart or none, and could not be loaded; `whole_hearts` finds the others.
     """
 
     looked_for: str = "s0000/ct.nii.gz with s0000/segmentations/heart_myocardium.nii.gz and its like"
@@ -92,28 +113,29 @@ class TotalSegmentatorLayout:
     label_scheme: LabelScheme = CANONICAL
 
     def find(self, root: pathlib.Path) -> list[CaseFiles]:
-        images = unique((path.parent.name, path) for path in nifti_files(root) if re.match(f"ct{_SUFFIX}", path.name))
+        paths = find_nifti_files(root)
+        images = index_files((path.parent.name, path) for path in paths if re.match(f"ct{_SUFFIX}", path.name))
         refusals, found = Refusals(root), []
         for identity, image in images.items():
             with refusals.each():
-                found.append(CaseFiles(identity, image, self._masks(image)))
+                found.append(CaseFiles(identity, image, self._find_masks(image)))
         refusals.check()
         return found
 
-    def _masks(self, image: pathlib.Path) -> dict[int, pathlib.Path]:
+    def _find_masks(self, image: pathlib.Path) -> dict[int, pathlib.Path]:
         masks = {}
         for structure, region in TOTALSEGMENTATOR_NAMES.items():
-            stem = image.parent / "segmentations" / structure
-            found = [path for suffix in (".nii.gz", ".nii") if (path := stem.with_name(stem.name + suffix)).is_file()]
+            files = [image.parent / "segmentations" / f"{structure}{suffix}" for suffix in (".nii.gz", ".nii")]
+            found = [file for file in files if file.is_file()]
             if not found:
-                raise InputError(image, found=f"no mask {structure}", expected=f"{stem}.nii.gz")
+                raise InputError(image, found=f"no mask {structure}", expected=files[0])
             masks[region] = found[0]
         return masks
 
 
 @dataclasses.dataclass(frozen=True)
 class FolderLayout:
-    """`images/<identity>.nii.gz` and, where annotated, `labels/<identity>.nii.gz`: for data of one's own.
+    """Files `images/<identity>.nii.gz` and, where annotated, `labels/<identity>.nii.gz`: for a user's own data.
 
     Either folder may have others within.
     """
@@ -123,10 +145,10 @@ class FolderLayout:
     label_scheme: LabelScheme = CANONICAL
 
     def find(self, root: pathlib.Path) -> list[CaseFiles]:
-        files = list(nifti_files(root))
+        files = list(find_nifti_files(root))
         images, labels = (
-            unique((stem(path), path) for path in files if name in path.relative_to(root).parts[:-1])
-            for name in ("images", "labels")
+            index_files((read_name(path), path) for path in files if folder in path.relative_to(root).parts[:-1])
+            for folder in ("images", "labels")
         )
         refusals = Refusals(root)
         for identity, label in labels.items():
@@ -157,8 +179,8 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
-def nifti_files(root: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Every NIfTI file below the root, linked folders included, hidden ones (such as macOS's ._ files) left out."""
+def find_nifti_files(root: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yield every NIfTI file below a folder, linked folders included, hidden files (macOS's ._ files) left out."""
     visited = set()
     for folder, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -167,15 +189,21 @@ def nifti_files(root: pathlib.Path) -> Iterator[pathlib.Path]:
         if real in visited:
             continue
         visited.add(real)
-        yield from (
-            pathlib.Path(folder, name)
-            for name in sorted(names)
-            if re.search(_SUFFIX, name) and not name.startswith(".")
-        )
+        for name in sorted(names):
+            if re.search(_SUFFIX, name) and not name.startswith("."):
+                yield pathlib.Path(folder, name)
 
 
-def unique(pairs: Iterator[tuple[str, pathlib.Path]], *, what: str = "") -> dict[str, pathlib.Path]:
-    """Identity to path; raises InputError that names both files if an identity (or `what` it is) comes twice."""
+def index_files(pairs: Iterable[tuple[str, pathlib.Path]], *, what: str = "") -> dict[str, pathlib.Path]:
+    """Return the path of each identity.
+
+    Args:
+      pairs: identities and paths.
+      what: what an identity stands for, for messages; by default it stands for itself.
+
+    Raises:
+      InputError: an identity that comes twice, with both files.
+    """
     found: dict[str, pathlib.Path] = {}
     for identity, path in pairs:
         if identity in found:
@@ -186,6 +214,6 @@ def unique(pairs: Iterator[tuple[str, pathlib.Path]], *, what: str = "") -> dict
     return found
 
 
-def stem(path: pathlib.Path) -> str:
-    """The name without .nii or .nii.gz, its letters composed: file systems differ in how they write an umlaut."""
+def read_name(path: pathlib.Path) -> str:
+    """Return a file's name without .nii or .nii.gz, its letters composed: file systems differ in writing an umlaut."""
     return unicodedata.normalize("NFC", re.sub(_SUFFIX, "", path.name))

@@ -1,4 +1,4 @@
-"""NIfTI in and out, in the LPS frame."""
+"""Reading and writing NIfTI files, in the LPS frame."""
 
 from __future__ import annotations
 
@@ -10,23 +10,21 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from fedsim_tf.data.headers import check_axes
-from fedsim_tf.data.images import image_from, volume_from
+from fedsim_tf.data.images import image_to_volume, volume_to_image
 from fedsim_tf.data.integrity import EXPECTED, check_whole
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import replaced
 from fedsim_tf.volume import Volume
 
 SUFFIXES = (".nii", ".nii.gz")
-# ITK refuses axes that are a hundredth of a degree from upright, as converters round them; `check_axes` is the judge.
-os.environ.setdefault("ITK_NIFTI_SFORM_PERMISSIVE", "1")
 
 
 def read_volume(path: str | os.PathLike, *, dtype: npt.DTypeLike | None = None) -> Volume:
-    """Reads a NIfTI file.
+    """Return the volume in a NIfTI file.
 
     Args:
       path: a .nii or .nii.gz file.
-      dtype: of the array; None keeps the file's own.
+      dtype: the array's type; None keeps the file's.
 
     Raises:
       InputError: no such file, truncated or damaged, not three-dimensional, with sheared axes, or values that an
@@ -35,15 +33,15 @@ def read_volume(path: str | os.PathLike, *, dtype: npt.DTypeLike | None = None) 
     path = pathlib.Path(path)
     check_suffix(path)
     check_axes(check_whole(path), path)
-    volume = volume_from(_read_image(path))
-    return volume if dtype is None else volume.with_array(_converted(volume.array, np.dtype(dtype), path))
+    volume = image_to_volume(_read_image(path))
+    return volume if dtype is None else volume.with_array(_convert(volume.array, np.dtype(dtype), path))
 
 
 def write_volume(volume: Volume, path: str | os.PathLike) -> None:
-    """Writes a NIfTI file, compressed if its name ends in .gz. The file is either whole or as it was before.
+    """Write a NIfTI file, compressed if its name ends in .gz; after a failure the file is as it was before.
 
-    Boolean arrays become uint8 and half-precision floats float32, which NIfTI can hold. NIfTI keeps origin, spacing
-    and direction in single precision.
+    Boolean arrays become uint8 and half-precision floats become float32, which NIfTI can hold. NIfTI keeps origin,
+    spacing and direction in single precision.
 
     Raises:
       InputError: another suffix, or a file that cannot be written, such as to a full disk.
@@ -55,7 +53,7 @@ def write_volume(volume: Volume, path: str | os.PathLike) -> None:
     compressed = path.suffix.lower() == ".gz"
     try:
         with replaced(path) as temporary:
-            sitk.WriteImage(image_from(volume.with_array(array)), str(temporary), useCompression=compressed)
+            sitk.WriteImage(volume_to_image(volume.with_array(array)), str(temporary), useCompression=compressed)
             check_whole(temporary, finite=False)
     except InputError as error:
         raise InputError(
@@ -66,12 +64,14 @@ def write_volume(volume: Volume, path: str | os.PathLike) -> None:
 
 
 def check_suffix(path: pathlib.Path) -> None:
-    """Raises InputError for a name that is no NIfTI file's."""
+    """Refuse a name that does not end in .nii or .nii.gz with an InputError."""
     if not path.name.lower().endswith(SUFFIXES):
         raise InputError(path, found=f"a name ending in {path.suffix!r}", expected=f"one in {' or '.join(SUFFIXES)}")
 
 
 def _read_image(path: pathlib.Path) -> sitk.Image:
+    # ITK refuses axes that are a hundredth of a degree from upright, as converters round them; `check_axes` is better.
+    os.environ.setdefault("ITK_NIFTI_SFORM_PERMISSIVE", "1")
     reader = sitk.ImageFileReader()
     reader.SetImageIO("NiftiImageIO")
     reader.SetFileName(str(path))
@@ -88,12 +88,12 @@ def _read_image(path: pathlib.Path) -> sitk.Image:
 
 
 def _reason(error: RuntimeError) -> str:
-    """The last line of ITK's message: the ones before it are about ITK's own source files."""
+    """Return the last line of ITK's message: the lines before it are about ITK's source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else "no reason given"
 
 
-def _converted(array: np.ndarray, dtype: np.dtype, path: pathlib.Path) -> np.ndarray:
+def _convert(array: np.ndarray, dtype: np.dtype, path: pathlib.Path) -> np.ndarray:
     if dtype == array.dtype:
         return array
     with np.errstate(invalid="ignore"):

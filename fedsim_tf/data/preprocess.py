@@ -1,4 +1,4 @@
-"""From a CT to the cube that the networks see, and back on to the CT's own grid."""
+"""Preparation of a CT as the cube that the networks see, and the way back to the CT's own grid."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import math
 import numpy as np
 import SimpleITK as sitk
 
-from fedsim_tf.data.images import geometry_of, image_from
+from fedsim_tf.data.images import read_geometry, volume_to_image
 from fedsim_tf.errors import InputError
 from fedsim_tf.volume import Case, Geometry, Volume
 
 WINDOW_HU = (-1000.0, 1000.0)
 _FRAME = "LPS"
-# Where voxels grow by an even factor every new centre lies on a border between old voxels, and rounding noise would
-# pick a side voxel by voxel and leave dents in a surface; a nudge towards the first voxel picks the same side always.
+# Where voxels grow by an even factor, every new centre lies on a border between old voxels. Rounding noise would pick
+# a side voxel by voxel and leave dents in a surface; a nudge towards the first voxel always picks the same side.
 _NUDGE_VOXELS = 1e-3
 _FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PreparedCase:
-    """A case on a cube of n x n x n voxels that spans its whole field of view.
+    """A case on a cube of n x n x n voxels that spans the CT's whole field of view.
 
     Attributes:
-      identity: of the patient.
+      identity: the scan.
       image: (n, n, n) float32, the HU window as -1 to 1.
       label: (n, n, n) uint8 region ids, or None.
-      geometry: of the cube; its axes are the CT's own, turned to the closest of left, back and head.
-      original: geometry of the CT.
-      original_shape: (z, y, x) of the CT.
+      geometry: the cube's; its axes are the CT's own, in the order and direction closest to left, back and head.
+      original: the CT's geometry.
+      original_shape: the CT's shape (z, y, x).
       window_hu: CT values that became -1 and 1.
     """
 
@@ -44,17 +44,17 @@ class PreparedCase:
 
     @property
     def field_of_view_mm(self) -> tuple[float, float, float]:
-        """Edge lengths along the cube's (x, y, z) axes, voxel borders included."""
+        """Return the edge lengths along the cube's (x, y, z) axes, voxel borders included."""
         return Volume(self.image, self.geometry).field_of_view_mm
 
 
 def prepare(case: Case, size: int, *, window_hu: tuple[float, float] = WINDOW_HU) -> PreparedCase:
-    """Brings the whole field of view to a cube.
+    """Return a case with its whole field of view resampled to a cube.
 
-    Axes are permuted and flipped, never rotated, to the closest LPS order. The cube's outer voxel borders are those
-    of the CT, so its spacing is the field of view over `size`, along oblique axes too. The CT is clipped to the
-    window first, as padding values such as -3024 are no attenuation and must not bleed into their neighbours; then it
-    is interpolated linearly, after a Gaussian where voxels grow. Labels are taken from the nearest voxel.
+    Axes are permuted and flipped, never rotated, to the closest LPS order. The cube has the CT's outer voxel borders,
+    so its spacing is the field of view over `size`, along oblique axes too. The CT is clipped to the window first:
+    padding values such as -3024 are no attenuation and must not bleed into their neighbours. Then it is interpolated
+    linearly, after a Gaussian where voxels grow. Labels are taken from the nearest voxel.
 
     Args:
       case: CT in HU and, where annotated, region ids.
@@ -67,33 +67,33 @@ def prepare(case: Case, size: int, *, window_hu: tuple[float, float] = WINDOW_HU
     if size < 1:
         raise InputError("size", found=size, expected="at least 1")
     unit = case.image.with_array(unit_from_hu(case.image.array, window_hu))
-    image = _cube(unit, size, nearest=False)
-    label = None if case.label is None else _cube(case.label, size, nearest=True)
+    image = _resample_to_cube(unit, size, nearest=False)
+    label = None if case.label is None else _resample_to_cube(case.label, size, nearest=True)
     z, y, x = case.image.array.shape
     return PreparedCase(
         identity=case.identity,
         image=np.clip(sitk.GetArrayFromImage(image), -1.0, 1.0),
         label=None if label is None else sitk.GetArrayFromImage(label).astype(np.uint8),
-        geometry=geometry_of(image),
+        geometry=read_geometry(image),
         original=case.image.geometry,
         original_shape=(z, y, x),
         window_hu=window_hu,
     )
 
 
-def on_original_grid(array: np.ndarray, prepared: PreparedCase, *, nearest: bool) -> Volume:
-    """Brings an array from a prepared case's cube to where that case's CT lies.
+def resample_to_original(array: np.ndarray, prepared: PreparedCase, *, nearest: bool) -> Volume:
+    """Return an array on a prepared case's cube resampled to the grid of that case's CT.
 
     Args:
       array: (n, n, n), such as a predicted label or probability.
       prepared: the case whose cube it is.
-      nearest: take the nearest voxel (labels) instead of interpolating linearly (CT, probabilities).
+      nearest: whether to take the nearest voxel (labels) instead of interpolating linearly (CT, probabilities).
 
     Returns:
-      A volume with exactly the CT's shape and geometry; labels keep their type, others become float32.
+      A volume with exactly the CT's shape and geometry. Its type is the array's where `nearest`, else float32.
 
     Raises:
-      InputError: an array that is not of the cube's shape.
+      InputError: an array of another shape than the cube's.
     """
     if array.shape != prepared.image.shape:
         raise InputError("array", found=f"shape {array.shape}", expected=f"the cube's, {prepared.image.shape}")
@@ -105,12 +105,12 @@ def on_original_grid(array: np.ndarray, prepared: PreparedCase, *, nearest: bool
     grid.SetDirection(prepared.original.direction)
     axes = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(prepared.original.direction)
     oriented = sitk.DICOMOrient(grid, _FRAME)
-    restored = _resampled(image_from(source), oriented.GetSize(), nearest=nearest)
+    restored = _resample(volume_to_image(source), oriented.GetSize(), nearest=nearest)
     return Volume(sitk.GetArrayFromImage(sitk.DICOMOrient(restored, axes)), prepared.original)
 
 
 def unit_from_hu(hu: np.ndarray, window_hu: tuple[float, float] = WINDOW_HU) -> np.ndarray:
-    """CT values to float32, the window as -1 to 1, clipped there."""
+    """Return CT values scaled so that the window is -1 to 1, and clipped to it; float32."""
     low, high = window_hu
     if not low < high:
         raise InputError("window_hu", found=window_hu, expected="two values in ascending order")
@@ -119,25 +119,25 @@ def unit_from_hu(hu: np.ndarray, window_hu: tuple[float, float] = WINDOW_HU) -> 
 
 
 def hu_from_unit(unit: np.ndarray, window_hu: tuple[float, float] = WINDOW_HU) -> np.ndarray:
-    """The inverse of `unit_from_hu` inside the window: -1 to 1 to CT values, float32."""
+    """Return CT values (float32) of values from -1 to 1: inside the window, the inverse of `unit_from_hu`."""
     low, high = window_hu
     return (np.asarray(unit, np.float32) + np.float32(1.0)) * np.float32((high - low) / 2.0) + np.float32(low)
 
 
-def _cube(volume: Volume, size: int, *, nearest: bool) -> sitk.Image:
-    return _resampled(sitk.DICOMOrient(image_from(volume), _FRAME), (size, size, size), nearest=nearest)
+def _resample_to_cube(volume: Volume, size: int, *, nearest: bool) -> sitk.Image:
+    return _resample(sitk.DICOMOrient(volume_to_image(volume), _FRAME), (size, size, size), nearest=nearest)
 
 
-def _resampled(image: sitk.Image, size: tuple[int, ...], *, nearest: bool) -> sitk.Image:
-    """Divides the image's field of view into another number of voxels (x, y, z), along the same axes."""
+def _resample(image: sitk.Image, size: tuple[int, ...], *, nearest: bool) -> sitk.Image:
+    """Divide an image's field of view into another number of voxels (x, y, z), along the same axes."""
     if tuple(size) == image.GetSize():
         return image
     old_mm = np.array(image.GetSpacing())
     new_mm = old_mm * image.GetSize() / np.array(size)
     if not nearest:
-        image = _smoothed(image, old_mm, new_mm)
+        image = _smooth(image, old_mm, new_mm)
     axes = np.array(image.GetDirection()).reshape(3, 3)
-    # Voxel centres, not borders, are what an origin names: half a voxel inwards from the common border.
+    # An origin is the centre of a voxel, half a voxel inwards from the common border.
     inwards_mm = (new_mm - old_mm) / 2.0 - (_NUDGE_VOXELS * np.minimum(old_mm, new_mm) if nearest else 0.0)
     origin_mm = np.array(image.GetOrigin()) + axes @ inwards_mm
     return sitk.Resample(
@@ -154,12 +154,12 @@ def _resampled(image: sitk.Image, size: tuple[int, ...], *, nearest: bool) -> si
     )
 
 
-def _smoothed(image: sitk.Image, old_mm: np.ndarray, new_mm: np.ndarray) -> sitk.Image:
-    """Removes detail that larger voxels cannot hold.
+def _smooth(image: sitk.Image, old_mm: np.ndarray, new_mm: np.ndarray) -> sitk.Image:
+    """Remove detail that larger voxels cannot hold.
 
-    Linear interpolation looks at two voxels along each axis and would sample the noise and edges of a much finer
-    image as they happen to lie. The Gaussian takes a point spread of one old voxel to one of one new voxel, full
-    width at half maximum (Cardoso et al., Scale factor point spread function matching, MICCAI 2015).
+    Linear interpolation looks at two voxels along each axis: of a much finer image it would sample noise and edges as
+    they happen to lie. The Gaussian widens a point spread of one old voxel to one new voxel, full width at half
+    maximum (Cardoso et al., Scale factor point spread function matching, MICCAI 2015).
     """
     variance_mm2 = np.maximum(new_mm**2 - old_mm**2, 0.0) / _FWHM_PER_SIGMA**2
     if not variance_mm2.any():

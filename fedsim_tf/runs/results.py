@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import fedsim_tf
 from fedsim_tf.data.cohorts import Cohort
+from fedsim_tf.data.splits import split_sizes
 from fedsim_tf.evaluation.figures import draw_loss_curves
 from fedsim_tf.evaluation.report import print_table, write_report
 from fedsim_tf.files import read_json, whole_files, write_json
@@ -42,7 +43,7 @@ def gather_facts(
     """
     return RunFacts(
         data=data,
-        split={name: cohort.sizes for name, cohort in cohorts.items()},
+        split={name: split_sizes(cohort.name, cohort.n_patients) for name, cohort in cohorts.items()},
         folds=run.config.data.folds,
         preset=run.config.preset,
         seed=run.config.seed,

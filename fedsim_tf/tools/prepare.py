@@ -14,6 +14,7 @@ from fedsim_tf.errors import Refusals
 from fedsim_tf.phantom.sites import SITES
 from fedsim_tf.runs.inputs import check_files, check_phantom_site, open_cohort, prepared_folder, settle_phantom_version
 from fedsim_tf.training.volumes import prepare_cases, scale_to_given, warn_of_implausible
+from fedsim_tf.volume import Geometry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +57,7 @@ def prepare_dataset(start: PreparationStart, *, refusals: Refusals) -> list[Prep
 
     Args:
       start: the data set.
-      refusals: takes the errors of cases that cannot be used.
+      refusals: takes the reason for each case that cannot be used.
 
     Returns:
       The other cases, in order of identity.
@@ -67,22 +68,23 @@ def prepare_dataset(start: PreparationStart, *, refusals: Refusals) -> list[Prep
     cases = prepare_cases(cohort, cohort.identities, config, cache_dir=kept, refused=refusals.add)
     annotated = [case for case in cases if case.label is not None]
     if annotated:
-        warn_of_implausible(cohort.name, cases, annotated, config, in_files_mm=_usual_mm(annotated))
+        warn_of_implausible(cohort.name, cases, annotated, config, in_files_mm=_find_usual_mm(annotated))
     return cases
 
 
 def cohort_summary(cases: Sequence[PreparedCase], config: Config) -> str:
-    """Lines of what a data set's volumes are like, least, median and most: a slip in a header stands out.
+    """Return lines that say the least, median and most of a data set's volumes: a slip in a header stands out.
 
-    Where `config` gives extents, lengths are in those.
+    Where `config` gives extents, lengths and volumes follow those instead of the files.
     """
     annotated = [case for case in cases if case.label is not None]
-    scale = scale_to_given(config, _usual_mm(annotated)) if annotated else np.ones(3)
+    scale = scale_to_given(config, _find_usual_mm(annotated)) if annotated else np.ones(3)
     extents_mm = np.array([case.field_of_view_mm for case in cases]).reshape(-1, 3) * scale
+    hearts = [(case.label, case.geometry) for case in cases if case.label is not None]
     rows = {
         **{f"field of view {axis}, mm": extents_mm[:, k].tolist() for k, axis in enumerate("xyz")},
         "mean CT value, HU": [float(hu_from_unit(case.image, case.window_hu).mean()) for case in cases],
-        "heart, ml": [_heart_ml(case) * float(np.prod(scale)) for case in annotated],
+        "heart, ml": [_measure_ml(label, geometry) * float(np.prod(scale)) for label, geometry in hearts],
     }
     return "\n".join(
         f"  {name:<22}" + "".join(f"{value:>9.0f}" for value in np.percentile(values, (0, 50, 100)))
@@ -91,10 +93,9 @@ def cohort_summary(cases: Sequence[PreparedCase], config: Config) -> str:
     )
 
 
-def _usual_mm(annotated: Sequence[PreparedCase]) -> np.ndarray:
+def _find_usual_mm(annotated: Sequence[PreparedCase]) -> np.ndarray:
     return np.median([case.field_of_view_mm for case in annotated], axis=0)
 
 
-def _heart_ml(case: PreparedCase) -> float:
-    assert case.label is not None  # noqa: S101
-    return float(np.count_nonzero(case.label)) * float(np.prod(case.geometry.spacing_mm)) / 1000.0
+def _measure_ml(label: np.ndarray, geometry: Geometry) -> float:
+    return float(np.count_nonzero(label)) * float(np.prod(geometry.spacing_mm)) / 1000.0

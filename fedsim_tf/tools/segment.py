@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import logging
 
-from fedsim_tf.data.checks import check_heart, check_image, check_same_grid, extent_text, unlike
+from fedsim_tf.data.checks import check_heart, check_image, check_same_grid, extent_text, is_unusual_extent
 from fedsim_tf.data.labels import ANY_SITE, heart_mask
 from fedsim_tf.data.layouts import LAYOUTS
 from fedsim_tf.data.nifti import check_suffix, read_volume, write_volume
-from fedsim_tf.data.preprocess import PreparedCase, on_original_grid, prepare, unit_from_hu
+from fedsim_tf.data.preprocess import PreparedCase, prepare, resample_to_original, unit_from_hu
 from fedsim_tf.errors import InputError
 from fedsim_tf.runs.finished import FinishedFold, open_finished_fold
 from fedsim_tf.volume import Case, Volume
@@ -58,7 +58,7 @@ class SegmentationStart:
         """Segment the CT, write the mask on exactly the CT's grid, and draw the picture if one is wanted."""
         from fedsim_tf.metrics import dice
 
-        mask = on_original_grid(self.segment(self.prepared.image), self.prepared, nearest=True)
+        mask = resample_to_original(self.segment(self.prepared.image), self.prepared, nearest=True)
         write_volume(mask, self.output)
         found = Segmentation(mask, None if self.truth is None else dice(mask.array, self.truth))
         if self.picture:
@@ -140,7 +140,7 @@ def _warn_of_other_extent(
 ) -> None:
     """Warn of a field of view unlike those that the network has seen. The network sees all of it as one cube."""
     found_mm = prepared.field_of_view_mm
-    if learnt_mm and all(unlike(found_mm, one) for one in learnt_mm):
+    if learnt_mm and all(is_unusual_extent(found_mm, one) for one in learnt_mm):
         text = "%s shows %s mm, the network has learnt from %s mm: crop or pad it to that, or its mask will be wrong"
         logging.warning(text, subject, extent_text(found_mm), extent_text(learnt_mm[0]))
 

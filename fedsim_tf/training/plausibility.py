@@ -9,7 +9,7 @@ import numpy as np
 from absl import logging
 from scipy import ndimage
 
-from fedsim_tf.data.checks import extent_text, unlike
+from fedsim_tf.data.checks import extent_text, is_unusual_extent
 from fedsim_tf.data.preprocess import PreparedCase
 from fedsim_tf.errors import listed
 from fedsim_tf.models.generators import LOG_SCALE_LIMIT, TRANSLATION_LIMIT_MM
@@ -24,7 +24,7 @@ def warn_of_other_extents(site: str, cases: Sequence[PreparedCase], usual_mm: Se
       cases: all cases of a fold.
       usual_mm: the extent (x, y, z) that the site's model has.
     """
-    others = [case for case in cases if unlike(case.field_of_view_mm, usual_mm)]
+    others = [case for case in cases if is_unusual_extent(case.field_of_view_mm, usual_mm)]
     if others:
         logging.warning(
             "%s: %d of %d volumes show far more or less than the usual %s mm, in shape or size, so that hearts in them "

@@ -1,9 +1,12 @@
+import hashlib
 import os
 
 import numpy as np
 import pytest
 
+from fedsim_tf.data import whole_hearts
 from fedsim_tf.data.cohorts import find_cohort
+from fedsim_tf.data.nifti import read_volume
 from fedsim_tf.regions import TOTALSEGMENTATOR_NAMES
 from tests.data.files_for_tests import SHAPE, chd68, ct, labels, mmwhs, refused, truncate, write
 
@@ -72,6 +75,18 @@ def test_the_shipped_division_halves_all_68_patients(tmp_path):
     lc, mc = (find_cohort(name, tmp_path).identities for name in ("ct34lc", "ct34mc"))
     assert lc == tuple(f"ct_{number}" for number in numbers[:34])
     assert mc == tuple(f"ct_{number}" for number in numbers[34:])
+
+
+def test_two_files_with_one_patient_number_are_refused(tmp_path):
+    """Nobody could tell which of them a division means."""
+    chd68(tmp_path, ["1001", "01001", "1002"])
+    path = division(tmp_path, "id,site\n1001,ct34lc\n1002,ct34mc\n")
+    refused(
+        lambda: find_cohort("ct34lc", tmp_path, division=path),
+        "patient 1001 a second time",
+        tmp_path / "ct_01001_image.nii.gz",
+        tmp_path / "ct_1001_image.nii.gz",
+    )
 
 
 def test_the_shipped_division_refuses_a_part_of_the_patients(tmp_path):
@@ -246,3 +261,57 @@ def test_all_damaged_masks_of_totalsegmentator_are_named_at_once(tmp_path, caplo
         (tmp_path / name / "segmentations" / "heart_myocardium.nii.gz").write_bytes(b"no volume")
     refused(lambda: find_cohort("totalsegmentator", tmp_path), "found 2 cases that cannot be used", "s0002")
     assert "s0003" in caplog.text
+
+
+def test_masks_of_totalsegmentator_are_read_once(tmp_path, monkeypatch):
+    for name, heart in (("s0001", slice(2, 4)), ("s0002", slice(0, 2))):
+        totalsegmentator(tmp_path / "data", name, heart=heart)
+    read, cache = [], tmp_path / "cache"
+    monkeypatch.setattr(whole_hearts, "read_volume", lambda path: read.append(path) or read_volume(path))
+
+    def found(cache_dir=cache):
+        read.clear()
+        return find_cohort("totalsegmentator", tmp_path / "data", cache_dir=cache_dir).identities, len(read)
+
+    assert found() == (("s0001",), 2)
+    assert found() == (("s0001",), 0)
+    totalsegmentator(tmp_path / "data", "s0002")  # changed, and whole now
+    assert found() == (("s0001", "s0002"), 1)
+    assert found() == (("s0001", "s0002"), 0)
+    (kept,) = cache.iterdir()
+    assert "s0001" not in kept.read_text()
+    for damage in ("", "[]", '{"format": 0, "whole": {}}', '{"format": 1, "whole": 3}', "\0"):
+        kept.write_text(damage)
+        assert found() == (("s0001", "s0002"), 2)
+        assert found() == (("s0001", "s0002"), 0)
+    assert found(None) == (("s0001", "s0002"), 2)
+
+
+def test_a_damaged_mask_is_named_at_every_start(tmp_path):
+    totalsegmentator(tmp_path / "data", "s0001")
+    mask = tmp_path / "data" / "s0001" / "segmentations" / "heart_myocardium.nii.gz"
+    mask.write_bytes(b"no volume")
+    for _ in range(2):
+        refused(lambda: find_cohort("totalsegmentator", tmp_path / "data", cache_dir=tmp_path / "cache"), mask)
+
+
+def test_the_digest_of_a_label_is_that_of_its_bytes(tmp_path):
+    """One file has the sum that sha256sum prints; several have the sum of their sorted sums."""
+    mmwhs(tmp_path / "a", 1)
+    cohort, label = find_cohort("ct20", tmp_path / "a"), tmp_path / "a" / "ct_train_1001_label.nii.gz"
+    assert cohort.label_digest("ct_train_1001") == hashlib.sha256(label.read_bytes()).hexdigest()
+    totalsegmentator(tmp_path / "t", "s0001")
+    cohort = find_cohort("totalsegmentator", tmp_path / "t")
+    masks = (tmp_path / "t" / "s0001" / "segmentations").iterdir()
+    sums = sorted(hashlib.sha256(mask.read_bytes()).hexdigest() for mask in masks)
+    expected = hashlib.sha256("".join(sums).encode()).hexdigest()
+    assert cohort.label_digest("s0001") == expected
+    (tmp_path / "t" / "s0001").rename(tmp_path / "t" / "s0777")
+    assert find_cohort("totalsegmentator", tmp_path / "t").label_digest("s0777") == expected
+
+
+def test_a_scan_without_a_label_has_no_digest(tmp_path):
+    image = write(tmp_path / "images" / "p1.nii.gz", ct())
+    cohort = find_cohort("nifti", tmp_path)
+    refused(lambda: cohort.label_digest("p1"), image, "an annotated scan")
+    refused(lambda: cohort.label_digest("p2"), "'p2'")

@@ -16,7 +16,7 @@ def test_comments_spaces_and_windows_files_are_read(tmp_path):
     path.write_bytes(b"\xef\xbb\xbf# ours\r\n\r\nid , site\r\n 1001, ct34lc\r\n# later\r\n1002,ct34mc\r\n")
     division = read_division(path)
     assert division.sites == {1001: "ct34lc", 1002: "ct34mc"}
-    assert division.members([1002, 1001, 7], "ct34mc") == [1002]
+    assert division.select_members([1002, 1001, 7], "ct34mc") == [1002]
 
 
 @pytest.mark.parametrize(
@@ -43,4 +43,4 @@ def test_positions_without_gaps_and_files_that_are_there(tmp_path):
     refused(lambda: parse_division("position,site\n1,ct34lc\n3,ct34mc\n", "mine.csv"), "gaps", "1 to 2")
     refused(lambda: read_division(tmp_path / "none.csv"), tmp_path / "none.csv", "CSV")
     division = parse_division("id,site\n1001,ct34lc\n1005,ct34lc\n", "mine.csv")
-    refused(lambda: division.members([1001], "ct34lc"), "no files for 1005", "every patient of ct34lc")
+    refused(lambda: division.select_members([1001], "ct34lc"), "no files for 1005", "every patient of ct34lc")

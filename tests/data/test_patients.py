@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 
 from fedsim_tf.data.cohorts import find_cohort
-from fedsim_tf.data.patients import PATIENTS_FILE, fold_of_scans, read_patients
+from fedsim_tf.data.patients import PATIENTS_FILE, read_patients, split_scans
 from tests.data.files_for_tests import refused
 
 SCANS = [f"p{number}_{year}" for number in range(12) for year in (2019, 2021, 2024)[: 1 + number % 3]]
@@ -17,7 +17,7 @@ PATIENTS = {scan: scan.partition("_")[0] for scan in SCANS}
 def test_no_patient_is_in_two_parts_and_everyone_is_tested(seed):
     tested = collections.Counter()
     for fold in range(5):
-        parts = fold_of_scans("nifti", SCANS, SCANS, PATIENTS, fold=fold, seed=seed)
+        parts = split_scans("nifti", SCANS, SCANS, PATIENTS, fold=fold, seed=seed)
         owners = [{PATIENTS[scan] for scan in part} for part in parts[:3]]
         assert sum(map(len, owners)) == len(set.union(*owners)) == 12
         assert sorted(parts.train + parts.validation + parts.test) == sorted(SCANS)
@@ -28,7 +28,7 @@ def test_no_patient_is_in_two_parts_and_everyone_is_tested(seed):
 def test_unannotated_scans_train_unless_their_patient_is_held_out():
     annotated = [scan for scan in SCANS if not scan.endswith("2021")]
     others = ["x1", "x2"]
-    parts = fold_of_scans("nifti", [*SCANS, *others], annotated, PATIENTS, fold=1, seed=0)
+    parts = split_scans("nifti", [*SCANS, *others], annotated, PATIENTS, fold=1, seed=0)
     held_out = {PATIENTS[scan] for scan in parts.validation + parts.test}
     assert set(parts.train + parts.validation + parts.test) == set(annotated)
     assert set(others) <= set(parts.unannotated)
@@ -51,8 +51,7 @@ def test_a_cohort_reads_whose_its_scans_are(tmp_path):
     (root / PATIENTS_FILE).write_text("\n".join(["# from the RIS", "scan,patient", *rows, ",", ""]))
     cohort = find_cohort("nifti", root)
     assert cohort.patients == PATIENTS
-    assert cohort.sizes == (7, 2, 3)  # patients
-    assert cohort.fold(2, seed=0) == fold_of_scans("nifti", SCANS, SCANS, PATIENTS, fold=2, seed=0)
+    assert cohort.fold(2, seed=0) == split_scans("nifti", SCANS, SCANS, PATIENTS, fold=2, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +77,7 @@ def test_one_file_under_two_names_is_refused(tmp_path):
 
 
 def test_names_may_be_upper_case_and_their_letters_decomposed(tmp_path):
-    """As files copied from a Mac: the same u with two dots, written in two ways."""
+    """One letter, a u with two dots, is written in two ways, as in files copied from a Mac."""
     (tmp_path / "images").mkdir()
     (tmp_path / "labels").mkdir()
     (tmp_path / "images" / "mu\u0308ller.NII.GZ").write_bytes(b"")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedsim_tf.data.nifti import read_volume, write_volume
-from fedsim_tf.data.preprocess import hu_from_unit, on_original_grid, prepare, unit_from_hu
+from fedsim_tf.data.preprocess import hu_from_unit, prepare, resample_to_original, unit_from_hu
 from fedsim_tf.volume import Case, Geometry, Volume
 from tests.data.files_for_tests import block_case, centroid_mm, refused
 
@@ -67,7 +67,7 @@ def test_a_block_returns_to_where_it_lay(tmp_path, name, size):
         centroid_mm(case.label),
         atol=0.5 * max(prepared.geometry.spacing_mm),
     )
-    restored = on_original_grid(prepared.label, prepared, nearest=True)
+    restored = resample_to_original(prepared.label, prepared, nearest=True)
     assert restored.geometry == case.label.geometry
     assert restored.array.shape == case.label.array.shape
     assert restored.array.dtype == np.uint8
@@ -83,9 +83,9 @@ def test_a_cube_of_the_cts_own_size_is_exact(rng, name):
     label = rng.integers(0, 8, (16, 16, 16)).astype(np.uint8)
     where = geometry(name)
     prepared = prepare(Case("a", Volume(hu, where), Volume(label, where)), 16)
-    restored = on_original_grid(prepared.label, prepared, nearest=True)
+    restored = resample_to_original(prepared.label, prepared, nearest=True)
     np.testing.assert_array_equal(restored.array, label)
-    restored = on_original_grid(prepared.image, prepared, nearest=False)
+    restored = resample_to_original(prepared.image, prepared, nearest=False)
     assert restored.geometry == where
     np.testing.assert_allclose(hu_from_unit(restored.array), hu, atol=1e-3)
 
@@ -103,7 +103,7 @@ def test_a_ramp_in_physical_space_stays_the_ramp(name, size):
     # Beyond the outermost voxel centres, and within the Gaussian's reach of the border, there is no ramp to see.
     inside = (slice(max(2, size // 6), -max(2, size // 6)),) * 3
     np.testing.assert_allclose(hu_from_unit(prepared.image)[inside], expected[inside], atol=0.1)
-    restored = hu_from_unit(on_original_grid(prepared.image, prepared, nearest=False).array)
+    restored = hu_from_unit(resample_to_original(prepared.image, prepared, nearest=False).array)
     middle = (slice(10, -10),) * 3
     np.testing.assert_allclose(restored[middle], hu[middle], atol=0.5)
 
@@ -173,7 +173,7 @@ def test_bad_sizes_and_arrays_are_refused():
     case = block_case(geometry("lps"), shape=(24, 32, 52))
     refused(lambda: prepare(case, 0), "size", "at least 1")
     prepared = prepare(case, 8)
-    refused(lambda: on_original_grid(np.zeros((8, 8, 9)), prepared, nearest=True), "(8, 8, 9)", "(8, 8, 8)")
+    refused(lambda: resample_to_original(np.zeros((8, 8, 9)), prepared, nearest=True), "(8, 8, 9)", "(8, 8, 8)")
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -185,7 +185,7 @@ def test_a_real_ct_angiogram_round_trip(real_data, size, heart, vessels):
     image = read_volume(real_data("cta/cta_ct.nii.gz"), dtype=np.float32)
     label = read_volume(real_data("cta/cta_heart1_aorta2_pa3.nii.gz"), dtype=np.uint8)
     prepared = prepare(Case("cta", image, label), size)
-    restored = on_original_grid(prepared.label, prepared, nearest=True)
+    restored = resample_to_original(prepared.label, prepared, nearest=True)
     assert restored.geometry == image.geometry
     assert dice(restored.array == 1, label.array == 1) > heart
     assert min(dice(restored.array == region, label.array == region) for region in (2, 3)) > vessels
@@ -196,5 +196,5 @@ def test_a_real_ct_angiogram_round_trip(real_data, size, heart, vessels):
     # Attenuation is neither lost nor made: the mean CT value stays, in the cube and back on the grid.
     mean_hu = np.clip(image.array, -1000, 1000).mean(dtype=float)
     assert hu_from_unit(prepared.image).mean(dtype=float) == pytest.approx(mean_hu, abs=2.0)
-    restored = on_original_grid(prepared.image, prepared, nearest=False)
+    restored = resample_to_original(prepared.image, prepared, nearest=False)
     assert hu_from_unit(restored.array).mean(dtype=float) == pytest.approx(mean_hu, abs=2.0)

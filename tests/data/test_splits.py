@@ -66,7 +66,7 @@ def test_no_two_folds_test_the_same_patients(n):
 @pytest.mark.parametrize("n_folds", range(2, 11))
 @pytest.mark.parametrize("test_size", range(2, 6))
 def test_k_folds_test_everyone_once_where_sizes_allow(n_folds, test_size):
-    """As many patients as k equal test parts have: an exact partition."""
+    """With k equal test parts, the folds partition the patients."""
     names = [f"p{k}" for k in range(n_folds * test_size)]
     sizes = split_sizes("nifti", len(names), n_folds=n_folds)
     folds = [split(names, sizes, fold=fold, n_folds=n_folds, seed=0) for fold in range(n_folds)]

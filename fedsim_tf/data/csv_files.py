@@ -11,32 +11,34 @@ from fedsim_tf.errors import InputError
 
 
 class CsvRow(NamedTuple):
-    """A row's cells, stripped, and where it stands: file and line."""
+    """A row's cells, stripped, and the file and line where it stands, for messages."""
 
     where: str
     cells: list[str]
 
 
-def read_text(path: str | os.PathLike) -> str:
-    """The file's text, with or without a byte order mark.
+def read_csv(path: str | os.PathLike) -> list[CsvRow]:
+    """Return the rows of a CSV file, which may begin with a byte order mark.
 
     Raises:
-      InputError: no such file, or not text.
+      InputError: no such file, a file that is not text, or a line that is not CSV.
     """
     try:
-        return pathlib.Path(path).read_text("utf-8-sig")
+        text = pathlib.Path(path).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(path, found=f"an unreadable file ({type(error).__name__})", expected="a CSV file") from None
+    return parse_csv(text, str(path))
 
 
-def rows_of(text: str, subject: str) -> list[CsvRow]:
-    """The rows of a CSV text.
+def parse_csv(text: str, subject: str) -> list[CsvRow]:
+    """Return the rows of a CSV text.
 
     Args:
-      subject: the file, as messages name it.
+      text: the lines.
+      subject: the file, for messages.
 
     Raises:
-      InputError: a line that is no CSV.
+      InputError: a line that is not CSV.
     """
     rows = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -44,7 +46,7 @@ def rows_of(text: str, subject: str) -> list[CsvRow]:
         if line.strip() and not line.lstrip().startswith("#"):
             try:
                 cells = [cell.strip() for cell in next(csv.reader([line]))]
-                rows += [CsvRow(where, cells)] if any(cells) else []
             except csv.Error as error:
                 raise InputError(where, found=f"{line[:40]!r} ({error})", expected="comma-separated values") from None
+            rows += [CsvRow(where, cells)] if any(cells) else []
     return rows
