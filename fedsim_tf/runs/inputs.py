@@ -59,8 +59,8 @@ def open_cohort(config: Config, dataset: str, *, cache_dir: pathlib.Path) -> Coh
 
 def _check_phantom(dataset: str) -> None:
     if dataset not in SITES:
-        found = f"nothing, and no phantom cohort called {dataset}"
-        raise InputError("--data_root", found=found, expected="a folder with NIfTI")
+        expected = f"a folder with the scans of {dataset}, or a phantom cohort: {', '.join(SITES)}"
+        raise InputError("data.root", found=f"no folder, and no phantom cohort {dataset!r}", expected=expected)
 
 
 def _phantom(config: Config, site: str, cache_dir: pathlib.Path) -> pathlib.Path:
