@@ -1,4 +1,4 @@
-"""What carrying a round costs: FLARE with mutual TLS on this machine, many sites in one process, and a long run.
+"""Measures what it costs to carry a round: many sites in one process, FLARE with mutual TLS, and a long run.
 
 python -m benchmarks.federated
 python -m benchmarks.federated --soak_rounds=500
@@ -50,7 +50,7 @@ def main(_):
         deployment = Deployment(system.admin)
         system.start_all()
         try:
-            deployed(system, deployment, root)
+            run_deployed(system, deployment, root)
             if FLAGS.soak_rounds:
                 soak(system, deployment)
         finally:
@@ -59,16 +59,16 @@ def main(_):
 
 
 def in_one_process():
-    """Time of a round, the server's share of it, and memory, over the number of sites; a process for each number."""
-    print("| sites | s a round | of it the server | memory, peak less start (MB) |\n|---|---|---|---|")
+    """Print the time of a round, the server's share of it and memory for several numbers of sites."""
+    print("| sites | s a round | of these at the server | memory, peak less start (MB) |\n|---|---|---|---|")
     for count in (3, 10, 30):
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            seconds, server, memory = pool.apply(_rounds, (count, FLAGS.rounds, FLAGS.length))
+        with multiprocessing.get_context("spawn").Pool(1) as pool:  # each number has a process, for its peak of memory
+            seconds, server, memory = pool.apply(_run_rounds, (count, FLAGS.rounds, FLAGS.length))
         print(f"| {count} | {seconds:.3f} | {server:.3f} | {memory:.0f} |", flush=True)
 
 
-def _rounds(count, rounds, length):
-    """Seconds a round, the server's part of them, and the memory in MB that they took; sites do next to nothing."""
+def _run_rounds(count, rounds, length):
+    """Return seconds a round, the server's part of them, and the memory in MB; sites do next to nothing."""
     with tempfile.TemporaryDirectory() as folder:
         config = toy_config([f"site-{i}" for i in range(count)], checkpoint_every=10**6)
         names, root = config.federated.sites, pathlib.Path(folder)
@@ -95,9 +95,9 @@ class _Timed:
             self.seconds += time.perf_counter() - start
 
 
-def deployed(system, deployment, root):
-    """Seconds a round of three sites through FLARE, as the server's stage counts them."""
-    end = deployment.run(_job("rounds", FLAGS.rounds))
+def run_deployed(system, deployment, root):
+    """Print the seconds of a round of three sites through FLARE, as the server's stage counts them."""
+    end = deployment.run(_make_job("rounds", FLAGS.rounds))
     record = read_json(root / "runs" / SERVER / "rounds" / "stages" / f"{STAGE}.json")
     megabytes = FLAGS.length * 4 / 1e6
     print(
@@ -106,16 +106,16 @@ def deployed(system, deployment, root):
 
 
 def soak(system, deployment):
-    """Memory of every process over a long run."""
+    """Print the memory of every process over a long run."""
     samples, done = [], threading.Event()
 
     def watch():
         while not done.wait(5):
-            samples.append(_memory(system))
+            samples.append(_measure_memory(system))
 
     watching = threading.Thread(target=watch, daemon=True)
     watching.start()
-    end = deployment.run(_job("soak", FLAGS.soak_rounds))
+    end = deployment.run(_make_job("soak", FLAGS.soak_rounds))
     done.set()
     watching.join()
     print(f"{end.status}; {FLAGS.soak_rounds} rounds; memory in MB, medians of five looks")
@@ -128,8 +128,8 @@ def soak(system, deployment):
         print(f"| {name} | {' | '.join(f'{value:.0f}' for value in medians)} |")
 
 
-def _memory(system):
-    """Resident memory in MB of every member's own process and its job's."""
+def _measure_memory(system):
+    """Return the resident memory in MB of every member's own process and its job's."""
     found = {}
     for name, started in system.processes.items():
         for process in [psutil.Process(started.pid), *psutil.Process(started.pid).children(recursive=True)]:
@@ -142,7 +142,7 @@ def _memory(system):
     return found
 
 
-def _job(run_name, rounds):
+def _make_job(run_name, rounds):
     sites = list(SITES)
     controller = ToyController(sites, rounds, run_name, 0, FLAGS.length, 10**6)
     return job_of_tests(run_name, controller, ToyExecutor(sites, run_name, 0.0, FLAGS.length), SITES, quorum=0)

@@ -1,9 +1,9 @@
-"""Writes what only this machine knows into the kit of a member of a federation: where its data and its runs are.
+"""Writes the local file of a federation's member into its FLARE kit: where its data and its runs are.
 
 python -m experiments.federated_member --kit=leeds --runs_dir=/srv/runs --dataset=nifti --data_root=/srv/hearts
 python -m experiments.federated_member --kit=fedsim.example.org --runs_dir=/srv/runs
 
-Given again, what it is not told stays as it was.
+Given again, the command changes only what it is told.
 """
 
 import pathlib
@@ -18,11 +18,15 @@ flags.DEFINE_string("runs_dir", None, "Folder of all runs on this machine.", req
 flags.DEFINE_enum(
     "dataset", None, list(DATASETS), "A site's kind of data; default: the site's name. None for a server."
 )
-flags.DEFINE_string("data_root", None, "Folder with a site's data; none: the phantom cohort stands in for it.")
+flags.DEFINE_string("data_root", None, "Folder with a site's data; without it the phantom cohort stands in.")
 flags.DEFINE_string("data_division", None, "CSV (id,site) that divides CHD68 into two sites.")
-flags.DEFINE_float("data_field_of_view_mm", None, "Left-right extent, where the files carry no true spacing (CHD68).")
-flags.DEFINE_float("data_field_of_view_z_mm", None, "Extent towards the head, where that is not true either.")
-flags.DEFINE_string("model_shape_model", None, "The shape model that all sites have agreed on; none: the one shipped.")
+flags.DEFINE_float("data_field_of_view_mm", None, "Left-right extent, in mm, of files without a true spacing (CHD68).")
+flags.DEFINE_float(
+    "data_field_of_view_z_mm", None, "Extent towards the head, in mm, of files without a true spacing along it."
+)
+flags.DEFINE_string(
+    "model_shape_model", None, "The shape model that all sites have agreed on. Default: the one shipped."
+)
 flags.DEFINE_string("model_vgg_weights", None, "VGG-19 weights: 'imagenet', a file, or 'random'.")
 flags.DEFINE_integer(
     "least_latents", None, f"Refuses jobs that want moments of fewer latents; at first {FederatedConfig().latents_of}.",
@@ -44,12 +48,12 @@ def run() -> None:
     from fedsim_tf.runs.federated import check_flare
 
     check_flare()
-    from fedsim_tf.runs.flare_member import LOCAL_FIELDS, changed
+    from fedsim_tf.runs.flare_member import LOCAL_FIELDS, change_local
     from fedsim_tf.runs.on_flare import set_up_member
 
     kit = pathlib.Path(FLAGS.kit)
     given = {name: FLAGS[name].value for name in LOCAL_FIELDS if name in FLAGS and FLAGS[name].value is not None}
-    local = changed(
+    local = change_local(
         kit / "local",
         given,
         runs_dir=_absolute(FLAGS.runs_dir),

@@ -287,18 +287,40 @@ class FederatedConfig(_Checked):
     def __post_init__(self):
         super().__post_init__()
         names = self.sites
-        if (
-            not names
-            or len(set(names)) < len(names)
-            or not all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in names)
-        ):
-            raise InputError(
-                "sites", value=",".join(names) or "empty", must="be names that differ, of letters, digits, _, -"
-            )
+        check_site_names(names)
         if self.quorum > len(names):
             raise InputError("quorum", value=self.quorum, must=f"be at most {len(names)}, the number of sites")
         if self.noise_multiplier and not self.clip_norm:
             raise InputError("clip_norm", value=self.clip_norm, must="be above 0 with noise, which is in units of it")
+
+
+# Each site has a folder of its name. FLARE's simulator has folders of its own beside them, and some file systems
+# have device names.
+_RESERVED_SITES = re.compile(r"server|local|startup|pool_stats|con|prn|aux|nul|(com|lpt)[0-9]", re.IGNORECASE)
+_LONGEST_SITE = 64  # characters of a name in a certificate (RFC 5280, ub-common-name)
+
+
+def check_site_names(names: Sequence[str]) -> None:
+    """Refuses site names that cannot be the names of different folders on every machine.
+
+    Raises:
+      InputError: no name, a name that is not allowed, or two names that differ in upper and lower case at most.
+    """
+    subject, allowed = "federated.sites", f"1 to {_LONGEST_SITE} of the characters A-Z, a-z, 0-9, _ and -"
+    if not names:
+        raise InputError(subject, found="no name", expected="the names of one or more sites")
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", name):
+            raise InputError(subject, found=repr(name), expected=f"{allowed} in a name, and no - at its beginning")
+        if len(name) > _LONGEST_SITE:
+            raise InputError(subject, found=f"{name[:20]!r}... of {len(name)} characters", expected=allowed)
+        if _RESERVED_SITES.fullmatch(name):
+            raise InputError(subject, found=f"{name!r}, which is reserved", expected="another name for this site")
+    for number, name in enumerate(names):
+        for other in names[:number]:
+            if name.lower() == other.lower():
+                found = f"{name!r} twice" if name == other else f"both {other!r} and {name!r}"
+                raise InputError(subject, found=found, expected="names that differ in more than upper and lower case")
 
 
 @dataclasses.dataclass(frozen=True)

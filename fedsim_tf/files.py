@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import fcntl
 import hashlib
 import io
@@ -36,9 +37,9 @@ def whole_files(folder: pathlib.Path, pattern: str) -> list[pathlib.Path]:
 
 @contextlib.contextmanager
 def replaced(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Gives a temporary path with the same suffixes; on success it takes the place of `path`, for good.
+    """Give a temporary path with the same suffixes; its file takes the place of `path` once the context has succeeded.
 
-    What the system refuses, such as on a full disk, names `path` where nothing else is named.
+    The new file survives a power cut. An error of the system, as on a full disk, names `path` if it names no file.
     """
     path = pathlib.Path(path)
     make_folder(path.parent)
@@ -56,7 +57,7 @@ def replaced(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 def make_folder(path: str | os.PathLike) -> None:
-    """Makes a folder, and those above it that are missing, so that they survive a power cut."""
+    """Make a folder, and those above it that are missing, so that they survive a power cut."""
     path = pathlib.Path(path)
     if path.is_dir():
         return
@@ -116,7 +117,7 @@ def locked(path: pathlib.Path) -> TextIO | None:
 
 
 def to_disk(path: str | os.PathLike) -> None:
-    """Forces a file's contents, or a folder's names, to the disk.
+    """Force the contents of a file, or the names in a folder, to the disk.
 
     A power cut may otherwise leave a name without the contents that were written before it. It may also lose a file
     whose contents are safe: a new or renamed file survives only once its folder is on the disk too.
@@ -124,6 +125,10 @@ def to_disk(path: str | os.PathLike) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        # Some file systems, such as network drives, know no fsync of folders; PostgreSQL's fsync_fname passes it over.
+        if error.errno not in (errno.EBADF, errno.EINVAL) or not os.path.isdir(path):
+            raise
     finally:
         os.close(handle)
 
@@ -227,7 +232,7 @@ def files_digest(paths: Iterable[str | os.PathLike]) -> str:
 def append_rows(
     path: pathlib.Path, heading: Sequence[str], rows: Sequence[Sequence[Any]], *, survives: bool = False
 ) -> None:
-    """Adds rows to a CSV; a new one begins with the heading, a row that was cut short ends where it is.
+    """Add rows to a CSV; a new one begins with the heading, and a row that was cut short ends where it was cut.
 
     Args:
       path: the table.

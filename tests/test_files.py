@@ -77,6 +77,19 @@ def test_a_file_that_is_renamed_is_on_the_disk_before_and_its_folder_after(tmp_p
     assert (renamed, folder) == ("renamed", str(tmp_path))
 
 
+def test_a_file_system_that_cannot_force_folders_is_written_to_all_the_same(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def refuse_folders(handle):
+        if os.path.isdir(f"/proc/self/fd/{handle}"):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    write_json(tmp_path / "a.json", {"kept": 1})
+    assert read_json(tmp_path / "a.json") == {"kept": 1}
+
+
 def test_new_folders_are_names_in_their_own_folders_on_the_disk(tmp_path, disk):
     make_folder(tmp_path / "a" / "b")
     make_folder(tmp_path / "a" / "b")

@@ -1,1 +1,1 @@
-"""Learning one shape and material model at several sites; only gradients and latent statistics travel."""
+"""Several sites learn one shape and material model; only gradients, moments of latents and losses leave a site."""

@@ -1,4 +1,4 @@
-"""The server's part of a federated run: which task comes when, and what is done with the answers (section 2.3)."""
+"""The server's part of a federated run: it decides on the tasks and uses the answers (section 2.3)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from absl import logging
 
 from fedsim_tf.errors import InputError, RunStopped
-from fedsim_tf.federated.message import check_losses, of_task
-from fedsim_tf.federated.server import Server, pooled_distribution
+from fedsim_tf.federated.message import check_losses, task_to_message
+from fedsim_tf.federated.server import Server, pool_moments
 from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS, Answer, Exchange, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate, check_against
 from fedsim_tf.federated.wire_record import BROADCAST, EVERYONE, WireRecord
@@ -22,44 +22,49 @@ from fedsim_tf.training.stage import OpenStage
 from fedsim_tf.training.watch import Look, rates
 
 REFUSED = "refused.csv"
-_PAST = 10  # rounds
+_PAST = 10  # rounds of a site after which its own norms say what is usual
 
 
 class QuorumLost(RunStopped):
-    """Too few sites gave an update that can be used."""
+    """A run that stops because too few sites have given an answer that can be used."""
 
 
 class Paused(RunStopped):
-    """A state was kept, and the engine wants to go on from it with a new job."""
+    """A run that stops after a checkpoint, because the engine wants to go on from it with a new job."""
 
 
 class Coordinator:
-    """Runs stages over sites, whatever engine carries tasks and answers.
+    """The part of the server that runs stages over all sites, whichever engine carries tasks and answers.
 
-    A stage's state is kept by the server after every site has kept its own: whatever is killed between the two, the
-    sites still have what the server begins with the next time.
+    The server writes its checkpoint after every site has written its own. If a process is killed between the two, the
+    sites still have the state with which the server begins the next time.
 
     Args:
-      run: the server's folder; its configuration says how many answers a round needs and when they are refused.
-      exchange: asks all sites; see `Exchange`.
-      sites: their names. Gradients are added up in this order, so that engines agree to the last digit.
-      pauses: asked whenever a state was kept: whether to stop there.
+      run: the server's folder; its configuration says how many answers a round needs and which are refused.
+      exchange: gives a task to all sites; see `Exchange`.
+      sites: names of the sites. Gradients are added up in this order, so that engines agree to the last digit.
+      should_pause: is asked after each checkpoint whether to stop there.
 
     Attributes:
-      lacking: the sites without a usable answer to the last task.
+      lacking: the sites that gave no usable answer to the last task.
     """
 
     def __init__(
-        self, run: RunFolder, exchange: Exchange, sites: Sequence[str], *, pauses: Callable[[], bool] = lambda: False
+        self,
+        run: RunFolder,
+        exchange: Exchange,
+        sites: Sequence[str],
+        *,
+        should_pause: Callable[[], bool] = lambda: False,
     ):
-        self._run, self._exchange, self._sites, self._pauses = run, exchange, list(sites), pauses
+        self._run, self._exchange, self._sites, self._should_pause = run, exchange, list(sites), should_pause
         settings = run.config.federated
         self._quorum = settings.quorum or len(self._sites)
         self._record = WireRecord(run.path, BROADCAST)
-        self._norms, self._latent = Norms(settings.largest_norm), run.config.model.latent
+        self._norm_check, self._latent = NormCheck(settings.largest_norm), run.config.model.latent
         self.lacking: list[str] = []
 
-    def rounds(
+    def run_rounds(
         self,
         stage: str,
         weights: Arrays,
@@ -69,20 +74,22 @@ class Coordinator:
         accumulate: str,
         distribution: LatentDistribution | None = None,
     ) -> Arrays:
-        """Rounds of one stage: every site's gradients, one step at the server, the new weights to every site.
+        """Run the rounds of a stage; an earlier start's are resumed.
+
+        In a round every site computes gradients at the shared weights, and the server takes one step with them.
 
         Args:
-          stage: its name.
-          weights: the shared weights before it.
+          stage: name of the stage.
+          weights: the shared weights before the stage, by name.
           rate, steps, accumulate: see `Server`.
-          distribution: from which sites draw new latents before the first round.
+          distribution: what sites draw new latents from before the first round.
 
         Returns:
-          The shared weights after it.
+          The shared weights after the stage, by name.
 
         Raises:
-          QuorumLost: too few sites gave an update that can be used.
-          Paused: the engine wanted to stop after a state was kept.
+          QuorumLost: too few sites have given an answer that can be used.
+          Paused: the engine has asked to stop after a checkpoint.
         """
         server = Server(weights, rate=rate, steps=steps, accumulate=accumulate)
         watched = _Watched(server)
@@ -96,7 +103,7 @@ class Coordinator:
                 updates = [answer.update for answer in answers]
                 watched.gradient_norms = {update.site: update.norm for update in updates}
                 server.step(updates)
-                bar.set_postfix(opened.add(opened.done, _losses(answers)), refresh=False)
+                bar.set_postfix(opened.add(opened.done, _name_losses(answers)), refresh=False)
                 bar.update()
                 if opened.done % self._run.config.checkpoint_every == 0 and opened.done < steps:
                     self._ask(Task(KEEP, stage, opened.done, server.weights))
@@ -109,27 +116,38 @@ class Coordinator:
             self._pause(opened)
         return server.weights
 
-    def alone(self, work: str, distribution: LatentDistribution | None = None) -> None:
-        """Work that each site does without the others."""
+    def work_alone(self, work: str, distribution: LatentDistribution | None = None) -> None:
+        """Let each site do some work in which no other has a part."""
         self._ask(Task(ALONE, work, distribution=distribution))
 
-    def latent_distribution(self, *, with_unlabelled: bool) -> LatentDistribution:
-        """The normal over all sites' latents; sites give their moments only."""
+    def pool_latents(self, *, with_unlabelled: bool) -> LatentDistribution:
+        """Return the normal distribution over all sites' latents, of which sites give the moments only.
+
+        Args:
+          with_unlabelled: whether latents of unannotated volumes are included.
+
+        Raises:
+          InputError: no site gives moments.
+        """
         answers = self._ask(Task(LATENTS, with_unlabelled=with_unlabelled))
         moments = [answer.update.latents for answer in answers if answer.update.latents is not None]
         if not moments:
-            raise InputError("latents", found="no site that gives moments", expected="at least one: see latents_of")
-        return pooled_distribution(moments)
+            expected = "at least one; federated.latents_of may be larger than every site's number of volumes"
+            raise InputError("latents", found="no site that gives moments", expected=expected)
+        return pool_moments(moments)
 
     def _pause(self, opened: OpenStage) -> None:
-        if self._pauses():
+        if self._should_pause():
             raise Paused(
                 f"{opened.name}, round {opened.done}: stopped to go on from here with all sites that are there"
             )
 
     def _ask(self, task: Task, *, of: Arrays | None = None) -> list[Answer]:
-        """The answers that can be used, in the order of the sites; `of`: the weights whose gradients were asked for."""
-        self._record.note(EVERYONE, of_task(task))
+        """Give a task to all sites, and return the answers that can be used, in the order of the sites.
+
+        `of`: the weights whose gradients the task asks for.
+        """
+        self._record.note(EVERYONE, task_to_message(task))
         received, missing = self._exchange(task)
         refused = dict(missing)
         for update, losses in received:
@@ -139,20 +157,20 @@ class Coordinator:
             except InputError as error:
                 refused[update.site] = str(error)
         usable = [answer for answer in received if answer.update.site not in refused]
-        refused |= self._norms.beyond([answer.update for answer in usable])
+        refused |= self._norm_check.find_outliers([answer.update for answer in usable])
         usable = [answer for answer in usable if answer.update.site not in refused]
-        self._note(task, refused)
+        self._note_refused(task, refused)
         self.lacking = sorted(refused)
         if len(usable) < self._quorum:
             raise QuorumLost(
                 f"{task.stage or task.kind}, round {task.round}: answers that can be used from {len(usable)} of "
-                f"{len(self._sites)} sites, {self._quorum} are needed (--federated_quorum; "
+                f"{len(self._sites)} sites, {self._quorum} are needed (federated.quorum; "
                 f"{'; '.join(refused.values())}); "
                 "the last state is kept, the same command again resumes from it"
             )
         return sorted(usable, key=lambda answer: self._sites.index(answer.update.site))
 
-    def _note(self, task: Task, refused: Mapping[str, str]) -> None:
+    def _note_refused(self, task: Task, refused: Mapping[str, str]) -> None:
         if refused:
             rows = [(task.kind, task.stage, task.round, site, reason) for site, reason in refused.items()]
             append_rows(self._run.path / REFUSED, ("task", "stage", "round", "site", "reason"), rows)
@@ -160,51 +178,51 @@ class Coordinator:
                 logging.warning("%s, round %d: without %s: %s", task.stage or task.kind, task.round, site, reason)
 
 
-class Norms:
-    """Tells gradients whose norm is far beyond what is usual: accidents, not attackers who know of it.
+class NormCheck:
+    """A check for gradients whose norm is far beyond the usual one; it finds accidents, not attackers who know it.
 
-    What is usual is the median of the other sites' norms in the round. Of two sites nobody can tell which is odd, and
-    of one there are no others: there it is the median of the site's own last rounds.
+    The usual norm is the median of the other sites' norms in the round. Between two sites nobody could tell which is
+    odd, so where there are fewer than two others it is the median of the site's own last ten rounds.
 
     Args:
-      largest: how many times what is usual a norm may be; 0: any.
+      largest: how many times the usual norm is still accepted; 0: any norm is.
     """
 
     def __init__(self, largest: float):
         self._largest = largest
         self._past: dict[tuple[str, str], collections.deque[float]] = {}
 
-    def beyond(self, updates: Sequence[SiteUpdate]) -> dict[str, str]:
-        """The sites whose gradients are, with the reason."""
+    def find_outliers(self, updates: Sequence[SiteUpdate]) -> dict[str, str]:
+        """Return the sites whose gradients are refused, with the reason, and remember the norms of the others."""
         found = {}
         given = [update for update in updates if update.gradients]
         norms = {update.site: update.norm for update in given}  # once each: there may be many sites
         for site, stage in ((update.site, update.stage) for update in given):
             norm, past = norms[site], self._past.setdefault((site, stage), collections.deque(maxlen=_PAST))
-            whose, usual = _usual([other for name, other in norms.items() if name != site], past)
+            whose, usual = _find_usual([other for name, other in norms.items() if name != site], past)
             if self._largest and usual and norm > self._largest * usual:
                 found[site] = (
                     f"gradients of {site}: found norm {norm:.3g}; expected at most {self._largest:g} times the "
-                    f"median of {whose}, {usual:.3g} (--federated_largest_norm)"
+                    f"median of {whose}, {usual:.3g} (federated.largest_norm)"
                 )
             else:
                 past.append(norm)
         return found
 
 
-def _usual(others: Sequence[float], past: Sequence[float]) -> tuple[str, float]:
-    """Whose norms say what is usual, and their median; 0 where nothing does yet."""
+def _find_usual(others: Sequence[float], past: Sequence[float]) -> tuple[str, float]:
+    """Return whose norms say what is usual, and their median; 0 while there are too few."""
     if len(others) > 1:
         return "the other sites'", statistics.median(others)
     return "its own last", statistics.median(past) if len(past) == _PAST else 0.0
 
 
-def _losses(answers: Sequence[Answer]) -> dict[str, float]:
+def _name_losses(answers: Sequence[Answer]) -> dict[str, float]:
     return {f"{answer.update.site}/{key}": value for answer in answers for key, value in answer.losses.items()}
 
 
 class _Watched:
-    """What the server shows of a stage beside the sites' losses."""
+    """The values that TensorBoard shows of a stage at the server beside the sites' losses."""
 
     def __init__(self, server: Server):
         self._server = server

@@ -1,18 +1,21 @@
-"""The in-process engine: all sites and the server in one process."""
+"""The engine that runs all sites and the server in one process."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedsim_tf.federated.message import of_answer, to_answer
+from fedsim_tf.federated.message import answer_to_message, message_to_answer
 from fedsim_tf.federated.site import Site
 from fedsim_tf.federated.task import Answer, Answers, Task
 
 
 class InProcess:
-    """Asks sites of this process, one after the other; see `Exchange`.
+    """An `Exchange` that asks sites of this process, one after the other.
 
-    One whose numbers are not finite is not asked again: the next start goes on from what it kept before.
+    A site whose numbers were not finite is not asked again: the next start resumes it from its last checkpoint.
+
+    Args:
+      sites: the sites in the order in which they are asked.
     """
 
     def __init__(self, sites: Sequence[Site]):
@@ -26,7 +29,7 @@ class InProcess:
                 continue
             try:
                 answer = site.answer(task)
-                received.append(to_answer(site.name, site.outbox.let_pass(of_answer(task, answer))))
+                received.append(message_to_answer(site.name, site.outbox.let_pass(answer_to_message(task, answer))))
             except FloatingPointError as error:
                 self._gone[site.name] = f"{site.name}: {error}"
         return Answers(received, dict(self._gone))

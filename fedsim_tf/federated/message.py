@@ -1,4 +1,4 @@
-"""Tasks and answers as what an engine carries: arrays, losses and a few words, each with a name."""
+"""Messages, which are what an engine carries: tasks and answers as named arrays, losses and words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fedsim_tf.models.latents import LatentDistribution, LatentStatistics
 
 LONGEST_WORD = 500  # characters
 MOST_ARRAYS = 10_000
-MOST_LOSSES = 64  # an image would fit into enough of them
+MOST_LOSSES = 64  # thousands of them could carry an image
 _LOSS_NAME = re.compile(r"[A-Za-z0-9_/-]{1,80}")
 WEIGHTS, GRADIENTS, LATENTS = "weights/", "gradients/", "latents/"
 MEAN, COVARIANCE = f"{LATENTS}mean", f"{LATENTS}covariance"
@@ -25,13 +25,14 @@ SUM, SUM_OUTER = f"{LATENTS}sum", f"{LATENTS}sum_outer"
 
 
 class Message(NamedTuple):
-    """A task or an answer.
+    """A task or an answer in the form that an engine carries.
 
     Attributes:
-      words: "kind", "stage", "round"; of a task "with_unlabelled"; of an answer "count", "under_way" or "failure".
-      arrays: by name: those of a task begin with "weights/", those of an answer with "gradients/", both may have some
-        that begin with "latents/".
-      losses: of an answer.
+      words: "kind", "stage" and "round"; a task also has "with_unlabelled", an answer also has "count", "under_way" or
+        "failure".
+      arrays: arrays by name. Names begin with "weights/" in a task, with "gradients/" in an answer, and with "latents/"
+        in either.
+      losses: the losses of an answer, by name.
     """
 
     words: Mapping[str, Any]
@@ -40,18 +41,18 @@ class Message(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """Of the arrays."""
+        """How many bytes the arrays have."""
         return sum(array.nbytes for array in self.arrays.values())
 
 
 def check_form(message: Message) -> None:
-    """Refuses what can be no message whatever it says: words go into logs and tables, short and in one line.
+    """Check that words and names are short and printable, as they go into logs and tables, and arrays are arrays.
 
     Raises:
-      InputError: names what is odd.
+      InputError: names what is wrong.
     """
     if "kind" not in message.words:
-        raise InputError("message", found="no kind of task", expected="what this version sends")
+        raise InputError("message", found="no kind of task", expected="a message of this version")
     for name, value in message.words.items():
         short = isinstance(value, str | int) and len(str(value)) <= LONGEST_WORD and str(value).isprintable()
         if not isinstance(name, str) or not short:
@@ -67,10 +68,14 @@ def check_form(message: Message) -> None:
 
 
 def check_losses(losses: Mapping[str, Any], *, of: str) -> None:
-    """Refuses what are no losses: few, finite, with plain names.
+    """Check that losses are few, finite and have plain names.
+
+    Args:
+      losses: losses by name.
+      of: the site whose losses they are, for the message.
 
     Raises:
-      InputError: names what is odd, and whose it is.
+      InputError: names what is wrong, and the site.
     """
     _check_names(losses, of=of)
     for name, value in losses.items():
@@ -88,79 +93,91 @@ def _check_names(losses: Mapping[str, Any], *, of: str) -> None:
             raise InputError(subject, found=f"the name {str(name)[:50]!r}", expected="plain names")
 
 
-def of_task(task: Task) -> Message:
-    """What every site receives."""
+def task_to_message(task: Task) -> Message:
+    """Return the message that every site gets for a task."""
     words = {"kind": task.kind, "stage": task.stage, "round": task.round, "with_unlabelled": task.with_unlabelled}
-    arrays = _prefixed(WEIGHTS, task.weights)
+    arrays = _add_prefix(WEIGHTS, task.weights)
     if task.distribution is not None:
         arrays |= {MEAN: task.distribution.mean, COVARIANCE: task.distribution.covariance}
     return Message(words, arrays, {})
 
 
-def to_task(message: Message) -> Task:
-    """The task that was sent.
+def message_to_task(message: Message) -> Task:
+    """Return the task that a message holds.
 
     Raises:
-      InputError: a message that is no task.
+      InputError: the message holds no task.
     """
     words, arrays = message.words, message.arrays
     try:
-        distribution = _distribution(arrays[MEAN], arrays[COVARIANCE]) if MEAN in arrays else None
+        distribution = _make_distribution(arrays[MEAN], arrays[COVARIANCE]) if MEAN in arrays else None
         return Task(
-            words["kind"], words["stage"], words["round"], _named(WEIGHTS, arrays), distribution,
-            words["with_unlabelled"],
-        )  # fmt: skip
+            words["kind"],
+            words["stage"],
+            words["round"],
+            weights=_remove_prefix(WEIGHTS, arrays),
+            distribution=distribution,
+            with_unlabelled=words["with_unlabelled"],
+        )
     except KeyError as error:
-        raise InputError("task", found=f"none of {error}", expected="what the server of this version sends") from None
+        raise InputError("task", found=f"no {error}", expected="a task from a server of this version") from None
 
 
-def of_answer(task: Task, answer: Answer) -> Message:
-    """What a site sends; who it is, the engine knows better than it."""
+def answer_to_message(task: Task, answer: Answer) -> Message:
+    """Return the message that a site sends as its answer to a task.
+
+    The message does not name the site: a site could give another name, and the engine knows who sent the message.
+    """
     update = answer.update
     words = {"kind": task.kind, "stage": update.stage, "round": update.round, "count": update.count}
-    arrays = _prefixed(GRADIENTS, update.gradients)
+    arrays = _add_prefix(GRADIENTS, update.gradients)
     if update.latents is not None:
         arrays |= {SUM: update.latents.sum, SUM_OUTER: update.latents.sum_outer}
     return Message(words, arrays, answer.losses)
 
 
-def of_failure(task: Task, reason: str) -> Message:
-    """What a site sends that has no answer."""
+def report_failure(task: Task, reason: str) -> Message:
+    """Return the message that a site sends when it cannot answer a task, with the reason."""
     return Message({"kind": task.kind, "stage": task.stage, "round": task.round, "failure": reason}, {}, {})
 
 
-def of_work_under_way(task: Task) -> Message:
-    """What a site sends that has no answer yet."""
+def report_under_way(task: Task) -> Message:
+    """Return the message that a site sends while it still works on a task."""
     return Message({"kind": task.kind, "stage": task.stage, "round": task.round, "under_way": True}, {}, {})
 
 
-def to_answer(site: str, message: Message) -> Answer:
-    """The answer that a site sent.
+def message_to_answer(site: str, message: Message) -> Answer:
+    """Return the answer that a message holds.
+
+    Args:
+      site: the site that sent it, as the engine knows it.
+      message: the message.
 
     Raises:
-      InputError: a message that is no answer, or one that no `SiteUpdate` can hold; it names the site.
+      InputError: the message holds no answer, or one that `SiteUpdate` refuses; it names the site.
     """
     words, arrays = message.words, message.arrays
     try:
         count = words["count"]
         latents = LatentStatistics(count, arrays[SUM], arrays[SUM_OUTER]) if SUM in arrays else None
-        update = SiteUpdate(site, words["stage"], words["round"], count, _named(GRADIENTS, arrays), latents)
+        update = SiteUpdate(site, words["stage"], words["round"], count, _remove_prefix(GRADIENTS, arrays), latents)
     except KeyError as error:
-        raise InputError(f"answer of {site}", found=f"none of {error}", expected="what this version sends") from None
+        expected = "an answer from a site of this version"
+        raise InputError(f"answer of {site}", found=f"no {error}", expected=expected) from None
     return Answer(update, message.losses)
 
 
-def _distribution(mean: np.ndarray, covariance: np.ndarray) -> LatentDistribution:
+def _make_distribution(mean: np.ndarray, covariance: np.ndarray) -> LatentDistribution:
     fits = mean.ndim == 1 and covariance.shape == mean.shape * 2
     if not (fits and np.all(np.isfinite(mean)) and np.all(np.isfinite(covariance))):
         found = f"a mean of shape {mean.shape} and a covariance of shape {covariance.shape}"
-        raise InputError("task", found=found, expected="finite ones that fit")
+        raise InputError("task", found=found, expected="finite values of shapes (d,), (d, d)")
     return LatentDistribution(mean, covariance)
 
 
-def _prefixed(prefix: str, arrays: Arrays) -> dict[str, np.ndarray]:
+def _add_prefix(prefix: str, arrays: Arrays) -> dict[str, np.ndarray]:
     return {prefix + name: array for name, array in arrays.items()}
 
 
-def _named(prefix: str, arrays: Arrays) -> dict[str, np.ndarray]:
+def _remove_prefix(prefix: str, arrays: Arrays) -> dict[str, np.ndarray]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

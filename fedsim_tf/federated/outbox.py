@@ -1,10 +1,10 @@
-"""The last look at what leaves a site, and the record of what has left."""
+"""The last check of what leaves a site, and the record of what has left."""
 
 from __future__ import annotations
 
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -22,9 +22,9 @@ _WORDS = ("kind", "stage", "round", "count", "failure", "under_way")
 
 
 def is_plain_sign(message: Message) -> bool:
-    """Whether a message says nothing but that a task is under way, or that there is no site to do it.
+    """Return whether a message says only that a task is under way, or that the site could not begin.
 
-    That is all which may leave a machine whose site is still being opened, or could not be.
+    No other message may leave a machine while its site is being opened, or after it could not be opened.
     """
     words = message.words
     plain = all(isinstance(value, str | int) and len(str(value)) <= LONGEST_WORD for value in words.values())
@@ -34,13 +34,14 @@ def is_plain_sign(message: Message) -> bool:
 
 
 class Outbox:
-    """Lets pass what a site may send, and nothing else, whoever made the message and whatever the server asked for.
+    """The gate of a site: it lets pass what a site may send and nothing else, whatever the server has asked for.
 
     Args:
       site: the site's name.
-      folder: the site's, where what has left is recorded; see `WireRecord`.
-      shapes: of the shared networks' variables, as this site's own configuration makes them.
-      latent: length of a latent; minimum: how many volumes' latents have to stand behind their moments.
+      folder: the site's folder, where what has left is recorded; see `WireRecord`.
+      shapes: shapes of the shared networks' variables by name, as this site's own configuration makes them.
+      latent: length of a latent.
+      minimum: the least number of volumes over whose latents moments may be taken.
     """
 
     def __init__(self, site: str, folder: pathlib.Path, *, shapes: Shapes, latent: int, minimum: int):
@@ -50,36 +51,36 @@ class Outbox:
         self._moments = {SUM: (latent,), SUM_OUTER: (latent, latent)}
 
     def let_pass(self, message: Message) -> Message:
-        """The message, once it is checked and recorded.
+        """Check a message, record it as sent and return it.
 
         Raises:
-          InputError: says what may not leave, and why.
+          InputError: something in the message may not leave; the error says what.
         """
         self.check(message)
         self._record.note(self._site, message)
         return message
 
     def check(self, message: Message) -> None:
-        """Looks at a message without recording it.
+        """Check a message without recording it.
 
         Raises:
-          InputError: as `let_pass`.
+          InputError: something in the message may not leave; the error says what.
         """
-        allowed = self._allowed(message)
+        allowed = self._allowed_arrays(message)
         for name, array in message.arrays.items():
             if name not in allowed:
-                raise self._refused(f"an array {name!r} in an answer to {message.words.get('kind')!r}")
+                self._refuse(f"an array {name!r} in an answer to {message.words.get('kind')!r}")
             if not isinstance(array, np.ndarray) or array.shape != allowed[name]:
-                raise self._refused(f"{name} of shape {getattr(array, 'shape', None)}, not {allowed[name]}")
+                self._refuse(f"{name} of shape {getattr(array, 'shape', None)}, not {allowed[name]}")
             if array.dtype not in (np.float32, np.float64) or not np.all(np.isfinite(array)):
-                raise self._refused(f"{name} of {array.dtype} that are not all finite")
+                self._refuse(f"{name} of {array.dtype} that are not all finite")
         self._check_words(message.words)
         try:
             check_losses(message.losses, of=self._site)
         except InputError as error:
-            raise self._refused(str(error)) from None
+            self._refuse(str(error))
 
-    def _allowed(self, message: Message) -> Shapes:
+    def _allowed_arrays(self, message: Message) -> Shapes:
         kind = message.words.get("kind")
         if kind == ASKED_FOR_GRADIENTS:
             return self._gradients
@@ -88,13 +89,12 @@ class Outbox:
 
     def _check_words(self, words: Mapping[str, Any]) -> None:
         if words.get("kind") not in KINDS:
-            raise self._refused("no kind of task")
+            self._refuse("no kind of task")
         for name, value in words.items():
             if name not in _WORDS or not isinstance(value, str | int) or len(str(value)) > LONGEST_WORD:
-                raise self._refused(f"{str(name)[:50]!r} beside the answer")
+                self._refuse(f"{str(name)[:50]!r} beside the answer")
 
-    def _refused(self, found: str) -> InputError:
-        return InputError(
-            f"what {self._site} sends", found=found, expected="gradients of shared networks, or moments of "
-            f"{self._minimum} latents or more, and losses; it stays here",
-        )  # fmt: skip
+    def _refuse(self, found: str) -> NoReturn:
+        moments = f"moments of {self._minimum} latents or more"
+        expected = f"gradients of shared networks, or {moments}, and losses; it stays here"
+        raise InputError(f"what {self._site} sends", found=found, expected=expected) from None

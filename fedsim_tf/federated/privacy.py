@@ -1,8 +1,10 @@
-"""Differential privacy of a site's gradients: clipped and given noise before they leave (Abadi et al. 2016).
+"""Differential privacy of a site's gradients, which are clipped and get noise before they leave (Abadi et al. 2016).
 
-What is protected is the site's data as a whole, in every round: two data sets of a site, however they differ, give
-clipped gradients that are at most twice the bound apart. Noise is drawn from the operating system's entropy, not from
-the run's seed, which the server knows.
+Each round protects the data of a site as a whole: any two data sets give clipped gradients that are at most twice the
+bound apart. Noise comes from the operating system's entropy, not from the run's seed, which the server knows.
+
+The cost of rounds with noise of m times the bound is their number over m^2. Costs add up, and together they give
+epsilon: k rounds of Gaussian noise are as one of the same cost (Dong et al. 2022).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from scipy import optimize
 from fedsim_tf.config import FederatedConfig
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.task import GRADIENTS
-from fedsim_tf.federated.update import Arrays, norm_of
+from fedsim_tf.federated.update import Arrays, measure_norm
 from fedsim_tf.federated.wire_record import SENT, read_record
 from fedsim_tf.files import hold, read_json, write_json
 
@@ -24,21 +26,27 @@ DELTA = 1e-5
 RECORD = "privacy.json"
 
 
-def privatized(gradients: Arrays, *, bound: float, multiplier: float) -> dict[str, np.ndarray]:
-    """Gradients scaled to a Euclidean norm of at most `bound` together, each value with normal noise.
+def privatize(gradients: Arrays, *, bound: float, multiplier: float) -> dict[str, np.ndarray]:
+    """Scale gradients to a Euclidean norm of at most `bound` together, and add normal noise to each value.
 
     Args:
-      gradients: by name, float32.
-      bound: of the norm; 0: as they are.
-      multiplier: the noise's standard deviation in units of `bound`.
+      gradients: gradients by name, float32.
+      bound: the largest norm; 0: gradients are returned as they are.
+      multiplier: standard deviation of the noise in units of `bound`.
+
+    Returns:
+      The new gradients by name, float32.
+
+    Raises:
+      FloatingPointError: the gradients cannot be scaled to the norm, as they are not finite.
     """
     if not bound:
         return dict(gradients)
     clipped = {name: value.astype(np.float64) for name, value in gradients.items()}
-    norm = norm_of(clipped)
+    norm = measure_norm(clipped)
     if norm > bound:
         clipped = {name: value * (bound / norm) for name, value in clipped.items()}
-    if not norm_of(clipped) <= bound * (1 + 1e-6):
+    if not measure_norm(clipped) <= bound * (1 + 1e-6):
         raise FloatingPointError(f"gradients of norm {norm:g} that cannot be clipped to {bound:g}")
     rng = np.random.Generator(np.random.PCG64DXSM())  # seeded by the operating system, anew in every round
     return {
@@ -47,25 +55,26 @@ def privatized(gradients: Arrays, *, bound: float, multiplier: float) -> dict[st
     }
 
 
-def loss_of(multiplier: float, rounds: int) -> float:
-    """What rounds with noise of `multiplier` times the bound give away: rounds over its square, which adds up."""
+def compute_cost(multiplier: float, rounds: int) -> float:
+    """Return the cost of rounds with noise of `multiplier` times the bound; infinite without noise."""
     if not rounds:
         return 0.0
     return rounds / multiplier**2 if multiplier else math.inf
 
 
-def epsilon(loss: float, *, delta: float = DELTA) -> float:
-    """Epsilon of a `loss_of`, of one kind of rounds or summed over several; infinite without noise.
+def compute_epsilon(cost: float, *, delta: float = DELTA) -> float:
+    """Return the epsilon of a cost; infinite where the cost is.
 
-    Rounds of Gaussian noise together are one of their summed precision (Dong et al. 2022), and that one's epsilon has a
-    closed form.
+    Args:
+      cost: see `compute_cost`; a sum of several is one, too.
+      delta: probability with which epsilon may be exceeded.
     """
-    if not loss or not math.isfinite(loss):
-        return loss
+    if not cost or not math.isfinite(cost):
+        return cost
     from dp_accounting.pld.privacy_loss_mechanism import GaussianPrivacyLoss  # of the extra [federated]
 
-    # One data set in the place of another moves clipped gradients by up to twice the bound.
-    mechanism = GaussianPrivacyLoss(1 / math.sqrt(loss), sensitivity=2.0)
+    # Another data set in the place of this one moves clipped gradients by up to twice the bound.
+    mechanism = GaussianPrivacyLoss(1 / math.sqrt(cost), sensitivity=2.0)
     beyond = lambda found: mechanism.get_delta_for_epsilon(found) - delta  # noqa: E731
     if beyond(0.0) <= 0:
         return 0.0
@@ -75,20 +84,25 @@ def epsilon(loss: float, *, delta: float = DELTA) -> float:
     return float(optimize.brentq(beyond, 0.0, most))
 
 
-def rounds_sent(folder: pathlib.Path, stage: str = "") -> int:
-    """How many rounds' gradients, repeated ones too, have left from a site's fold, or of one stage, by its record."""
+def count_rounds_sent(folder: pathlib.Path, stage: str = "") -> int:
+    """Return how many rounds' gradients have left a site, as its record says; repeated rounds count again.
+
+    Args:
+      folder: the site's folder of a fold, which has the record.
+      stage: the stage whose rounds are counted; "": all stages.
+    """
     sent = [row for row in read_record(folder, SENT) if row.task == GRADIENTS and row.arrays > 0]
     return sum(stage in ("", row.stage) for row in sent)
 
 
-def spent(runs: pathlib.Path) -> float:
-    """The `loss_of` of all gradients that were sent from the folds below a folder, of whatever runs."""
+def sum_costs(runs: pathlib.Path) -> float:
+    """Return the cost of all gradients that were sent from any site's folder below `runs`."""
     folders = {file.parent for file in runs.rglob(f"{SENT}.csv")}
-    return sum(loss_of(_multiplier(folder), rounds_sent(folder)) for folder in folders)
+    return sum(compute_cost(_read_multiplier(folder), count_rounds_sent(folder)) for folder in folders)
 
 
-def _multiplier(folder: pathlib.Path) -> float:
-    """A fold's noise, 0 where that is not to be read any more."""
+def _read_multiplier(folder: pathlib.Path) -> float:
+    """Return the noise multiplier of a fold; 0, which makes its cost infinite, where it cannot be read."""
     try:
         return float(read_json(folder / "config.json")["federated"]["noise_multiplier"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -96,52 +110,63 @@ def _multiplier(folder: pathlib.Path) -> float:
 
 
 class Budget:
-    """What a site's gradients may give away in all of its runs together; asked before each of a round leaves.
+    """The limit of epsilon for the gradients of all runs of a site together.
 
     Args:
-      runs: the folder of all of the site's runs, whose records say what has been given away.
-      most_epsilon: at most that, at `DELTA`; 0: no limit.
-      multiplier: this run's noise.
+      runs: folder of all runs of the site, whose records say what the runs have cost so far.
+      most_epsilon: the largest epsilon at `DELTA`; 0: no limit.
+      multiplier: the noise multiplier of this run.
+
+    Raises:
+      RunStopped: another process of this site works within `runs`, and would spend the same budget.
     """
 
     def __init__(self, runs: pathlib.Path, most_epsilon: float, multiplier: float):
-        self._runs, self._most, self._round = runs, most_epsilon, loss_of(multiplier, 1)
+        self._runs, self._most, self._cost_of_round = runs, most_epsilon, compute_cost(multiplier, 1)
         self._spent = 0.0
         if most_epsilon:
             hold(runs)  # two processes would both spend what is left
-            self._spent = spent(runs)
+            self._spent = sum_costs(runs)
 
     def check(self) -> None:
-        """Whether there is something left for another round.
+        """Check that the budget has enough left for another round.
 
         Raises:
-          InputError: there is not.
+          InputError: it has not.
         """
-        if self._most and (found := epsilon(self._spent + self._round)) > self._most:
+        if self._most and (found := compute_epsilon(self._spent + self._cost_of_round)) > self._most:
             where = f"gradients of the runs in {self._runs}"
             raise InputError(where, found=f"epsilon {found:.3g} with another round", expected=f"at most {self._most:g}")
 
     def spend(self) -> None:
-        """Counts a round; see `check`."""
+        """Count a round, whose gradients may leave once this has returned.
+
+        Raises:
+          InputError: the budget has not enough left.
+        """
         self.check()
-        self._spent += self._round
+        self._spent += self._cost_of_round
 
 
-def account(folder: pathlib.Path, settings: FederatedConfig, *, stage: str = "", least: int = 0) -> float:
-    """Writes privacy.json of a site's fold from the record of what it sent, repeated rounds too; returns epsilon.
+def write_account(folder: pathlib.Path, settings: FederatedConfig, *, stage: str = "", least: int = 0) -> float:
+    """Write a site's privacy.json from the record of what it has sent; repeated rounds count again.
 
     Args:
-      folder: of the fold at this site, below which its record is.
-      settings: the run's.
-      stage: the one that has just ended; least: of how many of its rounds this site has given gradients.
+      folder: the site's folder of a fold, which has the record.
+      settings: the run's settings.
+      stage: the stage that has just ended.
+      least: for how many rounds of that stage the site has given gradients, as far as it knows.
+
+    Returns:
+      Epsilon at `DELTA`.
 
     Raises:
-      InputError: the record has fewer rounds than that: nobody knows what has left.
+      InputError: the record has fewer rounds than `least`, so that nobody knows what has left.
     """
-    recorded, rounds = rounds_sent(folder, stage), rounds_sent(folder)
+    recorded, rounds = count_rounds_sent(folder, stage), count_rounds_sent(folder)
     if recorded < least:
         raise InputError(folder / f"{SENT}.csv", found=f"{recorded} rounds of gradients", expected=f"at least {least}")
-    found = epsilon(loss_of(settings.noise_multiplier, rounds))
+    found = compute_epsilon(compute_cost(settings.noise_multiplier, rounds))
     record = {
         "epsilon": found if np.isfinite(found) else None,
         "delta": DELTA,

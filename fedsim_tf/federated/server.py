@@ -1,4 +1,4 @@
-"""The server's state in one stage: the shared weights and their optimizer."""
+"""The state of the server in one stage: the shared weights and their optimizer."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ from fedsim_tf.training.optimizers import adam
 
 
 class Server(tf.Module):
-    """Shared weights, and the optimizer that moves them.
+    """The shared weights and the optimizer that moves them.
 
     Args:
       weights: the initial shared weights, by name.
-      rate: Adam's rate; steps: rounds of the stage, for the schedule.
-      accumulate: "sum" (the paper accumulates) or "mean" over sites.
+      rate: Adam's rate.
+      steps: rounds of the stage, from which the schedule of the rate follows.
+      accumulate: "sum" (as in the paper) or "mean" of the sites' gradients.
+
+    Raises:
+      InputError: `accumulate` is neither.
     """
 
     def __init__(self, weights: Arrays, *, rate: float, steps: int, accumulate: str):
@@ -35,17 +39,21 @@ class Server(tf.Module):
 
     @property
     def weights(self) -> dict[str, np.ndarray]:
-        """What is broadcast to the sites."""
+        """The shared weights that every site gets, by name."""
         return {name: variable.numpy() for name, variable in zip(self._names, self.variables_list, strict=True)}
 
     def step(self, updates: Sequence[SiteUpdate]) -> None:
-        """One optimizer step on the accumulated gradients of a round, which are of these weights (section 2.3)."""
+        """Take one optimizer step on the accumulated gradients of a round (section 2.3).
+
+        Args:
+          updates: one of each site; their gradients have the names and shapes of the weights.
+        """
         scale = 1.0 if self._accumulate == "sum" else 1.0 / len(updates)
         totals = [scale * np.sum([update.gradients[name] for update in updates], axis=0) for name in self._names]
         pairs = zip([tf.constant(total, tf.float32) for total in totals], self.variables_list, strict=True)
         self.optimizer.apply_gradients(pairs)
 
 
-def pooled_distribution(statistics: Sequence[LatentStatistics]) -> LatentDistribution:
-    """The normal fitted to the latents of all sites, from their moments alone."""
+def pool_moments(statistics: Sequence[LatentStatistics]) -> LatentDistribution:
+    """Return the normal distribution that is fitted to the latents of all sites, given only the sites' moments."""
     return functools.reduce(operator.add, statistics).distribution()

@@ -1,4 +1,4 @@
-"""A site: keeps its data, latents, enhancement network and discriminator; answers the server's tasks."""
+"""A site, which keeps its data, latents, enhancement network and discriminator and answers the server's tasks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from absl import logging
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.outbox import Outbox, Shapes
-from fedsim_tf.federated.privacy import DELTA, Budget, account, privatized
+from fedsim_tf.federated.privacy import DELTA, Budget, privatize, write_account
 from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS, Answer, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate
 from fedsim_tf.models.latents import LatentDistribution, LatentStatistics
@@ -21,20 +21,20 @@ from fedsim_tf.training.stage import OpenStage
 
 
 class Work(Protocol):
-    """What a site does with its own data; all of it stays at the site."""
+    """The work of a site on its own data; nothing of it leaves the site but what `Site` answers."""
 
     def begin(self, stage: str, distribution: LatentDistribution | None) -> SharedStage:
-        """A stage before its first step; the distribution is that from which new latents are drawn."""
+        """Return a stage before its first step; `distribution` is what new latents are drawn from."""
 
-    def alone(self, name: str, distribution: LatentDistribution | None) -> None:
-        """Work in which no other site has a part; what an earlier start finished is not done again."""
+    def work_alone(self, name: str, distribution: LatentDistribution | None) -> None:
+        """Do work in which no other site has a part; what an earlier start has finished is not done again."""
 
-    def latent_statistics(self, *, with_unlabelled: bool) -> LatentStatistics:
-        """The latents' moments."""
+    def measure_latents(self, *, with_unlabelled: bool) -> LatentStatistics:
+        """Return the moments of the latents that this site has learnt."""
 
     @property
     def shared_shapes(self) -> Shapes:
-        """Of every variable that is shared in any stage, by name, whatever the server says of them."""
+        """Shapes by name of the variables that any stage shares, as this site makes them."""
 
 
 class Site:
@@ -42,9 +42,9 @@ class Site:
 
     Args:
       name: the site's name.
-      run: its own folder, which keeps checkpoints, losses and all that it learns.
-      work: what it does with its data.
-      budget: how much its gradients may give away; None: anything.
+      run: the site's own folder, which keeps checkpoints, losses and all that it learns.
+      work: the work on its data.
+      budget: the limit of what its gradients may give away; None: no limit.
     """
 
     def __init__(self, name: str, run: RunFolder, work: Work, budget: Budget | None = None):
@@ -52,20 +52,20 @@ class Site:
         self._settings = run.config.federated
         self._stage: SharedStage | None = None
         self._open: OpenStage | None = None
-        self._given = 0  # rounds' gradients of the stage under way
+        self._given = 0  # rounds of the stage under way for which this site has given gradients
 
     @functools.cached_property
     def outbox(self) -> Outbox:
-        """What every answer passes on its way out, whatever carries it."""
+        """The gate that every answer passes on its way out, whichever engine carries it."""
         shapes, latent = self._work.shared_shapes, self._run.config.model.latent
         return Outbox(self.name, self._run.path, shapes=shapes, latent=latent, minimum=self._settings.latents_of)
 
     def answer(self, task: Task) -> Answer:
-        """Does what a task asks for.
+        """Do what a task asks for, and return the answer.
 
         Raises:
-          InputError: a task that does not fit what the site is doing.
-          FloatingPointError: a loss or gradient that is not finite; what has gone on from it is not kept.
+          InputError: the task does not fit what the site is doing.
+          FloatingPointError: a loss or gradient is not finite; no state after it is kept.
         """
         return _ANSWERS[task.kind](self, task)
 
@@ -75,10 +75,10 @@ class Site:
         self._open = OpenStage(self._run, task.stage, objects=stage.objects, watched=stage, at=task.round)
         self._stage, self._given = stage, 0
         self._receive(task)
-        return self._done(task)
+        return self._acknowledge(task)
 
     def _check_not_of_an_earlier_run(self, task: Task) -> None:
-        """Refuses to begin a stage again that others have followed: the server has lost its run, the site has not."""
+        """Refuse to begin a stage again that others have followed: the server has lost its run, the site has not."""
         record = self._run.finished(task.stage)
         if record is not None and task.round < record["steps"] and (later := self._run.begun_after(task.stage)):
             raise InputError(
@@ -87,15 +87,15 @@ class Site:
                 expected="another name of the run, or this folder moved away",
             )
 
-    def _gradients(self, task: Task) -> Answer:
+    def _compute_gradients(self, task: Task) -> Answer:
         stage, opened = self._receive(task)
-        self._stage = self._open = None  # until it is known that the step was sound
+        self._stage = self._open = None  # until the step is known to be finite, so that nothing after it is kept
         losses, gradients = stage.shared_gradients(task.round, stage.seeds.rng(task.round))
         added = opened.add(task.round, losses)
         if self._budget is not None:
             self._budget.spend()
         named = zip(stage.learner.shared_names, gradients, strict=True)
-        sent = privatized(
+        sent = privatize(
             {name: gradient.numpy() for name, gradient in named},
             bound=self._settings.clip_norm,
             multiplier=self._settings.noise_multiplier,
@@ -110,76 +110,80 @@ class Site:
     def _keep(self, task: Task) -> Answer:
         _, opened = self._receive(task)
         opened.save()
-        return self._done(task)
+        return self._acknowledge(task)
 
     def _end(self, task: Task) -> Answer:
         under_way = self._open is not None and self._open.name == task.stage
         if not under_way:
-            self._begin(task)  # an earlier start ended it; what comes after needs its state
+            self._begin(task)  # an earlier start has ended it, but later stages need its state
         _, opened = self._receive(task)
         if under_way or self._run.finished(task.stage) is None:
             opened.save()
-            self._account(task.stage)
+            self._account_for(task.stage)
             opened.finish()
         self._stage = self._open = None
-        return self._done(task)
+        return self._acknowledge(task)
 
-    def _account(self, stage: str) -> None:
-        """Says what the gradients sent so far have given away, where they carry noise."""
+    def _account_for(self, stage: str) -> None:
+        """Log and record the epsilon of all gradients sent so far, where they carry noise."""
         if self._settings.noise_multiplier:
-            spent = account(self._run.path, self._settings, stage=stage, least=self._given)
+            spent = write_account(self._run.path, self._settings, stage=stage, least=self._given)
             logging.info("%s, %s: gradients have epsilon %.2f so far, at delta %g", self.name, stage, spent, DELTA)
 
-    def _alone(self, task: Task) -> Answer:
-        self._work.alone(task.stage, task.distribution)
-        return self._done(task)
+    def _work_alone(self, task: Task) -> Answer:
+        self._work.work_alone(task.stage, task.distribution)
+        return self._acknowledge(task)
 
-    def _latents(self, task: Task) -> Answer:
-        found = self._moments(with_unlabelled=task.with_unlabelled)
+    def _measure_latents(self, task: Task) -> Answer:
+        found = self._choose_moments(with_unlabelled=task.with_unlabelled)
         if found is None:
-            why = (
-                "%s: none of its latents were learnt, or so few that moments would give single ones away; none are sent"
-            )
-            logging.warning(why, self.name)
-            return self._done(task)
+            why = "none of its latents were learnt, or so few that their moments would give single ones away"
+            logging.warning("%s sends no moments of latents: %s", self.name, why)
+            return self._acknowledge(task)
         return Answer(SiteUpdate(self.name, task.stage, task.round, found.count, latents=found), {})
 
-    def _moments(self, *, with_unlabelled: bool) -> LatentStatistics | None:
-        """Moments that give no single latent away, neither alone nor as a difference; None where there are none."""
+    def _choose_moments(self, *, with_unlabelled: bool) -> LatentStatistics | None:
+        """Return moments that give no single latent away, neither alone nor as a difference; None if there are none."""
         least = self._settings.latents_of
-        labelled = self._work.latent_statistics(with_unlabelled=False)
-        found = self._work.latent_statistics(with_unlabelled=True) if with_unlabelled else labelled
+        labelled = self._work.measure_latents(with_unlabelled=False)
+        found = self._work.measure_latents(with_unlabelled=True) if with_unlabelled else labelled
         if labelled.count >= least and 0 < found.count - labelled.count < least:
-            return labelled  # who has both has the difference
+            return labelled  # the server could subtract these moments from `found`: few latents would remain
         return found if found.count >= least else None
 
-    def _done(self, task: Task) -> Answer:
+    def _acknowledge(self, task: Task) -> Answer:
+        """Return the answer to a task that asks for neither gradients nor moments."""
         return Answer(SiteUpdate(self.name, task.stage, task.round, 0), {})
 
     def _receive(self, task: Task) -> tuple[SharedStage, OpenStage]:
-        """Takes over the shared weights that came with a task of the stage under way."""
+        """Assign the shared weights that came with a task, and return the stage under way."""
         if self._stage is None or self._open is None or self._stage.name != task.stage:
             found = f"{task.kind!r} of {task.stage}"
             raise InputError(f"task for {self.name}", found=found, expected=f"{BEGIN!r} of this stage before it")
-        assign(self._stage.learner, task.weights, site=self.name)
+        assign_weights(self._stage.learner, task.weights, site=self.name)
         return self._stage, self._open
 
 
 _ANSWERS = {
     BEGIN: Site._begin,
-    GRADIENTS: Site._gradients,
+    GRADIENTS: Site._compute_gradients,
     KEEP: Site._keep,
     END: Site._end,
-    ALONE: Site._alone,
-    LATENTS: Site._latents,
+    ALONE: Site._work_alone,
+    LATENTS: Site._measure_latents,
 }
 
 
-def assign(learner: SharedLearner, weights: Arrays, *, site: str) -> None:
-    """Takes over broadcast weights.
+def assign_weights(learner: SharedLearner, weights: Arrays, *, site: str) -> None:
+    """Assign the weights that the server has sent to a learner's shared variables, all or none.
+
+    Args:
+      learner: the learner.
+      weights: values by name.
+      site: the site's name, for the message.
 
     Raises:
-      InputError: names that are not those of the shared networks, or a value that is no finite array of their shape.
+      InputError: the names are not those of the shared variables, or a value is not finite or of another shape.
     """
     names, variables = learner.shared_names, learner.shared_variables
     if sorted(weights) != sorted(names):

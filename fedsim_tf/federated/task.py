@@ -1,4 +1,4 @@
-"""What the server asks of every site, and what comes back."""
+"""The tasks that the server gives to every site, and the answers that it gets."""
 
 from __future__ import annotations
 
@@ -15,19 +15,24 @@ BEGIN, GRADIENTS, KEEP, END, ALONE, LATENTS = KINDS = ("begin", "gradients", "ke
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
-    """One question to every site.
+    """A request that every site gets alike.
 
     Attributes:
-      kind: "begin" a stage, from the checkpoint of a round if there is one; the "gradients" of a round; "keep" a
-        checkpoint; "end" a stage; do some work "alone"; the "latents"' moments.
-      stage: of "begin", "gradients", "keep" and "end"; the name of the work that is done alone.
+      kind: what a site has to do.
+        "begin": open a stage, from the checkpoint of `round` if there is one.
+        "gradients": compute the gradients of a round.
+        "keep": write a checkpoint.
+        "end": close a stage.
+        "alone": do some work in which no other site has a part.
+        "latents": give the moments of its latents.
+      stage: name of the stage, or of the work that is done alone; "" for "latents".
       round: how many rounds of the stage are done.
-      weights: the shared weights after these.
-      distribution: the pooled normal of the latents, for a stage or work that starts from it.
-      with_unlabelled: whether "latents" means those of unannotated volumes too.
+      weights: the shared weights after these rounds, by name.
+      distribution: the normal fitted to the latents of all sites, for a stage or work that draws from it.
+      with_unlabelled: whether "latents" includes those of unannotated volumes.
 
     Raises:
-      InputError: an unknown kind.
+      InputError: the kind is unknown.
     """
 
     kind: str
@@ -46,8 +51,8 @@ class Answer(NamedTuple):
     """A site's answer to a task.
 
     Attributes:
-      update: all that its data had a part in, but for the losses.
-      losses: of the site's step, for the server's log.
+      update: gradients and moments of latents.
+      losses: the losses of the site's step, by name; the server logs them.
     """
 
     update: SiteUpdate
@@ -55,15 +60,16 @@ class Answer(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """What came back from the sites.
+    """The answers of all sites to one task.
 
     Attributes:
-      received: one for each site that answered.
-      missing: why there is none, by site.
+      received: one answer for each site that gave one.
+      missing: the reason why there is no answer, by site.
     """
 
     received: Sequence[Answer]
     missing: Mapping[str, str]
 
 
-Exchange = Callable[[Task], Answers]  # asks every site; how, is the engine's affair
+# Gives a task to every site and returns their answers. Each engine has one: a loop in this process, or FLARE.
+Exchange = Callable[[Task], Answers]

@@ -1,4 +1,4 @@
-"""What travels from a site to the server, and nothing else."""
+"""The contribution of a site to a round, which is all that may travel from a site to the server."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.models.latents import LatentStatistics
 
 Arrays = Mapping[str, np.ndarray]
-MOST_VOLUMES = 100_000  # of a site
-_LONGEST_LATENT = 4096  # whose moments are looked at: some seconds of the server's
-_ROUNDING = 1e-4  # of moments, relative
+MOST_VOLUMES = 100_000  # that a site may claim to have
+_LONGEST_LATENT = 4096  # the check of longer ones would keep the server busy for more than seconds
+_ROUNDING = 1e-4  # relative error of moments that is put down to rounding
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SiteUpdate:
-    """One site's contribution to a round.
+    """The contribution of one site to a round.
 
     Attributes:
       site: the site's name.
-      stage: the stage, and round: the round within it that it belongs to.
+      stage: the stage that it belongs to.
+      round: the round within the stage.
       count: how many volumes it comes from.
-      gradients: by name, of the shared networks; empty in the answer to a task that asks for none.
-      latents: pooled moments of the site's latents, when the server asked for them.
+      gradients: gradients of the shared networks' variables, by name; empty where the task asks for none.
+      latents: moments of the site's latents, where the task asks for them.
 
     Raises:
-      InputError: a count that is none, anything that is not a finite float32 array, or moments that no latents have.
+      InputError: `count` is not a number of volumes, a gradient is not a finite float32 array, or no latents can have
+        such moments.
     """
 
     site: str
@@ -61,7 +63,7 @@ class SiteUpdate:
         self._check_moments(subject, latents)
 
     def _check_moments(self, subject: str, latents: LatentStatistics) -> None:
-        """Moments decide what every site samples: those of no latents at all must not."""
+        """Refuses moments that no latents can have: the pooled ones decide what every site samples."""
         outer, size = latents.sum_outer, float(np.abs(latents.sum_outer).max(initial=0.0))
         if not 0 < latents.count <= MOST_VOLUMES:
             raise InputError(subject, found=f"moments of {latents.count} volumes", expected=f"1 to {MOST_VOLUMES}")
@@ -73,23 +75,27 @@ class SiteUpdate:
 
     @property
     def norm(self) -> float:
-        """The Euclidean norm of all gradients together."""
-        return norm_of(self.gradients)
+        """Euclidean norm of all gradients together."""
+        return measure_norm(self.gradients)
 
 
-def norm_of(arrays: Arrays) -> float:
-    """The Euclidean norm of all arrays together."""
-    # In float64: squares of tiny float32 values are nothing in float32, and a norm of nothing would not be clipped.
+def measure_norm(arrays: Arrays) -> float:
+    """Return the Euclidean norm of all arrays together."""
+    # Squares of tiny float32 values are 0 in float32, and gradients with a norm of 0 would not be clipped.
     return float(np.sqrt(sum(float(np.sum(np.square(value, dtype=np.float64))) for value in arrays.values())))
 
 
 def check_against(update: SiteUpdate, weights: Arrays, *, stage: str, round_number: int, latent: int) -> None:
-    """Refuses an update of another round, gradients that are not those of the shared weights, moments of other latents.
+    """Check that an update is of this round, its gradients of the shared weights and its moments of these latents.
 
-    `latent`: how long latents are.
+    Args:
+      update: a site's update.
+      weights: the shared weights whose gradients were asked for, by name.
+      stage, round_number: the stage and its round.
+      latent: length of a latent.
 
     Raises:
-      InputError: says which site, what was found and what was expected.
+      InputError: it is not; the message names the site.
     """
     if (update.stage, update.round) != (stage, round_number):
         raise InputError(
@@ -99,7 +105,7 @@ def check_against(update: SiteUpdate, weights: Arrays, *, stage: str, round_numb
         )
     if update.latents is not None and update.latents.sum.shape != (latent,):
         length = len(update.latents.sum)
-        raise InputError(f"moments of {update.site}", found=f"of latents of length {length}", expected=latent)
+        raise InputError(f"moments of {update.site}", found=f"latents of length {length}", expected=f"length {latent}")
     names = set(update.gradients) ^ set(weights)
     if names:
         raise InputError(

@@ -1,4 +1,4 @@
-"""What was sent between sites and server: kind and bytes, by site and round."""
+"""Tables of the messages between sites and server: kind, round and bytes of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ EVERYONE = "all sites"
 
 
 class SentMessage(NamedTuple):
-    """One message. `arrays`, `bytes` and `losses` are how many; `word` is "under way", or why there is no answer."""
+    """A row of the table of messages.
+
+    Attributes:
+      site: the site that sent the message, or `EVERYONE` where the server broadcast it.
+      task: kind of the task.
+      stage, round: the stage and its round.
+      arrays: how many arrays the message has.
+      bytes: how many bytes these have.
+      losses: how many losses the message has.
+      word: "under way", or why there is no answer; else "".
+    """
 
     site: str
     task: str
@@ -27,7 +37,7 @@ class SentMessage(NamedTuple):
 
 
 class ArrayRow(NamedTuple):
-    """An array that was ever part of a message."""
+    """A row of the table of arrays: one that was part of some message."""
 
     site: str
     task: str
@@ -37,11 +47,11 @@ class ArrayRow(NamedTuple):
 
 
 class WireRecord:
-    """Two tables: `<name>.csv` with a row for each message, `<name>_arrays.csv` with one for each different array.
+    """Two tables: `<name>.csv` has a row for each message, `<name>_arrays.csv` one for each different array.
 
     Args:
-      folder: where they are; a record of an earlier start is gone on with.
-      name: "sent" at a site; at the server "received", and "broadcast" for its tasks.
+      folder: folder of the tables; rows are added to those of an earlier start.
+      name: `SENT` at a site; `RECEIVED`, or for its tasks `BROADCAST`, at the server.
     """
 
     def __init__(self, folder: pathlib.Path, name: str):
@@ -52,7 +62,12 @@ class WireRecord:
         self._seen = {tuple(row) for row in read_rows(self._arrays)}
 
     def note(self, site: str, message: Message) -> None:
-        """Adds a site's message."""
+        """Add a message; what a site sends is on the disk when this returns.
+
+        Args:
+          site: the site that sends it, or `EVERYONE`.
+          message: the message.
+        """
         words, task = message.words, message.words["kind"]
         word = "under way" if "under_way" in words else str(words.get("failure", ""))
         count, losses = len(message.arrays), len(message.losses)
@@ -69,18 +84,13 @@ class WireRecord:
 
 
 def read_record(folder: pathlib.Path, name: str) -> list[SentMessage]:
-    """The rows of `<name>.csv`; none where there is none. One that was cut short counts as gradients sent."""
-    return [_row(values) for values in read_rows(folder / f"{name}.csv")]
+    """Return the rows of `<name>.csv`; none where there is no file. A row that was cut short counts as gradients."""
+    return [_parse_row(values) for values in read_rows(folder / f"{name}.csv")]
 
 
-def _row(values: list[str]) -> SentMessage:
+def _parse_row(values: list[str]) -> SentMessage:
     try:
         site, task, stage, round_number, arrays, size, losses, word = values
         return SentMessage(site, task, stage, int(round_number), int(arrays), int(size), int(losses), word)
     except ValueError:
         return SentMessage("", GRADIENTS, "", 0, 1, 0, 0, f"damaged: {','.join(values)}")
-
-
-def read_arrays(folder: pathlib.Path, name: str) -> list[ArrayRow]:
-    """The rows of `<name>_arrays.csv`; none where there is none."""
-    return [ArrayRow(*row) for row in read_rows(folder / f"{name}_arrays.csv")]

@@ -1,4 +1,4 @@
-"""The server's side of a fold: the stages of section 2.3 and of Direct-FL in their order, whatever the engine."""
+"""The server's side of a fold: the stages of section 2.3 and of Direct-FL in their order, for every engine."""
 
 from __future__ import annotations
 
@@ -23,11 +23,14 @@ _MEAN, _COVARIANCE = "latents/mean", "latents/covariance"
 
 
 def coordinate(coordinator: Coordinator, run: RunFolder) -> None:
-    """Runs a fold of the configured arms over all sites.
+    """Run a fold of the configured arms over all sites.
 
     Args:
-      coordinator: asks the sites.
-      run: the server's folder; the shared model is left there.
+      coordinator: the coordinator that asks the sites.
+      run: the server's folder, where the shared model is left as `MODEL`.
+
+    Raises:
+      InputError: the shared model of an earlier start is damaged.
     """
     arms = federate_arms(run.config.segmentation.arms)
     if FEDERATED_SIMULATION in arms:
@@ -36,42 +39,42 @@ def coordinate(coordinator: Coordinator, run: RunFolder) -> None:
         settings = run.config.segmentation
         steps = settings.pretraining_steps
         start = initial_weights(run.config)
-        coordinator.rounds(DirectFederated.name, start, rate=settings.rate, steps=steps, accumulate="mean")
-    coordinator.alone(COMPARISON)
+        coordinator.run_rounds(DirectFederated.name, start, rate=settings.rate, steps=steps, accumulate="mean")
+    coordinator.work_alone(COMPARISON)
 
 
 def _simulate(coordinator: Coordinator, run: RunFolder) -> None:
-    """All stages; then every site draws samples of the global distribution with its own enhancement network."""
+    """Run all stages; then every site draws samples of the pooled latents with its own enhancement network."""
     config = run.config
     first, last, accumulate = config.pretraining, config.semi, config.federated.accumulate
     start = initial_shared_weights(config)
-    pretrained = coordinator.rounds(
+    pretrained = coordinator.run_rounds(
         GeneratorPretraining.name, start, rate=first.rate, steps=first.steps, accumulate=accumulate
     )
-    coordinator.alone(GAN)
-    weights = coordinator.rounds(
+    coordinator.work_alone(GAN)
+    weights = coordinator.run_rounds(
         SemiSupervised.name,
         pretrained,
         rate=last.rate,
         steps=last.steps,
         accumulate=accumulate,
-        distribution=coordinator.latent_distribution(with_unlabelled=False),
+        distribution=coordinator.pool_latents(with_unlabelled=False),
     )
-    distribution = _saved(run)
+    distribution = _load_distribution(run)
     if distribution is None:
-        distribution = coordinator.latent_distribution(with_unlabelled=True)
-        _save(run, weights, distribution)
-    coordinator.alone(SAMPLES, distribution)
+        distribution = coordinator.pool_latents(with_unlabelled=True)
+        _save_model(run, weights, distribution)
+    coordinator.work_alone(SAMPLES, distribution)
 
 
-def _save(run: RunFolder, weights: Mapping[str, np.ndarray], distribution: LatentDistribution) -> None:
-    """What the sites have learnt together: theta_S, theta_M and the normal of the latents."""
+def _save_model(run: RunFolder, weights: Mapping[str, np.ndarray], distribution: LatentDistribution) -> None:
+    """Write what the sites have learnt together: theta_S, theta_M and the normal of the latents."""
     moments = {_MEAN: distribution.mean, _COVARIANCE: distribution.covariance}
     write_npz(run.path / MODEL, {**weights, **moments})
 
 
-def _saved(run: RunFolder) -> LatentDistribution | None:
-    """The normal that an earlier start saved: a site that comes late samples from the one that the others have had."""
+def _load_distribution(run: RunFolder) -> LatentDistribution | None:
+    """Return the normal that an earlier start has saved, so that a late site draws from the same as the others did."""
     file = run.path / MODEL
     if not file.exists():
         return None

@@ -1,4 +1,4 @@
-"""One site's fold in a federated run: its stages, samples and comparison, in whatever process the site lives."""
+"""One fold of a site in a federated run: its stages, samples and comparison."""
 
 from __future__ import annotations
 
@@ -29,17 +29,20 @@ from fedsim_tf.training.semi_supervised import SemiSupervised
 from fedsim_tf.training.stage import run_stage
 from fedsim_tf.training.volumes import SiteVolumes
 
-GAN, SAMPLES, COMPARISON = "gan", "samples", "comparison"  # what a site does alone
+GAN, SAMPLES, COMPARISON = "gan", "samples", "comparison"  # the kinds of work that a site does alone
 
 
 class FoldAtSite:
-    """What a federated `Site` does with one fold of its data; see `federated.site.Work`.
+    """The `federated.site.Work` of a site on one fold of its data.
 
     Args:
       run: the site's own folder.
-      data: its fold.
+      data: the fold of its data.
       ssm: the shape model that all sites use.
-      vgg: fixed features.
+      vgg: VGG-19 with fixed weights.
+
+    Raises:
+      InputError: the folder has been used with other data.
     """
 
     def __init__(self, run: RunFolder, data: SiteVolumes, ssm: StatisticalShapeModel, vgg: VGG19Features):
@@ -49,12 +52,12 @@ class FoldAtSite:
 
     @functools.cached_property
     def learner(self) -> SiteLearner:
-        """Its networks and latents."""
+        """The site's networks and latents."""
         return SiteLearner(self._run.config, self._ssm, self._data, self._vgg)
 
     @functools.cached_property
     def unet(self) -> SharedUNet:
-        """Its copy of the segmentation network that Direct-FL shares."""
+        """The site's copy of the segmentation network that Direct-FL shares."""
         return SharedUNet(self._run.config, self._data)
 
     def begin(self, stage: str, distribution: LatentDistribution | None) -> SharedStage:
@@ -69,7 +72,7 @@ class FoldAtSite:
             return DirectFederated(self.unet)
         raise InputError(f"stage for {self._data.name}", found=repr(stage), expected="a shared stage")
 
-    def alone(self, name: str, distribution: LatentDistribution | None) -> None:
+    def work_alone(self, name: str, distribution: LatentDistribution | None) -> None:
         if name == GAN:
             run_stage(self._run, EnhancementPretraining(self.learner, name=GAN), steps=self._run.config.gan.steps)
         elif name == SAMPLES and distribution is not None:
@@ -79,9 +82,8 @@ class FoldAtSite:
         elif name == COMPARISON:
             read_or_make_scores(self._run, self._compare, site=self._data.name)
         else:
-            raise InputError(
-                f"work for {self._data.name}", found=repr(name), expected=f"{GAN}, {SAMPLES}, {COMPARISON}"
-            )
+            expected = f"one of {GAN}, {SAMPLES}, {COMPARISON}, and samples with a distribution"
+            raise InputError(f"work for {self._data.name}", found=repr(name), expected=expected)
 
     @functools.cached_property
     def shared_shapes(self) -> Shapes:
@@ -89,21 +91,21 @@ class FoldAtSite:
         weights = initial_shared_weights(config) | initial_weights(config)
         return {name: value.shape for name, value in weights.items()}
 
-    def latent_statistics(self, *, with_unlabelled: bool) -> LatentStatistics:
-        """Without tables that were never learnt, as the site was away while the others did."""
-        if not max(map(self._steps, (GeneratorPretraining.name, SemiSupervised.name))):
+    def measure_latents(self, *, with_unlabelled: bool) -> LatentStatistics:
+        """Return the moments of the latents that this site has learnt; it has none if it was away in those stages."""
+        if not max(map(self._count_steps, (GeneratorPretraining.name, SemiSupervised.name))):
             return LatentStatistics.of(np.zeros((0, self._run.config.model.latent)))
         return self.learner.latent_statistics(with_unlabelled=with_unlabelled and self._has_learnt_unannotated())
 
     def _has_learnt_unannotated(self) -> bool:
-        return self._run.config.semi.learns_unannotated and self._steps(SemiSupervised.name) > 1
+        return self._run.config.semi.learns_unannotated and self._count_steps(SemiSupervised.name) > 1
 
-    def _steps(self, stage: str) -> int:
-        """In which this site had a part, once the stage has ended."""
+    def _count_steps(self, stage: str) -> int:
+        """Return how many steps of a stage this site took part in; 0 until the stage has ended."""
         return (self._run.finished(stage) or {"steps": 0})["steps"]
 
     def _compare(self) -> ScoresBySite:
-        """What each arm is worth at this site."""
+        """Train and test the segmentation network of each arm at this site; return the scores by site and arm."""
         run, data = self._run, self._data
         arms = federate_arms(run.config.segmentation.arms)
         trained = {DIRECT: finetune_segmenter(run, self.unet.training, DIRECT, data.labelled)} if DIRECT in arms else {}

@@ -1,4 +1,4 @@
-"""A fold of a federated run as a job for NVIDIA FLARE: what the server's and the sites' processes do."""
+"""The components of a federated fold on NVIDIA FLARE: the controller at the server and the executor at each site."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.flare.controller import StageController
 from fedsim_tf.federated.flare.executor import SiteExecutor
+from fedsim_tf.federated.outbox import Shapes
 from fedsim_tf.federated.privacy import Budget
-from fedsim_tf.federated.site import Site
+from fedsim_tf.federated.site import Site, Work
 from fedsim_tf.files import hold, make_folder
-from fedsim_tf.models.latents import LatentDistribution
+from fedsim_tf.models.latents import LatentDistribution, LatentStatistics
 from fedsim_tf.records.fold_scores import has_scores, read_fold_scores
 from fedsim_tf.records.run_metrics import FEDERATED_RUN
 from fedsim_tf.runs.coordination import coordinate
@@ -32,6 +33,7 @@ from fedsim_tf.runs.inputs import (
 )
 from fedsim_tf.runs.results import draw_losses, finish, gather_facts
 from fedsim_tf.runs.same_data import shape_model_digest
+from fedsim_tf.training.protocols import SharedStage
 from fedsim_tf.training.run import RunFolder, fold_path, site_path
 
 
@@ -39,9 +41,9 @@ class FoldController(StageController):
     """The server's part of a fold.
 
     Args:
-      config: what the job brings of the configuration, see `travelling`.
+      config: the configuration without any machine's own fields, see `strip_local_fields`.
       run_name: name of the run's folder on every machine.
-      fold: the fold's number.
+      fold: number of the fold.
     """
 
     def __init__(self, config: dict, run_name: str, fold: int):
@@ -50,13 +52,13 @@ class FoldController(StageController):
 
     def coordinate(self, local: pathlib.Path) -> None:
         here = Local.read(local)
-        config = here.applied(self.config)
+        config = here.apply(self.config)
         run = RunFolder(fold_path(here.run_path(self.run_name), self.fold), config.of_fold(self.fold))
         hold(run.path)
         federated = config.federated
         sites = federated.sites
-        exchange = self.exchange(sites, run.path, timeout=federated.timeout, quorum=federated.quorum)
-        coordinator = Coordinator(run, exchange, sites, pauses=lambda: self.has_kept(exchange))
+        exchange = self.open_exchange(sites, run.path, timeout=federated.timeout, quorum=federated.quorum)
+        coordinator = Coordinator(run, exchange, sites, should_pause=lambda: self.note_kept(exchange))
         coordinate(coordinator, run)
         self.lacking = coordinator.lacking
         draw_losses(run, data=", ".join(sites))
@@ -67,7 +69,7 @@ class FoldExecutor(SiteExecutor):
 
     Args:
       config, run_name, fold: see `FoldController`.
-      shape_model: of the file that all use, see `shape_model_digest`.
+      shape_model: digest of the shape model that all sites use, see `shape_model_digest`.
       reports: whether the site makes a report of its own, once it has scores of all folds.
     """
 
@@ -78,20 +80,20 @@ class FoldExecutor(SiteExecutor):
 
     def open_site(self, name: str, local: pathlib.Path) -> Site:
         here = Local.read(local)
-        config = here.granted(self.config)
+        config = here.grant(self.config)
         if shape_model_digest(config) != self.shape_model:
             found = f"{config.model.shape_model or 'the one shipped'}, another file than the others'"
-            raise InputError("model_shape_model", found=found, expected="the shape model that all sites use")
+            raise InputError("model.shape_model", found=found, expected="the shape model that all sites use")
         cache_dir, dataset = pathlib.Path(here.cache_dir), here.dataset or name
         labels = count_labels(config, dataset, federated=True)
         check_labels(config, dataset, labels, cache_dir=cache_dir)
         cohort = open_cohort(config, dataset, cache_dir=cache_dir)
         data = open_fold(config, cohort, fold=self.fold, n_labelled=labels, cache_dir=cache_dir)
-        data = dataclasses.replace(data, name=name, secret=here.secret)  # two hospitals may have data sets of one kind
+        data = dataclasses.replace(data, name=name, secret=here.secret)  # hospitals may have data sets of one name
         root = here.run_path(self.run_name)
         make_folder(root)
-        root.chmod(0o700)  # there will be pictures of patients in it
-        whole = RunFolder(root, config) if self.reports else None  # claimed before its first fold is
+        root.chmod(0o700)  # it will hold pictures of patients
+        whole = RunFolder(root, config) if self.reports else None  # before there are files of a fold in it
         run = RunFolder(site_path(fold_path(root, self.fold), name), config.of_fold(self.fold))
         hold(run.path)
         budget = Budget(pathlib.Path(here.runs_dir), here.most_epsilon, config.federated.noise_multiplier)
@@ -104,19 +106,38 @@ class FoldExecutor(SiteExecutor):
 
 
 class ReportingFold:
-    """A `FoldAtSite` that leaves, after the last fold, the site's metrics.json and report in its run's folder."""
+    """The work of a site on a fold, which ends with metrics.json and a report once all folds have scores.
 
-    def __init__(self, work: FoldAtSite, run: RunFolder, name: str, cohort: Cohort, about: dict[str, Any]):
+    Args:
+      work: the work on the fold.
+      run: the run's folder at this site, in which they are left.
+      name: the site's name.
+      cohort: the site's data.
+      about: facts on the run for its metrics.json, see `runs.results.gather_facts`.
+    """
+
+    def __init__(self, work: Work, run: RunFolder, name: str, cohort: Cohort, about: dict[str, Any]):
         self._work, self._run, self._name, self._cohort, self._about = work, run, name, cohort, about
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._work, name)
+    @property
+    def shared_shapes(self) -> Shapes:
+        return self._work.shared_shapes
 
-    def alone(self, name: str, distribution: LatentDistribution | None) -> None:
-        self._work.alone(name, distribution)
+    def begin(self, stage: str, distribution: LatentDistribution | None) -> SharedStage:
+        return self._work.begin(stage, distribution)
+
+    def measure_latents(self, *, with_unlabelled: bool) -> LatentStatistics:
+        return self._work.measure_latents(with_unlabelled=with_unlabelled)
+
+    def work_alone(self, name: str, distribution: LatentDistribution | None) -> None:
+        self._work.work_alone(name, distribution)
+        if name == COMPARISON:
+            self._report()
+
+    def _report(self) -> None:
         run = self._run
         folders = [site_path(fold_path(run.path, fold), self._name) for fold in range(run.config.data.folds)]
-        if name == COMPARISON and all(map(has_scores, folders)):
+        if all(map(has_scores, folders)):
             scores = [read_fold_scores(folder, site=self._name).sites for folder in folders]
             folds = {fold: RunFolder(folder, run.config.of_fold(fold)) for fold, folder in enumerate(folders)}
             facts = gather_facts(run, {self._name: self._cohort}, experiment=FEDERATED_RUN, **self._about)

@@ -1,4 +1,4 @@
-"""What a member of a federation keeps to itself: where its data and runs are, in a file of its FLARE kit."""
+"""The local file of a federation's member, which says where its data and runs are and never leaves its FLARE kit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fedsim_tf.runs.inputs import settle_choices
 
 LEAST_LATENTS = FederatedConfig().latents_of
 LOCAL_FILE = "fedsim_tf.json"
-# Fields of the configuration that are each hospital's own; those of the one who submits a job are not sent with it.
+# Fields of the configuration that each member has its own values for. A job is sent without them.
 LOCAL_FIELDS = {
     "data_root": ("data", "root"),
     "data_division": ("data", "division"),
@@ -33,16 +33,20 @@ LOCAL_FIELDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Local:
-    """What only this machine knows; its file is written by `experiments.federated_member`.
+    """The contents of a member's local file, which `experiments.federated_member` writes.
 
     Attributes:
       runs_dir: folder of all runs.
       cache_dir: where prepared volumes are kept.
-      dataset: which of the data sets a site has, "" where that is the site's name.
-      least_latents, least_noise: what a job's `latents_of` and `noise_multiplier` have to be at this site.
-      most_epsilon: what the gradients of all runs below `runs_dir` may amount to together; 0: anything.
-      secret: goes into the site's random choices; see `SiteVolumes`.
-      fields: of `LOCAL_FIELDS`.
+      dataset: name of the site's data set; "": the site's name.
+      least_latents: the least `latents_of` with which a job is accepted.
+      least_noise: the least `noise_multiplier` with which a job is accepted.
+      most_epsilon: the largest epsilon for the gradients of all runs below `runs_dir` together; 0: no limit.
+      secret: a secret on which the site's random choices depend; see `SiteVolumes`.
+      fields: values of `LOCAL_FIELDS`, by their names there.
+
+    Raises:
+      InputError: `least_noise` or `most_epsilon` is not finite.
     """
 
     runs_dir: str
@@ -61,63 +65,66 @@ class Local:
 
     @classmethod
     def read(cls, folder: pathlib.Path) -> Local:
-        """From the folder of a FLARE kit's local files.
+        """Read the local file in a folder, which is `local` of a FLARE kit.
 
         Raises:
-          InputError: no such file, or one with other contents.
+          InputError: there is no such file, or it has other contents.
         """
         file = folder / LOCAL_FILE
         if not file.exists():
             raise InputError(file, found="nothing", expected="what python -m experiments.federated_member writes")
         values = read_json(file)
+        if not isinstance(values, dict):
+            raise InputError(file, found=type(values).__name__, expected="names and values in {}")
         known = tuple(field.name for field in dataclasses.fields(cls) if field.name != "fields")
         unknown = sorted(set(values) - {*known, *LOCAL_FIELDS})
         missing = sorted({"runs_dir", "cache_dir"} - set(values))
         if unknown or missing:
-            found = f"{unknown[0]!r}" if unknown else f"no {missing[0]!r}"
-            raise InputError(file, found=found, expected=f"of {', '.join((*known, *LOCAL_FIELDS))}")
+            found, names = repr(unknown[0]) if unknown else f"no {missing[0]!r}", (*known, *LOCAL_FIELDS)
+            raise InputError(file, found=found, expected=f"runs_dir, cache_dir and others of {', '.join(names)}")
         if "secret" not in values:
-            logging.warning("%s has no secret: experiments.federated_member writes one", file)
+            logging.warning("%s has no secret; experiments.federated_member adds one", file)
         given = {name: values[name] for name in known if name in values}
         return cls(**given, fields={name: values[name] for name in LOCAL_FIELDS if name in values})
 
     def to_dict(self) -> dict[str, Any]:
-        """As in the file."""
+        """Return the contents of the file."""
         values = dataclasses.asdict(self)
         fields = values.pop("fields")
         return {name: value for name, value in values.items() if value != "" or name == "secret"} | fields
 
     def run_path(self, name: str) -> pathlib.Path:
-        """The folder of a run of that name, which comes from outside.
+        """Return the folder of a run, whose name comes from outside.
 
         Raises:
-          InputError: a name that is more than a name.
+          InputError: the name could be a path to somewhere else.
         """
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
-            raise InputError("run", found=repr(name), expected="a name of letters, digits, _, - and .")
+            expected = "a name of A-Z, a-z, 0-9, _, - and ., with no - or . at its beginning"
+            raise InputError("run", found=repr(name), expected=expected)
         return pathlib.Path(self.runs_dir) / name
 
     @property
-    def grants(self) -> str:
-        """The least privacy, in words."""
+    def granted_privacy(self) -> str:
+        """The privacy that every job leaves to this site, in words."""
         epsilon = f"epsilon {self.most_epsilon:g} at most" if self.most_epsilon else "any epsilon"
         return f"moments of {self.least_latents} latents or more, noise {self.least_noise:g} or more, {epsilon}"
 
-    def applied(self, values: dict[str, Any]) -> Config:
-        """A job's configuration with this machine's own fields, and none of another's."""
+    def apply(self, values: dict[str, Any]) -> Config:
+        """Return a job's configuration with this machine's own fields in the place of any other machine's."""
         values = _without_local(values)
         for name, value in self.fields.items():
             section, field = LOCAL_FIELDS[name]
             values = merge(values, {section: {field: value}})
         return settle_choices(from_dict(values))
 
-    def granted(self, values: dict[str, Any]) -> Config:
-        """As `applied`, at a site.
+    def grant(self, values: dict[str, Any]) -> Config:
+        """Return what `apply` does, at a site that accepts the job.
 
         Raises:
-          InputError: the job asks for less privacy than this site grants.
+          InputError: the job leaves less privacy than this site demands.
         """
-        config = self.applied(values)
+        config = self.apply(values)
         asked = config.federated
         for name, found, least in (
             ("latents_of", asked.latents_of, self.least_latents),
@@ -128,36 +135,36 @@ class Local:
         return config
 
 
-def changed(folder: pathlib.Path, fields: Mapping[str, Any], **given: Any) -> Local:
-    """What a member's local file says, or a new one would, with other values.
+def change_local(folder: pathlib.Path, fields: Mapping[str, Any], **given: Any) -> Local:
+    """Return the contents of a member's local file with other values; the file itself is not written.
 
     Args:
-      folder: where it is, or will be.
-      fields: of `LOCAL_FIELDS`.
-      given: of `Local`'s other attributes; None: as before.
+      folder: folder of the file; where it has none yet, a new secret is made.
+      fields: new values of `LOCAL_FIELDS`, by their names there.
+      given: new values of `Local`'s other attributes; None: as before.
     """
     before = Local.read(folder) if (folder / LOCAL_FILE).exists() else Local("", "")
     told = {name: value for name, value in given.items() if value is not None}
     secret = before.secret or secrets.token_hex(16)
-    return dataclasses.replace(before, **told, secret=secret, fields={**before.fields, **absolute_fields(fields)})
+    return dataclasses.replace(before, **told, secret=secret, fields={**before.fields, **resolve_paths(fields)})
 
 
-def local_fields(config: Config) -> dict[str, Any]:
-    """Those of `LOCAL_FIELDS` that a configuration has."""
+def select_local_fields(config: Config) -> dict[str, Any]:
+    """Return a configuration's values of `LOCAL_FIELDS`."""
     values = config.to_dict()
     return {name: values[section][field] for name, (section, field) in LOCAL_FIELDS.items()}
 
 
-def absolute_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `LOCAL_FIELDS` with paths that hold in whatever folder a process works."""
+def resolve_paths(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values of `LOCAL_FIELDS` with absolute paths, so that they hold in any working folder."""
     return {
         name: str(pathlib.Path(value).resolve()) if is_path(*LOCAL_FIELDS[name], value) else value
         for name, value in fields.items()
     }
 
 
-def travelling(config: Config) -> dict[str, Any]:
-    """A configuration as a job brings it: fields that are some machine's own are as the preset has them."""
+def strip_local_fields(config: Config) -> dict[str, Any]:
+    """Return a configuration as a job brings it, in which `LOCAL_FIELDS` have the preset's values."""
     return _without_local(config.to_dict())
 
 

@@ -1,4 +1,4 @@
-"""Federated runs on NVIDIA FLARE: a fold as a job, in its simulator or on a deployed system."""
+"""Federated runs on NVIDIA FLARE, of which each fold is a job for its simulator or for a deployed system."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ from fedsim_tf.federated.flare.deployment import Deployment, carry_through
 from fedsim_tf.federated.flare.jobs import FedJob, make_job, run_simulator, write_local_files
 from fedsim_tf.files import digest
 from fedsim_tf.runs.flare_fold import COMPONENTS, FoldController, FoldExecutor
-from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, absolute_fields, local_fields, travelling
+from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, resolve_paths, select_local_fields, strip_local_fields
 from fedsim_tf.runs.inputs import check_files, describe_source, open_cohort
 from fedsim_tf.runs.same_data import shape_model_digest
 from fedsim_tf.training.run import fold_numbers
 
 
-def fold_job(config: Config, run_name: str, fold: int, *, reports: bool) -> FedJob:
-    """A fold as FLARE's job; see `FoldController` and `FoldExecutor`."""
-    values = travelling(config)
+def make_fold_job(config: Config, run_name: str, fold: int, *, reports: bool) -> FedJob:
+    """Return a fold as FLARE's job.
+
+    Args:
+      config: the configuration of the run.
+      run_name: name of the run's folder on every machine.
+      fold: number of the fold.
+      reports: whether each site makes a report of its own, once it has scores of all folds.
+    """
+    values = strip_local_fields(config)
     controller = FoldController(values, run_name, fold)
     executor = FoldExecutor(values, run_name, fold, shape_model_digest(config), reports)
     name, federated = f"{run_name}-fold_{fold}", config.federated
@@ -29,69 +36,81 @@ def fold_job(config: Config, run_name: str, fold: int, *, reports: bool) -> FedJ
 
 
 def simulate_fold(config: Config, fold_dir: pathlib.Path, fold: int, *, cache_dir: pathlib.Path) -> None:
-    """A fold of a run in FLARE's simulator, a process for each site, all with their folders in the fold's own.
+    """Run a fold in FLARE's simulator, which has a process for each site; all folders are within the fold's own.
+
+    Args:
+      config: the configuration of the run.
+      fold_dir: the fold's folder, within the run's folder.
+      fold: number of the fold.
+      cache_dir: where phantoms and prepared volumes are kept.
 
     Raises:
-      RunStopped: it ended before it was done; a second call goes on.
+      RunStopped: it has ended before it was done; a second call resumes.
     """
     root = fold_dir.resolve().parent
-    least = config.federated.latents_of  # who simulates hospitals decides for all of them
-    fields = absolute_fields(local_fields(config))
+    least = config.federated.latents_of  # hospitals that are simulated grant whatever is asked for
+    fields = resolve_paths(select_local_fields(config))
     local = Local(str(root.parent), str(cache_dir.resolve()), least_latents=least, fields=fields)
     workspace = fold_dir.resolve() / "flare"
     write_local_files(workspace / "local", LOCAL_FILE, local.to_dict(), classes=COMPONENTS)
-    run_simulator(fold_job(config, root.name, fold, reports=False), config.federated.sites, workspace)
+    run_simulator(make_fold_job(config, root.name, fold, reports=False), config.federated.sites, workspace)
 
 
 def deploy(config: Config, run_name: str, kit: pathlib.Path, *, only_fold: int | None = None) -> None:
-    """All folds on a deployed system, one job after the other; what sites and server make stays with them.
+    """Run folds on a deployed system, one job after the other; all files stay with the sites and the server.
+
+    Args:
+      config: the configuration of the run.
+      run_name: name of the run's folder on every machine.
+      kit: the admin's kit, a folder that `nvflare provision` has made.
+      only_fold: the only fold to run; None: all.
 
     Raises:
-      InputError: no such kit, or one of another project; no such fold.
-      RunStopped: jobs ended again and again without coming further; a second call goes on.
+      InputError: there is no such kit or fold, or the server refuses the kit.
+      RunStopped: jobs have ended again and again without coming further; a second call goes on.
     """
     folds = fold_numbers(config, only_fold)
     deployment = Deployment(kit)
     try:
         for fold in folds:
-            lacking = carry_through(deployment.run, fold_job(config, run_name, fold, reports=True))
+            lacking = carry_through(deployment.run, make_fold_job(config, run_name, fold, reports=True))
             logging.info("Fold %d of %s is done; its shared model lies at the server", fold, run_name)
             if lacking:
-                late = "%s had no part in its end and no report; once it is back, the same command again takes it up"
+                late = "%s had no part in its end and has no report; the same command again catches up once it is back"
                 logging.warning(late, ", ".join(lacking))
     finally:
         deployment.close()
 
 
 def set_up_member(kit: pathlib.Path, local: Local, *, check: str | None) -> str:
-    """Writes a member's local files into its kit.
+    """Write a member's local files into its kit.
 
     Args:
-      kit: the folder that `nvflare provision` made for the server or a site.
+      kit: the folder that `nvflare provision` has made for the server or a site.
       local: what only this machine knows.
-      check: the site whose data has to be there; None for the server, which has none.
+      check: name of the site whose data has to be there; None for the server, which has none.
 
     Returns:
-      What was found, in a few words.
+      A few words on the data that was found and the privacy that is granted.
 
     Raises:
-      InputError: no such kit, data or another file that is not there, too few annotated patients for the three parts
-        of a fold, or something else where runs are to be kept.
+      InputError: there is no such kit, the data or another file is missing, there are too few annotated patients for
+        the three parts of a fold, or `runs_dir` is a file.
     """
     startup = kit / "startup"
     if not any((startup / name).is_file() for name in ("fed_client.json", "fed_server.json")):
-        raise InputError("--kit", found=str(kit), expected="the folder of a server's or a site's kit")
+        raise InputError("kit", found=str(kit), expected="the folder of a server's or a site's kit")
     runs = pathlib.Path(local.runs_dir)
     if runs.exists() and not runs.is_dir():
-        raise InputError("--runs_dir", found=f"{runs}, a file", expected="a folder, which may be made later")
+        raise InputError("runs_dir", found=f"{runs}, a file", expected="a folder, which may be made later")
     found = "no data, as a server has none"
     if check is not None:
-        config = local.applied(make_config("demo").to_dict())
+        config = local.apply(make_config("demo").to_dict())
         check_files(config)
         dataset = local.dataset or check
         cohort = open_cohort(config, dataset, cache_dir=pathlib.Path(local.cache_dir))
         cohort.fold(0, seed=config.data.split_seed)
         annotated = f"{len(cohort.annotated)} of {len(cohort.files)} annotated"
-        found = f"{describe_source(config, dataset)}: {annotated}; this site gives {local.grants}"
+        found = f"{describe_source(config, dataset)}: {annotated}; this site gives {local.granted_privacy}"
     write_local_files(kit / "local", LOCAL_FILE, local.to_dict(), classes=COMPONENTS)
     return found

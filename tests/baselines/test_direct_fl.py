@@ -22,7 +22,7 @@ def federation(tmp_path):
 
 
 def run_one_round(federation):
-    return federation.coordinator.rounds(STAGE, initial_weights(CONFIG), rate=RATE, steps=1, accumulate="mean")
+    return federation.coordinator.run_rounds(STAGE, initial_weights(CONFIG), rate=RATE, steps=1, accumulate="mean")
 
 
 def unets(federation):

@@ -367,7 +367,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
     ("arguments", "fragments"),
     [
         (["--method=ours_sim_fl"], ["--segmentation_arms: found ours_sim_fl", "arms of a single site"]),
-        (["--dataset=nifti"], ["--data_root: found nothing, and no phantom cohort called nifti"]),
+        (["--dataset=nifti"], ["found no folder, and no phantom cohort 'nifti'"]),
         (["--dataset=ct20", "--data_labels=13"], ["--data_labels: found 13; expected at most 12", "20 phantoms"]),
         (["--data_labels=1"], ["--data_labels: found 1; expected at least 2"]),
         (["--data_phantom_version=99"], ["phantom_version: found 99"]),

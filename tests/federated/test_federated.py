@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.coordinator import Coordinator, Norms, Paused, QuorumLost
+from fedsim_tf.federated.coordinator import Coordinator, NormCheck, Paused, QuorumLost
 from fedsim_tf.federated.in_process import InProcess
-from fedsim_tf.federated.server import Server, pooled_distribution
-from fedsim_tf.federated.site import Site, assign
+from fedsim_tf.federated.server import Server, pool_moments
+from fedsim_tf.federated.site import Site, assign_weights
 from fedsim_tf.federated.task import Answer, Answers, Task
 from fedsim_tf.federated.update import SiteUpdate
 from fedsim_tf.files import read_json
@@ -80,17 +80,17 @@ def test_bad_updates_are_refused_with_the_sites_name_and_end_the_round_without_a
     make, message = ODD[odd]
     coordinator = Coordinator(RunFolder(tmp_path / "run", toy_config()), Scripted(make), SITES)
     with pytest.raises(QuorumLost, match=f"pretraining, round 0: .* 2 of 3 sites, 3 are needed .*{message}"):
-        coordinator.rounds("pretraining", WEIGHTS, rate=0.1, steps=2, accumulate="sum")
+        coordinator.run_rounds("pretraining", WEIGHTS, rate=0.1, steps=2, accumulate="sum")
 
 
 @pytest.mark.parametrize("odd", ODD)
 def test_the_round_goes_on_without_a_bad_update_where_enough_are_left(tmp_path, odd):
-    """As if there were only the others; what was refused and why is recorded."""
+    """The result is that of the others alone; the record says what was refused and why."""
     make, _ = ODD[odd]
     config = toy_config(federated={"quorum": 2})
     run = RunFolder(tmp_path / "run", config)
     bad_once = lambda task: make(task) if task.round == 0 else update("b", task.round)  # noqa: E731
-    weights = Coordinator(run, Scripted(bad_once), SITES).rounds(
+    weights = Coordinator(run, Scripted(bad_once), SITES).run_rounds(
         "pretraining", WEIGHTS, rate=0.1, steps=2, accumulate="mean"
     )
     np.testing.assert_allclose(weights["material/0"], -0.2, atol=1e-4)
@@ -103,20 +103,20 @@ def test_the_round_goes_on_without_a_bad_update_where_enough_are_left(tmp_path, 
 def test_norms_are_compared_with_those_of_the_others():
     """A site's own norm has no part in what is usual."""
     updates = [update("a"), update("b", value=201.0), update("c", value=3.0)]
-    assert list(Norms(100.0).beyond(updates)) == ["b"]
-    assert Norms(0.0).beyond(updates) == {}
-    assert Norms(100.0).beyond([update("a"), update("b", value=199.0), update("c", value=3.0)]) == {}
-    assert Norms(100.0).beyond([update("a", value=0.0), update("b", value=0.0), update("c")]) == {}
+    assert list(NormCheck(100.0).find_outliers(updates)) == ["b"]
+    assert NormCheck(0.0).find_outliers(updates) == {}
+    assert NormCheck(100.0).find_outliers([update("a"), update("b", value=199.0), update("c", value=3.0)]) == {}
+    assert NormCheck(100.0).find_outliers([update("a", value=0.0), update("b", value=0.0), update("c")]) == {}
 
 
 @pytest.mark.parametrize("others", [[], [("b", 1e-9)]])
 def test_where_there_are_no_two_others_norms_are_compared_with_the_sites_own_last(others):
-    norms, quiet = Norms(100.0), [update(name, value=value) for name, value in others]
+    norms, quiet = NormCheck(100.0), [update(name, value=value) for name, value in others]
     for value in (1.0, 1e9, *[1.0] * 9):  # nothing is usual before ten rounds
-        assert norms.beyond([update("a", value=value), *quiet]) == {}
-    assert norms.beyond([update("a", value=99.0), *quiet]) == {}
-    assert list(norms.beyond([update("a", value=101.0), *quiet])) == ["a"]
-    assert norms.beyond([dataclasses.replace(update("a", value=1e9), stage="another"), *quiet]) == {}
+        assert norms.find_outliers([update("a", value=value), *quiet]) == {}
+    assert norms.find_outliers([update("a", value=99.0), *quiet]) == {}
+    assert list(norms.find_outliers([update("a", value=101.0), *quiet])) == ["a"]
+    assert norms.find_outliers([dataclasses.replace(update("a", value=1e9), stage="another"), *quiet]) == {}
 
 
 def test_norms_of_tiny_and_of_huge_gradients_are_told():
@@ -161,7 +161,7 @@ def test_an_update_can_hold_nothing_but_gradients_and_moments():
 
 def test_pooled_moments_are_those_of_all_latents_together(rng):
     parts = [rng.standard_normal((n, 6)) for n in (4, 6, 12)]
-    pooled = pooled_distribution([LatentStatistics.of(part) for part in parts])
+    pooled = pool_moments([LatentStatistics.of(part) for part in parts])
     together = LatentStatistics.of(np.concatenate(parts)).distribution()
     np.testing.assert_allclose(pooled.mean, together.mean, atol=1e-12)
     np.testing.assert_allclose(pooled.covariance, together.covariance, atol=1e-12)
@@ -169,7 +169,7 @@ def test_pooled_moments_are_those_of_all_latents_together(rng):
 
 @pytest.mark.usefixtures("eagerly")
 def test_a_sites_answers_have_the_shared_networks_shapes_only(tmp_path):
-    """And the server, which has no data, begins with the very weights that sites begin with."""
+    """The server, which has no data, begins with the same weights as the sites."""
     federation = ToyFederation(tmp_path / "run", toy_config(), {"a": 0})
     site, learner = federation.sites["a"], federation.works["a"].learner
     before = dict(zip(learner.shared_names, (v.numpy() for v in learner.shared_variables), strict=True))
@@ -196,7 +196,7 @@ def test_moments_of_too_few_latents_stay_at_the_site(tmp_path):
             assert (update.latents.count if update.latents else None) == count
     federation = ToyFederation(tmp_path / "nobody", toy_config(federated={"latents_of": 6}), {"a": 0})
     with pytest.raises(InputError, match="latents: found no site that gives moments"):
-        federation.coordinator.latent_distribution(with_unlabelled=False)
+        federation.coordinator.pool_latents(with_unlabelled=False)
 
 
 @pytest.mark.usefixtures("eagerly")
@@ -225,7 +225,7 @@ def test_a_server_that_has_lost_its_run_does_not_undo_what_a_site_has_learnt(tmp
 
 
 def test_what_a_site_sends_besides_gradients_is_looked_at_too(tmp_path):
-    """Of a site of another version, or of none."""
+    """The site may have another version, or be none of this project."""
 
     def losses(value):
         return lambda task: Answers([Answer(update(name, task.round), {"iou": value}) for name in SITES], {})
@@ -237,8 +237,8 @@ def test_what_a_site_sends_besides_gradients_is_looked_at_too(tmp_path):
     start = lambda exchange: Coordinator(RunFolder(tmp_path / "run", toy_config()), exchange, SITES)  # noqa: E731
     with pytest.raises(QuorumLost, match=r"loss iou of a: found 0.5; expected a finite number"):
         start(losses("0.5"))._ask(Task("gradients", "pretraining", 0), of=WEIGHTS)
-    with pytest.raises(QuorumLost, match="moments of c: found of latents of length 5; expected 64"):
-        start(moments).latent_distribution(with_unlabelled=False)
+    with pytest.raises(QuorumLost, match="moments of c: found latents of length 5; expected length 64"):
+        start(moments).pool_latents(with_unlabelled=False)
     for count in (-1, "7", 2.5):
         with pytest.raises(InputError, match=r"count of a: found .*; expected a number of volumes"):
             SiteUpdate("a", "", 0, count)
@@ -267,7 +267,7 @@ def test_bad_weights_move_nothing_at_a_site(bad, message):
 
     changed = {name: value for name, value in {**WEIGHTS, **bad}.items() if value is not None}
     with pytest.raises(InputError, match=message):
-        assign(Learner(), changed, site="a")
+        assign_weights(Learner(), changed, site="a")
 
 
 @pytest.mark.usefixtures("eagerly")
@@ -346,7 +346,7 @@ def test_a_site_that_missed_rounds_comes_back_with_its_latents_of_then(tmp_path)
     config = toy_config(checkpoint_every=1, pretraining={"steps": 6}, federated={"quorum": 1})
     first = ToyFederation(tmp_path / "run", config, exchange=Without)
     with pytest.raises(Paused, match="pretraining, round 4"):
-        first.pretrain(pauses=lambda: (first.run.checkpoints("pretraining") / "step-4").exists())
+        first.pretrain(should_pause=lambda: (first.run.checkpoints("pretraining") / "step-4").exists())
     then = first.works["b"].learner.labelled_latents.table.numpy()
     back = ToyFederation(tmp_path / "run", config)
     weights = back.pretrain()

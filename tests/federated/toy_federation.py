@@ -14,11 +14,12 @@ SEEDS = {"a": 0, "b": 7}
 
 
 class ToyFederation:
-    """A run's folder, the sites with what they do, and the coordinator.
+    """Sites with their work, and the coordinator between them.
 
     Attributes:
       run: the server's folder.
-      works: `FoldAtSite` by site; sites: `Site` by name.
+      works: the `FoldAtSite` of each site, by the site's name.
+      sites: each `Site`, by its name.
     """
 
     def __init__(self, folder, config, seeds=SEEDS, exchange=InProcess):
@@ -33,27 +34,27 @@ class ToyFederation:
         self.start = initial_shared_weights(config)
 
     def note_as_learnt(self, *stages):
-        """As if every site had had a part in them."""
+        """Record that every site has taken part in these stages."""
         for name in self.sites:
             for stage in stages:
                 self.run.site(name).finish(stage, {"steps": 2})
 
-    def pretrain(self, pauses=lambda: False):
+    def pretrain(self, should_pause=lambda: False):
         settings = self.run.config.pretraining
-        coordinator = Coordinator(self.run, self._exchange, list(self.sites), pauses=pauses)
-        weights = coordinator.rounds(
+        coordinator = Coordinator(self.run, self._exchange, list(self.sites), should_pause=should_pause)
+        weights = coordinator.run_rounds(
             GeneratorPretraining.name, self.start, rate=settings.rate, steps=settings.steps, accumulate="sum"
         )
-        self.coordinator.alone("gan")
+        self.coordinator.work_alone("gan")
         return weights
 
     def semi_supervise(self, weights):
         settings = self.run.config.semi
-        return self.coordinator.rounds(
+        return self.coordinator.run_rounds(
             SemiSupervised.name,
             weights,
             rate=settings.rate,
             steps=settings.steps,
             accumulate="sum",
-            distribution=self.coordinator.latent_distribution(with_unlabelled=False),
+            distribution=self.coordinator.pool_latents(with_unlabelled=False),
         )

@@ -222,7 +222,9 @@ def test_labels_are_the_papers_unless_configured(dataset, larger, expected):
 
 
 def test_no_phantom_stands_in_for_data_of_ones_own(tmp_path):
-    with pytest.raises(InputError, match="--data_root: found nothing, and no phantom cohort called nifti"):
+    with pytest.raises(
+        InputError, match=r"data\.root: found no folder, and no phantom cohort 'nifti'; expected a folder with"
+    ):
         open_cohort(toy_config(), "nifti", cache_dir=tmp_path)
 
 

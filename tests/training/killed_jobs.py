@@ -74,7 +74,7 @@ def direct(folder: pathlib.Path) -> dict[str, np.ndarray]:
     federation = ToyFederation(folder, CONFIG)
     rate, steps = CONFIG.segmentation.rate, CONFIG.segmentation.pretraining_steps
     start = initial_weights(CONFIG)
-    federation.coordinator.rounds(DirectFederated.name, start, rate=rate, steps=steps, accumulate="mean")
+    federation.coordinator.run_rounds(DirectFederated.name, start, rate=rate, steps=steps, accumulate="mean")
     unets = {name: work.unet for name, work in federation.works.items()}
     for name, unet in unets.items():
         finetune_segmenter(federation.run.site(name), unet.training, DIRECT, unet.data.labelled)

@@ -1,1 +1,1 @@
-"""NVIDIA FLARE carries tasks and answers between machines; nothing outside this package imports nvflare."""
+"""The engine that carries tasks and answers between machines by NVIDIA FLARE; only this package imports nvflare."""

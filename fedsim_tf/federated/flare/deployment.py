@@ -1,4 +1,4 @@
-"""A deployed FLARE system, as the one who submits jobs sees it."""
+"""A deployed FLARE system as the person who submits jobs sees it."""
 
 from __future__ import annotations
 
@@ -38,96 +38,103 @@ from fedsim_tf.files import read_json
 
 _POLL_SECONDS = 2.0
 _CONNECT_SECONDS = 10.0
-_LOST = (NoConnection, SessionClosed)  # while the server is away or starts again
-_FAILED = (InternalError, JobNotDone, NoClientsAvailable, NoReply)  # which may be better a little later
-# Which asking again does not mend.
+_LOST = (NoConnection, SessionClosed)  # the server is away or starts again: ask until it is there
+_FAILED = (InternalError, JobNotDone, NoClientsAvailable, NoReply)  # may be better a little later: ask some times
+# Asking again would not help.
 _REFUSED = (AuthorizationError, InvalidJobDefinition, InvalidTarget, JobNotFound, SubmitTokenJobDeleted)
 _FAILURES = 5
 _TELL_SECONDS = 60.0
 _WAITS = RunStatus.SUBMITTED.value
 _UNDER_WAY = (RunStatus.DISPATCHED.value, RunStatus.RUNNING.value)
 ATTEMPTS = 5
-FRUITFUL_SECONDS = 3600.0  # sites keep states of what they do alone, which the server does not count
+FRUITFUL_SECONDS = 3600.0  # a job that lasts so long counts: sites keep states of their own, which nobody counts
 
 
 class JobEnd(NamedTuple):
-    """How a job ended.
+    """The end of a job.
 
     Attributes:
-      status: FLARE's word for it, such as "FINISHED:COMPLETED".
-      outcome: what the server's process left, None where it was killed.
+      status: FLARE's word for how it ended, such as "FINISHED:COMPLETED".
+      outcome: what the server's process has left; None if it was killed.
     """
 
     status: str
     outcome: JobOutcome | None
 
     @property
-    def completed(self) -> bool:
+    def is_completed(self) -> bool:
         return self.status == RunStatus.FINISHED_COMPLETED.value
 
     @property
-    def came_further(self) -> bool:
-        """Whether there are states now that were not there before, as far as the server can tell."""
+    def has_come_further(self) -> bool:
+        """Whether the job has added checkpoints, as far as the server can tell."""
         return self.outcome is not None and (self.outcome.kept > 0 or self.outcome.seconds >= FRUITFUL_SECONDS)
 
     @property
     def reason(self) -> str:
-        """Why it did not complete, in one line."""
+        """Why the job was not completed, in one line."""
         return self.outcome.reason if self.outcome and self.outcome.reason else f"FLARE says {self.status}"
 
 
 class Deployment:
-    """A FLARE server with its sites, through an admin's kit; waits for a server that is away.
+    """A FLARE server with its sites, reached with an admin's kit; a server that is away is waited for.
 
     Args:
       kit: the folder that `nvflare provision` made for the admin.
 
     Raises:
-      InputError: no such kit.
+      InputError: the folder is no admin's kit.
     """
 
     def __init__(self, kit: pathlib.Path):
         file = kit / "startup" / "fed_admin.json"
         if not file.is_file():
-            raise InputError("--flare_kit", found=f"no {file}", expected="the folder of an admin's kit")
-        self._kit, self._user = kit, read_json(file)["admin"]["username"]
+            raise InputError("kit", found=f"no {file}", expected="the folder of an admin's kit")
+        try:
+            self._kit, self._user = kit, read_json(file)["admin"]["username"]
+        except (KeyError, TypeError):
+            raise InputError(file, found="no name of an admin", expected="the file as provisioned") from None
         self._session: Session | None = None
 
     def run(self, job: FedJob) -> JobEnd:
-        """Submits a job, or finds the one of this name that is under way, and waits for its end.
+        """Submit a job, or find the one of this name that is under way, and wait for its end.
 
-        However long server or sites are away meanwhile; a second call elsewhere watches the same job.
+        Server and sites may be away for any time meanwhile. A second call elsewhere watches the same job.
+
+        Raises:
+          InputError: the server refuses the kit.
+          RunStopped: a job of this name and other settings runs, or the server cannot do what it is asked.
         """
-        identity = self._unfinished(job) or self._submitted(job)
+        identity = self._find_unfinished(job) or self._submit(job)
         status = ""
         while True:
-            about = self._about(identity)
+            about = self._read_meta(identity)
             if about["status"] != status:
                 status = about["status"]
                 logging.info("FLARE job %s: %s", identity, status)
             if status.startswith("FINISHED"):
-                return JobEnd(status, self._outcome(identity))
+                return JobEnd(status, self._download_outcome(identity))
             if self._is_left_over(about):
-                return JobEnd(f"that {status} was before the server started anew", None)
+                return JobEnd(f"{status}, but the server has been restarted since", None)
             if status == _WAITS:
-                self._say_who_is_missing(job)
+                self._log_missing_sites(job)
             time.sleep(_POLL_SECONDS)
 
-    def _about(self, identity: str) -> dict[str, Any]:
-        return self._asked(lambda session: session.get_job_meta(identity))
+    def _read_meta(self, identity: str) -> dict[str, Any]:
+        return self._ask(lambda session: session.get_job_meta(identity))
 
-    def _unfinished(self, job: FedJob) -> str | None:
-        """A job of this name and these settings that waits or runs; one of other settings that waits is taken back.
+    def _find_unfinished(self, job: FedJob) -> str | None:
+        """Return the job of this name and these settings that waits or runs; abort one of other settings that waits.
 
         Raises:
-          RunStopped: one of other settings runs.
+          RunStopped: a job of other settings runs.
         """
-        for listed in self._asked(lambda session: session.list_jobs(name_prefix=job.name, reverse=True)):
+        for listed in self._ask(lambda session: session.list_jobs(name_prefix=job.name, reverse=True)):
             identity = listed["job_id"]
-            about = self._about(identity) if listed["job_name"] == job.name else {"status": "FINISHED"}
+            about = self._read_meta(identity) if listed["job_name"] == job.name else {"status": "FINISHED"}
             if about["status"].startswith("FINISHED") or self._is_left_over(about):
                 continue
-            if _settings(about) == _settings(job.job.meta_props):
+            if _read_settings(about) == _read_settings(job.job.meta_props):
                 logging.info("FLARE job %s is there already: %s", job.name, identity)
                 return identity
             if about["status"] in _UNDER_WAY:
@@ -136,11 +143,11 @@ class Deployment:
                     f"FLARE's console (abort_job {identity}), and give the command again"
                 )
             logging.info("FLARE job %s of other settings was still waiting and is taken back: %s", job.name, identity)
-            self._asked(functools.partial(Session.abort_job, job_id=identity))
+            self._ask(functools.partial(Session.abort_job, job_id=identity))
         return None
 
-    def _say_who_is_missing(self, job: FedJob) -> None:
-        missing = sorted(set(job.clients) - set(self.connected()))
+    def _log_missing_sites(self, job: FedJob) -> None:
+        missing = sorted(set(job.clients) - set(self.list_connected()))
         if missing:
             names = ", ".join(missing)
             logging.log_every_n_seconds(
@@ -148,39 +155,39 @@ class Deployment:
             )
 
     def _is_left_over(self, about: dict[str, Any]) -> bool:
-        """Whether a job was under way when its server ended: FLARE 2.9 never says that it is not any more."""
+        """Return whether a job was under way when its server ended; FLARE 2.9 goes on calling it so for good."""
         if about["status"] not in _UNDER_WAY:
             return False
-        server = self._asked(lambda session: session.get_system_info()).server_info.start_time
-        began = _began(about)
-        return began is not None and began < server
+        server = self._ask(lambda session: session.get_system_info()).server_info.start_time
+        start = _find_start(about)
+        return start is not None and start < server
 
-    def _submitted(self, job: FedJob) -> str:
-        token = uuid.uuid4().hex  # so that a question that is asked twice is one job
+    def _submit(self, job: FedJob) -> str:
+        token = uuid.uuid4().hex  # FLARE makes one job of two submissions with one token
         with tempfile.TemporaryDirectory() as folder:
             job.export_job(folder)
             path = str(pathlib.Path(folder) / job.name)
-            identity = self._asked(lambda session: session.submit_job(path, submit_token=token))
+            identity = self._ask(lambda session: session.submit_job(path, submit_token=token))
         logging.info("FLARE job %s submitted: %s", job.name, identity)
         return identity
 
-    def connected(self) -> list[str]:
-        """Names of the sites that are connected."""
-        return [client.name for client in self._asked(lambda session: session.get_connected_client_list())]
+    def list_connected(self) -> list[str]:
+        """Return the names of the sites that are connected."""
+        return [client.name for client in self._ask(lambda session: session.get_connected_client_list())]
 
     def close(self) -> None:
-        """Ends the session."""
+        """End the session."""
         if self._session is not None:
             self._session.close()
             self._session = None
 
-    def _outcome(self, identity: str) -> JobOutcome | None:
+    def _download_outcome(self, identity: str) -> JobOutcome | None:
         with tempfile.TemporaryDirectory() as folder:
-            result = self._asked(lambda session: session.download_job_result(identity, folder))
+            result = self._ask(lambda session: session.download_job_result(identity, folder))
             return find_outcome(pathlib.Path(result))
 
-    def _asked(self, question: Callable[[Session], Any]) -> Any:
-        """An answer of the server, which may take a while to be there again."""
+    def _ask(self, question: Callable[[Session], Any]) -> Any:
+        """Return the server's answer to a question, however long the server is away."""
         failures = 0
         while True:
             try:
@@ -189,7 +196,7 @@ class Deployment:
                 return question(self._session)
             except AuthenticationError as error:
                 found = f"one that the server refuses ({error})"
-                raise InputError("--flare_kit", found=found, expected="of this server's project") from None
+                raise InputError("kit", found=found, expected="a kit of this server's project") from None
             except _REFUSED as error:
                 raise RunStopped(f"FLARE's server: {type(error).__name__}, {error}") from None
             except _FAILED as error:
@@ -198,42 +205,42 @@ class Deployment:
                     raise RunStopped(f"FLARE's server: {error}; the same command again goes on") from None
             except _LOST as error:
                 logging.warning("no answer from FLARE's server (%s); asking again", error or type(error).__name__)
-            with contextlib.suppress(Exception):  # of a connection that may be lost anyway
+            with contextlib.suppress(Exception):  # the connection may be lost anyway
                 self.close()
             self._session = None
             time.sleep(_POLL_SECONDS)
 
 
-def _settings(about: Mapping[str, Any] | None) -> str | None:
-    """What `make_job` noted of a job's settings."""
+def _read_settings(about: Mapping[str, Any] | None) -> str | None:
+    """Return the word for a job's settings that `make_job` has noted."""
     return ((about or {}).get(JobMetaKey.CUSTOM_PROPS.value) or {}).get(SETTINGS)
 
 
-def _began(about: dict[str, Any]) -> float | None:
-    """When a job was started, or while its sites are still told to start it was scheduled; seconds since 1970."""
+def _find_start(about: dict[str, Any]) -> float | None:
+    """Return when a job was started or, before that, scheduled; in seconds since 1970."""
     if about.get("start_time"):
         return datetime.datetime.fromisoformat(about["start_time"]).timestamp()
     return about.get("last_schedule_time")
 
 
 def carry_through(run: Callable[[FedJob], JobEnd], job: FedJob, *, attempts: int = ATTEMPTS) -> Sequence[str]:
-    """Runs a job again and again until it is completed: each goes on from what the ones before have kept.
+    """Run a job again and again until it is completed; each time it goes on from what was kept before.
 
     Args:
-      run: runs a job to its end, such as `Deployment.run`.
+      run: a function that runs a job to its end, such as `Deployment.run`.
       job: the job.
-      attempts: how many jobs in a row may end soon without having kept anything new.
+      attempts: how many times in a row the job may end early without a new checkpoint.
 
     Returns:
-      Sites that had no part in its end.
+      The sites that had no part in its end.
 
     Raises:
-      RunStopped: that many did, or one ended in a way that another will not mend.
+      RunStopped: it has done so that many times, or has ended in a way that another attempt will not mend.
     """
     fruitless = 0
     while True:
         end = run(job)
-        if end.completed:
+        if end.is_completed:
             return end.outcome.lacking if end.outcome else ()
         if end.status == RunStatus.FINISHED_ABORTED.value:
             raise RunStopped(
@@ -241,8 +248,8 @@ def carry_through(run: Callable[[FedJob], JobEnd], job: FedJob, *, attempts: int
                 "(its log.txt says so: experiments.federated_member was not run on its kit); the same command again "
                 "goes on from what was kept"
             )
-        if end.status != RunStatus.FINISHED_CANT_SCHEDULE.value:  # which only says that sites were away for long
-            fruitless = 0 if end.came_further else fruitless + 1
+        if end.status != RunStatus.FINISHED_CANT_SCHEDULE.value:  # this says only that sites were away for long
+            fruitless = 0 if end.has_come_further else fruitless + 1
         if (end.outcome and not end.outcome.resumable) or fruitless >= attempts:
             raise RunStopped(f"{job.name}: {end.reason}; the same command again goes on from what was kept")
         logging.warning("%s: %s; submitted again", job.name, end.reason)

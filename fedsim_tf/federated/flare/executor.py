@@ -1,4 +1,4 @@
-"""A site's process under FLARE: does what the server's tasks ask for, for as long as a job lasts."""
+"""A site's process under FLARE, which answers the server's tasks for as long as a job lasts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.flare.memory import Upkeep
-from fedsim_tf.federated.flare.wire import to_message, to_model
-from fedsim_tf.federated.message import Message, of_answer, of_failure, of_work_under_way, to_task
+from fedsim_tf.federated.flare.wire import message_to_model, model_to_message
+from fedsim_tf.federated.message import Message, answer_to_message, message_to_task, report_failure, report_under_way
 from fedsim_tf.federated.outbox import NOT_BEGUN, Outbox, is_plain_sign
 from fedsim_tf.federated.site import Site
 from fedsim_tf.federated.task import Task
@@ -29,10 +29,10 @@ _OUTBOX = "fedsim_tf.outbox"
 
 
 class SiteExecutor(Executor, abc.ABC):
-    """One `Site` with its data, latents and networks in memory, from a job's first task to its last.
+    """A FLARE executor with one `Site`, whose data and networks stay in memory from a job's first task to its last.
 
-    It is part of what the hospital has installed: a job brings its settings and no code. All work is done in one
-    thread; a task that takes longer than `SIGN_SECONDS` is answered with a sign of life, and asked again.
+    The hospital has it installed: a job brings its settings and no code. All work is done in one thread. A task that
+    takes longer than `SIGN_SECONDS` is answered with a sign of life, and the server asks again.
     """
 
     def __init__(self):
@@ -45,52 +45,53 @@ class SiteExecutor(Executor, abc.ABC):
 
     @abc.abstractmethod
     def open_site(self, name: str, local: pathlib.Path) -> Site:
-        """The site; `local` is the folder of the files that only this hospital has."""
+        """Return the site; `local` is the folder of the files that only this hospital has."""
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
-        task = to_task(to_message(FLModelUtils.from_shareable(shareable)))
+        task = message_to_task(model_to_message(FLModelUtils.from_shareable(shareable)))
         which = (task.kind, task.stage, task.round)
         if self._under_way is None or self._under_way[0] != which:
-            name, local = fl_ctx.get_identity_name(), _local(fl_ctx)
+            name, local = fl_ctx.get_identity_name(), _find_local(fl_ctx)
             self._under_way = (which, self._thread.submit(self._answer, task, name, local))
         try:
             message = self._under_way[1].result(timeout=SIGN_SECONDS)
             self._under_way = None
-            self._upkeep.after_task()
+            self._upkeep.note_task()
         except concurrent.futures.TimeoutError:
-            message = of_work_under_way(task)
+            message = report_under_way(task)
         if self._outbox is not None:
             self._outbox.let_pass(message)
             fl_ctx.set_prop(_OUTBOX, self._outbox, private=True, sticky=True)
-        return FLModelUtils.to_shareable(to_model(message))
+        return FLModelUtils.to_shareable(message_to_model(message))
 
     def _answer(self, task: Task, name: str, local: pathlib.Path) -> Message:
-        """The answer, or a failure; all in the site's own thread."""
+        """Return the answer to a task, or why there is none; runs in the site's own thread."""
         try:
             if self._site is None:
                 self._site = self.open_site(name, local)
-            message = of_answer(task, self._site.answer(task))
-            self._outbox = self._site.outbox  # made after the first answer, as in one process: making it draws numbers
+            message = answer_to_message(task, self._site.answer(task))
+            # Made after the first answer, as in one process: making it draws random numbers.
+            self._outbox = self._site.outbox
             self._outbox.check(message)
             return message
         except FloatingPointError as error:
-            return of_failure(task, str(error))
-        except Exception:  # what went wrong may name this hospital's files: it is told here, not there
+            return report_failure(task, str(error))
+        except Exception:  # the error may name files of this hospital, so that it is logged here and not sent
             logging.exception("%s cannot answer %r of %s, round %d", name, task.kind, task.stage, task.round)
-            return of_failure(task, FAILED if self._outbox else NOT_BEGUN)
+            return report_failure(task, FAILED if self._outbox else NOT_BEGUN)
 
 
 class OutgoingFilter(Filter):
-    """A second look at every answer on its way out; the site's own `local/privacy.json` puts it there, not the job.
+    """A FLARE filter that checks every answer on its way out once more; the site's `local/privacy.json` demands it.
 
-    The executor has looked at it and recorded it already, with or without this filter. An answer that may not leave is
-    kept back: the server is told that there is none.
+    The executor has checked and recorded the answer already, with or without this filter. An answer that may not leave
+    is kept back, and the server learns that there is none.
     """
 
     def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
         if shareable.get_return_code(ReturnCode.OK) != ReturnCode.OK:
-            return make_reply(ReturnCode.EXECUTION_EXCEPTION)  # nothing else of it
-        message = to_message(FLModelUtils.from_shareable(shareable))
+            return make_reply(ReturnCode.EXECUTION_EXCEPTION)  # and nothing of what it says
+        message = model_to_message(FLModelUtils.from_shareable(shareable))
         outbox = fl_ctx.get_prop(_OUTBOX)
         try:
             if isinstance(outbox, Outbox):
@@ -100,8 +101,8 @@ class OutgoingFilter(Filter):
         except InputError as error:
             logging.error("%s", error)
             raise
-        return FLModelUtils.to_shareable(to_model(message))  # anew: what else was in it stays behind
+        return FLModelUtils.to_shareable(message_to_model(message))  # a new one, without anything else it had
 
 
-def _local(fl_ctx: FLContext) -> pathlib.Path:
+def _find_local(fl_ctx: FLContext) -> pathlib.Path:
     return pathlib.Path(fl_ctx.get_workspace().get_site_config_dir())

@@ -1,4 +1,4 @@
-"""Messages as FLARE's models: the engine's own kinds of data, which it streams and filters."""
+"""Messages as FLARE's models, the kind of data that FLARE streams and filters."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from fedsim_tf.federated.message import Message
 _WORDS, _LOSSES = "fedsim_words", "fedsim_losses"
 
 
-def to_model(message: Message) -> FLModel:
-    """What FLARE sends."""
+def message_to_model(message: Message) -> FLModel:
+    """Return the model that FLARE sends for a message."""
     return FLModel(
         params_type=ParamsType.FULL,
         params=dict(message.arrays),
@@ -20,11 +20,11 @@ def to_model(message: Message) -> FLModel:
     )
 
 
-def to_message(model: FLModel) -> Message:
-    """What was sent.
+def model_to_message(model: FLModel) -> Message:
+    """Return the message that a model of FLARE holds.
 
     Raises:
-      InputError: no message of this project.
+      InputError: it holds no message of this project.
     """
     meta = model.meta or {}
     if _WORDS not in meta or _LOSSES not in meta:

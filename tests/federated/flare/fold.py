@@ -10,7 +10,7 @@ from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.files import read_rows, write_json
 from fedsim_tf.runs.coordination import coordinate
 from fedsim_tf.runs.flare_fold import FoldExecutor, shape_model_digest
-from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, travelling
+from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, strip_local_fields
 from fedsim_tf.training.run import RunFolder, fold_path
 from tests.federated.flare.federation import SERVER
 from tests.runs.toy_cohorts import write_own_cohort, write_shapes
@@ -55,7 +55,7 @@ def run_in_process(root: pathlib.Path, config) -> RunFolder:
     sites = []
     for name in HOSPITALS:
         folder = root / "local" / name
-        executor = FoldExecutor(travelling(config), RUN, 0, shape_model_digest(config))
+        executor = FoldExecutor(strip_local_fields(config), RUN, 0, shape_model_digest(config))
         write_json(folder / LOCAL_FILE, local_of(root, name, config).to_dict())
         sites.append(executor.open_site(name, folder))
     run = RunFolder(fold_path(root / "runs" / SERVER / RUN, 0), config)

@@ -17,7 +17,7 @@ from fedsim_tf.federated.flare.deployment import Deployment, carry_through
 from fedsim_tf.federated.flare.jobs import run_simulator, write_local_files
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.site import Site
-from fedsim_tf.federated.wire_record import RECEIVED, SENT, read_arrays, read_record
+from fedsim_tf.federated.wire_record import RECEIVED, SENT, read_record
 from fedsim_tf.files import read_json, read_rows
 from fedsim_tf.training.checkpoints import Checkpoints
 from fedsim_tf.training.run import RunFolder
@@ -35,6 +35,7 @@ from tests.federated.flare.toy_job import (
     coordinate,
     toy_config,
 )
+from tests.federated.records_for_tests import read_arrays
 
 SITES = ("leeds", "munich", "turin")
 ROUNDS = 40
@@ -48,7 +49,7 @@ def federation(tmp_path_factory):
     system.root = root
     system.deployment = Deployment(system.admin)
     system.start_all()
-    wait_until(lambda: set(system.deployment.connected()) == set(SITES), within=120)
+    wait_until(lambda: set(system.deployment.list_connected()) == set(SITES), within=120)
     yield system
     system.deployment.close()
     system.kill_all()
@@ -125,7 +126,7 @@ def test_members_that_are_killed_cost_the_rounds_since_the_last_state(federation
         time.sleep(rng.uniform(0, 1))
         kill(federation)
     thread.join(120)
-    assert [end.completed for end in ends] == [False, False, False, True]
+    assert [end.is_completed for end in ends] == [False, False, False, True]
     site_runs = {site: site_run(federation, site, "killed") for site in SITES}
     check_like(run, site_runs, undisturbed)
     for site in SITES:
@@ -139,7 +140,7 @@ def test_a_site_that_is_gone_is_taken_in_again_when_it_is_back(federation):
     run = federation.root / "runs" / SERVER / "gone"
     federation.kill("turin")
     kill_server(federation)  # which would take turin for connected for minutes
-    wait_until(lambda: set(federation.deployment.connected()) == {"leeds", "munich"}, within=120)
+    wait_until(lambda: set(federation.deployment.list_connected()) == {"leeds", "munich"}, within=120)
     ends, submitted = [], job("gone", quorum=2, pause=0.2)
     thread = threading.Thread(
         target=lambda: carry_through(lambda one: note(ends, federation, one), submitted), daemon=True
@@ -148,7 +149,7 @@ def test_a_site_that_is_gone_is_taken_in_again_when_it_is_back(federation):
     wait_until(lambda: rounds_kept(run) >= 4, within=120)
     federation.start("turin")
     thread.join(200)
-    assert ends[-1].completed
+    assert ends[-1].is_completed
     assert list(ends[-1].outcome.lacking) == []
     rounds = {site: set(gradients_sent(federation, site, "gone")) for site in SITES}
     assert rounds["leeds"] == rounds["munich"] == set(range(ROUNDS))
@@ -159,7 +160,7 @@ def test_a_site_that_is_gone_is_taken_in_again_when_it_is_back(federation):
 
 
 def test_a_job_that_is_under_way_is_watched_and_not_submitted_again(federation):
-    """As when the command that submitted it was stopped, and is given again."""
+    """The command that submitted it may have been stopped and given again."""
     submitted, ends = job("watched", pause=0.2), []
     thread = threading.Thread(target=lambda: note(ends, federation, submitted), daemon=True)
     thread.start()
@@ -170,8 +171,8 @@ def test_a_job_that_is_under_way_is_watched_and_not_submitted_again(federation):
     end = again.run(job("watched", pause=0.2))
     again.close()
     thread.join(60)
-    assert end.completed
-    assert [one.completed for one in ends] == [True]
+    assert end.is_completed
+    assert [one.is_completed for one in ends] == [True]
     submissions = (federation.kits / SERVER / "jobs-storage").glob("*/meta")
     assert [read_json(one)["name"] for one in submissions].count("watched") == 1
 
@@ -192,7 +193,7 @@ def test_the_simulator_learns_what_one_process_learns(tmp_path, monkeypatch, und
 def test_a_site_that_sends_more_is_stopped_by_its_own_process(federation):
     """The others go on; nothing of it has left, and the server knows no more than that there is no answer."""
     end = federation.deployment.run(job("leak", LeakyExecutor, quorum=2))
-    assert not end.completed  # it ends at the first state, so that the site may come back
+    assert not end.is_completed  # it ends at the first state, so that the site may come back
     assert "to go on from here" in end.outcome.reason
     runs = federation.root / "runs"
     sent = {site: read_record(site_run(federation, site, "leak"), SENT) for site in SITES}
@@ -248,7 +249,7 @@ def test_who_is_not_of_the_project_is_refused(federation, tmp_path):
     federation.start("impostor")
     try:
         wait_until(lambda: all(text in log(federation, name) for name, text in wanted.items()), within=60)
-        assert set(federation.deployment.connected()) == set(SITES)
+        assert set(federation.deployment.list_connected()) == set(SITES)
     finally:
         federation.kill("foreigner")
         federation.kill("impostor")

@@ -14,21 +14,22 @@ from fedsim_tf.federated.flare import executor as executor_module
 from fedsim_tf.federated.flare.controller import FlareExchange, JobOutcome
 from fedsim_tf.federated.flare.deployment import ATTEMPTS, FRUITFUL_SECONDS, JobEnd, carry_through
 from fedsim_tf.federated.flare.executor import OutgoingFilter
-from fedsim_tf.federated.flare.wire import to_message, to_model
-from fedsim_tf.federated.message import of_answer, of_failure, of_task, of_work_under_way
+from fedsim_tf.federated.flare.wire import message_to_model, model_to_message
+from fedsim_tf.federated.message import answer_to_message, report_failure, report_under_way, task_to_message
 from fedsim_tf.federated.outbox import NOT_BEGUN
 from fedsim_tf.federated.task import Answer, Task
 from fedsim_tf.federated.update import SiteUpdate
-from fedsim_tf.federated.wire_record import RECEIVED, SENT, WireRecord, read_arrays, read_record
+from fedsim_tf.federated.wire_record import RECEIVED, SENT, WireRecord, read_record
 from fedsim_tf.files import write_json
 from tests.federated.flare.toy_job import LENGTH, SETTINGS, STAGE, ToyExecutor
+from tests.federated.records_for_tests import read_arrays
 
 TASK = Task("gradients", STAGE, 3, {"shape/0": np.zeros(LENGTH, np.float32)})
 NEXT = Task("gradients", STAGE, 4, TASK.weights)
 
 
 def answered(site, task=TASK):
-    return of_answer(task, Answer(SiteUpdate(site, task.stage, task.round, 3, task.weights), {"square": 1.0}))
+    return answer_to_message(task, Answer(SiteUpdate(site, task.stage, task.round, 3, task.weights), {"square": 1.0}))
 
 
 class Controller:
@@ -43,7 +44,7 @@ class Controller:
         self.sent.append(data)
         models = []
         for site, message in self.script.pop(0).items():
-            model = FLModelUtils.from_shareable(FLModelUtils.to_shareable(to_model(message)))
+            model = FLModelUtils.from_shareable(FLModelUtils.to_shareable(message_to_model(message)))
             model.meta["client_name"] = site
             models.append(model)
         return models
@@ -57,7 +58,7 @@ def exchange(tmp_path):
 
 
 def test_a_slow_site_is_asked_again_and_waited_for(exchange):
-    slow = {"a": of_work_under_way(TASK)}
+    slow = {"a": report_under_way(TASK)}
     controller = Controller({**slow, "b": answered("b")}, slow, {"a": answered("a")})
     received, missing = exchange(controller)(TASK)
     assert controller.asked == [["a", "b"], ["a"], ["a"]]
@@ -68,8 +69,8 @@ def test_a_slow_site_is_asked_again_and_waited_for(exchange):
 
 
 def test_others_are_not_waited_for_once_the_quorum_is_lost(exchange, caplog):
-    """Their work may take days, of which the job would say nothing."""
-    controller = Controller({"a": of_failure(TASK, "the disk is full"), "b": of_work_under_way(TASK)})
+    """Their work may take days, and meanwhile the job would say nothing."""
+    controller = Controller({"a": report_failure(TASK, "the disk is full"), "b": report_under_way(TASK)})
     received, missing = exchange(controller, quorum=2)(TASK)
     assert received == []
     assert missing == {"a": "a: the disk is full"}
@@ -84,14 +85,14 @@ def test_a_silent_site_is_waited_for_once(exchange):
     for task in (TASK, NEXT):
         received, missing = asking(task)
         assert [answer.update.site for answer in received] == ["b"]
-        assert missing == {"a": "no answer from a (waited at most 60 s, --federated_timeout), its own log may say why"}
+        assert missing == {"a": "no answer from a (waited at most 60 s, federated.timeout), its own log may say why"}
     assert controller.asked == [["a", "b"], ["b"]]
     assert asking.lacks_sites
 
 
 def test_a_failing_site_is_not_asked_again_in_this_job(exchange):
     """What went on from numbers that are not finite must not be kept; the next job begins from what was."""
-    controller = Controller({"a": of_failure(TASK, "no"), "b": answered("b")}, {"b": answered("b", NEXT)})
+    controller = Controller({"a": report_failure(TASK, "no"), "b": answered("b")}, {"b": answered("b", NEXT)})
     asking = exchange(controller)
     assert asking(TASK).missing == {"a": "a: no"}
     assert asking(NEXT).missing == {"a": "a: no"}
@@ -99,7 +100,9 @@ def test_a_failing_site_is_not_asked_again_in_this_job(exchange):
 
 
 def test_messages_of_another_kind_cost_their_site_alone(exchange):
-    foreign = of_answer(TASK, Answer(SiteUpdate("a", "", 0, 0), {}))._replace(words={"round": 3, "greeting": "hello"})
+    foreign = answer_to_message(TASK, Answer(SiteUpdate("a", "", 0, 0), {}))._replace(
+        words={"round": 3, "greeting": "hello"}
+    )
     received, missing = exchange(Controller({"a": foreign, "b": answered("b")}))(TASK)
     assert [answer.update.site for answer in received] == ["b"]
     assert "a has sent no message of this project" in missing["a"]
@@ -121,7 +124,7 @@ def test_whatever_a_site_sends_costs_that_site_alone(exchange, odd):
 
 
 def test_what_arrives_is_recorded(exchange, tmp_path):
-    exchange(Controller({"a": of_work_under_way(TASK), "b": answered("b")}, {"a": answered("a")}))(TASK)
+    exchange(Controller({"a": report_under_way(TASK), "b": answered("b")}, {"a": answered("a")}))(TASK)
     size = 4 * LENGTH
     assert read_record(tmp_path, RECEIVED) == [
         ("a", "gradients", STAGE, 3, 0, 0, 0, "under way"),
@@ -166,9 +169,11 @@ class Context:
 
 def asked(executor, context, task):
     """What leaves a site, after its filter."""
-    sent = executor.execute(task.kind, FLModelUtils.to_shareable(to_model(of_task(task))), context, None)
+    sent = executor.execute(
+        task.kind, FLModelUtils.to_shareable(message_to_model(task_to_message(task))), context, None
+    )
     left = OutgoingFilter().process(sent, context)
-    return left if left.get_return_code() != ReturnCode.OK else to_message(FLModelUtils.from_shareable(left))
+    return left if left.get_return_code() != ReturnCode.OK else model_to_message(FLModelUtils.from_shareable(left))
 
 
 def test_a_task_that_takes_long_is_done_once_while_the_site_says_that_it_lives(tmp_path, monkeypatch):
@@ -209,15 +214,17 @@ def test_answers_are_checked_and_recorded_without_the_filter_too(tmp_path, monke
     site, context = ToyExecutor(["leeds"], "run"), Context(tmp_path)
 
     def sent(task):
-        answer = site.execute(task.kind, FLModelUtils.to_shareable(to_model(of_task(task))), context, None)
-        return to_message(FLModelUtils.from_shareable(answer))
+        answer = site.execute(
+            task.kind, FLModelUtils.to_shareable(message_to_model(task_to_message(task))), context, None
+        )
+        return model_to_message(FLModelUtils.from_shareable(answer))
 
     sent(Task("begin", STAGE, 3, TASK.weights))
     assert sent(TASK).arrays
     more = {"gradients/shape/1": np.zeros(2, np.float32)}
-    honest = executor_module.of_answer
+    honest = executor_module.answer_to_message
     leaky = lambda *given: honest(*given)._replace(arrays=honest(*given).arrays | more)  # noqa: E731
-    monkeypatch.setattr(executor_module, "of_answer", leaky)
+    monkeypatch.setattr(executor_module, "answer_to_message", leaky)
     assert sent(TASK).words["failure"] == "failed, its own log says why"
     rows = read_record(tmp_path / "runs" / "run" / "sites" / "leeds", SENT)
     assert [(row.task, row.arrays) for row in rows] == [("begin", 0), ("gradients", 1), ("gradients", 0)]
@@ -225,7 +232,7 @@ def test_answers_are_checked_and_recorded_without_the_filter_too(tmp_path, monke
 
 def test_an_answer_without_a_site_does_not_leave():
     with pytest.raises(InputError, match="answer: found one that no site of this project gave"):
-        OutgoingFilter().process(FLModelUtils.to_shareable(to_model(answered("a"))), Context(pathlib.Path()))
+        OutgoingFilter().process(FLModelUtils.to_shareable(message_to_model(answered("a"))), Context(pathlib.Path()))
 
 
 def ended(kept, *, status="FINISHED:EXECUTION_EXCEPTION", **outcome):

@@ -10,7 +10,7 @@ import tensorflow as tf
 from fedsim_tf.baselines.direct_fl import initial_weights
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.message import Message
-from fedsim_tf.federated.wire_record import BROADCAST, RECEIVED, SENT, WireRecord, read_arrays, read_record
+from fedsim_tf.federated.wire_record import BROADCAST, RECEIVED, SENT, WireRecord, read_record
 from fedsim_tf.files import read_json, write_json, write_npz
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.records.fold_scores import read_fold_scores
@@ -18,7 +18,7 @@ from fedsim_tf.runs import on_flare
 from fedsim_tf.runs.coordination import coordinate
 from fedsim_tf.runs.federated_site import SAMPLES
 from fedsim_tf.runs.flare_fold import FoldController, FoldExecutor
-from fedsim_tf.runs.flare_member import LOCAL_FIELDS, LOCAL_FILE, Local, local_fields, travelling
+from fedsim_tf.runs.flare_member import LOCAL_FIELDS, LOCAL_FILE, Local, select_local_fields, strip_local_fields
 from fedsim_tf.runs.same_data import shape_model_digest
 from fedsim_tf.training.learner import initial_shared_weights
 from fedsim_tf.training.run import RunFolder
@@ -32,6 +32,7 @@ from tests.federated.flare.fold import (
     local_of,
     run_in_process,
 )
+from tests.federated.records_for_tests import read_arrays
 from tests.training.toy_site import toy_config
 
 
@@ -84,7 +85,7 @@ def test_a_deployment_learns_what_one_process_learns(folds):
 
 
 def test_nothing_of_an_image_label_or_latent_was_sent(folds):
-    """Of a whole run: every array that left has the shape of a shared network's variable, or is a moment of latents."""
+    """In a whole run every array that left has a shared variable's shape, or is a moment of latents."""
     _, found, config = folds
     shared = {**initial_shared_weights(config), **initial_weights(config)}
     length = config.model.latent
@@ -120,24 +121,24 @@ def test_each_hospital_has_its_own_model_samples_and_report(folds):
 
 def test_what_is_a_machines_own_does_not_travel():
     config = toy_config(data={"root": "/secret/patients"}, model={"shape_model": "/secret/model.npz"})
-    values = travelling(config)
+    values = strip_local_fields(config)
     assert "secret" not in str(values)
     assert values["model"]["vgg_weights"] == "random"  # the demo's
-    assert Local("r", "c", fields=local_fields(config)).applied(values) == config
-    assert set(local_fields(config)) == set(LOCAL_FIELDS)
+    assert Local("r", "c", fields=select_local_fields(config)).apply(values) == config
+    assert set(select_local_fields(config)) == set(LOCAL_FIELDS)
 
 
 def test_a_site_grants_no_less_privacy_than_its_own_file_says():
     """A job cannot ask for moments of fewer latents or less noise, nor say where a site's data is."""
-    job = travelling(toy_config(federated={"latents_of": 2}))
+    job = strip_local_fields(toy_config(federated={"latents_of": 2}))
     with pytest.raises(InputError, match="the job's latents_of: found 2; expected at least 3 at this site"):
-        Local("r", "c").granted(job)
-    assert Local("r", "c").applied(job).federated.latents_of == 2  # at a server, which has none to grant
-    assert Local("r", "c", least_latents=2).granted(job).federated.latents_of == 2
+        Local("r", "c").grant(job)
+    assert Local("r", "c").apply(job).federated.latents_of == 2  # at a server, which has none to grant
+    assert Local("r", "c", least_latents=2).grant(job).federated.latents_of == 2
     with pytest.raises(InputError, match=r"the job's noise_multiplier: found 0\.0; expected at least 1\.5"):
-        Local("r", "c", least_latents=2, least_noise=1.5).granted(job)
+        Local("r", "c", least_latents=2, least_noise=1.5).grant(job)
     job["data"]["root"] = "/etc"
-    assert Local("r", "c", least_latents=2).granted(job).data.root == ""
+    assert Local("r", "c", least_latents=2).grant(job).data.root == ""
     for name in ("../elsewhere", "/etc", "", ".hidden"):
         with pytest.raises(InputError, match="run: found"):
             Local("r", "c").run_path(name)
@@ -146,7 +147,7 @@ def test_a_site_grants_no_less_privacy_than_its_own_file_says():
 def test_a_site_whose_budget_is_used_up_still_ends_its_run(tmp_path):
     """It may need no more gradients: what is left of a run gives nothing away."""
     config = fold_config(tmp_path)
-    values = travelling(config)
+    values = strip_local_fields(config)
     values["federated"] |= {"clip_norm": 1.0, "noise_multiplier": 4.0}
     local = dataclasses.replace(local_of(tmp_path, "leeds", config), most_epsilon=0.1)
     write_json(tmp_path / "local" / LOCAL_FILE, local.to_dict())
@@ -160,7 +161,7 @@ def test_a_site_whose_budget_is_used_up_still_ends_its_run(tmp_path):
 
 
 def test_a_site_that_comes_late_samples_from_the_same_normal(tmp_path):
-    """Not from one that its own latents have a part in, of which the others' samples know nothing."""
+    """A normal that its own latents had a part in would be another one than the others have sampled from."""
     config = toy_config(segmentation={"arms": ("ours_full",)})
     run = RunFolder(tmp_path / "run", config)
     first, again = Played(LatentDistribution(np.zeros(2), np.eye(2))), Played(LatentDistribution(np.ones(2), np.eye(2)))
@@ -191,13 +192,13 @@ class Played:
     def __init__(self, distribution):
         self._distribution, self.asked, self.given = distribution, [], {}
 
-    def rounds(self, stage, weights, **settings):
+    def run_rounds(self, stage, weights, **settings):
         return weights
 
-    def alone(self, work, distribution=None):
+    def work_alone(self, work, distribution=None):
         self.given[work] = distribution
 
-    def latent_distribution(self, *, with_unlabelled):
+    def pool_latents(self, *, with_unlabelled):
         self.asked.append(with_unlabelled)
         return self._distribution
 
@@ -211,8 +212,12 @@ def test_a_fold_that_was_not_asked_for_is_refused_before_anybody_is_asked(tmp_pa
     ("contents", "message"),
     [
         (None, "found nothing; expected what python -m experiments.federated_member writes"),
+        ([], "found list; expected names and values"),
         ({"runs_dir": "r"}, "found no 'cache_dir'"),
-        ({"runs_dir": "r", "cache_dir": "c", "gan_steps": 3}, "found 'gan_steps'; expected of runs_dir"),
+        (
+            {"runs_dir": "r", "cache_dir": "c", "gan_steps": 3},
+            "found 'gan_steps'; expected runs_dir, cache_dir and others of",
+        ),
     ],
 )
 def test_bad_local_files_are_refused(tmp_path, contents, message):

@@ -7,7 +7,7 @@ import pytest
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.flare.jobs import write_local_files
 from fedsim_tf.files import read_json, write_json
-from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, changed
+from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, change_local
 from fedsim_tf.runs.on_flare import set_up_member
 from tests.federated.flare.toy_job import COMPONENTS
 from tests.runs.toy_cohorts import write_own_cohort
@@ -54,11 +54,11 @@ def test_the_file_of_what_only_this_machine_knows_is_its_owners_alone(local):
 
 
 def test_a_secret_is_made_once(local):
-    first = changed(local, {}).secret
+    first = change_local(local, {}).secret
     assert len(first) == 32
-    assert changed(local, {}).secret != first
+    assert change_local(local, {}).secret != first
     write(local, secret=first)
-    assert changed(local, {}).secret == first
+    assert change_local(local, {}).secret == first
     assert Local.read(local).secret == first
 
 
@@ -66,7 +66,7 @@ def test_files_that_are_not_there_are_said_before_a_job_needs_them(tmp_path):
     (tmp_path / "startup").mkdir()
     (tmp_path / "startup" / "fed_client.json").touch()
     for name in ("model_shape_model", "model_vgg_weights", "data_division"):
-        local = changed(tmp_path / "local", {name: "/nonexistent"}, runs_dir="/runs", cache_dir="/cache")
+        local = change_local(tmp_path / "local", {name: "/nonexistent"}, runs_dir="/runs", cache_dir="/cache")
         with pytest.raises(InputError, match=f"--{name}: found no /nonexistent; expected a file or folder"):
             set_up_member(tmp_path, local, check="ct20")
     assert not (tmp_path / "local").exists()
@@ -78,11 +78,11 @@ def test_a_site_that_cannot_learn_is_refused_before_it_joins(tmp_path):
     write_own_cohort(tmp_path / "scans", annotated=2, unannotated=4)
     member = {"data_root": str(tmp_path / "scans")}
     given = {"cache_dir": str(tmp_path / "cache"), "dataset": "nifti"}
-    few = changed(tmp_path / "local", member, runs_dir=str(tmp_path / "runs"), **given)
+    few = change_local(tmp_path / "local", member, runs_dir=str(tmp_path / "runs"), **given)
     with pytest.raises(InputError, match="cohort nifti: found 2 annotated cases; expected at least 3"):
         set_up_member(tmp_path, few, check="here")
-    nowhere = changed(tmp_path / "local", member, runs_dir=str(tmp_path / "startup" / "fed_client.json"), **given)
-    with pytest.raises(InputError, match=r"--runs_dir: found \S*, a file; expected a folder"):
+    nowhere = change_local(tmp_path / "local", member, runs_dir=str(tmp_path / "startup" / "fed_client.json"), **given)
+    with pytest.raises(InputError, match=r"^runs_dir: found \S*, a file; expected a folder"):
         set_up_member(tmp_path, nowhere, check="here")
     assert not (tmp_path / "local").exists()
 
@@ -90,12 +90,14 @@ def test_a_site_that_cannot_learn_is_refused_before_it_joins(tmp_path):
 def test_what_is_not_said_again_stays_as_it_was(local):
     """Who moves a hospital's data does not thereby grant less privacy."""
     given = {"runs_dir": "/runs", "cache_dir": "/cache", "dataset": "nifti", "least_noise": 1.5, "most_epsilon": 8.0}
-    first = changed(local, {"data_root": "/scans", "model_vgg_weights": "random"}, **given)
+    first = change_local(local, {"data_root": "/scans", "model_vgg_weights": "random"}, **given)
     write_json(local / LOCAL_FILE, first.to_dict())
-    again = changed(local, {"data_root": "/moved"}, runs_dir="/runs", dataset=None, least_noise=None, most_epsilon=0.0)
+    again = change_local(
+        local, {"data_root": "/moved"}, runs_dir="/runs", dataset=None, least_noise=None, most_epsilon=0.0
+    )
     wanted = first.to_dict() | {"data_root": "/moved", "most_epsilon": 0.0}
     assert again.to_dict() == wanted
-    assert again.grants == "moments of 3 latents or more, noise 1.5 or more, any epsilon"
+    assert again.granted_privacy == "moments of 3 latents or more, noise 1.5 or more, any epsilon"
 
 
 def test_a_file_without_a_secret_is_warned_of(local, caplog):
@@ -105,4 +107,4 @@ def test_a_file_without_a_secret_is_warned_of(local, caplog):
     assert "no secret" not in caplog.text  # a simulator's says that it wants none
     write_json(local / LOCAL_FILE, {name: value for name, value in values.items() if name != "secret"})
     Local.read(local)
-    assert "has no secret: experiments.federated_member writes one" in caplog.text
+    assert "has no secret; experiments.federated_member adds one" in caplog.text

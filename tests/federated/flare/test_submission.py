@@ -78,7 +78,7 @@ def run(tmp_path, monkeypatch):
 
 
 def test_a_job_that_waits_for_its_sites_start_is_watched(run):
-    """FLARE says when a job was started only once it runs, and of that in words."""
+    """FLARE gives the time of a job's start only once it runs, and as a text."""
     end, session = run(
         old=[
             about("DISPATCHED", start_time="", last_schedule_time=STARTED + 5),
@@ -87,7 +87,7 @@ def test_a_job_that_waits_for_its_sites_start_is_watched(run):
             about(COMPLETED),
         ]
     )
-    assert end.completed
+    assert end.is_completed
     assert session.submitted == []
 
 
@@ -100,7 +100,7 @@ def test_a_job_that_waits_for_its_sites_start_is_watched(run):
 )
 def test_a_job_of_before_the_servers_start_is_left_and_another_one_submitted(run, left):
     end, session = run(old=[left])
-    assert end.completed
+    assert end.is_completed
     assert len(session.submitted) == 1
     assert session.aborted == []
 
@@ -108,7 +108,7 @@ def test_a_job_of_before_the_servers_start_is_left_and_another_one_submitted(run
 def test_a_waiting_job_of_other_settings_is_taken_back(run):
     """Such as one that waits for a site that has left for good, when the command asks for fewer."""
     end, session = run(old=[about("SUBMITTED", settings="of three sites")])
-    assert end.completed
+    assert end.is_completed
     assert session.aborted == ["old"]
     assert len(session.submitted) == 1
 

@@ -11,7 +11,7 @@ from fedsim_tf.config import make_config
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.flare.controller import StageController
 from fedsim_tf.federated.flare.executor import SiteExecutor
-from fedsim_tf.federated.flare.wire import to_message, to_model
+from fedsim_tf.federated.flare.wire import message_to_model, model_to_message
 from fedsim_tf.federated.site import Site
 from fedsim_tf.files import read_json
 from fedsim_tf.models.latents import LatentStatistics
@@ -68,18 +68,18 @@ class ToyWork:
     def begin(self, stage, distribution):
         return self.squares
 
-    def alone(self, name, distribution):
+    def work_alone(self, name, distribution):
         self.done.append(name)
 
-    def latent_statistics(self, *, with_unlabelled):
+    def measure_latents(self, *, with_unlabelled):
         return LatentStatistics.of(np.eye(4, 64))
 
 
 def coordinate(coordinator, rounds, length=LENGTH):
     start = {"shape/0": np.full(length, 5.0, np.float32)}
-    weights = coordinator.rounds(STAGE, start, rate=0.1, steps=rounds, accumulate="sum")
-    coordinator.alone("afterwards")
-    coordinator.latent_distribution(with_unlabelled=True)
+    weights = coordinator.run_rounds(STAGE, start, rate=0.1, steps=rounds, accumulate="sum")
+    coordinator.work_alone("afterwards")
+    coordinator.pool_latents(with_unlabelled=True)
     return weights
 
 
@@ -94,9 +94,9 @@ class ToyController(StageController):
     def coordinate(self, local: pathlib.Path) -> None:
         config = toy_config(self.sites, checkpoint_every=self.checkpoint_every, quorum=self.quorum)
         run = RunFolder(pathlib.Path(read_json(local / SETTINGS)["runs_dir"]) / self.run_name, config)
-        exchange = self.exchange(self.sites, run.path, timeout=config.federated.timeout, quorum=self.quorum)
+        exchange = self.open_exchange(self.sites, run.path, timeout=config.federated.timeout, quorum=self.quorum)
         self.rejoin_seconds = 0.0
-        coordinator = Coordinator(run, exchange, self.sites, pauses=lambda: self.has_kept(exchange))
+        coordinator = Coordinator(run, exchange, self.sites, should_pause=lambda: self.note_kept(exchange))
         weights = coordinate(coordinator, self.rounds, self.length)
         np.savez(run.path / "weights.npz", **weights)
 
@@ -118,9 +118,9 @@ class LeakyExecutor(ToyExecutor):
     def execute(self, task_name, shareable, fl_ctx, abort_signal):
         answer = super().execute(task_name, shareable, fl_ctx, abort_signal)
         if task_name == "gradients" and fl_ctx.get_identity_name() == "turin":
-            message = to_message(FLModelUtils.from_shareable(answer))
+            message = model_to_message(FLModelUtils.from_shareable(answer))
             more = {"gradients/shape/1": self._site._stage.own.numpy()}
-            answer = FLModelUtils.to_shareable(to_model(message._replace(arrays={**message.arrays, **more})))
+            answer = FLModelUtils.to_shareable(message_to_model(message._replace(arrays={**message.arrays, **more})))
         return answer
 
 
