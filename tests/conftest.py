@@ -1,10 +1,10 @@
-"""Threads and seeds are fixed before any test runs; real data is found here or its tests are skipped."""
+"""Threads, seeds, real data and the order of modules, for all tests."""
 
 import os
 import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "2")  # of processes that tests start
+os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "2")  # for processes that tests start
 
 import numpy as np
 import pytest
@@ -14,7 +14,34 @@ THREADS = 2
 tf.config.threading.set_intra_op_parallelism_threads(THREADS)
 tf.config.threading.set_inter_op_parallelism_threads(THREADS)
 
+TESTS = pathlib.Path(__file__).resolve().parent
+# The modules that take longest, the longest first; two workers take modules in this order.
+SLOW_MODULES = (
+    "federated/flare/test_deployment.py",
+    "training/test_killed.py",
+    "runs/test_single_site.py",
+    "federated/flare/test_fold.py",
+    "federated/flare/test_simulated_run.py",
+    "runs/test_federated.py",
+    "training/test_overfitting.py",
+    "tools/test_out_of_distribution.py",
+    "baselines/test_fixed_material.py",
+    "phantom/test_subjects.py",
+    "tools/test_build_ssm.py",
+    "tools/test_slices.py",
+    "shape/registration/test_groupwise.py",
+    "test_contributing.py",
+)
 DEFAULT_DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of slow modules and put those modules first, so that no worker ends with a long one alone."""
+    order = {TESTS / name: place for place, name in enumerate(SLOW_MODULES)}
+    for item in items:
+        if item.path in order:
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +51,7 @@ def _fixed_seeds():
 
 @pytest.fixture(scope="session")
 def real_data():
-    """Returns a function: path below the real test data, or skip with the reason."""
+    """Return a function that gives a path below the real test data, or skips the test and says why."""
     root = pathlib.Path(os.environ.get("FEDSIM_TEST_DATA", DEFAULT_DATA))
 
     def find(relative: str) -> pathlib.Path:
@@ -38,7 +65,7 @@ def real_data():
 
 @pytest.fixture
 def eagerly():
-    """Runs traced functions step by step: for a few steps, tracing the whole model takes far longer than running it."""
+    """Run traced functions step by step: for a few steps, tracing the whole model takes far longer than running it."""
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)

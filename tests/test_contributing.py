@@ -8,8 +8,6 @@ import subprocess
 import sys
 import textwrap
 
-import pytest
-
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^( *)```diff\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
@@ -40,7 +38,6 @@ def apply(root: pathlib.Path, name: str, hunks: list[tuple[str, str]]) -> None:
     path.write_text(text[1:])
 
 
-@pytest.mark.slow
 def test_the_examples_apply_and_their_tests_pass(tmp_path):
     ignored = shutil.ignore_patterns("__pycache__", ".*")
     for name in ("fedsim_tf", "tests"):
