@@ -40,25 +40,34 @@ OF_LABELS = ("dataset", "fold", "split_seed", "regions", "points", "seed")
 
 
 def run() -> None:
-    from absl import logging
-
     from fedsim_tf.errors import InputError
-    from fedsim_tf.shape.registration import RegistrationOptions
-    from fedsim_tf.tools import build_ssm as job
+    from fedsim_tf.progress import count_text, duration
+    from fedsim_tf.tools.ssm_start import estimate_registration, open_labels, open_shapes
 
-    out = pathlib.Path(FLAGS.out)
-    if out.suffix != ".npz":
-        raise InputError("out", value=out, must="be a file that ends in .npz")
     if (FLAGS.labels is None) == (FLAGS.shapes is None):
-        raise InputError(
-            "command line",
-            found=f"{'neither' if FLAGS.labels is None else 'both'} of --labels and --shapes",
-            expected="one of them",
-        )
+        found = "neither" if FLAGS.labels is None else "both"
+        raise InputError("--labels and --shapes", found=found, expected="one of the two")
     of_labels = [name for name in OF_LABELS if FLAGS.shapes is not None and FLAGS[name].present]
     if of_labels:
         raise InputError(of_labels[0], value="given with --shapes", must="be given with --labels")
-    regions = command.read_whole_numbers("regions")
+    plan = _plan()
+    if FLAGS.shapes:
+        shapes = open_shapes(plan, FLAGS.shapes)
+        print(f"{len(shapes.shapes.points)} shapes in correspondence, {count_text(FLAGS.modes, 'mode')}")
+        _build(shapes)
+    else:
+        labels = open_labels(plan, FLAGS.labels, FLAGS.dataset, fold=FLAGS.fold, split_seed=FLAGS.split_seed)
+        subjects = len(labels.sources)
+        seconds = duration(estimate_registration(subjects, FLAGS.points))
+        print(f"{subjects} subjects, {count_text(FLAGS.modes, 'mode')}: about {seconds} on two cores", flush=True)
+        _build(labels)
+
+
+def _plan():
+    from fedsim_tf.shape.registration import RegistrationOptions
+    from fedsim_tf.tools.ssm_start import BuildPlan
+
+    out = pathlib.Path(FLAGS.out)
     options = RegistrationOptions(
         components=FLAGS.points,
         points=FLAGS.points,
@@ -67,26 +76,17 @@ def run() -> None:
         seed=FLAGS.seed,
     )
     report = pathlib.Path(FLAGS.report_dir) if FLAGS.report_dir else out.with_name(f"{out.stem}_report")
-    plan = job.BuildPlan(out, FLAGS.modes, report, regions, options)
-    if FLAGS.shapes:
-        if pathlib.Path(FLAGS.shapes).resolve() == out.resolve():
-            raise InputError("out", value=out, must="be another file than that of --shapes")
-        shapes = job.open_shapes(FLAGS.shapes)
-        job.check_modes(FLAGS.modes, len(shapes.points))
-        logging.info("%d shapes in correspondence, %d modes", len(shapes.points), FLAGS.modes)
-        if FLAGS.dry_run:
-            return
-        job.build_from_shapes(shapes, plan)
-    else:
-        loaders = job.find_subjects(FLAGS.labels, FLAGS.dataset, fold=FLAGS.fold, split_seed=FLAGS.split_seed)
-        job.check_modes(FLAGS.modes, len(loaders))
-        minutes = job.estimated_seconds(len(loaders), FLAGS.points) / 60
-        logging.info("%d subjects, %d modes: about %.0f minutes on two cores", len(loaders), FLAGS.modes, minutes)
-        if FLAGS.dry_run:
-            return
-        job.build_from_labels(loaders, plan)
-    print((report / "quality.md").read_text(), end="")
-    print(f"\nmodel: {out}; report: {report}")
+    return BuildPlan(out, FLAGS.modes, report, command.read_whole_numbers("regions"), options)
+
+
+def _build(start) -> None:
+    if FLAGS.dry_run:
+        return
+    from fedsim_tf.tools.build_ssm import build_model
+
+    build_model(start)
+    print((start.plan.report / "quality.md").read_text(), end="")
+    print(f"\nmodel: {start.plan.out}; report: {start.plan.report}")
 
 
 if __name__ == "__main__":

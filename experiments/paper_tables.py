@@ -34,7 +34,6 @@ FLAGS = flags.FLAGS
 
 def run() -> None:
     from fedsim_tf.progress import duration
-    from fedsim_tf.schedule.paper_report import draw_figure_3, write_tables
     from fedsim_tf.schedule.paper_runs import explain_left_out, paper_jobs
     from fedsim_tf.schedule.plan import Plan, count_jobs
 
@@ -48,6 +47,8 @@ def run() -> None:
         print(line)
     if FLAGS.dry_run:
         return
+    from fedsim_tf.schedule.paper_report import draw_figure_3, write_tables
+
     outcome = None if FLAGS.tables_only else _run(plan, wanted.config, speed)
     files = plan.metrics()
     write_tables(wanted.root / "tables", files)

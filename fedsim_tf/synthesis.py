@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -20,9 +19,8 @@ from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.resize import resize_slices, resize_volume
 from fedsim_tf.shape.decoder import ShapeDecoder
 from fedsim_tf.shape.grid import Grid
+from fedsim_tf.shape.parameters import shape_frame_mm
 from fedsim_tf.shape.ssm import StatisticalShapeModel
-
-SHAPE_FRAME_MM = 256.0  # edge of a cubic field of view as shapes see it, whatever its true size
 
 
 class SyntheticVolume(NamedTuple):
@@ -157,17 +155,6 @@ def render_volume(
 def downsample(images: np.ndarray, coarse_size: int) -> np.ndarray:
     """Return X~, real CT volumes (B, n, n, n) reduced to (B, c, c, c): the target of the material network."""
     return resize_volume(tf.constant(images, tf.float32), coarse_size).numpy()
-
-
-def shape_frame_mm(field_of_view_mm: Sequence[float]) -> tuple[float, float, float]:
-    """Return a field of view (x, y, z) as shapes see it: in its own proportions, but of the same size at every site.
-
-    A latent's material fills whatever field of view it is rendered in, and its heart has to grow with it. In true
-    millimetres, the heart of a latent that was learnt in a small field of view would be too small for the material
-    around it in a large one. Sites that share the networks have fields of view of their own.
-    """
-    x, y, z = (mm * SHAPE_FRAME_MM / math.prod(field_of_view_mm) ** (1 / 3) for mm in field_of_view_mm)
-    return x, y, z
 
 
 def _decoder(sizes: ModelConfig, ssm: StatisticalShapeModel, field_of_view_mm: tuple[float, ...]) -> ShapeDecoder:

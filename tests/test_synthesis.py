@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedsim_tf.synthesis import GenerativeModel, shape_frame_mm
+from fedsim_tf.shape.parameters import shape_frame_mm
+from fedsim_tf.synthesis import GenerativeModel
 from tests.training.toy_site import toy_config, toy_shape_model
 
 

@@ -18,7 +18,7 @@ from fedsim_tf.data.preprocess import hu_from_unit
 from fedsim_tf.losses import iou_loss
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.shape.grid import Grid
-from fedsim_tf.shape.pose import N_POSE
+from fedsim_tf.shape.parameters import N_POSE
 from fedsim_tf.synthesis import SyntheticVolume, ct_simulator, render_volume, scan, slice_renderer, take_slices
 from fedsim_tf.training.batch_norm import random_slices
 from fedsim_tf.training.enhancement import EnhancementPretraining

@@ -13,12 +13,9 @@ from fedsim_tf.models.arguments import check_counts
 from fedsim_tf.models.convolution3d import SlicedConv3D
 from fedsim_tf.models.initializers import derive_seed, glorot, name_part, normal
 from fedsim_tf.models.network import Network
+from fedsim_tf.shape.parameters import LOG_SCALE_LIMIT, ROTATION_LIMIT_RAD, TRANSLATION_LIMIT_MM, WEIGHT_LIMIT
 
 LAST_LAYER_SD = 1e-3  # initial weights of the last layers are small: training starts at the mean
-WEIGHT_LIMIT = 3.0  # standard deviations
-ROTATION_LIMIT_RAD = 1.2
-TRANSLATION_LIMIT_MM = 50.0
-LOG_SCALE_LIMIT = 0.7
 
 
 class ShapeGenerator(Network):

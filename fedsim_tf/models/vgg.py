@@ -6,20 +6,18 @@ import contextlib
 import os
 import pathlib
 
-import h5py
 import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import held
 from fedsim_tf.float32 import forbid_tf32
+from fedsim_tf.models.vgg_weights import CHOICES, Layer, draw_layers, pick_layers, read_layers
 
 TAPS = ("block1_conv1", "block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1")
-CHOICES = "'imagenet' (downloaded by Keras), a path to .h5 or .npz weights, or 'random'"
 # Caffe's order and means: blue, green, red.
 _MEAN_BGR = (103.939, 116.779, 123.68)
 _DOWNLOAD_SECONDS = 3600.0  # how long another process's download is waited for
-_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 1))  # width and convolutions; block 5 ends at its first
 _DTYPES = ("float32", "bfloat16")
 
 
@@ -43,11 +41,9 @@ class VGG19Features:
             raise InputError("dtype", found=repr(dtype), expected=" or ".join(map(repr, _DTYPES)))
         forbid_tf32()
         self.source = weights if weights != "random" else f"random, seed {seed}"
-        arrays = _read(weights, seed)
+        layers = _open_layers(weights, seed)
         self._dtype = dtype
-        self._layers = {
-            name: FixedConvolution(*_find_layer(arrays, name, shape, weights), dtype=dtype) for name, shape in _SHAPES
-        }
+        self._layers = {name: FixedConvolution(*layer, dtype=dtype) for name, layer in layers.items()}
 
     def __call__(self, images: tf.Tensor) -> list[tf.Tensor]:
         """Return five feature maps (B, y', x', C) of images (B, y, x, 1) in [-1, 1]."""
@@ -92,43 +88,10 @@ class FixedConvolution:
         return out, lambda upstream: tf.nn.conv2d(upstream, mirrored, 1, "SAME")
 
 
-def _shapes() -> list[tuple[str, tuple[int, ...]]]:
-    """Return Keras's name of each layer with the shape of its kernel."""
-    shapes: list[tuple[str, tuple[int, ...]]] = []
-    inputs = 3
-    for block, (width, count) in enumerate(_BLOCKS, start=1):
-        for number in range(1, count + 1):
-            shapes.append((f"block{block}_conv{number}", (3, 3, inputs, width)))
-            inputs = width
-    return shapes
-
-
-_SHAPES = _shapes()
-
-
-def _read(weights: str, seed: int) -> dict[str, np.ndarray]:
-    """Return arrays by "layer/kernel" and "layer/bias"."""
+def _open_layers(weights: str, seed: int) -> dict[str, Layer]:
     if weights == "imagenet":
-        return _download()
-    if weights == "random":
-        return _random(seed)
-    path = pathlib.Path(weights)
-    if not path.is_file():
-        raise InputError(path, found="no such file", expected=CHOICES)
-    return _read_npz(path) if path.suffix == ".npz" else _read_h5(path)
-
-
-def _find_layer(
-    arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...], source: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the kernel and the bias of a layer."""
-    for kind, expected in (("kernel", shape), ("bias", shape[-1:])):
-        found = arrays.get(f"{name}/{kind}")
-        if found is None:
-            raise InputError(source, found=f"no {name}/{kind}", expected="Keras's VGG-19 layer names")
-        if found.shape != expected:
-            raise InputError(source, found=f"{name}/{kind} of shape {found.shape}", expected=f"shape {expected}")
-    return arrays[f"{name}/kernel"], arrays[f"{name}/bias"]
+        return pick_layers(_download(), weights)
+    return draw_layers(seed) if weights == "random" else read_layers(weights)
 
 
 def _download() -> dict[str, np.ndarray]:
@@ -156,45 +119,3 @@ def _hold_download() -> contextlib.AbstractContextManager[None]:
         folder.mkdir(exist_ok=True)
     writable = os.access(folder, os.W_OK)  # where it is not, Keras uses another folder
     return held(folder, seconds=_DOWNLOAD_SECONDS) if writable else contextlib.nullcontext()
-
-
-def _random(seed: int) -> dict[str, np.ndarray]:
-    rng, arrays = np.random.default_rng(seed), {}
-    for name, shape in _SHAPES:
-        scale = np.sqrt(2.0 / np.prod(shape[:-1]))
-        arrays[f"{name}/kernel"] = (scale * rng.standard_normal(shape)).astype(np.float32)
-        arrays[f"{name}/bias"] = np.zeros(shape[-1], np.float32)
-    return arrays
-
-
-def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Return arrays by name; a kernel may be stored in 8 bits, as `name|q` with `name|scale_min`."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            stored = {name: archive[name] for name in archive.files}
-    except Exception as error:
-        raise InputError(path, found=f"a damaged file ({error})", expected=CHOICES) from error
-    arrays = {name: value for name, value in stored.items() if "|" not in name}
-    for name in (name[:-2] for name in stored if name.endswith("|q")):
-        if f"{name}|scale_min" not in stored:
-            raise InputError(path, found=f"no {name}|scale_min", expected=f"it beside {name}|q")
-        scale, low = stored[f"{name}|scale_min"]
-        arrays[name] = (stored[f"{name}|q"].astype(np.float64) * scale + low).astype(np.float32)
-    return arrays
-
-
-def _read_h5(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Return arrays by "layer/kernel" and "layer/bias" from a file that Keras wrote."""
-    arrays: dict[str, np.ndarray] = {}
-
-    def take(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        if isinstance(item, h5py.Dataset):
-            layer, variable = name.split("/")[-2:]
-            arrays[f"{layer}/{variable.split(':')[0]}"] = item[()]
-
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(take)
-    except (OSError, ValueError) as error:
-        raise InputError(path, found=f"no VGG-19 weights ({error})", expected=CHOICES) from error
-    return arrays

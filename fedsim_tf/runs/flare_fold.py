@@ -31,6 +31,7 @@ from fedsim_tf.runs.inputs import (
     open_shape_model,
     open_vgg,
 )
+from fedsim_tf.runs.known_hearts import check_held_out
 from fedsim_tf.runs.results import draw_losses, finish, gather_facts
 from fedsim_tf.runs.same_data import shape_model_digest
 from fedsim_tf.training.protocols import SharedStage
@@ -88,6 +89,8 @@ class FoldExecutor(SiteExecutor):
         labels = count_labels(config, dataset, federated=True)
         check_labels(config, dataset, labels, cache_dir=cache_dir)
         cohort = open_cohort(config, dataset, cache_dir=cache_dir)
+        shape_model = open_shape_model(config)
+        check_held_out(config, shape_model, cohort, [self.fold])
         data = open_fold(config, cohort, fold=self.fold, n_labelled=labels, cache_dir=cache_dir)
         data = dataclasses.replace(data, name=name, secret=here.secret)  # hospitals may have data sets of one name
         root = here.run_path(self.run_name)
@@ -98,7 +101,7 @@ class FoldExecutor(SiteExecutor):
         hold(run.path)
         budget = Budget(pathlib.Path(here.runs_dir), here.most_epsilon, config.federated.noise_multiplier)
         vgg = open_vgg(config)
-        work = FoldAtSite(run, data, open_shape_model(config), vgg)
+        work = FoldAtSite(run, data, shape_model, vgg)
         if whole is None:
             return Site(name, run, work, budget)
         about = {"data": describe_source(config, name), "labelled": {name: labels}, "vgg": vgg.source}

@@ -50,9 +50,11 @@ def settle_choices(config: Config, *, cache_dir: pathlib.Path | None = None) -> 
     Raises:
       InputError: a phantom cohort of a version that this code does not make.
     """
-    from fedsim_tf.models.precision import pin_precision
+    if config.model.precision == "auto":
+        from fedsim_tf.models.precision import pin_precision
 
-    return settle_phantom_version(pin_precision(config, cache_dir=cache_dir))
+        config = pin_precision(config, cache_dir=cache_dir)
+    return settle_phantom_version(config)
 
 
 def settle_phantom_version(config: Config) -> Config:

@@ -44,11 +44,20 @@ def check_same_data(run: RunFolder, site: SiteVolumes) -> None:
       InputError: names the first volume that is another, or in another part; other extents, another shape model or
         other VGG weights; a damaged note.
     """
-    file, found = run.path / DATA, _describe_data(run.config, site)
+    if not compare_with_note(run.path, run.config, site):
+        write_record(run.path / DATA, _describe_data(run.config, site))
+
+
+def compare_with_note(fold_dir: pathlib.Path, config: Config, site: SiteVolumes) -> bool:
+    """Compare a fold's data with what an earlier start noted, if there is a note; return whether there is one.
+
+    Raises:
+      InputError: see `check_same_data`.
+    """
+    file = fold_dir / DATA
     if not file.exists():
-        write_record(file, found)
-        return
-    kept = read_fold_data(file)
+        return False
+    kept, found = read_fold_data(file), _describe_data(config, site)
     if set(kept.parts) != set(found.parts):
         raise InputError(file, found=_OTHER_VERSION, expected=_ANOTHER)
     if kept.shape_model != found.shape_model:
@@ -60,6 +69,7 @@ def check_same_data(run: RunFolder, site: SiteVolumes) -> None:
     if not np.allclose(kept.field_of_view_mm, found.field_of_view_mm, rtol=0, atol=TOLERANCE):
         extent = extent_text(found.field_of_view_mm)
         raise InputError(file, found=f"a field of view of {extent} mm now", expected=_ANOTHER)
+    return True
 
 
 def read_fields_of_view(fold_dir: pathlib.Path) -> list[tuple[float, float, float]]:

@@ -19,7 +19,9 @@ from fedsim_tf.arms import FEDERATED_SIMULATION, federate_arms, need_several_sit
 from fedsim_tf.config import Config
 from fedsim_tf.data.cohorts import Cohort
 from fedsim_tf.errors import InputError
+from fedsim_tf.models.vgg_weights import check_weights
 from fedsim_tf.records.fold_data import DATA
+from fedsim_tf.records.fold_scores import has_scores
 from fedsim_tf.runs.inputs import (
     adopt_kept_choices,
     check_files,
@@ -33,8 +35,10 @@ from fedsim_tf.runs.inputs import (
     prepare_all,
     settle_choices,
 )
+from fedsim_tf.runs.known_hearts import check_held_out
+from fedsim_tf.runs.same_data import compare_with_note
 from fedsim_tf.shape.ssm import StatisticalShapeModel
-from fedsim_tf.training.run import RunFolder, check_run_folder, fold_numbers, is_federated
+from fedsim_tf.training.run import RunFolder, check_run_folder, fold_numbers, fold_path, is_federated, site_path
 
 if TYPE_CHECKING:  # they import TensorFlow
     from fedsim_tf.models.vgg import VGG19Features
@@ -95,7 +99,7 @@ class RunStart:
         return RunFolder(self.run_dir, self.settled_config)
 
     def open_fold(self, site: str, fold: int) -> SiteVolumes:
-        """Return one site's volumes of one fold, prepared and stacked."""
+        """Return the volumes of one site in one fold, prepared and stacked."""
         n_labelled = self.labels[site]
         return open_fold(self.config, self.cohorts[site], fold=fold, n_labelled=n_labelled, cache_dir=self.cache_dir)
 
@@ -138,11 +142,26 @@ def open_run(
     shape_model = open_shape_model(config)
     for site in sites:
         check_labels(config, site, labels[site], cache_dir=cache_dir)
+    check_weights(config.model.vgg_weights)
     start = RunStart(config, run_dir, cache_dir, tuple(sites), labels, folds, shape_model, federated)
-    if prepare and not config.is_phantom:
+    if not config.is_phantom:
         for cohort in start.cohorts.values():
-            prepare_all(cohort, config, cache_dir=cache_dir)
+            check_held_out(config, shape_model, cohort, folds)
+        if prepare:
+            for cohort in start.cohorts.values():
+                prepare_all(cohort, config, cache_dir=cache_dir)
+            _check_begun_folds(start)
     return start
+
+
+def _check_begun_folds(start: RunStart) -> None:
+    """Refuse data that changed since an earlier start began a fold that is not finished."""
+    for number in start.folds:
+        fold = fold_path(start.run_dir, number)
+        for site in start.sites:
+            folder = site_path(fold, site) if start.federated else fold
+            if (folder / DATA).exists() and not has_scores(folder):
+                compare_with_note(folder, start.config, start.open_fold(site, number))
 
 
 def check_arms(config: Config, labels: Mapping[str, int], *, federated: bool) -> None:

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.shape.grid import Grid
-from fedsim_tf.shape.pose import N_POSE, rotation_matrices
+from fedsim_tf.shape.parameters import N_POSE
+from fedsim_tf.shape.pose import rotation_matrices
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.shape.voxelize import (
     ROWS_PER_VOXEL,

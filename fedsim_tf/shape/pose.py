@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-N_POSE = 7  # three rotations (rad), three translations (mm), one log scale
-
 
 def rotation_matrices(angles: tf.Tensor) -> tf.Tensor:
     """Return R = Rz Ry Rx (..., 3, 3) for angles (..., 3) in rad about x, y and z."""

@@ -3,148 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
 
-from fedsim_tf.data.cohorts import Cohort, find_cohort
-from fedsim_tf.data.label_files import find_label_files, read_label_map
-from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.shape_figures import fit_figure, mode_figure, quality_figure
 from fedsim_tf.files import files_digest, write_json, write_text
-from fedsim_tf.phantom.hearts import model_hearts
 from fedsim_tf.progress import progress_bar
-from fedsim_tf.regions import REGION_IDS
 from fedsim_tf.shape.distances import mean_surface_distance
 from fedsim_tf.shape.grid import Grid
-from fedsim_tf.shape.label_surfaces import LabelSurface, label_surface
+from fedsim_tf.shape.label_surfaces import LabelSurface
 from fedsim_tf.shape.mesh_export import export_model
-from fedsim_tf.shape.mesh_folders import read_corresponding
 from fedsim_tf.shape.quality import Generalisation, compactness, generalisation, specificity
-from fedsim_tf.shape.registration import RegistrationOptions, register_groupwise
+from fedsim_tf.shape.registration import register_groupwise
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.shape.surfaces import CorrespondingShapes, region_surface
-from fedsim_tf.shape.vtk_files import need_vtk
+from fedsim_tf.tools.ssm_start import BuildPlan, LabelsStart, ShapesStart
 from fedsim_tf.volume import Volume
 
-_SECONDS_PER_SUBJECT = 12.0  # measured for the registration at 4,000 points on two cores
 _PICTURE_VOXELS = 160
-_THREADS = 2
 _MARGIN_MM = 10.0
 
 
-class LabelSource(NamedTuple):
-    """The label map of one subject.
-
-    Attributes:
-      load: returns the label map.
-      files: the files that it is read from.
-    """
-
-    load: Callable[[], Volume]
-    files: tuple[pathlib.Path, ...]
+def build_model(start: LabelsStart | ShapesStart) -> StatisticalShapeModel:
+    """Build a shape model from what was opened, write it with its report, and return it. A stopped call resumes."""
+    return build_from_labels(start) if isinstance(start, LabelsStart) else build_from_shapes(start)
 
 
-@dataclasses.dataclass(frozen=True)
-class BuildPlan:
-    """A model to build, and where it goes.
-
-    Attributes:
-      out: the model's .npz file.
-      modes: number of modes of the model.
-      report: folder for the report, the corresponding shapes, meshes, and the state from which a stopped run resumes.
-      regions: the labels; empty for all seven, or for the heart as a whole where the first subject has nothing else.
-      options: settings of the registration.
-      specificity_samples: number of random shapes that measure specificity.
-
-    Raises:
-      InputError: no vtk, with which the report's meshes are written.
-    """
-
-    out: pathlib.Path
-    modes: int
-    report: pathlib.Path
-    regions: tuple[int, ...] = ()
-    options: RegistrationOptions = dataclasses.field(default_factory=RegistrationOptions)
-    specificity_samples: int = 500
-
-    def __post_init__(self):
-        need_vtk()  # now, and not after an hour of registration
-
-
-def estimated_seconds(n_subjects: int, points: int) -> float:
-    """Return about how long the registration takes; its work is points times components, which are as many."""
-    return n_subjects * _SECONDS_PER_SUBJECT * (points / 4000) ** (2 if points > 4000 else 1)
-
-
-def find_subjects(
-    labels: str | os.PathLike, dataset: str | None = None, *, fold: int | None = None, split_seed: int = 0
-) -> dict[str, LabelSource]:
-    """Return the source of each subject's label map by the subject's name.
-
-    Args:
-      labels: a folder of label maps, or of a data set.
-      dataset: the data set whose layout the folder has; None for label maps alone.
-      fold: the fold of the data set whose training part is used alone; None for all subjects.
-      split_seed: `data.split_seed` of the runs that the fold is for.
-
-    Raises:
-      InputError: no such folder or files, a single subject, or a fold without a data set.
-    """
-    if dataset:
-        cohort = find_cohort(dataset, labels)
-        names = cohort.annotated
-        if fold is not None:
-            names = cohort.fold(fold, seed=split_seed).train
-        files = {case.identity: case.label for case in cohort.files}
-        sources = {name: _cohort_source(cohort, name, files[name]) for name in names}
-    elif fold is not None:
-        raise InputError("fold", found=fold, expected="a dataset too, as data sets alone have folds")
-    else:
-        sources = {name: _file_source(path) for name, path in find_label_files(labels).items()}
-    if len(sources) < 2:
-        raise InputError(labels, found=f"{len(sources)} subject", expected="label maps of at least two")
-    return sources
-
-
-def _cohort_source(
-    cohort: Cohort, identity: str, label: pathlib.Path | Mapping[int, pathlib.Path] | None
-) -> LabelSource:
-    files = tuple(label.values()) if isinstance(label, Mapping) else (label,)
-    return LabelSource(lambda: cohort.load(identity).label, files)  # type: ignore[return-value, arg-type]
-
-
-def _file_source(path: pathlib.Path) -> LabelSource:
-    return LabelSource(lambda: read_label_map(path), (path,))
-
-
-def check_modes(modes: int, n_subjects: int) -> None:
-    """Refuse more modes than n subjects allow, which is n - 1.
-
-    Raises:
-      InputError: no mode, or too many.
-    """
-    if not 1 <= modes <= n_subjects - 1:
-        raise InputError(
-            "modes",
-            found=f"{modes} with {n_subjects} subjects",
-            expected=f"1 to {n_subjects - 1}: n subjects span at most n - 1 modes",
-        )
-
-
-def build_from_labels(sources: Mapping[str, LabelSource], plan: BuildPlan) -> StatisticalShapeModel:
-    """Register the surfaces of label maps, and write their model and its report; the same call resumes a stopped one.
-
-    Raises:
-      InputError: a subject's label map cannot be used, see `label_surface`; too many modes.
-    """
-    check_modes(plan.modes, len(sources))
-    surfaces = _read_surfaces(sources, plan.regions)
+def build_from_labels(start: LabelsStart) -> StatisticalShapeModel:
+    """Register the surfaces of label maps, and write their model and its report. A stopped call resumes."""
+    plan, sources, surfaces = start.plan, start.sources, start.surfaces
     plan.report.mkdir(parents=True, exist_ok=True)
     for surface in surfaces:
         if surface.closed_at_border:
@@ -176,53 +66,9 @@ def build_from_labels(sources: Mapping[str, LabelSource], plan: BuildPlan) -> St
     return model
 
 
-def build_from_shapes(shapes: CorrespondingShapes, plan: BuildPlan) -> StatisticalShapeModel:
-    """Write the model of shapes that are in correspondence already, and its report.
-
-    Raises:
-      InputError: too many modes.
-    """
-    check_modes(plan.modes, len(shapes.points))
-    return _finish(shapes, plan)
-
-
-def open_shapes(path: str | os.PathLike) -> CorrespondingShapes:
-    """Return shapes in correspondence from an .npz file or a folder of meshes, or the phantom's for "phantom".
-
-    Raises:
-      InputError: no such file or folder, or shapes that are not in correspondence.
-    """
-    if str(path) == "phantom":
-        return model_hearts()
-    return read_corresponding(path) if pathlib.Path(path).is_dir() else CorrespondingShapes.load(path)
-
-
-def _read_surfaces(sources: Mapping[str, LabelSource], regions: Sequence[int]) -> list[LabelSurface]:
-    names = list(sources)
-    wanted = tuple(regions) or _find_regions(sources[names[0]].load())
-    with ThreadPoolExecutor(_THREADS) as pool, progress_bar(len(names), "surfaces") as bar:
-
-        def read(name: str) -> LabelSurface:
-            volume = sources[name].load()
-            if not regions:
-                _check_no_others(volume, wanted, name, first=names[0])
-            surface = label_surface(volume, identity=name, regions=wanted)
-            bar.update()
-            return surface
-
-        return list(pool.map(read, names))
-
-
-def _check_no_others(volume: Volume, regions: Sequence[int], name: str, *, first: str) -> None:
-    others = sorted(set(np.unique(volume.array).tolist()) - {0, *regions})
-    if others:
-        expected = "the same regions in all, or `regions` that all have"
-        raise InputError(name, found=f"regions {others}, which {first} has not", expected=expected)
-
-
-def _find_regions(volume: Volume) -> tuple[int, ...]:
-    """Return all seven regions, or 1 alone where the label map only tells heart from background."""
-    return (1,) if np.array_equal(np.unique(volume.array), [0, 1]) else REGION_IDS
+def build_from_shapes(start: ShapesStart) -> StatisticalShapeModel:
+    """Write the model of shapes that are in correspondence already, and its report."""
+    return _finish(start.shapes, start.plan)
 
 
 def _residuals(shapes: CorrespondingShapes, surfaces: Sequence[LabelSurface]) -> list[float]:

@@ -11,10 +11,10 @@ from fedsim_tf.config import Config
 from fedsim_tf.models import built
 from fedsim_tf.models.latents import LatentStatistics, LatentTable
 from fedsim_tf.models.vgg import VGG19Features
-from fedsim_tf.shape.pose import N_POSE
+from fedsim_tf.shape.parameters import N_POSE
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.synthesis import GenerativeModel, shared_networks
-from fedsim_tf.training.plausibility import warn_of_known_hearts, warn_of_unreachable_sizes
+from fedsim_tf.training.plausibility import warn_of_unreachable_sizes
 from fedsim_tf.training.randomness import StepSeeds
 from fedsim_tf.training.volumes import SiteVolumes
 from fedsim_tf.training.watch import norms
@@ -32,7 +32,6 @@ class SiteLearner:
 
     def __init__(self, config: Config, ssm: StatisticalShapeModel, data: SiteVolumes, vgg: VGG19Features):
         self.config, self.data, self.vgg = config, data, vgg
-        warn_of_known_hearts(data.name, ssm.subjects, [*data.validation.identities, *data.test.identities])
         self.model = GenerativeModel(config, ssm, data.field_of_view_mm)
         mean = self.model.decoder(tf.zeros((1, ssm.n_modes + N_POSE)))
         mean_voxels = float(tf.reduce_sum(mean))

@@ -12,8 +12,7 @@ from scipy import ndimage
 from fedsim_tf.data.checks import extent_text, is_unusual_extent
 from fedsim_tf.data.preprocess import PreparedCase
 from fedsim_tf.errors import listed
-from fedsim_tf.models.generators import LOG_SCALE_LIMIT, TRANSLATION_LIMIT_MM
-from fedsim_tf.synthesis import shape_frame_mm
+from fedsim_tf.shape.parameters import LOG_SCALE_LIMIT, TRANSLATION_LIMIT_MM, shape_frame_mm
 
 
 def warn_of_other_extents(site: str, cases: Sequence[PreparedCase], usual_mm: Sequence[float]) -> None:
@@ -90,17 +89,3 @@ def warn_of_unreachable_sizes(site: str, identities: Sequence[str], labels: np.n
     if odd:
         text = "%s: hearts too small or too large, in their field of view, for the mean heart to be scaled to: %s"
         logging.warning(text, site, listed(odd))
-
-
-def warn_of_known_hearts(site: str, subjects: Sequence[str], held_out: Sequence[str]) -> None:
-    """Warn of held-out patients whose hearts the shape model was made from: scores on them are too good.
-
-    Args:
-      site: its name.
-      subjects: those of the shape model, named as files of label maps are.
-      held_out: the patients of the validation and the test part.
-    """
-    known = sorted({name.removesuffix("_label") for name in subjects} & set(held_out))
-    if known:
-        text = "%s: the shape model was made from %d of the patients in the validation or test part: %s"
-        logging.warning(text, site, len(known), listed(known))

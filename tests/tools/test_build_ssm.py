@@ -18,13 +18,14 @@ from fedsim_tf.shape.registration import RegistrationOptions
 from fedsim_tf.shape.ssm import PHANTOM_MODEL, StatisticalShapeModel, load_shape_model
 from fedsim_tf.shape.voxelize import label_map
 from fedsim_tf.tools import build_ssm
-from fedsim_tf.tools.build_ssm import (
+from fedsim_tf.tools.build_ssm import build_model
+from fedsim_tf.tools.ssm_start import (
     BuildPlan,
-    build_from_labels,
-    build_from_shapes,
-    estimated_seconds,
+    ShapesStart,
+    estimate_registration,
     find_subjects,
-    open_shapes,
+    open_labels,
+    read_shapes,
 )
 from fedsim_tf.volume import Geometry, Volume
 
@@ -58,7 +59,7 @@ def labels(hearts, tmp_path_factory):
 def built(labels, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     plan = BuildPlan(folder / "hearts.npz", 2, folder / "report", options=QUICK, specificity_samples=20)
-    return plan, build_from_labels(find_subjects(labels), plan)
+    return plan, build_model(open_labels(plan, labels))
 
 
 def test_model_of_label_maps_is_close_to_them(built):
@@ -118,7 +119,7 @@ def test_measuring_the_model_shows_how_far_it_is(hearts, tmp_path, monkeypatch):
         yield types.SimpleNamespace(update=lambda n=1: bars[description].__setitem__(1, bars[description][1] + n))
 
     monkeypatch.setattr(build_ssm, "progress_bar", bar)
-    build_from_shapes(hearts, BuildPlan(tmp_path / "m.npz", 2, tmp_path / "report", specificity_samples=7))
+    build_model(ShapesStart(BuildPlan(tmp_path / "m.npz", 2, tmp_path / "report", specificity_samples=7), hearts))
     assert bars == {"generalisation": [N_HEARTS, N_HEARTS], "specificity": [7, 7]}
 
 
@@ -146,7 +147,7 @@ def test_written_model_and_shapes_open(built):
 
 def test_same_call_resumes_to_the_same(built, labels):
     plan, model = built
-    again = build_from_labels(find_subjects(labels), plan)
+    again = build_model(open_labels(plan, labels))
     np.testing.assert_array_equal(again.mean, model.mean)
     np.testing.assert_array_equal(again.modes, model.modes)
 
@@ -154,9 +155,9 @@ def test_same_call_resumes_to_the_same(built, labels):
 def test_meshes_in_correspondence_are_taken_as_they_are(hearts, tmp_path):
     for number, points in enumerate(hearts.points):
         write_mesh(tmp_path / "in" / f"heart{number}.ply", points, hearts.faces, hearts.region_id)
-    shapes = open_shapes(tmp_path / "in")
+    shapes = read_shapes(tmp_path / "in")
     plan = BuildPlan(tmp_path / "model.npz", 3, tmp_path / "report", specificity_samples=5)
-    found = build_from_shapes(shapes, plan)
+    found = build_model(ShapesStart(plan, shapes))
     expected = StatisticalShapeModel.fit(hearts.points, hearts.faces, hearts.region_id, 3)
     np.testing.assert_allclose(found.std, expected.std, rtol=1e-4)
     assert found.subjects == tuple(f"heart{number}" for number in range(N_HEARTS))
@@ -165,14 +166,14 @@ def test_meshes_in_correspondence_are_taken_as_they_are(hearts, tmp_path):
 
 
 def test_the_estimate_grows_with_the_square_of_the_points():
-    assert estimated_seconds(20, 4000) == 2 * estimated_seconds(10, 4000) == 2 * estimated_seconds(20, 2000)
-    assert estimated_seconds(20, 16000) == 16 * estimated_seconds(20, 4000)
+    assert estimate_registration(20, 4000) == 2 * estimate_registration(10, 4000) == 2 * estimate_registration(20, 2000)
+    assert estimate_registration(20, 16000) == 16 * estimate_registration(20, 4000)
 
 
 def test_too_many_modes_say_how_many(labels, tmp_path):
     plan = BuildPlan(tmp_path / "model.npz", 14, tmp_path / "report")
     with pytest.raises(InputError, match=r"modes: found 14 with 4 subjects; expected 1 to 3"):
-        build_from_labels(find_subjects(labels), plan)
+        build_model(open_labels(plan, labels))
     assert not plan.report.exists()
 
 
@@ -185,7 +186,7 @@ def test_a_missing_region_names_the_subject(labels, tmp_path):
         write_volume(volume.with_array(broken), tmp_path / "in" / path.name)
     plan = BuildPlan(tmp_path / "model.npz", 2, tmp_path / "report", options=QUICK)
     with pytest.raises(InputError, match=r"patient2_label.*3"):
-        build_from_labels(find_subjects(tmp_path / "in"), plan)
+        build_model(open_labels(plan, tmp_path / "in"))
 
 
 def test_regions_that_the_first_subject_has_not_are_not_dropped_silently(labels, tmp_path):
@@ -199,7 +200,7 @@ def test_regions_that_the_first_subject_has_not_are_not_dropped_silently(labels,
     with pytest.raises(
         InputError, match=r"patient1_label: found regions \[2, 3, 4, 5, 6, 7\], which patient0_label has not"
     ):
-        build_from_labels(find_subjects(tmp_path / "in"), plan)
+        build_model(open_labels(plan, tmp_path / "in"))
 
 
 @pytest.mark.parametrize("content", ["nothing", "one"])
@@ -215,7 +216,7 @@ def test_folders_without_subjects_are_refused(content, tmp_path, labels):
 
 
 def test_shipped_model_is_that_of_the_phantom_hearts():
-    shapes = open_shapes("phantom")
+    shapes = read_shapes("phantom")
     expected = StatisticalShapeModel.fit(shapes.points, shapes.faces, shapes.region_id, 14)
     shipped = StatisticalShapeModel.load(PHANTOM_MODEL)
     np.testing.assert_array_equal(shipped.faces, expected.faces)
@@ -232,7 +233,7 @@ def test_heart_and_background_make_a_model_of_one_region(labels, tmp_path):
         volume = read_label_map(path)
         write_volume(volume.with_array((volume.array > 0).astype(np.uint8)), tmp_path / "in" / path.name)
     plan = BuildPlan(tmp_path / "model.npz", 2, tmp_path / "report", options=QUICK, specificity_samples=5)
-    model = build_from_labels(find_subjects(tmp_path / "in"), plan)
+    model = build_model(open_labels(plan, tmp_path / "in"))
     record = json.loads((plan.report / "quality.json").read_text())
     assert set(np.unique(model.region_id)) == {1}
     assert max(record["residual_mm"].values()) < 1.5

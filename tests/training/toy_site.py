@@ -9,8 +9,8 @@ from fedsim_tf.config import make_config
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.shape.decoder import ShapeDecoder
 from fedsim_tf.shape.grid import Grid
+from fedsim_tf.shape.parameters import shape_frame_mm
 from fedsim_tf.shape.ssm import StatisticalShapeModel
-from fedsim_tf.synthesis import shape_frame_mm
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.volumes import SiteVolumes, UnlabelledVolumes, Volumes
 from tests.shape.shapes_for_tests import population

@@ -1,0 +1,121 @@
+"""Files of VGG-19 weights, read and checked without TensorFlow."""
+
+from __future__ import annotations
+
+import pathlib
+
+import h5py
+import numpy as np
+
+from fedsim_tf.config import VGG_WORDS
+from fedsim_tf.errors import InputError
+
+CHOICES = "'imagenet' (downloaded by Keras), a path to .h5 or .npz weights, or 'random'"
+_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 1))  # width and convolutions; block 5 ends at its first
+
+Layer = tuple[np.ndarray, np.ndarray]  # kernel (3, 3, inputs, outputs) and bias (outputs,)
+
+
+def _list_shapes() -> list[tuple[str, tuple[int, ...]]]:
+    """Return Keras's name of each layer with the shape of its kernel."""
+    shapes: list[tuple[str, tuple[int, ...]]] = []
+    inputs = 3
+    for block, (width, count) in enumerate(_BLOCKS, start=1):
+        for number in range(1, count + 1):
+            shapes.append((f"block{block}_conv{number}", (3, 3, inputs, width)))
+            inputs = width
+    return shapes
+
+
+_SHAPES = _list_shapes()
+
+
+def check_weights(weights: str) -> None:
+    """Refuse a file that does not hold the weights of VGG-19. Words such as "imagenet" pass.
+
+    Raises:
+      InputError: no such file, a damaged one, or one that lacks a layer.
+    """
+    if weights not in VGG_WORDS:
+        read_layers(weights)
+
+
+def read_layers(path: str) -> dict[str, Layer]:
+    """Return the layers of a file of weights by Keras's names, in order.
+
+    Raises:
+      InputError: no such file, a damaged one, or one that lacks a layer.
+    """
+    file = pathlib.Path(path)
+    if not file.is_file():
+        raise InputError(path, found="no such file", expected=CHOICES)
+    return pick_layers(_read_npz(file) if file.suffix == ".npz" else _read_h5(file), path)
+
+
+def draw_layers(seed: int) -> dict[str, Layer]:
+    """Return random layers by Keras's names, scaled by He's rule, so that activations keep their scale."""
+    return pick_layers(_random(seed), "random")
+
+
+def pick_layers(arrays: dict[str, np.ndarray], source: str) -> dict[str, Layer]:
+    """Return the layers among arrays by "layer/kernel" and "layer/bias".
+
+    Raises:
+      InputError: a layer is missing or of another shape.
+    """
+    return {name: _find_layer(arrays, name, shape, source) for name, shape in _SHAPES}
+
+
+def _find_layer(
+    arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...], source: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the kernel and the bias of a layer."""
+    for kind, expected in (("kernel", shape), ("bias", shape[-1:])):
+        found = arrays.get(f"{name}/{kind}")
+        if found is None:
+            raise InputError(source, found=f"no {name}/{kind}", expected="Keras's VGG-19 layer names")
+        if found.shape != expected:
+            raise InputError(source, found=f"{name}/{kind} of shape {found.shape}", expected=f"shape {expected}")
+    return arrays[f"{name}/kernel"], arrays[f"{name}/bias"]
+
+
+def _random(seed: int) -> dict[str, np.ndarray]:
+    rng, arrays = np.random.default_rng(seed), {}
+    for name, shape in _SHAPES:
+        scale = np.sqrt(2.0 / np.prod(shape[:-1]))
+        arrays[f"{name}/kernel"] = (scale * rng.standard_normal(shape)).astype(np.float32)
+        arrays[f"{name}/bias"] = np.zeros(shape[-1], np.float32)
+    return arrays
+
+
+def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Return arrays by name; a kernel may be stored in 8 bits, as `name|q` with `name|scale_min`."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            stored = {name: archive[name] for name in archive.files}
+    except Exception as error:
+        raise InputError(path, found=f"a damaged file ({error})", expected=CHOICES) from error
+    arrays = {name: value for name, value in stored.items() if "|" not in name}
+    for name in (name[:-2] for name in stored if name.endswith("|q")):
+        if f"{name}|scale_min" not in stored:
+            raise InputError(path, found=f"no {name}|scale_min", expected=f"it beside {name}|q")
+        scale, low = stored[f"{name}|scale_min"]
+        arrays[name] = (stored[f"{name}|q"].astype(np.float64) * scale + low).astype(np.float32)
+    return arrays
+
+
+def _read_h5(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Return arrays by "layer/kernel" and "layer/bias" from a file that Keras wrote."""
+    arrays: dict[str, np.ndarray] = {}
+
+    def take(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            layer, variable = name.split("/")[-2:]
+            arrays[f"{layer}/{variable.split(':')[0]}"] = item[()]
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(take)
+    except (OSError, ValueError) as error:
+        raise InputError(path, found=f"no VGG-19 weights ({error})", expected=CHOICES) from error
+    return arrays
