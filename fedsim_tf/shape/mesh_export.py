@@ -10,7 +10,7 @@ import numpy as np
 from fedsim_tf.shape.mesh_files import write_mesh
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 
-SUFFIXES = (".vtk", ".stl")
+FORMATS = (".vtk", ".stl")
 DEVIATIONS = {"minus3sd": -3, "plus3sd": 3}  # in standard deviations, by the ending of the file's name
 
 
@@ -25,7 +25,7 @@ def export_model(model: StatisticalShapeModel, folder: str | os.PathLike) -> lis
     """
     folder, written = pathlib.Path(folder), []
     for name, points in _shapes(model).items():
-        for suffix in SUFFIXES:
+        for suffix in FORMATS:
             written.append(folder / f"{name}{suffix}")
             write_mesh(written[-1], points, model.faces, model.region_id)
     vectors = {f"mode_{k + 1:02d}": model.modes[k] * model.std[k] for k in range(model.n_modes)}
