@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fedsim_tf.errors import InputError
 from fedsim_tf.metrics import MEASURES, Agreement, mean_agreement
 from fedsim_tf.records.versioned import Record, read_record
 
@@ -115,6 +116,10 @@ class FoldScores(Record):
     REMEDY: ClassVar[str] = "move it away, and the run's command makes it anew"
 
     sites: ScoresBySite
+
+    def __post_init__(self) -> None:
+        if not self.sites or not all(self.sites.values()):
+            raise InputError("no scores")
 
 
 def has_scores(fold_dir: pathlib.Path) -> bool:
