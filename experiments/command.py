@@ -238,7 +238,7 @@ def _as_flag(match: re.Match[str]) -> str:
 
 def _parse(argv: list[str]) -> list[str]:
     try:
-        return flags.FLAGS(argv)
+        return flags.FLAGS(["--help" if argument == "-h" else argument for argument in argv])
     except flags.Error as error:
         _stop(f"{error} (--help lists all flags)", status=2)
         raise

@@ -19,8 +19,9 @@ from types import ModuleType
 from typing import NamedTuple
 
 import pytest
-from absl import flags, logging
+from absl import app, flags, logging
 
+app.define_help_flags()  # absl does it once in a process: here, so that every command finds them
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -52,11 +53,11 @@ def run_command(name: str, *arguments: str) -> CommandResult:
 
 @contextlib.contextmanager
 def command_flags(name: str, *arguments: str) -> Iterator[ModuleType]:
-    """Give the module `experiments.flags` with the flags of one command parsed and nothing run."""
+    """Give the module `experiments.command` with the flags of one command parsed and nothing run."""
     with _fresh_state():
         importlib.import_module(f"experiments.{name}")
         flags.FLAGS([name, *arguments])
-        yield importlib.import_module("experiments.flags")
+        yield importlib.import_module("experiments.command")
 
 
 def run_process(name: str, *arguments: str, **variables: str) -> CommandResult:
