@@ -18,7 +18,7 @@ from fedsim_tf.data.labels import CANONICAL, LabelScheme, merge_masks
 from fedsim_tf.data.layouts import LAYOUTS, CaseFiles, find_nifti_files, index_files, read_name
 from fedsim_tf.data.nifti import read_volume
 from fedsim_tf.data.patients import PATIENTS_FILE, read_patients, split_scans
-from fedsim_tf.data.splits import Fold
+from fedsim_tf.data.splits import Fold, SplitSizes, split_sizes
 from fedsim_tf.data.whole_hearts import select_whole_hearts
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import files_digest
@@ -57,6 +57,11 @@ class Cohort:
     def n_patients(self) -> int:
         """Return how many patients have annotated scans."""
         return len({self.patients.get(scan, scan) for scan in self.annotated})
+
+    @property
+    def sizes(self) -> SplitSizes:
+        """Return the number of patients in each part of a fold."""
+        return split_sizes(self.name, self.n_patients)
 
     def fold(self, number: int, *, seed: int) -> Fold:
         """Return the scans of a fold, counted from 0; no patient is in two parts.

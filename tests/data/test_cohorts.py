@@ -79,7 +79,9 @@ def test_the_shipped_division_halves_all_68_patients(tmp_path):
 
 def test_two_files_with_one_patient_number_are_refused(tmp_path):
     """Nobody could tell which of them a division means."""
-    chd68(tmp_path, ["1001", "01001", "1002"])
+    chd68(tmp_path, [1001, 1002])
+    write(tmp_path / "ct_01001_image.nii.gz", ct())
+    write(tmp_path / "ct_01001_label.nii.gz", labels(1))
     path = division(tmp_path, "id,site\n1001,ct34lc\n1002,ct34mc\n")
     refused(
         lambda: find_cohort("ct34lc", tmp_path, division=path),

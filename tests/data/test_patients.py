@@ -51,6 +51,7 @@ def test_a_cohort_reads_whose_its_scans_are(tmp_path):
     (root / PATIENTS_FILE).write_text("\n".join(["# from the RIS", "scan,patient", *rows, ",", ""]))
     cohort = find_cohort("nifti", root)
     assert cohort.patients == PATIENTS
+    assert cohort.sizes == (7, 2, 3)  # patients
     assert cohort.fold(2, seed=0) == split_scans("nifti", SCANS, SCANS, PATIENTS, fold=2, seed=0)
 
 
