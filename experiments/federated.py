@@ -37,7 +37,7 @@ def run() -> None:
     if FLAGS.flare_kit and FLAGS.engine != "nvflare":
         raise InputError("flare_kit", value=FLAGS.flare_kit, must="be given with --engine=nvflare")
     if FLAGS.engine == "nvflare":
-        from fedsim_tf.runs.federated import check_flare
+        from fedsim_tf.federated.flare.kits import check_flare
 
         check_flare()
     name, sites = ("federated", *config.federated.sites, FLAGS.method), config.federated.sites

@@ -1,4 +1,4 @@
-"""Writes the local file of a federation's member into its FLARE kit: where its data and its runs are.
+"""Write the local file of a federation's member into its FLARE kit: where its data and its runs are.
 
 python -m experiments.federated_member --kit=leeds --runs_dir=/srv/runs --dataset=nifti --data_root=/srv/hearts
 python -m experiments.federated_member --kit=fedsim.example.org --runs_dir=/srv/runs
@@ -13,20 +13,18 @@ from absl import flags
 from experiments import command
 from fedsim_tf.config import DATASETS, FederatedConfig
 
-flags.DEFINE_string("kit", None, "The folder that nvflare provision made for this member.", required=True)
-flags.DEFINE_string("runs_dir", None, "Folder of all runs on this machine.", required=True)
+command.define_path("kit", "The folder that nvflare provision made for this member.", required=True)
+command.define_path("runs_dir", "Folder of all runs on this machine.", required=True)
 flags.DEFINE_enum(
     "dataset", None, list(DATASETS), "A site's kind of data; default: the site's name. None for a server."
 )
-flags.DEFINE_string("data_root", None, "Folder with a site's data; without it the phantom cohort stands in.")
-flags.DEFINE_string("data_division", None, "CSV (id,site) that divides CHD68 into two sites.")
+command.define_path("data_root", "Folder with a site's data; without it the phantom cohort stands in.")
+command.define_path("data_division", "CSV (id,site) that divides CHD68 into two sites.")
 flags.DEFINE_float("data_field_of_view_mm", None, "Left-right extent, in mm, of files without a true spacing (CHD68).")
 flags.DEFINE_float(
     "data_field_of_view_z_mm", None, "Extent towards the head, in mm, of files without a true spacing along it."
 )
-flags.DEFINE_string(
-    "model_shape_model", None, "The shape model that all sites have agreed on. Default: the one shipped."
-)
+command.define_path("model_shape_model", "The shape model that all sites have agreed on. Default: the one shipped.")
 flags.DEFINE_string("model_vgg_weights", None, "VGG-19 weights: 'imagenet', a file, or 'random'.")
 flags.DEFINE_integer(
     "least_latents", None, f"Refuses jobs that want moments of fewer latents; at first {FederatedConfig().latents_of}.",
@@ -40,32 +38,38 @@ flags.DEFINE_float(
     "no limit.", lower_bound=0,
 )  # fmt: skip
 command.define_cache_dir()
+command.define_dry_run("Only look for the kit and the data.")
 flags.adopt_module_key_flags(command)
 FLAGS = flags.FLAGS
 
 
 def run() -> None:
-    from fedsim_tf.runs.federated import check_flare
+    from fedsim_tf.federated.flare.kits import check_flare, check_member_kit
+    from fedsim_tf.runs.flare_member import LOCAL_FIELDS, change_local
+    from fedsim_tf.runs.member_start import open_member
 
     check_flare()
-    from fedsim_tf.runs.flare_member import LOCAL_FIELDS, change_local
-    from fedsim_tf.runs.on_flare import set_up_member
-
     kit = pathlib.Path(FLAGS.kit)
+    check_member_kit(kit)
     given = {name: FLAGS[name].value for name in LOCAL_FIELDS if name in FLAGS and FLAGS[name].value is not None}
     local = change_local(
         kit / "local",
         given,
         runs_dir=_absolute(FLAGS.runs_dir),
-        cache_dir=_absolute(FLAGS.cache_dir),
+        cache_dir=_absolute(str(command.cache_dir())),
         dataset=FLAGS.dataset,
         least_latents=FLAGS.least_latents,
         least_noise=FLAGS.least_noise,
         most_epsilon=FLAGS.most_epsilon,
     )
-    is_site = (kit / "startup" / "fed_client.json").is_file()
-    found = set_up_member(kit, local, check=kit.resolve().name if is_site else None)
-    print(f"{kit / 'local'}: written; {found}")
+    start = open_member(kit, local)
+    if FLAGS.dry_run:
+        print(f"{kit / 'local'}: not written; {start.summary}")
+        return
+    from fedsim_tf.runs.on_flare import set_up_member
+
+    set_up_member(start)
+    print(f"{kit / 'local'}: written; {start.summary}")
 
 
 def _absolute(path: str) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 
-from fedsim_tf.errors import InputError, RunStopped
+from fedsim_tf.errors import RunStopped
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.site import Site
@@ -82,13 +81,3 @@ def run_federated_fold(
     runs = {one.name: run.site(one.name) for one in data}
     sites = [Site(one.name, runs[one.name], FoldAtSite(runs[one.name], one, ssm, vgg)) for one in data]
     coordinate(Coordinator(run, InProcess(sites), list(runs)), run)
-
-
-def check_flare() -> None:
-    """Refuse what needs NVIDIA FLARE where it is not installed.
-
-    Raises:
-      InputError: says how to install it.
-    """
-    if importlib.util.find_spec("nvflare") is None:
-        raise InputError("NVIDIA FLARE", found="no nvflare", expected="pip install 'fedsim-tf[federated]'")

@@ -25,19 +25,16 @@ if TYPE_CHECKING:  # they import TensorFlow
     from fedsim_tf.training.volumes import SiteVolumes
 
 
-def adopt_kept_choices(config: Config, run_dir: pathlib.Path, *, cache_dir: pathlib.Path) -> Config:
-    """Return the configuration with the phantom's version, and with the precision where it is known already.
+def adopt_kept_precision(config: Config, run_dir: pathlib.Path, *, cache_dir: pathlib.Path) -> Config:
+    """Return the configuration with the precision that "auto" stands for, where that is known without measuring.
 
-    It is known where an earlier start of the run settled it, or the cache has a measurement of this machine.
-
-    Raises:
-      InputError: a phantom cohort of a version that this code does not make.
+    It is known where an earlier start of the run settled it, or where the cache has a measurement of this machine.
     """
     file = run_dir / CONFIG
     kept = read_json(file).get("model", {}).get("precision") if file.is_file() else read_precision(cache_dir)
-    if config.model.precision == "auto" and kept in ("float32", "bfloat16"):
-        config = dataclasses.replace(config, model=dataclasses.replace(config.model, precision=kept))
-    return settle_phantom_version(config)
+    if config.model.precision != "auto" or kept not in ("float32", "bfloat16"):
+        return config
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, precision=kept))
 
 
 def settle_choices(config: Config, *, cache_dir: pathlib.Path | None = None) -> Config:

@@ -6,14 +6,13 @@ import pathlib
 
 from absl import logging
 
-from fedsim_tf.config import Config, make_config
-from fedsim_tf.errors import InputError
+from fedsim_tf.config import Config
 from fedsim_tf.federated.flare.deployment import Deployment, carry_through
 from fedsim_tf.federated.flare.jobs import FedJob, make_job, run_simulator, write_local_files
 from fedsim_tf.files import digest
 from fedsim_tf.runs.flare_fold import COMPONENTS, FoldController, FoldExecutor
 from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, resolve_paths, select_local_fields, strip_local_fields
-from fedsim_tf.runs.inputs import check_files, describe_source, open_cohort
+from fedsim_tf.runs.member_start import MemberStart
 from fedsim_tf.runs.same_data import shape_model_digest
 from fedsim_tf.training.run import fold_numbers
 
@@ -82,35 +81,6 @@ def deploy(config: Config, run_name: str, kit: pathlib.Path, *, only_fold: int |
         deployment.close()
 
 
-def set_up_member(kit: pathlib.Path, local: Local, *, check: str | None) -> str:
-    """Write a member's local files into its kit.
-
-    Args:
-      kit: the folder that `nvflare provision` has made for the server or a site.
-      local: what only this machine knows.
-      check: name of the site whose data has to be there; None for the server, which has none.
-
-    Returns:
-      A few words on the data that was found and the privacy that is granted.
-
-    Raises:
-      InputError: there is no such kit, the data or another file is missing, there are too few annotated patients for
-        the three parts of a fold, or `runs_dir` is a file.
-    """
-    startup = kit / "startup"
-    if not any((startup / name).is_file() for name in ("fed_client.json", "fed_server.json")):
-        raise InputError("kit", found=str(kit), expected="the folder of a server's or a site's kit")
-    runs = pathlib.Path(local.runs_dir)
-    if runs.exists() and not runs.is_dir():
-        raise InputError("runs_dir", found=f"{runs}, a file", expected="a folder, which may be made later")
-    found = "no data, as a server has none"
-    if check is not None:
-        config = local.apply(make_config("demo").to_dict())
-        check_files(config)
-        dataset = local.dataset or check
-        cohort = open_cohort(config, dataset, cache_dir=pathlib.Path(local.cache_dir))
-        cohort.fold(0, seed=config.data.split_seed)
-        annotated = f"{len(cohort.annotated)} of {len(cohort.files)} annotated"
-        found = f"{describe_source(config, dataset)}: {annotated}; this site gives {local.granted_privacy}"
-    write_local_files(kit / "local", LOCAL_FILE, local.to_dict(), classes=COMPONENTS)
-    return found
+def set_up_member(start: MemberStart) -> None:
+    """Write a member's local files into its kit."""
+    write_local_files(start.kit / "local", LOCAL_FILE, start.local.to_dict(), classes=COMPONENTS)

@@ -23,7 +23,7 @@ from fedsim_tf.models.vgg_weights import check_weights
 from fedsim_tf.records.fold_data import DATA
 from fedsim_tf.records.fold_scores import has_scores
 from fedsim_tf.runs.inputs import (
-    adopt_kept_choices,
+    adopt_kept_precision,
     check_files,
     check_labels,
     count_labels,
@@ -34,6 +34,7 @@ from fedsim_tf.runs.inputs import (
     open_vgg,
     prepare_all,
     settle_choices,
+    settle_phantom_version,
 )
 from fedsim_tf.runs.known_hearts import check_held_out
 from fedsim_tf.runs.same_data import compare_with_note
@@ -132,13 +133,13 @@ def open_run(
         would be tested on, or a run folder that holds something else.
     """
     run_dir, cache_dir = pathlib.Path(run_dir), pathlib.Path(cache_dir)
-    config = adopt_kept_choices(config, run_dir, cache_dir=cache_dir)
+    config = settle_phantom_version(adopt_kept_precision(config, run_dir, cache_dir=cache_dir))
     folds = fold_numbers(config, only_fold)
     labels = {site: count_labels(config, site, federated=federated) for site in sites}
     check_files(config)
     check_arms(config, labels, federated=federated)
-    check_run_folder(run_dir, config)
     refuse_other_experiment(run_dir, federated=federated)
+    check_run_folder(run_dir, config)
     shape_model = open_shape_model(config)
     for site in sites:
         check_labels(config, site, labels[site], cache_dir=cache_dir)

@@ -9,7 +9,7 @@ import pathlib
 from fedsim_tf.config import Config
 from fedsim_tf.errors import InputError, listed
 from fedsim_tf.records.fold_data import DATA, SliceData, read_slice_data
-from fedsim_tf.runs.inputs import adopt_kept_choices, check_files
+from fedsim_tf.runs.inputs import adopt_kept_precision, check_files
 from fedsim_tf.tools.slice_files import Slices, digest_slices, read_slices
 from fedsim_tf.training.run import check_run_folder
 
@@ -66,7 +66,7 @@ def open_slices(
         other pictures.
     """
     run_dir = pathlib.Path(run_dir)
-    config = adopt_kept_choices(config, run_dir, cache_dir=cache_dir)
+    config = adopt_kept_precision(config, run_dir, cache_dir=cache_dir)
     check_files(config)
     check_run_folder(run_dir, config)
     slices = read_slices(images, labels, size=config.model.size, held_out=held_out)

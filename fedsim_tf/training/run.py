@@ -34,12 +34,20 @@ class RunFolder:
         self.path = pathlib.Path(path)
         self.config = config
         self._claim()
-        self.pictures = self._make("pictures")
-        self.samples = self._make("samples")
 
     def _claim(self) -> None:
         check_run_folder(self.path, self.config)
         keep_config(self.path / CONFIG, self.config)
+
+    @property
+    def pictures(self) -> pathlib.Path:
+        """The folder of pictures; made if need be."""
+        return self._make("pictures")
+
+    @property
+    def samples(self) -> pathlib.Path:
+        """The folder of synthetic volumes; made if need be."""
+        return self._make("samples")
 
     def _make(self, name: str) -> pathlib.Path:
         folder = self.path / name

@@ -34,6 +34,7 @@ from nvflare.job_config.api import FedJob
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.federated.flare.controller import JobOutcome, find_outcome
 from fedsim_tf.federated.flare.jobs import SETTINGS
+from fedsim_tf.federated.flare.kits import ADMIN_FILE
 from fedsim_tf.files import read_json
 
 _POLL_SECONDS = 2.0
@@ -87,9 +88,8 @@ class Deployment:
     """
 
     def __init__(self, kit: pathlib.Path):
-        file = kit / "startup" / "fed_admin.json"
-        if not file.is_file():
-            raise InputError("kit", found=f"no {file}", expected="the folder of an admin's kit")
+        check_admin_kit(kit)
+        file = kit / "startup" / ADMIN_FILE
         try:
             self._kit, self._user = kit, read_json(file)["admin"]["username"]
         except (KeyError, TypeError):

@@ -1,12 +1,13 @@
-"""The folders that `nvflare provision` makes for the members of a federation. This module does not import nvflare."""
+"""NVIDIA FLARE and the kits that it makes for the members of a federation, looked for without importing nvflare."""
 
 from __future__ import annotations
 
+import importlib.util
 import pathlib
 
 from fedsim_tf.errors import InputError
 
-ADMIN_FILE = "fed_admin.json"
+ADMIN_FILE, SITE_FILE, SERVER_FILE = "fed_admin.json", "fed_client.json", "fed_server.json"
 
 
 def check_admin_kit(kit: pathlib.Path) -> None:
@@ -19,3 +20,29 @@ def check_admin_kit(kit: pathlib.Path) -> None:
     if not file.is_file():
         must = f"be the folder of an admin's kit, with {file.relative_to(kit)} in it"
         raise InputError("flare_kit", value=kit, must=must)
+
+
+def check_flare() -> None:
+    """Refuse what needs NVIDIA FLARE where it is not installed.
+
+    Raises:
+      InputError: says how to install it.
+    """
+    if importlib.util.find_spec("nvflare") is None:
+        raise InputError("NVIDIA FLARE", found="no nvflare", expected="pip install 'fedsim-tf[federated]'")
+
+
+def check_member_kit(kit: pathlib.Path) -> None:
+    """Refuse a folder that is the kit of neither a site nor the server.
+
+    Raises:
+      InputError: names what is missing.
+    """
+    if not any((kit / "startup" / name).is_file() for name in (SITE_FILE, SERVER_FILE)):
+        must = f"be the folder of a server's or a site's kit, with startup/{SITE_FILE} or startup/{SERVER_FILE} in it"
+        raise InputError("kit", value=kit, must=must)
+
+
+def is_site_kit(kit: pathlib.Path) -> bool:
+    """Return whether a kit is that of a site, which has data."""
+    return (kit / "startup" / SITE_FILE).is_file()

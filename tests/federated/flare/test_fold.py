@@ -19,6 +19,7 @@ from fedsim_tf.runs.coordination import coordinate
 from fedsim_tf.runs.federated_site import SAMPLES
 from fedsim_tf.runs.flare_fold import FoldController, FoldExecutor
 from fedsim_tf.runs.flare_member import LOCAL_FIELDS, LOCAL_FILE, Local, select_local_fields, strip_local_fields
+from fedsim_tf.runs.member_start import open_member
 from fedsim_tf.runs.same_data import shape_model_digest
 from fedsim_tf.training.learner import initial_shared_weights
 from fedsim_tf.training.run import RunFolder
@@ -52,7 +53,7 @@ def folds(tmp_path_factory):
         for name, value in (("COMPONENTS", classes), ("FoldExecutor", EagerFoldExecutor), ("make_job", job_of_tests)):
             patch.setattr(on_flare, name, value)
         for name, local in settings.items():
-            on_flare.set_up_member(system.kits / name, local, check=None if name == SERVER else name)
+            on_flare.set_up_member(open_member(system.kits / name, local))
         system.start_all()
         try:
             on_flare.deploy(config, RUN, system.admin)

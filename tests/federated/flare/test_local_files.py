@@ -8,7 +8,7 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.federated.flare.jobs import write_local_files
 from fedsim_tf.files import read_json, write_json
 from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, change_local
-from fedsim_tf.runs.on_flare import set_up_member
+from fedsim_tf.runs.member_start import open_member
 from tests.federated.flare.toy_job import COMPONENTS
 from tests.runs.toy_cohorts import write_own_cohort
 
@@ -67,8 +67,8 @@ def test_files_that_are_not_there_are_said_before_a_job_needs_them(tmp_path):
     (tmp_path / "startup" / "fed_client.json").touch()
     for name in ("model_shape_model", "model_vgg_weights", "data_division"):
         local = change_local(tmp_path / "local", {name: "/nonexistent"}, runs_dir="/runs", cache_dir="/cache")
-        with pytest.raises(InputError, match=f"--{name}: found no /nonexistent; expected a file or folder"):
-            set_up_member(tmp_path, local, check="ct20")
+        with pytest.raises(InputError, match=f"{name.replace('_', '.', 1)} is /nonexistent; it must be a file"):
+            open_member(tmp_path, local)
     assert not (tmp_path / "local").exists()
 
 
@@ -80,10 +80,10 @@ def test_a_site_that_cannot_learn_is_refused_before_it_joins(tmp_path):
     given = {"cache_dir": str(tmp_path / "cache"), "dataset": "nifti"}
     few = change_local(tmp_path / "local", member, runs_dir=str(tmp_path / "runs"), **given)
     with pytest.raises(InputError, match="cohort nifti: found 2 annotated cases; expected at least 3"):
-        set_up_member(tmp_path, few, check="here")
+        open_member(tmp_path, few)
     nowhere = change_local(tmp_path / "local", member, runs_dir=str(tmp_path / "startup" / "fed_client.json"), **given)
-    with pytest.raises(InputError, match=r"^runs_dir: found \S*, a file; expected a folder"):
-        set_up_member(tmp_path, nowhere, check="here")
+    with pytest.raises(InputError, match=r"^runs_dir is \S*; it must be a folder"):
+        open_member(tmp_path, nowhere)
     assert not (tmp_path / "local").exists()
 
 
