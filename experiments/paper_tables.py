@@ -71,7 +71,7 @@ def _check_flags():
 
 
 def _wanted_runs():
-    from fedsim_tf.schedule.paper_runs import PaperRuns, check_runs
+    from fedsim_tf.schedule.paper_runs import check_runs
     from fedsim_tf.schedule.settings import settle_config
 
     chosen = {name: tuple(FLAGS[name].value or ()) for name in ("sites", "label_sizes", "parts")}
@@ -86,21 +86,21 @@ def _wanted_runs():
     root = pathlib.Path(FLAGS.schedule_dir or f"runs/paper_tables-{config.preset}")
     if FLAGS.tables_only and not _plan_folder(root).is_dir():
         raise InputError("schedule_dir", value=root, must="be the folder of a schedule that has been started")
-    config = settle_config(config, _plan_folder(root))
+    if not FLAGS.tables_only:  # tables may be made where the data is not
+        check_runs(_runs_of(config, root, chosen), cache_dir=command.cache_dir())
+    return _runs_of(settle_config(config, _plan_folder(root)), root, chosen)
+
+
+def _runs_of(config, root, chosen):
+    from fedsim_tf.schedule.paper_runs import PaperRuns
+
     flags_of_runs = command.flags_given() | {
         "preset": config.preset,
         "data_folds": config.data.folds,
         "model_precision": config.model.precision,
     }
-    wanted = PaperRuns(
-        config=config,
-        flags=tuple(f"--{name}={value}" for name, value in flags_of_runs.items()),
-        root=root,
-        **chosen,
-    )
-    if not FLAGS.tables_only:  # tables may be made where the data is not
-        check_runs(wanted, cache_dir=command.cache_dir())
-    return wanted
+    given = tuple(f"--{name}={value}" for name, value in flags_of_runs.items())
+    return PaperRuns(config=config, flags=given, root=root, **chosen)
 
 
 def _plan_folder(root):

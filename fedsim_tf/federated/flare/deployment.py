@@ -34,7 +34,7 @@ from nvflare.job_config.api import FedJob
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.federated.flare.controller import JobOutcome, find_outcome
 from fedsim_tf.federated.flare.jobs import SETTINGS
-from fedsim_tf.federated.flare.kits import ADMIN_FILE
+from fedsim_tf.federated.flare.kits import ADMIN_FILE, check_admin_kit
 from fedsim_tf.files import read_json
 
 _POLL_SECONDS = 2.0
