@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, written beside and renamed; and tables that grow row by row."""
+"""Files that are either whole or not there, locks on folders, digests, and tables that grow row by row."""
 
 from __future__ import annotations
 
@@ -26,29 +26,30 @@ _CHUNK = 1 << 22  # bytes
 
 
 def is_partial(path: pathlib.Path) -> bool:
-    """Whether this is a file that some process is writing, or was when it was killed."""
+    """Return whether some process is writing this file, or was writing it when it was killed."""
     return path.name.startswith(_PARTIAL)
 
 
-def whole_files(folder: pathlib.Path, pattern: str) -> list[pathlib.Path]:
-    """Files below a folder that match and are not left over, half written, from a process that was killed; sorted."""
+def list_whole_files(folder: pathlib.Path, pattern: str) -> list[pathlib.Path]:
+    """Return the files below a folder that match a pattern, sorted, without those that a process left half written."""
     return sorted(file for file in folder.rglob(pattern) if not is_partial(file))
 
 
 @contextlib.contextmanager
-def replaced(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Give a temporary path with the same suffixes; its file takes the place of `path` once the context has succeeded.
+def write_atomically(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Give a temporary path with the same suffixes, whose file takes the place of `path` at the end of the context.
 
-    The new file survives a power cut. An error of the system, as on a full disk, names `path` if it names no file.
+    Nothing happens to `path` if the context fails. The new file survives a power cut. An error of the system, as on a
+    full disk, names `path` if it names no file.
     """
     path = pathlib.Path(path)
     make_folder(path.parent)
     temporary = path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
     try:
         yield temporary
-        to_disk(temporary)
+        sync_to_disk(temporary)
         os.replace(temporary, path)
-        to_disk(path.parent)
+        sync_to_disk(path.parent)
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
@@ -63,14 +64,14 @@ def make_folder(path: str | os.PathLike) -> None:
         return
     make_folder(path.parent)
     path.mkdir(exist_ok=True)
-    to_disk(path.parent)
+    sync_to_disk(path.parent)
 
 
 _HELD: dict[pathlib.Path, TextIO] = {}  # locks are gone with their files
 
 
 def hold(folder: pathlib.Path, *, seconds: float = 60.0) -> None:
-    """Keeps a folder for this process until it ends; a process that is about to end is waited for.
+    """Keep a folder for this process until it ends, and wait for another process that is about to end.
 
     Raises:
       RunStopped: another process has it, still after that many seconds.
@@ -79,7 +80,7 @@ def hold(folder: pathlib.Path, *, seconds: float = 60.0) -> None:
     if path in _HELD:
         return
     for left in range(math.ceil(seconds), -1, -1):
-        if (file := locked(path)) is not None:
+        if (file := lock_file(path)) is not None:
             _HELD[path] = file
             return
         time.sleep(min(left, 1))
@@ -87,8 +88,8 @@ def hold(folder: pathlib.Path, *, seconds: float = 60.0) -> None:
 
 
 @contextlib.contextmanager
-def held(folder: pathlib.Path, *, seconds: float = 60.0) -> Iterator[None]:
-    """`hold`, until the end of the context; within another one for the same folder, of that."""
+def hold_during(folder: pathlib.Path, *, seconds: float = 60.0) -> Iterator[None]:
+    """Keep a folder for this process until the end of the context, or of the outermost one for the same folder."""
     path = folder.resolve() / ".lock"
     within = path in _HELD
     hold(folder, seconds=seconds)
@@ -99,10 +100,10 @@ def held(folder: pathlib.Path, *, seconds: float = 60.0) -> Iterator[None]:
             _HELD.pop(path).close()
 
 
-def locked(path: pathlib.Path) -> TextIO | None:
-    """A file, made if need be, locked as long as this process or one that inherits it has it open.
+def lock_file(path: pathlib.Path) -> TextIO | None:
+    """Open a file, made if need be, and lock it as long as this process or one that inherits it has it open.
 
-    None where another one has it. Where the file system has no locks, that is warned of.
+    Return None where another process has locked it. A file system without locks is warned of.
     """
     file = open(path, "w", encoding="utf-8")  # noqa: SIM115 (the caller keeps it)
     try:
@@ -116,7 +117,7 @@ def locked(path: pathlib.Path) -> TextIO | None:
     return file
 
 
-def to_disk(path: str | os.PathLike) -> None:
+def sync_to_disk(path: str | os.PathLike) -> None:
     """Force the contents of a file, or the names in a folder, to the disk.
 
     A power cut may otherwise leave a name without the contents that were written before it. It may also lose a file
@@ -134,8 +135,8 @@ def to_disk(path: str | os.PathLike) -> None:
 
 
 @contextlib.contextmanager
-def owners_alone() -> Iterator[None]:
-    """Files that the process makes meanwhile can be read by their owner alone."""
+def make_files_private() -> Iterator[None]:
+    """Let only their owner read files that the process makes inside the context."""
     before = os.umask(0o077)
     try:
         yield
@@ -144,16 +145,16 @@ def owners_alone() -> Iterator[None]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes a text file atomically."""
-    with replaced(path) as temporary:
+    """Write a text file atomically."""
+    with write_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_npz(path: str | os.PathLike, arrays: Mapping[str, Any], *, compressed: bool = False) -> None:
-    """Writes arrays as .npz, without pickle, atomically."""
+    """Write arrays as .npz atomically, without pickle."""
     whole = io.BytesIO()  # NumPy leaves an archive that it could not write to the end open, and complains later
     (np.savez_compressed if compressed else np.savez)(whole, **{name: np.asarray(a) for name, a in arrays.items()})
-    with replaced(path) as temporary:
+    with write_atomically(path) as temporary:
         temporary.write_bytes(whole.getbuffer())
 
 
@@ -188,17 +189,17 @@ def read_npz(
 
 
 def write_json(path: str | os.PathLike, values: Any) -> None:
-    """Writes readable JSON atomically."""
-    write_text(path, as_json(values))
+    """Write readable JSON atomically."""
+    write_text(path, format_json(values))
 
 
-def as_json(values: Any) -> str:
-    """What `write_json` writes."""
+def format_json(values: Any) -> str:
+    """Return values as the text that `write_json` writes."""
     return json.dumps(values, indent=2, sort_keys=True) + "\n"
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """Reads JSON.
+    """Return the values of a JSON file.
 
     Raises:
       InputError: a file that is damaged.
@@ -209,13 +210,13 @@ def read_json(path: str | os.PathLike) -> Any:
         raise InputError(path, found=f"no JSON ({error})", expected="the file as it was written") from None
 
 
-def digest(values: Any) -> str:
-    """SHA-256 of what can be written as JSON, in hexadecimal; the order of keys is all one."""
+def digest_json(values: Any) -> str:
+    """Return the SHA-256 of values as JSON, in hexadecimal. The order of keys does not matter."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def file_digest(path: str | os.PathLike) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+def digest_file(path: str | os.PathLike) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     found = hashlib.sha256()
     with open(path, "rb") as stream:
         while chunk := stream.read(_CHUNK):
@@ -223,9 +224,9 @@ def file_digest(path: str | os.PathLike) -> str:
     return found.hexdigest()
 
 
-def files_digest(paths: Iterable[str | os.PathLike]) -> str:
-    """Return one digest of several files, whatever their names and order; that of one file is its `file_digest`."""
-    digests = sorted(file_digest(path) for path in paths)
+def digest_files(paths: Iterable[str | os.PathLike]) -> str:
+    """Return one digest of several files, whatever their names and order; that of one file is its `digest_file`."""
+    digests = sorted(digest_file(path) for path in paths)
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
@@ -246,9 +247,9 @@ def append_rows(
             file.write("\n")
         csv.writer(file).writerows(map(_in_one_line, [heading, *rows] if new else rows))
     if survives:
-        to_disk(path)
+        sync_to_disk(path)
         if new:
-            to_disk(path.parent)
+            sync_to_disk(path.parent)
 
 
 def _in_one_line(row: Sequence[Any]) -> list[Any]:
@@ -262,7 +263,7 @@ def _is_cut_short(path: pathlib.Path) -> bool:
 
 
 def read_rows(path: pathlib.Path) -> list[list[str]]:
-    """Returns the rows of a CSV that `append_rows` wrote, without its heading; none where there is no file.
+    """Return the rows of a CSV that `append_rows` wrote, without its heading; none where there is no file.
 
     Every line is read as a row of its own: one that was cut short within quotation marks does not swallow the rows
     after it. Bytes that are no text become U+FFFD.

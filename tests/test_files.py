@@ -12,16 +12,16 @@ import pytest
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.files import (
     append_rows,
-    file_digest,
-    files_digest,
-    held,
+    digest_file,
+    digest_files,
     hold,
-    locked,
+    hold_during,
+    lock_file,
     make_folder,
     read_json,
     read_npz,
     read_rows,
-    replaced,
+    write_atomically,
     write_json,
     write_npz,
 )
@@ -30,7 +30,7 @@ from fedsim_tf.files import (
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "deep" / "a.json"
     write_json(path, {"kept": 1})
-    with pytest.raises(RuntimeError), replaced(path) as temporary:
+    with pytest.raises(RuntimeError), write_atomically(path) as temporary:
         temporary.write_text("half")
         raise RuntimeError("killed")
     assert read_json(path) == {"kept": 1}
@@ -153,7 +153,7 @@ def test_rows_are_added_after_one_that_a_full_disk_cut_short(tmp_path):
 def test_the_digest_of_a_file_is_that_of_its_bytes(tmp_path):
     file = tmp_path / "data"
     file.write_bytes(bytes(range(256)) * 20_000)  # more than is read at a time
-    assert file_digest(file) == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert digest_file(file) == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("contents", [b"", b"{'a': 1}", b"\xff\xfe", b'{"a": 1'])
@@ -180,11 +180,11 @@ def test_a_folder_is_one_process_at_a_time(tmp_path):
 
 
 def test_a_folder_is_let_go_at_the_end_of_the_outermost_context(tmp_path):
-    with held(tmp_path):
-        with held(tmp_path):
-            assert locked(tmp_path / ".lock") is None
-        assert locked(tmp_path / ".lock") is None
-    with locked(tmp_path / ".lock") as free:
+    with hold_during(tmp_path):
+        with hold_during(tmp_path):
+            assert lock_file(tmp_path / ".lock") is None
+        assert lock_file(tmp_path / ".lock") is None
+    with lock_file(tmp_path / ".lock") as free:
         assert free is not None
 
 
@@ -193,7 +193,7 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, caplog)
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    with locked(tmp_path / "lock") as free:
+    with lock_file(tmp_path / "lock") as free:
         assert free is not None
     assert "has no locks" in caplog.text
 
@@ -242,6 +242,6 @@ def test_several_files_have_one_digest_whatever_their_order(tmp_path):
     a, b = tmp_path / "a", tmp_path / "b"
     a.write_bytes(b"one")
     b.write_bytes(b"two")
-    assert files_digest([a]) == file_digest(a) == hashlib.sha256(b"one").hexdigest()
+    assert digest_files([a]) == digest_file(a) == hashlib.sha256(b"one").hexdigest()
     parts = sorted(hashlib.sha256(data).hexdigest() for data in (b"one", b"two"))
-    assert files_digest([a, b]) == files_digest([b, a]) == hashlib.sha256("".join(parts).encode()).hexdigest()
+    assert digest_files([a, b]) == digest_files([b, a]) == hashlib.sha256("".join(parts).encode()).hexdigest()

@@ -13,7 +13,7 @@ import numpy as np
 
 from fedsim_tf.data.preprocess import WINDOW_HU, PreparedCase, prepare
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import digest, write_npz
+from fedsim_tf.files import digest_json, write_npz
 from fedsim_tf.volume import Case, Geometry
 
 # Raise this number when preparation changes: files of another format are never looked at.
@@ -94,7 +94,7 @@ def is_prepared(
 def _cache_file(
     cohort: CaseSource, identity: str, size: int, window_hu: tuple[float, float], cache_dir: str | os.PathLike
 ) -> pathlib.Path:
-    key = digest([FORMAT, cohort.name, identity, cohort.fingerprint(identity), size, list(window_hu)])
+    key = digest_json([FORMAT, cohort.name, identity, cohort.fingerprint(identity), size, list(window_hu)])
     return pathlib.Path(cache_dir) / f"{key[:32]}.npz"
 
 

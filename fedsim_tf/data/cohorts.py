@@ -21,7 +21,7 @@ from fedsim_tf.data.patients import PATIENTS_FILE, read_patients, split_scans
 from fedsim_tf.data.splits import Fold, SplitSizes, split_sizes
 from fedsim_tf.data.whole_hearts import select_whole_hearts
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import files_digest
+from fedsim_tf.files import digest_files
 from fedsim_tf.volume import Case, Volume
 
 _DIVISION_FILE = "division.csv"
@@ -100,7 +100,7 @@ class Cohort:
         files = self._get_files(identity)
         if files.label is None:
             raise InputError(files.image, found="no label", expected="an annotated scan")
-        return files_digest(files.label_paths)
+        return digest_files(files.label_paths)
 
     def _get_files(self, identity: str) -> CaseFiles:
         if identity not in self._by_identity:

@@ -13,7 +13,7 @@ from fedsim_tf.data.headers import check_axes
 from fedsim_tf.data.images import image_to_volume, volume_to_image
 from fedsim_tf.data.integrity import EXPECTED, check_whole
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import replaced
+from fedsim_tf.files import write_atomically
 from fedsim_tf.volume import Volume
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -52,7 +52,7 @@ def write_volume(volume: Volume, path: str | os.PathLike) -> None:
     array = np.ascontiguousarray(volume.array if stored is None else volume.array.astype(stored))
     compressed = path.suffix.lower() == ".gz"
     try:
-        with replaced(path) as temporary:
+        with write_atomically(path) as temporary:
             sitk.WriteImage(volume_to_image(volume.with_array(array)), str(temporary), useCompression=compressed)
             check_whole(temporary, finite=False)
     except InputError as error:

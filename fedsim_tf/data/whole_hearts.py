@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from fedsim_tf.data.layouts import CaseFiles
 from fedsim_tf.data.nifti import read_volume
 from fedsim_tf.errors import InputError, Refusals
-from fedsim_tf.files import digest, read_json, write_json
+from fedsim_tf.files import digest_json, read_json, write_json
 from fedsim_tf.regions import MYOCARDIUM
 
 _FORMAT = 1  # another number makes kept answers void
@@ -33,7 +33,9 @@ def select_whole_hearts(
       InputError: damaged masks, or no such scan.
     """
     kept = (
-        None if cache_dir is None else pathlib.Path(cache_dir) / f"whole_hearts_{digest(str(root.resolve()))[:16]}.json"
+        None
+        if cache_dir is None
+        else pathlib.Path(cache_dir) / f"whole_hearts_{digest_json(str(root.resolve()))[:16]}.json"
     )
     known, answers = _read_answers(kept), {}
     refusals, whole = Refusals(root), []
@@ -73,7 +75,7 @@ def _get_mask(files: CaseFiles) -> pathlib.Path:
 def _make_key(mask: pathlib.Path) -> str:
     """Return a digest, which does not show the names of patients, of a mask's path, size and time of change."""
     found = mask.stat()
-    return digest([str(mask.absolute()), found.st_size, found.st_mtime_ns])[:32]
+    return digest_json([str(mask.absolute()), found.st_size, found.st_mtime_ns])[:32]
 
 
 def _shows_whole_heart(path: pathlib.Path) -> bool:

@@ -9,7 +9,7 @@ import matplotlib.image
 import numpy as np
 from matplotlib.figure import Figure
 
-from fedsim_tf.files import replaced
+from fedsim_tf.files import write_atomically
 from fedsim_tf.training.stage import read_losses
 
 CELL_INCHES = 1.9
@@ -102,5 +102,5 @@ def _smooth(values: np.ndarray) -> np.ndarray:
 
 def save_figure(figure: Figure, path: pathlib.Path, *, dpi: int = _DPI) -> None:
     """Write a figure as PNG, atomically."""
-    with replaced(path) as temporary:
+    with write_atomically(path) as temporary:
         figure.savefig(temporary, dpi=dpi, format="png")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from fedsim_tf.federated.message import Message
 from fedsim_tf.federated.task import GRADIENTS
-from fedsim_tf.files import append_rows, read_rows, to_disk
+from fedsim_tf.files import append_rows, read_rows, sync_to_disk
 
 SENT, RECEIVED, BROADCAST = "sent", "received", "broadcast"
 EVERYONE = "all sites"
@@ -58,7 +58,7 @@ class WireRecord:
         self._messages, self._arrays = folder / f"{name}.csv", folder / f"{name}_arrays.csv"
         self._survives = name == SENT  # the privacy account must not forget in a power cut what has left
         if self._survives and self._messages.exists():
-            to_disk(folder)  # an earlier process may have been killed between the file and its folder
+            sync_to_disk(folder)  # an earlier process may have been killed between the file and its folder
         self._seen = {tuple(row) for row in read_rows(self._arrays)}
 
     def note(self, site: str, message: Message) -> None:

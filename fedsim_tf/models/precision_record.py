@@ -13,7 +13,7 @@ from typing import Any
 
 from fedsim_tf.config import PRECISIONS
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import digest, read_json, write_json
+from fedsim_tf.files import digest_json, read_json, write_json
 
 FOLDER = "precision"  # within the cache folder
 _LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "tf-keras")
@@ -53,7 +53,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def _path(cache_dir: str | os.PathLike, machine: Mapping[str, Any]) -> pathlib.Path:
-    return pathlib.Path(cache_dir) / FOLDER / f"{digest(dict(machine))[:16]}.json"
+    return pathlib.Path(cache_dir) / FOLDER / f"{digest_json(dict(machine))[:16]}.json"
 
 
 def _processor() -> str:
@@ -64,7 +64,7 @@ def _processor() -> str:
         values = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first)}
         if found := {name: values[name] for name in wanted if name in values}:
             model = values.get("model name", platform.machine())
-            return f"{model}, {digest(found)[:16]}"
+            return f"{model}, {digest_json(found)[:16]}"
     return platform.processor() or platform.machine()
 
 

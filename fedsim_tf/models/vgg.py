@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import held
+from fedsim_tf.files import hold_during
 from fedsim_tf.float32 import forbid_tf32
 from fedsim_tf.models.vgg_weights import CHOICES, Layer, draw_layers, pick_layers, read_layers
 
@@ -118,4 +118,4 @@ def _hold_download() -> contextlib.AbstractContextManager[None]:
     with contextlib.suppress(OSError):
         folder.mkdir(exist_ok=True)
     writable = os.access(folder, os.W_OK)  # where it is not, Keras uses another folder
-    return held(folder, seconds=_DOWNLOAD_SECONDS) if writable else contextlib.nullcontext()
+    return hold_during(folder, seconds=_DOWNLOAD_SECONDS) if writable else contextlib.nullcontext()

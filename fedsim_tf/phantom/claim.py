@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import digest, read_json
+from fedsim_tf.files import digest_json, read_json
 from fedsim_tf.phantom.sites import VERSION, find_spec
 from fedsim_tf.regions import REGION_IDS
 from fedsim_tf.shape.surfaces import CorrespondingShapes
@@ -67,4 +67,4 @@ def _shapes_digest(shapes: CorrespondingShapes | None) -> str | None:
     if shapes is None:
         return None
     arrays = (shapes.points, shapes.faces, shapes.region_id)
-    return digest([hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() for array in arrays])
+    return digest_json([hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() for array in arrays])

@@ -14,7 +14,7 @@ import numpy as np
 from absl import logging
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import digest, file_digest
+from fedsim_tf.files import digest_file, digest_json
 from fedsim_tf.phantom.hearts import ADULTS, CHILDREN, YOUNG_ADULTS, Population
 from fedsim_tf.shape.surfaces import CorrespondingShapes
 
@@ -172,13 +172,13 @@ def find_spec(name: str) -> SiteSpec:
 
 def cache_recipe(name: str, shapes_path: str | os.PathLike | None) -> dict[str, Any]:
     """Return all that decides what a cached phantom site is like: the site, the code's version, the given hearts."""
-    hearts = file_digest(shapes_path) if shapes_path else None
+    hearts = digest_file(shapes_path) if shapes_path else None
     return {"site": name, "version": VERSION, "spec": repr(find_spec(name)), "shapes": hearts}
 
 
 def cached_folder(name: str, cache_root: str | os.PathLike, shapes_path: str | os.PathLike | None) -> pathlib.Path:
     """Return the folder of the cache that a phantom site is written to."""
-    return pathlib.Path(cache_root) / f"{name}-{digest(cache_recipe(name, shapes_path))[:12]}"
+    return pathlib.Path(cache_root) / f"{name}-{digest_json(cache_recipe(name, shapes_path))[:12]}"
 
 
 def is_made(name: str, cache_root: str | os.PathLike, shapes_path: str | os.PathLike | None) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from fedsim_tf.arms import ARMS, DIRECT, federate_arms, get_volumes_arm, list_volumes_arms, simulators
 from fedsim_tf.config import Config
-from fedsim_tf.files import read_json, whole_files
+from fedsim_tf.files import list_whole_files, read_json
 from fedsim_tf.phantom.sites import is_made
 from fedsim_tf.progress import duration, format_bytes, room
 from fedsim_tf.runs.inputs import count_labels, phantom_cache
@@ -162,11 +162,11 @@ def count_done(run_dir: pathlib.Path, folds: Iterable[int], *, federated: bool) 
     for fold in (fold_path(run_dir, number) for number in folds):
         sites = [fold / SITES / site.name for site in (fold / SITES).iterdir()] if (fold / SITES).is_dir() else []
         for folder in sites if federated else [fold]:
-            for file in whole_files(folder / "stages", "*.json"):
+            for file in list_whole_files(folder / "stages", "*.json"):
                 name = file.relative_to(folder / "stages").with_suffix("").as_posix()
                 done[_ROWS.get(name, _UNETS)] += read_json(file).get("steps", 0)
-            for file in whole_files(folder / "samples", "samples.npz"):
-                done[_SAMPLES] += len(whole_files(file.parent, "*_image.nii.gz"))
+            for file in list_whole_files(folder / "samples", "samples.npz"):
+                done[_SAMPLES] += len(list_whole_files(file.parent, "*_image.nii.gz"))
     return done
 
 

@@ -8,7 +8,7 @@ from fedsim_tf.errors import RunStopped
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.site import Site
-from fedsim_tf.files import held
+from fedsim_tf.files import hold_during
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.records.fold_scores import ArmScores, ScoresBySite, has_scores, read_fold_scores
 from fedsim_tf.records.run_metrics import FEDERATED_RUN, RunMetrics
@@ -42,7 +42,7 @@ def run_federated(start: RunStart, *, engine: str = IN_PROCESS) -> RunMetrics | 
 
             simulate_fold(run.config, fold_run.path, fold, cache_dir=start.cache_dir)
         else:
-            with held(fold_run.path):
+            with hold_during(fold_run.path):
                 data = [start.open_fold(site, fold) for site in start.sites]
                 run_federated_fold(fold_run, data, start.shape_model, start.vgg)
         draw_losses(fold_run, data=start.source)

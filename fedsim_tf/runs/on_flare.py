@@ -9,7 +9,7 @@ from absl import logging
 from fedsim_tf.config import Config
 from fedsim_tf.federated.flare.deployment import Deployment, carry_through
 from fedsim_tf.federated.flare.jobs import FedJob, make_job, run_simulator, write_local_files
-from fedsim_tf.files import digest
+from fedsim_tf.files import digest_json
 from fedsim_tf.runs.flare_fold import COMPONENTS, FoldController, FoldExecutor
 from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, resolve_paths, select_local_fields, strip_local_fields
 from fedsim_tf.runs.member_start import MemberStart
@@ -30,7 +30,7 @@ def make_fold_job(config: Config, run_name: str, fold: int, *, reports: bool) ->
     controller = FoldController(values, run_name, fold)
     executor = FoldExecutor(values, run_name, fold, shape_model_digest(config), reports)
     name, federated = f"{run_name}-fold_{fold}", config.federated
-    settings = digest([values, executor.shape_model])
+    settings = digest_json([values, executor.shape_model])
     return make_job(name, controller, executor, federated.sites, quorum=federated.quorum, settings=settings)
 
 

@@ -15,7 +15,7 @@ from fedsim_tf.data.cohorts import Cohort
 from fedsim_tf.data.splits import split_sizes
 from fedsim_tf.evaluation.figures import draw_loss_curves
 from fedsim_tf.evaluation.report import print_table, write_report
-from fedsim_tf.files import read_json, whole_files, write_json
+from fedsim_tf.files import list_whole_files, read_json, write_json
 from fedsim_tf.models.precision import device, resolve_precision
 from fedsim_tf.records.fold_scores import SCORES, FoldScores, ScoresBySite, has_scores, read_fold_scores
 from fedsim_tf.records.run_metrics import RunFacts, RunMetrics, StageRecords
@@ -72,7 +72,7 @@ def current_commit() -> str:
 
 def _read_commits(run: RunFolder) -> list[str]:
     """Return the commits of the code that has worked on a run's folds, or on one of them."""
-    return list(dict.fromkeys(one for file in whole_files(run.path, _CODE) for one in read_json(file)))
+    return list(dict.fromkeys(one for file in list_whole_files(run.path, _CODE) for one in read_json(file)))
 
 
 def finish(
@@ -93,7 +93,7 @@ def finish(
     metrics = RunMetrics(facts=facts, folds=tuple(folds), stages=stages)
     summary = metrics.summary
     write_record(run.path / METRICS, metrics)
-    files = [file.relative_to(run.path) for file in whole_files(run.path, "*.png")]
+    files = [file.relative_to(run.path) for file in list_whole_files(run.path, "*.png")]
     pictures = [(str(file), _caption(file)) for file in files]
     write_report(run.path / "report.html", title=title, facts=facts, summary=summary, stages=stages, pictures=pictures)
     print_table(title, summary)
@@ -120,7 +120,7 @@ def read_or_make_scores(fold: RunFolder, make: Callable[[], ScoresBySite], *, si
 def draw_losses(run: RunFolder, *, data: str) -> None:
     """Draw the loss curves of every stage of a run's folder."""
     root = run.path / "losses"
-    tables = {str(file.relative_to(root).with_suffix("")): file for file in whole_files(root, "*.csv")}
+    tables = {str(file.relative_to(root).with_suffix("")): file for file in list_whole_files(root, "*.csv")}
     draw_loss_curves(run.pictures / "losses.png", tables, title=f"Losses, {data}")
 
 

@@ -13,7 +13,7 @@ from scipy import ndimage
 from fedsim_tf.config import VGG_WORDS, Config
 from fedsim_tf.data.checks import extent_text
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import file_digest
+from fedsim_tf.files import digest_file
 from fedsim_tf.records.fold_data import (
     DATA,
     LABELLED,
@@ -102,7 +102,7 @@ def read_known_volumes(fold_dir: pathlib.Path) -> set[str]:
 
 def shape_model_digest(config: Config) -> str:
     """Return the SHA-256 of the shape model's file: sites whose files differ would learn different things."""
-    return file_digest(config.model.shape_model or PHANTOM_MODEL)
+    return digest_file(config.model.shape_model or PHANTOM_MODEL)
 
 
 def _describe_data(config: Config, site: SiteVolumes) -> FoldData:
@@ -140,7 +140,7 @@ def _round_extent(extent_mm: Sequence[float]) -> tuple[float, float, float]:
 
 def _vgg_digest(weights: str) -> str:
     """Return the SHA-256 of a file of weights; the word for weights that are no file."""
-    return weights if weights in VGG_WORDS else file_digest(weights)
+    return weights if weights in VGG_WORDS else digest_file(weights)
 
 
 def _marks(image: np.ndarray) -> tuple[float, ...]:

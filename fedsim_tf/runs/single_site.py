@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fedsim_tf.arms import simulators
-from fedsim_tf.files import held
+from fedsim_tf.files import hold_during
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.records.fold_scores import ArmScores, ScoresBySite
 from fedsim_tf.records.run_metrics import SINGLE_SITE_RUN, RunMetrics
@@ -36,7 +36,7 @@ def run_single_site(start: RunStart) -> RunMetrics | None:
     run = start.claim()
 
     def make(fold_run: RunFolder, fold: int) -> ScoresBySite:
-        with held(fold_run.path):
+        with hold_during(fold_run.path):
             volumes = start.open_fold(site, fold)
             data = f"{start.source}, fold {fold}"
             return {site: run_single_site_fold(fold_run, volumes, start.shape_model, start.vgg, data=data)}

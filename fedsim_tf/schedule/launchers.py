@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol, TextIO
 
 from fedsim_tf.errors import InputError, RunStopped
-from fedsim_tf.files import locked
+from fedsim_tf.files import lock_file
 from fedsim_tf.schedule.plan import Job
 
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
@@ -26,7 +26,7 @@ def _lock_plan(folder: pathlib.Path) -> TextIO:
       RunStopped: another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = locked(folder / "lock")
+    lock = lock_file(folder / "lock")
     if lock is None:
         raise RunStopped(f"{folder}: another process works on this plan, or a job that it started still runs")
     return lock

@@ -20,7 +20,7 @@ from fedsim_tf.config import (
 from fedsim_tf.data.splits import PAPER_SIZES
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.tables import ABLATION_LABELS, ABLATION_SITE
-from fedsim_tf.files import digest
+from fedsim_tf.files import digest_json
 from fedsim_tf.records.fold_scores import SCORES
 from fedsim_tf.runs.estimate import PHANTOM_SITE_SECONDS, START_SECONDS, estimate_cost, estimate_visit
 from fedsim_tf.runs.inputs import settle_choices
@@ -199,7 +199,7 @@ def _visits(wanted: PaperRuns) -> Iterator[Job]:
         fold = _VISIT_SECONDS + estimate_visit(wanted.config, patients=PAPER_SIZES[patients].test)
         seconds = START_SECONDS + fold * wanted.config.data.folds
         after = tuple(run.name for run in needed.values())
-        settings = digest([_digest(run.config) for run in needed.values()])[:16]
+        settings = digest_json([_digest(run.config) for run in needed.values()])[:16]
         full = ("experiments.out_of_distribution", *command, *cache)
         yield Job(name, full, seconds, after, wanted.root / name / METRICS, settings)
 
@@ -209,7 +209,7 @@ def _fold_name(run: str, fold: int) -> str:
 
 
 def _digest(config: Config) -> str:
-    return digest(comparable_settings(settle_choices(config).to_dict()))[:16]
+    return digest_json(comparable_settings(settle_choices(config).to_dict()))[:16]
 
 
 def _with(wanted: PaperRuns, values: dict[str, Any]) -> Config:

@@ -31,5 +31,5 @@ def settle_config(config: Config, folder: pathlib.Path) -> Config:
 
 
 def keep_settings(config: Config, folder: pathlib.Path) -> None:
-    """Keeps a settled configuration for later starts."""
+    """Keep a settled configuration for later starts."""
     keep_config(folder / CONFIG, config)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import replaced
+from fedsim_tf.files import write_atomically
 from fedsim_tf.shape.meshes import Mesh, MeshContent, check_mesh, region_of_vertices
 from fedsim_tf.shape.ply_files import read_ply, write_ply
 from fedsim_tf.shape.vtk_files import (
@@ -90,7 +90,7 @@ def write_mesh(
     for name, values in fields.items():
         if values.shape != mesh.points.shape:
             raise InputError(f"vectors {name}", found=f"shape {values.shape}", expected=str(mesh.points.shape))
-    with replaced(path) as temporary:
+    with write_atomically(path) as temporary:
         if suffix == ".vtk":
             write_legacy_vtk(temporary, mesh, fields)
         elif suffix == ".vtu":

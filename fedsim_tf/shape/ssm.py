@@ -30,7 +30,7 @@ class StatisticalShapeModel:
       region_id: (V,) region of each vertex, 1..7.
       subjects: names of the subjects it was made from, which may not be tested with it; empty where unknown.
       subject_digests: SHA-256 of each subject's label files, in the order of `subjects`, see
-        `fedsim_tf.files.files_digest`; empty where unknown.
+        `fedsim_tf.files.digest_files`; empty where unknown.
     """
 
     mean: np.ndarray

@@ -26,7 +26,7 @@ class CorrespondingShapes:
       faces: (F, 3) vertex numbers, counter-clockwise seen from outside.
       region_id: (V,) region of each vertex, 1..7; a face belongs to one region.
       subjects: names of the subjects, in the order of `points`; empty where unknown.
-      subject_digests: SHA-256 of each subject's label files, see `fedsim_tf.files.files_digest`; empty where unknown.
+      subject_digests: SHA-256 of each subject's label files, see `fedsim_tf.files.digest_files`; empty where unknown.
 
     Raises:
       InputError: shapes that do not fit together, values that are not finite, an open surface or one inside out.

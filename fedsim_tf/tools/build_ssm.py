@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 
 from fedsim_tf.evaluation.shape_figures import fit_figure, mode_figure, quality_figure
-from fedsim_tf.files import files_digest, write_json, write_text
+from fedsim_tf.files import digest_files, write_json, write_text
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.shape.distances import mean_surface_distance
 from fedsim_tf.shape.grid import Grid
@@ -56,7 +56,7 @@ def build_from_labels(start: LabelsStart) -> StatisticalShapeModel:
         "registration": [iteration._asdict() for iteration in found.record],
         "residual_mm": dict(zip(names, residuals, strict=True)),
     }
-    digests = tuple(files_digest(sources[name].files) for name in names)
+    digests = tuple(digest_files(sources[name].files) for name in names)
     shapes = dataclasses.replace(found.shapes, subjects=tuple(names), subject_digests=digests)
     model = _finish(shapes, plan, surfaces=surfaces, extra=extra)
     worst = int(np.argmax(residuals))

@@ -14,7 +14,7 @@ from absl import logging
 
 from fedsim_tf.config import Config
 from fedsim_tf.evaluation.figures import panel
-from fedsim_tf.files import held
+from fedsim_tf.files import hold_during
 from fedsim_tf.models import built
 from fedsim_tf.models.gaugan import GauGANGenerator
 from fedsim_tf.models.precision import pin_precision
@@ -48,7 +48,7 @@ def run_slices(start: SlicesStart) -> pathlib.Path:
     semantics = slice_semantics(slices, config.model.coarse_size)
     trained = len(semantics) - held_out
     training = SliceTraining(config, semantics[:trained], slices.images[:trained])
-    with held(run.path):
+    with hold_during(run.path):
         run_stage(run, training, steps=config.gan.steps)
     path = run.pictures / "slices.png"
     with settle_statistics(training.enhancer, training.batches()):

@@ -12,7 +12,7 @@ import tensorflow as tf
 from absl import logging
 
 from fedsim_tf.errors import InputError, RunStopped
-from fedsim_tf.files import file_digest, read_json, to_disk, write_json
+from fedsim_tf.files import digest_file, read_json, sync_to_disk, write_json
 from fedsim_tf.training.protocols import Trackables
 from fedsim_tf.training.run import CHECKPOINTS_KEPT
 
@@ -50,13 +50,13 @@ class Checkpoints:
         try:
             self._state.write(str(partial / PREFIX))
             written = sorted(partial.glob(f"{PREFIX}.*"))
-            write_json(partial / CHECKSUMS, {file.name: file_digest(file) for file in written})
+            write_json(partial / CHECKSUMS, {file.name: digest_file(file) for file in written})
             for path in [*partial.iterdir(), partial]:
-                to_disk(path)
+                sync_to_disk(path)
             target = _checkpoint(self._folder, step)
             shutil.rmtree(target, ignore_errors=True)  # a damaged one of the same step
             partial.rename(target)
-            to_disk(self._folder)
+            sync_to_disk(self._folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         for old in _find(self._folder)[CHECKPOINTS_KEPT:]:
@@ -191,7 +191,7 @@ def _describe_damage(checkpoint: pathlib.Path) -> str:
     for file, digest in wanted.items():
         if not file.is_file():
             return f"{file} is missing"
-        if file_digest(file) != digest:
+        if digest_file(file) != digest:
             return f"{file} is damaged: not as {CHECKSUMS} says"
     return ""
 

@@ -13,7 +13,7 @@ from absl import logging
 
 from fedsim_tf.config import Config, comparable_settings, from_dict
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import is_partial, read_json, whole_files, write_json
+from fedsim_tf.files import is_partial, list_whole_files, read_json, write_json
 
 CONFIG, METRICS, SITES = "config.json", "metrics.json", "sites"
 CHECKPOINTS_KEPT = 2  # of each stage
@@ -97,7 +97,9 @@ class RunFolder:
     def records(self) -> dict[str, Any]:
         """Return the records of all finished stages by name; those of a site are called `sites/<site>/<stage>`."""
         root = self.path / "stages"
-        found = {str(file.relative_to(root).with_suffix("")): read_json(file) for file in whole_files(root, "*.json")}
+        found = {
+            str(file.relative_to(root).with_suffix("")): read_json(file) for file in list_whole_files(root, "*.json")
+        }
         for folder in sorted(self.path.glob(f"{SITES}/*")):
             site = RunFolder(folder, self.config).records()
             found |= {f"{SITES}/{folder.name}/{stage}": record for stage, record in site.items()}

@@ -14,7 +14,7 @@ import tensorflow as tf
 from absl import logging
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import replaced
+from fedsim_tf.files import write_atomically
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.training.checkpoints import Checkpoints, restore_from, stop_on_failed_write
 from fedsim_tf.training.protocols import Losses, Stage, Trackables
@@ -163,7 +163,7 @@ class LossTable:
 
     def write(self) -> None:
         """Write the whole CSV."""
-        with replaced(self._path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        with write_atomically(self._path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("step", "loss", "value"), *self._rows])
 
     def summary(self) -> dict[str, dict[str, Any]]:

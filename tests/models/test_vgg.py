@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import locked
+from fedsim_tf.files import lock_file
 from fedsim_tf.models.vgg import VGG19Features
 
 CONVOLUTIONS = (2, 2, 4, 4, 1)  # of blocks 1 to 5, as far as relu5_1
@@ -196,11 +196,11 @@ def test_one_process_downloads_at_a_time(tmp_path, monkeypatch):
     lock = tmp_path / ".keras" / ".lock"
 
     def no_download(**_):
-        assert locked(lock) is None
+        assert lock_file(lock) is None
         raise OSError("no network")
 
     monkeypatch.setattr(tf.keras.applications, "VGG19", no_download)
     with pytest.raises(InputError, match=r"no download \(no network\)"):
         VGG19Features("imagenet")
-    with locked(lock) as free:
+    with lock_file(lock) as free:
         assert free is not None

@@ -15,7 +15,7 @@ from fedsim_tf.arms import ARMS as ALL_ARMS
 from fedsim_tf.arms import list_volumes_arms
 from fedsim_tf.config import from_dict, merge
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import locked, read_json, write_json
+from fedsim_tf.files import lock_file, read_json, write_json
 from fedsim_tf.metrics import MEASURES
 from fedsim_tf.runs import samples as samples_module
 from fedsim_tf.runs.finished import open_finished_fold
@@ -236,13 +236,13 @@ def test_a_fold_is_held_while_it_is_made(finished, tmp_path, monkeypatch):
     lock = tmp_path / "run" / "fold_0" / ".lock"
 
     def run_single_site_fold(*_, **__):
-        assert locked(lock) is None
+        assert lock_file(lock) is None
         raise KeyboardInterrupt
 
     monkeypatch.setattr("fedsim_tf.runs.single_site.run_single_site_fold", run_single_site_fold)
     with pytest.raises(KeyboardInterrupt):
         open_and_run(finished.config, tmp_path / "run", cache_dir=finished.root / "cache")
-    with locked(lock) as free:
+    with lock_file(lock) as free:
         assert free is not None
 
 

@@ -22,7 +22,7 @@ from nvflare.job_config.api import FedJob
 from fedsim_tf.errors import RunStopped
 from fedsim_tf.federated.flare.controller import StageController, find_outcome
 from fedsim_tf.federated.flare.executor import OutgoingFilter, SiteExecutor
-from fedsim_tf.files import as_json, owners_alone, read_json, replaced, write_json
+from fedsim_tf.files import format_json, make_files_private, read_json, write_atomically, write_json
 
 _POLL_SECONDS = 0.1  # between a site's questions for its next task
 PACKAGE = "fedsim_tf"
@@ -79,7 +79,7 @@ def write_local_files(
     """
     filters = [{"path": _class_path(OutgoingFilter), "args": {}, "direction": "out"}]
     scope = {"name": _SCOPE, "properties": {}, "task_result_filters": filters, "task_data_filters": []}
-    with owners_alone():  # the file has paths and the site's secret in it
+    with make_files_private():  # the file has paths and the site's secret in it
         write_json(folder / settings_file, dict(settings))
     _replace(folder / "privacy.json", {"scopes": [scope], "default_scope": _SCOPE})
     _replace(folder / "authorization.json", {"format_version": "1.0", "permissions": _PERMISSIONS})
@@ -89,8 +89,8 @@ def write_local_files(
 def _replace(file: pathlib.Path, values: dict[str, Any]) -> None:
     """Write a file of FLARE's; the one that was there before any of this project's is kept beside it."""
     before = file.with_name(f"{file.name}.before")
-    if file.exists() and not before.exists() and file.read_bytes() != as_json(values).encode():
-        with replaced(before) as copy:
+    if file.exists() and not before.exists() and file.read_bytes() != format_json(values).encode():
+        with write_atomically(before) as copy:
             shutil.copy2(file, copy)
         logging.warning("%s is replaced; a copy of what was there is %s", file, before)
     write_json(file, values)
