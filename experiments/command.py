@@ -14,17 +14,9 @@ from typing import TYPE_CHECKING, Any
 from absl import app, flags, logging
 
 from fedsim_tf.arms import ARMS
-from fedsim_tf.config import (
-    PRESETS,
-    SECTIONS,
-    Config,
-    command_fields,
-    expand_user,
-    flag_name,
-    list_fields,
-    make_config,
-    merge,
-)
+from fedsim_tf.command_fields import command_fields, flag_name, list_fields
+from fedsim_tf.config import PRESETS, SECTIONS, Config, make_config, merge
+from fedsim_tf.config_fields import expand_user
 from fedsim_tf.errors import InputError, RunStopped
 
 if TYPE_CHECKING:
@@ -33,6 +25,7 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FIELD = re.compile(rf"(?<![\w/.-])(?:{'|'.join(SECTIONS)})\.\w+(?![\w/-])")
+_NOT_GIVEN = re.compile(r"flag --(\w+)=None: Flag --\w+ must have a value other than None\.")  # absl's words
 _PATHS: set[str] = set()  # flags that name a file or folder
 
 
@@ -240,7 +233,8 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         return flags.FLAGS(["--help" if argument == "-h" else argument for argument in argv])
     except flags.Error as error:
-        _stop(f"{error} (--help lists all flags)", status=2)
+        text = _NOT_GIVEN.sub(r"--\1 must be given;", str(error)).rstrip(";")
+        _stop(f"{text} (--help lists all flags)", status=2)
         raise
     except SystemExit:  # --help, which absl ends as if it had failed
         sys.exit(0)

@@ -7,13 +7,12 @@ Fields whose value the paper fixes say so. The others are this project's choice 
 from __future__ import annotations
 
 import dataclasses
-import math
-import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fedsim_tf.arms import ARMS
+from fedsim_tf.config_fields import Checked, is_path_value, option
 from fedsim_tf.errors import InputError
 
 DATASETS = ("ct20", "ct34lc", "ct34mc", "totalsegmentator", "nifti")
@@ -28,62 +27,8 @@ LOWEST_TUBE_KV = 40.0
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
-def option(default: Any, text: str, **limits: Any) -> Any:
-    """Make a field with a default and a help text.
-
-    Args:
-      default: the value of the `paper` preset.
-      text: the help text of the flag.
-      **limits: `low` and `high` bound a number, `choices` lists the values that are allowed, `may_change` says that a
-        run that is resumed may have another value, and `path` says that the value names a file or folder. `path` is a
-        tuple of words that the field takes beside names of files.
-    """
-    return dataclasses.field(default=default, metadata={"help": text, **limits})
-
-
-class _Checked:
-    """Checks the values of a dataclass against the limits of its fields, and expands `~` in paths.
-
-    Raises:
-      InputError: a value outside its limits, or a path below a home folder that the system does not know.
-    """
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            if _is_path_value(value, field.metadata):
-                object.__setattr__(self, field.name, expand_user(value, field.name))
-            self._check(field.name, value, **field.metadata)
-
-    def _check(self, name: str, value: Any, *, low=None, high=None, choices=None, **_: Any) -> None:
-        if choices is not None:
-            chosen = value if isinstance(value, tuple) else (value,)
-            wrong = [item for item in chosen if item not in choices]
-            if wrong or not chosen:
-                shown = wrong[0] if wrong else "empty"
-                raise InputError(name, value=shown, must=f"be one of {', '.join(map(str, choices))}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(name, value=value, must="be a finite number")
-        if low is not None and value < low:
-            raise InputError(name, value=value, must=f"be at least {low}")
-        if high is not None and value > high:
-            raise InputError(name, value=value, must=f"be at most {high}")
-
-
-def expand_user(path: str, subject: str) -> str:
-    """Return a path with a leading `~` replaced by the user's home folder.
-
-    Raises:
-      InputError: the system knows no home folder; `subject` is what the message names.
-    """
-    try:
-        return str(pathlib.Path(path).expanduser()) if path.startswith("~") else path
-    except RuntimeError:
-        raise InputError(subject, value=path, must="be a path without ~, as this user has no home folder") from None
-
-
 @dataclasses.dataclass(frozen=True)
-class DataConfig(_Checked):
+class DataConfig(Checked):
     """The patients of a run and how their volumes are prepared."""
 
     root: str = option(
@@ -125,7 +70,7 @@ class DataConfig(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig(_Checked):
+class ModelConfig(Checked):
     """The sizes of volumes and networks, and the simulated scanner."""
 
     size: int = option(128, "Voxels along each edge of label and CT volumes (paper: 128).", choices=(32, 64, 128))
@@ -167,7 +112,7 @@ class ModelConfig(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class PretrainingConfig(_Checked):
+class PretrainingConfig(Checked):
     """The training of shape, material and latents on annotated volumes (section 2.2, pre-training)."""
 
     steps: int = option(3000, "Steps.", low=1)
@@ -183,7 +128,7 @@ class PretrainingConfig(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class GanConfig(_Checked):
+class GanConfig(Checked):
     """The training of the enhancement network on annotated slices (section 2.2; Park et al. 2019)."""
 
     steps: int = option(20000, "Steps of discriminator and generator.", low=1)
@@ -199,7 +144,7 @@ class GanConfig(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class SemiSupervisedConfig(_Checked):
+class SemiSupervisedConfig(Checked):
     """The training of everything but the discriminator on all training volumes (section 2.2, semi-supervised)."""
 
     steps: int = option(4000, "Steps, supervised and unsupervised in turn.", low=1)
@@ -221,14 +166,14 @@ class SemiSupervisedConfig(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class SynthesisConfig(_Checked):
+class SynthesisConfig(Checked):
     """The sampling of labelled synthetic volumes."""
 
     volumes: int = option(20, "Synthetic volumes (paper: 20).", low=1)
 
 
 @dataclasses.dataclass(frozen=True)
-class SegmentationConfig(_Checked):
+class SegmentationConfig(Checked):
     """The 3D U-Net that measures what synthetic data is worth. Every arm has the same budget."""
 
     arms: tuple[str, ...] = option(
@@ -252,7 +197,7 @@ class SegmentationConfig(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class FederatedConfig(_Checked):
+class FederatedConfig(Checked):
     """The way in which sites learn together."""
 
     sites: tuple[str, ...] = option(
@@ -324,7 +269,7 @@ def check_site_names(names: Sequence[str]) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(_Checked):
+class Config(Checked):
     """The configuration of a whole run. Its sections mirror the stages of the method."""
 
     dataset: str = option("ct34lc", "The data set of a single-site run.", choices=DATASETS)
@@ -363,7 +308,9 @@ def comparable_settings(values: dict[str, Any]) -> dict[str, Any]:
     be moved; `runs.same_data` compares what they hold.
     """
     sections = {name: values[name] for name in SECTIONS if name in values}
-    return values | {name: _comparable(section, dataclasses.fields(_KINDS[name])) for name, section in sections.items()}
+    return values | {
+        name: _comparable(section, dataclasses.fields(SECTION_KINDS[name])) for name, section in sections.items()
+    }
 
 
 def _comparable(section: dict[str, Any], fields: Sequence[dataclasses.Field]) -> dict[str, Any]:
@@ -371,78 +318,29 @@ def _comparable(section: dict[str, Any], fields: Sequence[dataclasses.Field]) ->
     for name, limits in ((field.name, field.metadata) for field in fields if field.name in section):
         if limits.get("may_change"):
             del found[name]
-        elif _is_path_value(found[name], limits):
+        elif is_path_value(found[name], limits):
             found[name] = A_PATH
     return found
 
 
 def is_path(section: str, name: str, value: Any) -> bool:
     """Return whether the value of a field, such as `root` of `data`, names a file or folder."""
-    (field,) = (field for field in dataclasses.fields(_KINDS[section]) if field.name == name)
-    return _is_path_value(value, field.metadata)
+    (field,) = (field for field in dataclasses.fields(SECTION_KINDS[section]) if field.name == name)
+    return is_path_value(value, field.metadata)
 
 
 def list_paths(config: Config) -> list[tuple[str, str, str]]:
     """Return section, name and value of every field that names a file or folder."""
     values = config.to_dict()
-    fields = [(section, field.name) for section in SECTIONS for field in dataclasses.fields(_KINDS[section])]
+    fields = [(section, field.name) for section in SECTIONS for field in dataclasses.fields(SECTION_KINDS[section])]
     found = [(section, name, values[section][name]) for section, name in fields]
     return [one for one in found if is_path(*one)]
 
 
-def _is_path_value(value: Any, limits: Mapping[str, Any]) -> bool:
-    return "path" in limits and bool(value) and value not in limits["path"]
-
-
-_KINDS: dict[str, Any] = {  # section: its dataclass
+SECTION_KINDS: dict[str, Any] = {  # section: its dataclass
     field.name: field.default_factory for field in dataclasses.fields(Config) if field.default is dataclasses.MISSING
 }
-SECTIONS = tuple(_KINDS)
-
-_LEARNING = ("model", "pretraining", "gan", "semi", "synthesis", "segmentation")
-# The fields that each command reads: whole sections, single fields, and after "-" those that it sets itself.
-_READ_BY = {
-    "single_site": ("dataset", "seed", "checkpoint_every", "data", *_LEARNING),
-    "ablation": ("dataset", "seed", "checkpoint_every", "data", *_LEARNING),
-    "federated": ("seed", "checkpoint_every", "data", *_LEARNING, "federated"),
-    "paper_tables": (
-        *("seed", "checkpoint_every", "data", *_LEARNING, "federated"),
-        *("-data.labels", "-segmentation.arms", "-segmentation.batch", "-federated.more_labels"),
-    ),
-    "prepare": (
-        *("dataset", "data.root", "data.division", "data.phantom_shapes", "data.phantom_version"),
-        *("data.field_of_view_mm", "data.field_of_view_z_mm", "data.window_low_hu", "data.window_high_hu"),
-        "model.size",
-    ),
-    "slices": (
-        *("seed", "checkpoint_every", "model.size", "model.coarse_size", "model.gan_width"),
-        *("model.discriminator_width", "model.precision", "model.vgg_weights", "gan"),
-    ),
-}
-
-
-def list_fields() -> list[tuple[str, dataclasses.Field]]:
-    """Return every field of the configuration but the preset, with its path such as "gan.steps"."""
-    found = []
-    for field in dataclasses.fields(Config):
-        if field.name in SECTIONS:
-            found += [(f"{field.name}.{inner.name}", inner) for inner in dataclasses.fields(_KINDS[field.name])]
-        elif field.name != "preset":
-            found.append((field.name, field))
-    return found
-
-
-def command_fields(command: str) -> tuple[str, ...]:
-    """Return the paths of the fields that a command, such as "single_site", reads."""
-    read = _READ_BY[command]
-    paths = [path for path, _ in list_fields() if path in read or path.partition(".")[0] in read]
-    return tuple(path for path in paths if f"-{path}" not in read)
-
-
-def flag_name(path: str) -> str:
-    """Return the name of a field's command-line flag: "gan_steps" for "gan.steps"."""
-    return path.replace(".", "_")
-
+SECTIONS = tuple(SECTION_KINDS)
 
 _SMALL = {
     "checkpoint_every": 100,

@@ -7,16 +7,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from fedsim_tf.arms import ABLATION, DIRECT, FEDERATED_SIMULATION, PARTS
-from fedsim_tf.config import (
-    LABEL_SIZES,
-    PAPER_LABELS,
-    Config,
-    command_fields,
-    comparable_settings,
-    flag_name,
-    from_dict,
-    merge,
-)
+from fedsim_tf.command_fields import command_fields, flag_name
+from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS, Config, comparable_settings, from_dict, merge
 from fedsim_tf.data.splits import PAPER_SIZES
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.tables import ABLATION_LABELS, ABLATION_SITE

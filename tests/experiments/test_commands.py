@@ -156,7 +156,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
         (["prepare", "--gan_steps=5"], ["gan_steps"]),  # which it does not read
         (["paper_tables", "--data_labels=3"], ["data_labels"]),  # which the plan sets
         (["slices", "--labels=there"], ["images"]),
-        (["segment"], ["fold_dir"]),
+        (["segment"], ["error: --fold_dir must be given; --image must be given; --output must be given (--help"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
