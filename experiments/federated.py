@@ -14,11 +14,12 @@ from experiments import command
 from fedsim_tf.arms import ARMS, federate_arms
 from fedsim_tf.config import merge
 from fedsim_tf.errors import InputError
+from fedsim_tf.federated.engines import IN_PROCESS, NVFLARE
 
 command.define_run("federated")
 command.define_method()
 command.define_only_fold()
-flags.DEFINE_enum("engine", "in_process", ["in_process", "nvflare"], "What carries tasks and answers.")
+flags.DEFINE_enum("engine", IN_PROCESS, [IN_PROCESS, NVFLARE], "What carries tasks and answers.")
 command.define_path(
     "flare_kit",
     "An admin's kit, to run on its FLARE system (docs/federated.md). Without it nvflare means FLARE's simulator.",
@@ -34,9 +35,9 @@ def run() -> None:
     if FLAGS.method and FLAGS.method not in several:
         raise InputError("method", value=FLAGS.method, must=f"be an arm of several sites: {', '.join(several)}")
     config = command.config_from_flags(**merge(PAPER, command.read_method()))
-    if FLAGS.flare_kit and FLAGS.engine != "nvflare":
+    if FLAGS.flare_kit and FLAGS.engine != NVFLARE:
         raise InputError("flare_kit", value=FLAGS.flare_kit, must="be given with --engine=nvflare")
-    if FLAGS.engine == "nvflare":
+    if FLAGS.engine == NVFLARE:
         from fedsim_tf.federated.flare.kits import check_flare
 
         check_flare()

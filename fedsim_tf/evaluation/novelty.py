@@ -36,7 +36,7 @@ def measure_novelty(real: np.ndarray, synthetic: np.ndarray, window_hu: tuple[fl
     )
 
 
-def slice_features(vgg: VGG19Features, images: np.ndarray) -> list[np.ndarray]:
+def average_features(vgg: VGG19Features, images: np.ndarray) -> list[np.ndarray]:
     """Return the last VGG features (relu5_1, averaged over the slice) of every fourth slice of each volume.
 
     Args:
@@ -56,7 +56,7 @@ def compare_features(real: Sequence[np.ndarray], synthetic: Sequence[np.ndarray]
     2018), which unlike Frechet's distance means something for a few hundred slices.
 
     Args:
-      real, synthetic: for each volume what `slice_features` returns.
+      real, synthetic: for each volume what `average_features` returns.
     """
     everyone, even, odd = (np.concatenate(part) for part in (real, real[::2], real[1::2]))
     made = np.concatenate(synthetic)

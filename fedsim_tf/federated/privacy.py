@@ -19,7 +19,7 @@ from fedsim_tf.config import FederatedConfig
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.task import GRADIENTS
 from fedsim_tf.federated.update import Arrays, measure_norm
-from fedsim_tf.federated.wire_record import SENT, read_record
+from fedsim_tf.federated.wire_record import SENT, read_wire_record
 from fedsim_tf.files import hold, read_json, write_json
 
 DELTA = 1e-5
@@ -91,7 +91,7 @@ def count_rounds_sent(folder: pathlib.Path, stage: str = "") -> int:
       folder: the site's folder of a fold, which has the record.
       stage: the stage whose rounds are counted; "": all stages.
     """
-    sent = [row for row in read_record(folder, SENT) if row.task == GRADIENTS and row.arrays > 0]
+    sent = [row for row in read_wire_record(folder, SENT) if row.task == GRADIENTS and row.arrays > 0]
     return sum(stage in ("", row.stage) for row in sent)
 
 

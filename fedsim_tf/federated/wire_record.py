@@ -83,7 +83,7 @@ class WireRecord:
             self._seen |= set(new)
 
 
-def read_record(folder: pathlib.Path, name: str) -> list[SentMessage]:
+def read_wire_record(folder: pathlib.Path, name: str) -> list[SentMessage]:
     """Return the rows of `<name>.csv`; none where there is no file. A row that was cut short counts as gradients."""
     return [_parse_row(values) for values in read_rows(folder / f"{name}.csv")]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from fedsim_tf.arms import ARMS, get_volumes_arm
 from fedsim_tf.evaluation.galleries import segmentation_gallery
-from fedsim_tf.evaluation.novelty import slice_features
+from fedsim_tf.evaluation.novelty import average_features
 from fedsim_tf.evaluation.scores import score_segmenter
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.records.fold_scores import ArmScores
@@ -41,7 +41,7 @@ def compare_with_pictures(
     Returns:
       Scores by arm; those of an arm with samples say how much these look like the site's volumes.
     """
-    real_features = slice_features(vgg, site.training_images) if samples else []  # the same for each arm
+    real_features = average_features(vgg, site.training_images) if samples else []  # the same for each arm
     likeness = {
         arm: show_samples(
             run,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from fedsim_tf.errors import RunStopped
 from fedsim_tf.federated.coordinator import Coordinator
+from fedsim_tf.federated.engines import IN_PROCESS, NVFLARE
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.site import Site
 from fedsim_tf.files import hold_during
@@ -21,15 +22,13 @@ from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.training.run import RunFolder, site_path
 from fedsim_tf.training.volumes import SiteVolumes
 
-ENGINES = IN_PROCESS, NVFLARE = "in_process", "nvflare"
-
 
 def run_federated(start: RunStart, *, engine: str = IN_PROCESS) -> RunMetrics | None:
     """Run the folds of a federated run over all its sites, from data to Dice at each. The same call again resumes.
 
     Args:
       start: what the run starts from.
-      engine: one of `ENGINES`: all sites in this process, or each in a process of FLARE's simulator.
+      engine: `IN_PROCESS` or `NVFLARE`: all sites in this process, or each in a process of FLARE's simulator.
 
     Returns:
       The contents of metrics.json, or None where only some folds were asked for: a call for all finishes the run.

@@ -17,7 +17,7 @@ from fedsim_tf.data.preprocess import hu_from_unit
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.galleries import sample_gallery
 from fedsim_tf.evaluation.likeness import show_likeness
-from fedsim_tf.evaluation.novelty import compare_features, measure_novelty, slice_features
+from fedsim_tf.evaluation.novelty import average_features, compare_features, measure_novelty
 from fedsim_tf.files import read_json, read_npz, write_json, write_npz
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.models.vgg import VGG19Features
@@ -164,7 +164,7 @@ def show_samples(
     return Likeness(
         tissues=tissues,
         novelty=measure_novelty(real, synthetic.images, window_hu),
-        features=compare_features(real_features, slice_features(vgg, synthetic.images)),
+        features=compare_features(real_features, average_features(vgg, synthetic.images)),
         shape_modes=_read_shape_modes(folder),
     )
 

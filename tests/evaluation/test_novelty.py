@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from fedsim_tf.evaluation.novelty import compare_features, kernel_distance, measure_novelty, slice_features
+from fedsim_tf.evaluation.novelty import average_features, compare_features, kernel_distance, measure_novelty
 from tests.training.toy_site import toy_vgg
 
 WINDOW_HU = (-1000.0, 1000.0)
@@ -52,5 +52,5 @@ def test_features_tell_texture_from_flat_slices(rng):
     """Two kinds of real texture are nearer to each other than to flat images."""
     real = rng.uniform(-1, 1, (4, 8, 32, 32))
     vgg = toy_vgg()
-    found = compare_features(slice_features(vgg, real), slice_features(vgg, np.full((2, 8, 32, 32), 0.3)))
+    found = compare_features(average_features(vgg, real), average_features(vgg, np.full((2, 8, 32, 32), 0.3)))
     assert abs(found.real_to_real) < 0.2 * found.real_to_synthetic

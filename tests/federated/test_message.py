@@ -21,7 +21,7 @@ from fedsim_tf.federated.message import (
 from fedsim_tf.federated.outbox import NOT_BEGUN, Outbox, is_plain_sign
 from fedsim_tf.federated.task import Answer, Task
 from fedsim_tf.federated.update import SiteUpdate
-from fedsim_tf.federated.wire_record import SENT, read_record
+from fedsim_tf.federated.wire_record import SENT, read_wire_record
 from fedsim_tf.models.latents import LatentDistribution, LatentStatistics
 from tests.federated.records_for_tests import read_arrays
 
@@ -84,7 +84,7 @@ def test_what_may_leave_passes_and_is_recorded(tmp_path):
     moments = LatentStatistics.of(np.eye(3, 2))
     box.let_pass(answer_to_message(Task("latents"), answer(stage="", round=0, gradients={}, latents=moments)))
     outbox(tmp_path).let_pass(message)  # a second start writes on, and no array twice
-    assert read_record(tmp_path, SENT) == [
+    assert read_wire_record(tmp_path, SENT) == [
         ("a", "gradients", "pretraining", 7, 2, 40, 1, ""),
         ("a", "gradients", "pretraining", 7, 0, 0, 0, "loss iou is nan"),
         ("a", "latents", "", 0, 2, 48, 1, ""),

@@ -48,7 +48,7 @@ def test_features_of_real_volumes_are_taken_once_a_site(tmp_path, counted):
     assert len(counted) == len(site.training_images) + 2 * len(arms)
     for arm in arms:
         real, made = (
-            novelty.slice_features(None, images)
+            novelty.average_features(None, images)
             for images in (site.training_images, np.stack([one.image for one in samples[arm]]))
         )
         assert found[arm].likeness.features == novelty.compare_features(real, made)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from fedsim_tf.baselines.direct_fl import initial_weights
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.message import Message
-from fedsim_tf.federated.wire_record import BROADCAST, RECEIVED, SENT, WireRecord, read_record
+from fedsim_tf.federated.wire_record import BROADCAST, RECEIVED, SENT, WireRecord, read_wire_record
 from fedsim_tf.files import read_json, write_json, write_npz
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.records.fold_scores import read_fold_scores
@@ -98,9 +98,9 @@ def test_nothing_of_an_image_label_or_latent_was_sent(folds):
         arrived = [row for row in read_arrays(server, RECEIVED) if row.site == name]
         assert {(row.name, row.shape) for row in arrived} == wanted
         assert arrived == read_arrays(site, SENT)
-        record = [row for row in read_record(server, RECEIVED) if row.site == name]
+        record = [row for row in read_wire_record(server, RECEIVED) if row.site == name]
         with_arrays = [row for row in record if row.arrays]
-        assert with_arrays == [row for row in read_record(site, SENT) if row.arrays]
+        assert with_arrays == [row for row in read_wire_record(site, SENT) if row.arrays]
         assert [row.task for row in with_arrays].count("gradients") == 3 + 3 + 2
         assert all(row.losses < 10 for row in record)
     told = {(row.name, row.shape) for row in read_arrays(server, BROADCAST)}

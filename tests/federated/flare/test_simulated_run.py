@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fedsim_tf.federated.engines import IN_PROCESS, NVFLARE
 from fedsim_tf.runs import on_flare
-from fedsim_tf.runs.federated import IN_PROCESS, NVFLARE
 from fedsim_tf.runs.flare_fold import FoldController
 from tests.federated.flare.federation import REPOSITORY, job_of_tests
 from tests.federated.flare.fold import EagerFoldExecutor, check_same_losses
