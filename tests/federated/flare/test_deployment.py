@@ -17,7 +17,7 @@ from fedsim_tf.federated.flare.deployment import Deployment, carry_through
 from fedsim_tf.federated.flare.jobs import run_simulator, write_local_files
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.site import Site
-from fedsim_tf.federated.wire_record import RECEIVED, SENT, read_record
+from fedsim_tf.federated.wire_record import RECEIVED, SENT, read_wire_record
 from fedsim_tf.files import read_json, read_rows
 from fedsim_tf.training.checkpoints import Checkpoints
 from fedsim_tf.training.run import RunFolder
@@ -92,7 +92,7 @@ def site_run(federation, name, run_name):
 
 def gradients_sent(federation, site, run_name):
     """The rounds whose gradients have left a site, in their order."""
-    record = read_record(site_run(federation, site, run_name), SENT)
+    record = read_wire_record(site_run(federation, site, run_name), SENT)
     return [row.round for row in record if row.task == "gradients" and row.arrays]
 
 
@@ -196,7 +196,7 @@ def test_a_site_that_sends_more_is_stopped_by_its_own_process(federation):
     assert not end.is_completed  # it ends at the first state, so that the site may come back
     assert "to go on from here" in end.outcome.reason
     runs = federation.root / "runs"
-    sent = {site: read_record(site_run(federation, site, "leak"), SENT) for site in SITES}
+    sent = {site: read_wire_record(site_run(federation, site, "leak"), SENT) for site in SITES}
     assert len([row for row in sent["turin"] if row.task == "gradients"]) == 1  # as it was before more was added
     assert len([row for row in sent["leeds"] if row.task == "gradients"]) == 4
     assert {row.name for row in read_arrays(site_run(federation, "turin", "leak"), SENT)} == {"gradients/shape/0"}

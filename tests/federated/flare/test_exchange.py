@@ -19,7 +19,7 @@ from fedsim_tf.federated.message import answer_to_message, report_failure, repor
 from fedsim_tf.federated.outbox import NOT_BEGUN
 from fedsim_tf.federated.task import Answer, Task
 from fedsim_tf.federated.update import SiteUpdate
-from fedsim_tf.federated.wire_record import RECEIVED, SENT, WireRecord, read_record
+from fedsim_tf.federated.wire_record import RECEIVED, SENT, WireRecord, read_wire_record
 from fedsim_tf.files import write_json
 from tests.federated.flare.toy_job import LENGTH, SETTINGS, STAGE, ToyExecutor
 from tests.federated.records_for_tests import read_arrays
@@ -126,7 +126,7 @@ def test_whatever_a_site_sends_costs_that_site_alone(exchange, odd):
 def test_what_arrives_is_recorded(exchange, tmp_path):
     exchange(Controller({"a": report_under_way(TASK), "b": answered("b")}, {"a": answered("a")}))(TASK)
     size = 4 * LENGTH
-    assert read_record(tmp_path, RECEIVED) == [
+    assert read_wire_record(tmp_path, RECEIVED) == [
         ("a", "gradients", STAGE, 3, 0, 0, 0, "under way"),
         ("b", "gradients", STAGE, 3, 1, size, 1, ""),
         ("a", "gradients", STAGE, 3, 1, size, 1, ""),
@@ -187,7 +187,8 @@ def test_a_task_that_takes_long_is_done_once_while_the_site_says_that_it_lives(t
             heard.append(asked(site, context, task))
         assert heard[-1].words["count"] == (3 if task is TASK else 0)
     assert len(heard) > 3
-    sent = [row for row in read_record(tmp_path / "runs" / "run" / "sites" / "leeds", SENT) if row.task == "gradients"]
+    leeds = tmp_path / "runs" / "run" / "sites" / "leeds"
+    sent = [row for row in read_wire_record(leeds, SENT) if row.task == "gradients"]
     assert [row.arrays for row in sent] == [0] * (len(sent) - 1) + [1]
     start = time.monotonic()
     assert "under_way" in asked(site, context, TASK).words  # asked for once more, it is a new question
@@ -226,7 +227,7 @@ def test_answers_are_checked_and_recorded_without_the_filter_too(tmp_path, monke
     leaky = lambda *given: honest(*given)._replace(arrays=honest(*given).arrays | more)  # noqa: E731
     monkeypatch.setattr(executor_module, "answer_to_message", leaky)
     assert sent(TASK).words["failure"] == "failed, its own log says why"
-    rows = read_record(tmp_path / "runs" / "run" / "sites" / "leeds", SENT)
+    rows = read_wire_record(tmp_path / "runs" / "run" / "sites" / "leeds", SENT)
     assert [(row.task, row.arrays) for row in rows] == [("begin", 0), ("gradients", 1), ("gradients", 0)]
 
 
