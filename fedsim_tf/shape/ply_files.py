@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pathlib
 import re
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -41,7 +42,7 @@ def _read_property(element: dict, name: str) -> np.ndarray | None:
 
 def write_ply(path: pathlib.Path, mesh: Mesh) -> None:
     """Write a surface as binary PLY with a vertex property `region_id`."""
-    attributes = {"region_id": mesh.region_id}
+    attributes: dict[str, Any] = {"region_id": mesh.region_id}
     surface = trimesh.Trimesh(mesh.points, mesh.faces, process=False, vertex_attributes=attributes)
     data = ply.export_ply(surface, vertex_normal=False, include_attributes=True)
     path.write_bytes(re.sub(rb"comment [^\n]*", b"comment " + TITLE, data, count=1))
