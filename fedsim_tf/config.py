@@ -161,7 +161,7 @@ class SemiSupervisedConfig(Checked):
 
     @property
     def learns_unannotated(self) -> bool:
-        """Whether the stage has an unsupervised step. Its first step is a supervised one."""
+        """Return whether the stage has an unsupervised step. Its first step is a supervised one."""
         return self.unsupervised_steps > 0 and self.steps > 1
 
 
@@ -289,7 +289,7 @@ class Config(Checked):
 
     @property
     def is_phantom(self) -> bool:
-        """Whether the embedded cohort stands in for the data set."""
+        """Return whether the embedded cohort stands in for the data set."""
         return not self.data.root
 
     def of_fold(self, number: int) -> Config:

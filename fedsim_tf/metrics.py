@@ -1,4 +1,4 @@
-"""How well a mask agrees with the true one, through SimpleITK and DeepMind's surface-distance."""
+"""Measure how well a mask agrees with the true one, through SimpleITK and DeepMind's surface-distance."""
 
 from __future__ import annotations
 

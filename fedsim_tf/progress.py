@@ -76,7 +76,7 @@ class ProgressBar(tqdm):
 
     @property
     def format_dict(self) -> dict[str, Any]:
-        """What tqdm formats; it shows a rate of 0 as unknown."""
+        """Return what tqdm formats; it shows a rate of 0 as unknown."""
         each_s = self._pace.seconds_each()
         return {**super().format_dict, "rate": 1.0 / each_s if each_s else 0.0}
 

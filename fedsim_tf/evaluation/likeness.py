@@ -1,4 +1,4 @@
-"""How much synthetic volumes look like their site's: a picture of slices and CT values by tissue, and numbers."""
+"""Show how much synthetic volumes look like their site's: a picture of slices and CT values by tissue, and numbers."""
 
 from __future__ import annotations
 

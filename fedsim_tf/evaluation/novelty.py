@@ -1,4 +1,4 @@
-"""Whether synthetic volumes are new, and how far their slices' VGG features lie from real ones."""
+"""Measure whether synthetic volumes are new, and how far their slices' VGG features lie from real ones."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Message(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """How many bytes the arrays have."""
+        """Return how many bytes the arrays have."""
         return sum(array.nbytes for array in self.arrays.values())
 
 

@@ -1,4 +1,4 @@
-"""What a fold learns from (data.json), and what a run on pictures learns from (a data.json of its own)."""
+"""Keep what a fold learns from (data.json), and what a run on pictures learns from (a data.json of its own)."""
 
 from __future__ import annotations
 

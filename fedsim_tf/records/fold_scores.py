@@ -123,7 +123,7 @@ class FoldScores(Record):
 
 
 def has_scores(fold_dir: pathlib.Path) -> bool:
-    """Whether a fold, or a site's part of it, has scores."""
+    """Return whether a fold, or a site's part of it, has scores."""
     return (fold_dir / SCORES).exists()
 
 

@@ -1,4 +1,4 @@
-"""What a run will do, on what, about how long it takes and with how much disk, said before it starts."""
+"""Say before a run what it will do, on what, about how long it takes and with how much disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run leaves for its reader: scores.json of each fold, metrics.json, the table, the pictures and the report."""
+"""Write a run's results: scores.json of each fold, metrics.json, the table, the pictures and the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fold learns from, noted when it begins: a run that goes on has to find the same volumes and shape model."""
+"""Note what a fold learns from when it begins: a run that goes on has to find the same volumes and shape model."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class RunStart:
 
     @property
     def source(self) -> str:
-        """Where the data comes from, in the words that logs, pictures and records carry."""
+        """Return where the data comes from, in the words that logs, pictures and records carry."""
         return ", ".join(describe_source(self.config, site) for site in self.sites)
 
     def claim(self) -> RunFolder:

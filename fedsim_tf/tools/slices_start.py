@@ -38,7 +38,7 @@ class SlicesStart:
 
     @property
     def record(self) -> SliceData:
-        """What the run keeps of the pictures, so that a later start can tell whether they are the same."""
+        """Return what the run keeps of the pictures, so that a later start can tell whether they are the same."""
         return SliceData(held_out=self.held_out, pictures=digest_slices(self.slices))
 
 

@@ -51,7 +51,7 @@ class Visit:
 
     @property
     def title(self) -> str:
-        """Whose patients are where, for tables and pictures."""
+        """Return whose patients are where, for tables and pictures."""
         home, host = self.pairs[0]
         return f"Patients of {home.data} at {host.data}"
 

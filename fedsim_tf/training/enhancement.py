@@ -124,12 +124,12 @@ class EnhancementPretraining:
 
     @property
     def objects(self) -> dict[str, tf.Module]:
-        """What a checkpoint holds of this stage, by name."""
+        """Return what a checkpoint holds of this stage, by name."""
         return {**self._learner.objects, **self._trainer.objects}
 
     @property
     def seeds(self) -> StepSeeds:
-        """What the generators of its steps are made from."""
+        """Return what the generators of its steps are made from."""
         return self._learner.seeds(self.name)
 
     def look(self) -> Look:

@@ -1,4 +1,4 @@
-"""What one site learns: its generative model, discriminator and latents."""
+"""Hold what one site learns: its generative model, discriminator and latents."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class SiteLearner:
 
     @property
     def objects(self) -> dict[str, tf.Module]:
-        """What a checkpoint holds of this site, by name."""
+        """Return what a checkpoint holds of this site, by name."""
         return {
             "model": self.model,
             "discriminator": self.discriminator,

@@ -1,4 +1,4 @@
-"""What a stage of learning is: a name, the objects that it changes, and one step with given random numbers.
+"""Define a stage of learning: a name, the objects that it changes, and one step with given random numbers.
 
 A stage draws no random numbers but those of the generator that its step is given. That generator is a function of
 seed, stage and step, see `randomness.step_rng`, so that a resumed run repeats the steps of an undisturbed one.
@@ -34,7 +34,7 @@ class _NamedStage(Watched, Protocol):
 
     @property
     def seeds(self) -> StepSeeds:
-        """What the generators of its steps are made from."""
+        """Return what the generators of its steps are made from."""
 
 
 class Stage(_NamedStage, Protocol):

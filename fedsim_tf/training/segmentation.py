@@ -161,7 +161,7 @@ class UNetTraining:
 
     @property
     def objects(self) -> dict[str, tf.Module]:
-        """What a checkpoint holds, by name."""
+        """Return what a checkpoint holds, by name."""
         return {
             "network": self.network,
             "best": self.best,

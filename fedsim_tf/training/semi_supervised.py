@@ -49,7 +49,7 @@ class SemiSupervised:
 
     @property
     def objects(self) -> dict[str, tf.Module]:
-        """What a checkpoint holds of this stage at this site, by name."""
+        """Return what a checkpoint holds of this stage at this site, by name."""
         return {
             **self.learner.objects,
             "labelled_optimizer": self.labelled_optimizer,
@@ -60,7 +60,7 @@ class SemiSupervised:
 
     @property
     def seeds(self) -> StepSeeds:
-        """What the generators of its steps are made from."""
+        """Return what the generators of its steps are made from."""
         return self.learner.seeds(self.name)
 
     def look(self) -> Look:

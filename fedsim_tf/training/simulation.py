@@ -58,7 +58,7 @@ class SingleSiteStage:
 
     @property
     def objects(self) -> Trackables:
-        """What a checkpoint holds: the stage's objects and the optimizer of the shared networks."""
+        """Return what a checkpoint holds: the stage's objects and the optimizer of the shared networks."""
         return {**self._stage.objects, "shared_optimizer": self._optimizer}
 
     @property

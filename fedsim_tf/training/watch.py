@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a stage: losses and gradient norms of every step; the rest at checkpoints."""
+"""Write what TensorBoard shows of a stage: losses and gradient norms of every step; the rest at checkpoints."""
 
 from __future__ import annotations
 

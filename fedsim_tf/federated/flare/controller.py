@@ -205,5 +205,5 @@ class FlareExchange:
 
     @property
     def lacks_sites(self) -> bool:
-        """Whether any site has no part in the rest of this job."""
+        """Return whether any site has no part in the rest of this job."""
         return bool(self._gone)

@@ -68,7 +68,7 @@ class JobEnd(NamedTuple):
 
     @property
     def has_come_further(self) -> bool:
-        """Whether the job has added checkpoints, as far as the server can tell."""
+        """Return whether the job has added checkpoints, as far as the server can tell."""
         return self.outcome is not None and (self.outcome.kept > 0 or self.outcome.seconds >= FRUITFUL_SECONDS)
 
     @property
