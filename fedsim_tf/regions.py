@@ -49,7 +49,8 @@ REGION_IDS = tuple(REGIONS)  # ascending
 GREAT_VESSELS = (AORTA, PULMONARY_ARTERY)
 PAINTING_ORDER = (RA, LA, RV, MYOCARDIUM, LV, AORTA, PULMONARY_ARTERY)  # where regions overlap, the later one wins
 
-# Label values to region ids.
+# Label values to region ids. Several data sets share a table (data/labels.py says which): an alias that only one has
+# needs a table of its own.
 ID_VALUES: Mapping[int, int] = {region: region for region in (BACKGROUND, *REGION_IDS)}
 MMWHS_VALUES: Mapping[int, int] = {
     0: BACKGROUND,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from fedsim_tf.metrics import compare_masks, mean_agreement
@@ -24,4 +26,4 @@ def score_segmenter(segment: Segmenter, volumes: Volumes, extents_mm: np.ndarray
         spacing_mm = tuple((extent / np.array(truth.shape[::-1])).tolist())
         each[identity] = compare_masks(segment(image), truth, spacing_mm)
     mean = mean_agreement(each.values())
-    return ArmScores(mean.dice, mean.iou, mean.hd95_mm, mean.surface_mm, mean.volume_error, cases=each)
+    return ArmScores(**dataclasses.asdict(mean), cases=each)

@@ -19,7 +19,7 @@ from fedsim_tf.phantom.hearts import ADULTS, CHILDREN, YOUNG_ADULTS, Population
 from fedsim_tf.shape.surfaces import CorrespondingShapes
 
 FINISHED = "complete.json"  # in the folder of a site that was written to the end
-VERSION = 6  # of what the phantom's code makes: with another number, cached cohorts are made again
+VERSION = 6  # raise it with any change of what is drawn or scanned, SITES included: cached cohorts are made again
 
 
 @dataclasses.dataclass(frozen=True)

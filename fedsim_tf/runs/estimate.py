@@ -191,7 +191,11 @@ def count_useful_cores(config: Config) -> int:
 
 
 def _precision(config: Config) -> str:
-    """Return the precision to estimate with: the slower one where it is not known yet."""
+    """Return the precision to estimate with.
+
+    Where an earlier start or the cache knows what "auto" is, `adopt_kept_precision` has put it in; else this is the
+    slower one.
+    """
     return "float32" if config.model.precision == "auto" else config.model.precision
 
 
