@@ -37,7 +37,7 @@ def finished(tmp_path_factory):
         for site in SITES:
             write_paper_cohort(root / site, site)
             patch.setitem(PAPER_SIZES, site, SplitSizes(3, 1, 1))
-        patch.setattr("fedsim_tf.runs.inputs.ensure_site", lambda site, *_, **__: root / site)
+        patch.setattr("fedsim_tf.phantom.cohort.ensure_site", lambda site, *_, **__: root / site)
         metrics = open_and_run_federated(config, root / "run", cache_dir=root / "cache").to_json()
     return types.SimpleNamespace(fold=root / "run" / "fold_0", run=root / "run", metrics=metrics, titles=titles)
 
