@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.phantom import cohort
+from fedsim_tf.phantom import claim, cohort
 from fedsim_tf.phantom.cohort import write_site
 from fedsim_tf.phantom.hearts import ADULTS, draw_hearts
 from fedsim_tf.shape.surfaces import CorrespondingShapes, region_surface
@@ -46,10 +46,10 @@ def test_a_folder_holds_one_cohort(tmp_path, monkeypatch):
     for name, shapes in (("ct20", None), ("ct20", draw_hearts(ADULTS, 3, seed=6)), ("ct34lc", hearts)):
         with pytest.raises(InputError, match="another recipe; expected the same one, or another folder"):
             write_site(name, tmp_path, shapes=shapes)
-    monkeypatch.setattr(cohort, "VERSION", 99)
+    monkeypatch.setattr(claim, "VERSION", 99)
     with pytest.raises(InputError, match="another recipe"):
         write_site("ct20", tmp_path, shapes=hearts)
-    (tmp_path / cohort.RECIPE).unlink()
+    (tmp_path / claim.RECIPE).unlink()
     with pytest.raises(InputError, match="files of unknown making"):
         write_site("ct20", tmp_path, shapes=hearts)
 
@@ -66,4 +66,4 @@ def test_hearts_without_all_regions_are_refused(tmp_path):
 
 def test_names_of_given_hearts_do_not_change_the_recipe():
     hearts = draw_hearts(ADULTS, 2, seed=5)
-    assert cohort._shapes_digest(dataclasses.replace(hearts, subjects=("a", "b"))) == cohort._shapes_digest(hearts)
+    assert claim._shapes_digest(dataclasses.replace(hearts, subjects=("a", "b"))) == claim._shapes_digest(hearts)

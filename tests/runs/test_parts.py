@@ -12,19 +12,12 @@ from fedsim_tf.metrics import MEASURES
 from fedsim_tf.models import precision
 from fedsim_tf.runs import compare_arms, inputs
 from fedsim_tf.runs import samples as samples_module
-from fedsim_tf.runs.inputs import (
-    check_latents,
-    labels_of,
-    needs_simulation,
-    open_cohort,
-    open_shape_model,
-    pinned,
-    source,
-)
+from fedsim_tf.runs.finished import finished_arms
+from fedsim_tf.runs.inputs import count_labels, describe_source, open_cohort, open_shape_model, settle_choices
 from fedsim_tf.runs.results import finish, gather_facts
 from fedsim_tf.runs.samples import draw_samples
+from fedsim_tf.runs.start import check_arms
 from fedsim_tf.synthesis import SyntheticVolume
-from fedsim_tf.tools.segment import finished_arms
 from fedsim_tf.training.run import RunFolder
 from tests.evaluation.records_for_tests import scores
 from tests.runs.toy_cohorts import write_shapes
@@ -198,15 +191,15 @@ def test_results_over_folds_and_sites_are_on_disk_and_on_the_terminal(tmp_path, 
 
 
 def test_source_says_phantom_or_the_folder(tmp_path):
-    assert source(toy_config(), "ct34mc") == "phantom cohort (ct34mc)"
+    assert describe_source(toy_config(), "ct34mc") == "phantom cohort (ct34mc)"
     hearts = toy_config(data={"phantom_shapes": str(write_shapes(tmp_path / "twelve.npz"))})
-    assert source(hearts, "ct20") == "phantom cohort (ct20 with 12 given hearts)"
-    assert source(hearts, "ct34lc") == "phantom cohort (ct34lc)"
-    assert source(toy_config(data={"root": "/d"}), "ct34mc") == "ct34mc in /d"
+    assert describe_source(hearts, "ct20") == "phantom cohort (ct20 with 12 given hearts)"
+    assert describe_source(hearts, "ct34lc") == "phantom cohort (ct34lc)"
+    assert describe_source(toy_config(data={"root": "/d"}), "ct34mc") == "ct34mc in /d"
 
 
 @pytest.mark.parametrize(
-    ("dataset", "larger", "expected"),
+    ("dataset", "federated", "expected"),
     [
         ("ct20", False, 4),
         ("ct20", True, 8),
@@ -216,15 +209,14 @@ def test_source_says_phantom_or_the_folder(tmp_path):
         ("nifti", True, 12),
     ],
 )
-def test_labels_are_the_papers_unless_configured(dataset, larger, expected):
-    assert labels_of(toy_config(), dataset, larger=larger) == expected
-    assert labels_of(toy_config(data={"labels": 3}), dataset, larger=larger) == 3
+def test_labels_are_the_papers_unless_configured(dataset, federated, expected):
+    more = {"more_labels": True}  # which a single-site run does not read
+    assert count_labels(toy_config(federated=more), dataset, federated=federated) == expected
+    assert count_labels(toy_config(federated=more, data={"labels": 3}), dataset, federated=federated) == 3
 
 
 def test_no_phantom_stands_in_for_data_of_ones_own(tmp_path):
-    with pytest.raises(
-        InputError, match=r"data\.root: found no folder, and no phantom cohort 'nifti'; expected a folder with"
-    ):
+    with pytest.raises(InputError, match=r"data\.root is not given; it must be the folder with the scans of nifti"):
         open_cohort(toy_config(), "nifti", cache_dir=tmp_path)
 
 
@@ -239,33 +231,30 @@ def test_shape_model_comes_from_the_file_or_from_phantom_hearts(tmp_path):
 
 
 def test_one_annotated_volume_is_refused_before_any_training():
-    with pytest.raises(InputError, match="--data_labels: found 1; expected at least 2"):
-        check_latents(1)
-    check_latents(2)
-
-
-@pytest.mark.parametrize(("arms", "needed"), [(("lower_bound", "upper_bound"), False), (("ours_pre",), True)])
-def test_bounds_alone_are_not_simulated_for(arms, needed):
-    assert needs_simulation(toy_config(segmentation={"arms": arms})) is needed
+    simulated, bounds = (toy_config(segmentation={"arms": arms}) for arms in (["ours_pre"], ["lower_bound"]))
+    with pytest.raises(InputError, match=r"data\.labels is 1; it must be at least 2 to simulate from"):
+        check_arms(simulated, {"a": 1}, federated=False)
+    check_arms(simulated, {"a": 2}, federated=False)
+    check_arms(bounds, {"a": 1}, federated=False)
 
 
 def test_a_run_keeps_the_precision_that_it_began_with(tmp_path, monkeypatch):
     config = toy_config(model={"precision": "auto"})
     monkeypatch.setattr(precision, "choose_precision", lambda _: "bfloat16")
-    begun = pinned(config)
+    begun = settle_choices(config)
     assert begun.model.precision == "bfloat16"
     RunFolder(tmp_path / "run", begun)
     monkeypatch.setattr(precision, "choose_precision", lambda _: "float32")
-    with pytest.raises(InputError, match=r"model.precision='bfloat16' \(now 'float32'\)"):
-        RunFolder(tmp_path / "run", pinned(config))
+    with pytest.raises(InputError, match=r"model\.precision=bfloat16 \(now float32\)"):
+        RunFolder(tmp_path / "run", settle_choices(config))
 
 
 def test_a_run_keeps_the_phantom_cohort_that_it_began_with(tmp_path, monkeypatch):
-    begun = pinned(toy_config())
+    begun = settle_choices(toy_config())
     RunFolder(tmp_path / "run", begun)
     monkeypatch.setattr(inputs, "VERSION", begun.data.phantom_version + 1)
     with pytest.raises(InputError, match=r"data.phantom_version=\d+ \(now \d+\)"):
-        RunFolder(tmp_path / "run", pinned(toy_config()))
-    with pytest.raises(InputError, match=r"phantom_version: found .* which this code makes"):
-        pinned(begun)
-    assert pinned(toy_config(data={"root": "/data", "phantom_version": 3})).data.phantom_version == 0
+        RunFolder(tmp_path / "run", settle_choices(toy_config()))
+    with pytest.raises(InputError, match=r"phantom_version is .*, which this code makes"):
+        settle_choices(begun)
+    assert settle_choices(toy_config(data={"root": "/data", "phantom_version": 3})).data.phantom_version == 0

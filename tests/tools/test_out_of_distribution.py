@@ -11,7 +11,9 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.files import write_json
 from fedsim_tf.records.run_metrics import read_metrics
 from fedsim_tf.tools import out_of_distribution as job
+from fedsim_tf.tools import visit
 from fedsim_tf.tools.out_of_distribution import run_out_of_distribution
+from fedsim_tf.tools.visit import open_visit
 from fedsim_tf.training.run import RunFolder, site_path
 from tests.evaluation.pictures_for_tests import is_drawn
 from tests.runs.toy_cohorts import write_paper_cohort, write_shapes
@@ -52,9 +54,13 @@ def _config(root, site, shapes, **model):
 
 @pytest.fixture(scope="module")
 def metrics(hospitals):
-    return run_out_of_distribution(
+    return run_visit(
         hospitals["ct20"], hospitals["ct34lc"], hospitals["root"] / "out", cache_dir=hospitals["root"] / "cache"
     )
+
+
+def run_visit(*places, **options):
+    return run_out_of_distribution(open_visit(*places, **options))
 
 
 def test_every_arm_is_scored_on_the_visitors_test_patients(hospitals, metrics):
@@ -74,23 +80,23 @@ def test_results_of_something_else_are_not_written_over(hospitals, metrics, tmp_
     cache = {"cache_dir": hospitals["root"] / "cache"}
     one, other, run = hospitals["ct20"], hospitals["ct34lc"], hospitals["root"] / "runs" / "ct20"
     with pytest.raises(InputError, match="ct20: found a run; expected another output folder"):
-        run_out_of_distribution(one, other, run, **cache)
+        run_visit(one, other, run, **cache)
     shutil.copy(run / "metrics.json", tmp_path / "metrics.json")
     with pytest.raises(InputError, match="found the results of a run; expected another output folder"):
-        run_out_of_distribution(one, other, tmp_path, **cache)
+        run_visit(one, other, tmp_path, **cache)
     with pytest.raises(InputError, match="found patients of ct20 at ct34lc; expected another output folder"):
-        run_out_of_distribution(other, one, hospitals["root"] / "out", **cache)
+        run_visit(other, one, hospitals["root"] / "out", **cache)
     shutil.copytree(run, tmp_path / "federated")
     (tmp_path / "federated" / "fold_0" / "sites").mkdir()
     with pytest.raises(InputError, match="found a federated run; expected a single-site run"):
-        run_out_of_distribution(tmp_path / "federated", other, tmp_path / "out", **cache)
+        run_visit(tmp_path / "federated", other, tmp_path / "out", **cache)
 
 
 def test_visitors_as_scanned_at_their_own_hospital_score_as_there(hospitals, tmp_path):
     """A hospital's own patients, as scanned, are its test part: scores are its run's to the digit."""
     own = json.loads((hospitals["root"] / "runs" / "ct34lc" / "metrics.json").read_text())["folds"][0]["ct34lc"]
     fold = hospitals["ct34lc"]
-    found = run_out_of_distribution(fold, fold, tmp_path, cache_dir=hospitals["root"] / "cache")
+    found = run_visit(fold, fold, tmp_path, cache_dir=hospitals["root"] / "cache")
     for arm in ARMS:
         rendered, scanned = (found.folds[0][images][arm].dice for images in ("rendered", "as scanned"))
         assert scanned == pytest.approx(own[arm]["dice"], abs=1e-9)
@@ -98,7 +104,7 @@ def test_visitors_as_scanned_at_their_own_hospital_score_as_there(hospitals, tmp
 
 
 def test_masks_stay_the_patients_and_images_are_the_hospitals(hospitals):
-    home, host = (job._open_folds(hospitals[site])[0] for site in SITES)
+    home, host = (visit._open_folds(hospitals[site])[0] for site in SITES)
     visitors, site = (job._open_volumes(fold, hospitals["root"] / "cache") for fold in (home, host))
     rendered = job._render_visitors(host, site, visitors.test)
     np.testing.assert_array_equal(rendered.labels, visitors.test.labels)
@@ -109,7 +115,7 @@ def test_masks_stay_the_patients_and_images_are_the_hospitals(hospitals):
 
 def test_whole_runs_meet_fold_by_fold(hospitals, metrics, tmp_path):
     runs = [hospitals[site].parent for site in SITES]
-    found = run_out_of_distribution(*runs, tmp_path, cache_dir=hospitals["root"] / "cache")
+    found = run_visit(*runs, tmp_path, cache_dir=hospitals["root"] / "cache")
     assert found.folds == metrics.folds
 
 
@@ -130,7 +136,7 @@ def shared(hospitals, tmp_path):
 
 def test_networks_of_a_federated_run_at_the_hospital_are_scored_too(hospitals, metrics, shared, tmp_path):
     places = hospitals["ct20"], hospitals["ct34lc"], tmp_path / "out"
-    found = run_out_of_distribution(*places, cache_dir=hospitals["root"] / "cache", federated=shared)
+    found = run_visit(*places, cache_dir=hospitals["root"] / "cache", federated=shared)
     for images in ("rendered", "as scanned"):
         fold, before = found.folds[0][images], metrics.folds[0][images]
         assert tuple(fold) == (*ARMS, "direct_fl")
@@ -140,9 +146,9 @@ def test_networks_of_a_federated_run_at_the_hospital_are_scored_too(hospitals, m
 
 def test_a_federated_run_without_the_hospital_or_its_fold_is_refused(hospitals, shared, tmp_path):
     with pytest.raises(InputError, match="no ct20 in fold 0; expected a federated run of this site"):
-        job._open_federated_site(shared, "ct20", [0])
+        visit._open_federated_site(shared, "ct20", [0])
     with pytest.raises(InputError, match=r"found folds \[0\]; expected fold 3 too"):
-        job._open_federated_site(shared, "ct34lc", [0, 3])
+        visit._open_federated_site(shared, "ct34lc", [0, 3])
 
 
 def test_a_federated_run_that_has_learnt_from_the_patients_is_refused(hospitals, shared, tmp_path):
@@ -155,7 +161,7 @@ def test_a_federated_run_that_has_learnt_from_the_patients_is_refused(hospitals,
     write_json(own / "data.json", record)
     places = hospitals["ct20"], hospitals["ct34lc"], tmp_path / "out"
     with pytest.raises(InputError, match=f"found {patient} among what it learnt from; expected the patients' own fold"):
-        run_out_of_distribution(*places, cache_dir=hospitals["root"] / "cache", federated=shared)
+        run_visit(*places, cache_dir=hospitals["root"] / "cache", federated=shared)
 
 
 def test_patients_meet_the_networks_of_the_fold_with_the_same_number(tmp_path):
@@ -164,21 +170,21 @@ def test_patients_meet_the_networks_of_the_fold_with_the_same_number(tmp_path):
     for run, numbers in ((home, (0, 2, 3)), (host, (1, 2, 3)), (other, (1, 4))):
         for number in numbers:
             RunFolder(run / f"fold_{number}", toy_config())
-    pairs = job._pair_folds(home, host)
+    pairs = visit._pair_folds(home, host)
     assert [(a.number, b.number) for a, b in pairs] == [(2, 2), (3, 3)]
     assert {a.run.path.parent for a, _ in pairs} == {home.resolve()}
-    [(a, b)] = job._pair_folds(home / "fold_0", host / "fold_1")
+    [(a, b)] = visit._pair_folds(home / "fold_0", host / "fold_1")
     assert (a.number, b.number) == (0, 1)
     RunFolder(tmp_path / "one" / "fold_0", toy_config())
     with pytest.raises(InputError, match=r"found folds \[1, 4\]; expected one of folds \[0\]"):
-        job._pair_folds(tmp_path / "one", other)
+        visit._pair_folds(tmp_path / "one", other)
     with pytest.raises(InputError, match=r"found folds \[1, 4\]; expected one of folds \[0, 2, 3\]"):
-        job._pair_folds(home, other)
+        visit._pair_folds(home, other)
 
 
 def test_wrong_folders_are_one_line(hospitals, tmp_path):
     with pytest.raises(InputError, match="found no run; expected a run's folder, or that of a fold such as"):
-        run_out_of_distribution(hospitals["root"], hospitals["ct34lc"], tmp_path, cache_dir=tmp_path)
+        run_visit(hospitals["root"], hospitals["ct34lc"], tmp_path, cache_dir=tmp_path)
     (tmp_path / "fold_0").mkdir()
     with pytest.raises(InputError, match="found no run"):
-        run_out_of_distribution(tmp_path / "fold_0", hospitals["ct34lc"], tmp_path, cache_dir=tmp_path)
+        run_visit(tmp_path / "fold_0", hospitals["ct34lc"], tmp_path, cache_dir=tmp_path)

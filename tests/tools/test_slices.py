@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.tools.slices import SliceTraining, read_slices, run_slices, slice_semantics
+from fedsim_tf.tools.slice_files import read_slices
+from fedsim_tf.tools.slices import SliceTraining, run_slices, slice_semantics
+from fedsim_tf.tools.slices_start import open_slices
 from fedsim_tf.training.batch_norm import SLICES
 from tests.evaluation.pictures_for_tests import is_drawn, recorded_titles
 from tests.training.test_watch import shown
@@ -35,10 +37,19 @@ def finished(tmp_path_factory):
     root = tmp_path_factory.mktemp("slices")
     files = draw(root)
     with recorded_titles() as titles:
-        path = run_slices(
-            toy_config(gan={"steps": 2}), root / "run", images=files.images, labels=files.labels, held_out=2
-        )
-    return types.SimpleNamespace(root=root, path=path, titles=titles)
+        path = run_slices(start(root / "run", files, root))
+    return types.SimpleNamespace(root=root, files=files, path=path, titles=titles)
+
+
+def start(run_dir, files, cache_dir, *, held_out=2):
+    config = toy_config(gan={"steps": 2})
+    return open_slices(
+        config, run_dir, images=files.images, labels=files.labels, held_out=held_out, cache_dir=cache_dir
+    )
+
+
+def read(files):
+    return read_slices(files.images, files.labels, size=32, held_out=0)
 
 
 def refused(action, *fragments):
@@ -71,28 +82,28 @@ def test_the_stage_is_recorded_and_kept(finished):
 
 def test_pictures_are_read_as_minus_one_to_one_and_masks_as_zero_or_one(tmp_path):
     files = draw(tmp_path, count=2)
-    slices = read_slices(files.images, files.labels, 32)
+    slices = read(files)
     assert slices.names == ("slice_0", "slice_1")
-    assert slices.images.shape == slices.labels.shape == (2, 32, 32)
+    assert slices.images.shape == slices.masks.shape == (2, 32, 32)
     original = np.asarray(Image.open(files.images / "slice_0.png"), float)
     averaged = original.reshape(32, 2, 32, 2).mean(axis=(1, 3))
     np.testing.assert_allclose(slices.images[0], averaged / 127.5 - 1, atol=1.5 / 127.5)
-    assert set(np.unique(slices.labels)) == {0, 1}
-    assert slices.images[0][slices.labels[0] > 0].mean() > slices.images[0][slices.labels[0] == 0].mean() + 0.5
+    assert set(np.unique(slices.masks)) == {0, 1}
+    assert slices.images[0][slices.masks[0] > 0].mean() > slices.images[0][slices.masks[0] == 0].mean() + 0.5
 
 
 def test_hidden_files_of_macos_are_no_pictures(tmp_path):
     files = draw(tmp_path, count=1)
     (files.images / "._slice_0.png").write_bytes(b"macOS")
-    assert read_slices(files.images, files.labels, 32).names == ("slice_0",)
+    assert read(files).names == ("slice_0",)
 
 
 def test_semantics_are_the_picture_made_coarse_its_mask_and_a_constant(tmp_path):
     files = draw(tmp_path, count=1)
-    slices = read_slices(files.images, files.labels, 32)
+    slices = read(files)
     semantics = slice_semantics(slices, 16)
     assert semantics.shape == (1, 32, 32, 3)
-    np.testing.assert_array_equal(semantics[..., 1], slices.labels)
+    np.testing.assert_array_equal(semantics[..., 1], slices.masks)
     assert np.unique(semantics[..., 2]) == [0.5]
     coarse = semantics[0, ..., 0]
     assert coarse.mean() == pytest.approx(slices.images.mean(), abs=0.02)
@@ -101,25 +112,20 @@ def test_semantics_are_the_picture_made_coarse_its_mask_and_a_constant(tmp_path)
 
 @pytest.mark.parametrize("held_out", [COUNT, COUNT + 1])
 def test_too_few_pictures_are_refused(finished, tmp_path, held_out):
-    images, labels = finished.root / "images", finished.root / "labels"
-    refused(
-        lambda: run_slices(toy_config(), tmp_path / "run", images=images, labels=labels, held_out=held_out),
-        images,
-        "5 pictures",
-        f"({held_out})",
-    )
+    message = f"held_out is {held_out}; it must be less than the {COUNT} pictures in {finished.files.images}"
+    refused(lambda: start(tmp_path / "run", finished.files, tmp_path, held_out=held_out), message)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_missing_mask_is_named(tmp_path):
     files = draw(tmp_path)
     (files.labels / "slice_3.png").unlink()
-    refused(lambda: read_slices(files.images, files.labels, 32), files.labels, "no slice_3.png")
+    refused(lambda: read(files), files.labels, "no slice_3.png")
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):
-    refused(lambda: read_slices(tmp_path, tmp_path, 32), tmp_path, "no PNG files")
-    refused(lambda: read_slices(tmp_path / "no", tmp_path, 32), tmp_path / "no")
+    refused(lambda: read_slices(tmp_path, tmp_path, size=32, held_out=0), tmp_path, "no PNG files")
+    refused(lambda: read_slices(tmp_path / "no", tmp_path, size=32, held_out=0), tmp_path / "no")
 
 
 @pytest.mark.parametrize("kind", ["images", "labels"])
@@ -127,7 +133,7 @@ def test_a_file_that_is_no_picture_is_named(tmp_path, kind):
     files = draw(tmp_path)
     damaged = tmp_path / kind / "slice_1.png"
     damaged.write_bytes(b"not a picture")
-    refused(lambda: read_slices(files.images, files.labels, 32), damaged, "no picture")
+    refused(lambda: read(files), damaged, "no picture")
 
 
 def test_pictures_of_sixteen_bits_are_refused_and_masks_of_another_size(tmp_path):
@@ -135,30 +141,23 @@ def test_pictures_of_sixteen_bits_are_refused_and_masks_of_another_size(tmp_path
     deep = tmp_path / "images" / "slice_1.png"
     usual = deep.read_bytes()
     Image.fromarray(np.full((64, 64), 1000, np.uint16)).save(deep)
-    refused(lambda: read_slices(files.images, files.labels, 32), deep, "a picture of mode I;16")
+    refused(lambda: read(files), deep, "a picture of mode I;16")
     deep.write_bytes(usual)
     mask = tmp_path / "labels" / "slice_2.png"
     Image.fromarray(np.zeros((30, 40), np.uint8)).save(mask)
-    refused(lambda: read_slices(files.images, files.labels, 32), mask, "found (40, 30) pixels")
+    refused(lambda: read(files), mask, "found (40, 30) pixels")
 
 
 def test_a_run_goes_on_with_its_own_pictures_alone(finished, tmp_path):
     """Of others, what the network was trained on would be shown as held out."""
 
     def again(files, held_out=2):
-        run_slices(
-            toy_config(gan={"steps": 2}),
-            finished.root / "run",
-            images=files.images,
-            labels=files.labels,
-            held_out=held_out,
-        )
+        run_slices(start(finished.root / "run", files, tmp_path, held_out=held_out))
 
-    own = types.SimpleNamespace(images=finished.root / "images", labels=finished.root / "labels")
-    again(own)
-    refused(lambda: again(own, held_out=3), "--held_out=3, where 2 were", "another --run_dir")
+    again(finished.files)
+    refused(lambda: again(finished.files, held_out=3), "held_out is 3; it must be 2, as when the run began")
     other = draw(tmp_path, count=COUNT + 1)
-    refused(lambda: again(other), "found other pictures: slice_5", "another --run_dir")
+    refused(lambda: again(other), "found other pictures: slice_5", "another run folder")
     Image.open(other.images / "slice_0.png").rotate(90).save(other.images / "slice_1.png")
     (other.images / "slice_5.png").unlink()
     (other.labels / "slice_5.png").unlink()

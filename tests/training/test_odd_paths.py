@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedsim_tf.tools.segment import open_segmenter
+from fedsim_tf.runs.finished import open_finished_fold
 from fedsim_tf.training.checkpoints import Checkpoints, plain_path
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.segmentation import UNetTraining, train_segmenter
@@ -35,7 +35,8 @@ def test_a_run_there_is_stopped_resumed_and_segments(tmp_path, monkeypatch):
     assert steps[3] == ("pretrain", 2)
     assert len(list((folder / "tensorboard").rglob("events.*"))) == 3
     assert len(RunFolder(folder, config).records()) == 2
-    _, opened = open_segmenter(folder, "lower_bound")
+    fold = open_finished_fold(folder)
+    opened = fold.load_segmenter(fold.last_stage_of("lower_bound"))
     image = site.test.images[0]
     np.testing.assert_array_equal(opened(image), trained(image))
 

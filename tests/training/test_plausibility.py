@@ -5,7 +5,6 @@ import pytest
 
 from fedsim_tf.data.preprocess import PreparedCase
 from fedsim_tf.training.plausibility import (
-    warn_of_known_hearts,
     warn_of_other_extents,
     warn_of_unknown_spacing,
     warn_of_unreachable_hearts,
@@ -66,14 +65,6 @@ def test_hearts_out_of_scale_are_named_with_their_factor(said):
     labels = np.stack([ball(np.full(3, 15.5), radius=radius) for radius in (4, 6, 9)])
     warn_of_unreachable_sizes("here", ("a", "b", "c"), labels, mean_voxels=float(labels[0].sum()))
     assert "for the mean heart to be scaled to: c (2.2" in said.text
-
-
-def test_hearts_of_the_shape_model_must_not_be_tested(said):
-    warn_of_known_hearts("here", (), ["a", "b"])
-    warn_of_known_hearts("here", ("c_label", "d"), ["a", "b"])
-    assert said.text == ""
-    warn_of_known_hearts("here", ("b", "a_label", "c"), ["a", "b", "e"])
-    assert "made from 2 of the patients in the validation or test part: a, b" in said.text
 
 
 def test_headers_that_all_say_one_millimetre_are_not_believed(said):

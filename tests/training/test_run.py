@@ -6,7 +6,7 @@ import json
 import pytest
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.runs.results import draw_losses, finish
+from fedsim_tf.runs.results import draw_losses, finish, gather_facts
 from fedsim_tf.training.run import RunFolder
 from tests.training.toy_site import toy_config
 
@@ -46,6 +46,7 @@ def test_what_a_killed_process_left_half_written_is_no_record(tmp_path):
         (run.path / folder / f".partial-123-{name}").write_bytes(b"")
     assert run.records() == {"gan": {"steps": 3}}
     draw_losses(run, data="nothing")
-    metrics = finish(run, [{"site": {}}], title="Nothing", about={}, stages={})
+    facts = gather_facts(run, {}, experiment="single_site", data="nothing", labelled=0, vgg="random")
+    metrics = finish(run, [{"site": {}}], title="Nothing", facts=facts, stages={})
     assert "partial" not in (run.path / "report.html").read_text()
-    assert metrics["stages"] == {}
+    assert metrics.stages == {}
