@@ -50,7 +50,7 @@ def test_a_folder_holds_one_cohort(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="another recipe"):
         write_site("ct20", tmp_path, shapes=hearts)
     (tmp_path / claim.RECIPE).unlink()
-    with pytest.raises(InputError, match="files of unknown making"):
+    with pytest.raises(InputError, match="files of an unknown recipe"):
         write_site("ct20", tmp_path, shapes=hearts)
 
 
