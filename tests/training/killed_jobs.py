@@ -1,8 +1,8 @@
 """Toy runs in processes of their own that are killed and started again; see test_killed.py.
 
-    python -m tests.training.killed_jobs FOLDER
+    python -m tests.training.killed_jobs FOLDER JOB
 
-imports everything once and then forks a process for each start. Each job has an undisturbed run, which is one such
+imports everything once and then forks a process for each start. The job has an undisturbed run, which is one such
 process, and one that is killed by SIGKILL at each of its moments in turn, in one run folder.
 """
 
@@ -182,15 +182,15 @@ def start(job: Job, folder: pathlib.Path, moment: tuple[str, str] | None = None)
     os._exit(0)
 
 
-def main(root: pathlib.Path) -> None:
+def main(root: pathlib.Path, name: str) -> None:
     """Write <job>_whole.npz and <job>_killed.npz, and print each kill that took place."""
-    for job, stages in JOBS.items():
-        start(job, root / f"{job.__name__}_whole")
-        for moment in moments(stages):
-            if start(job, root / f"{job.__name__}_killed", moment) == signal.SIGKILL:
-                print(job.__name__, *moment, flush=True)
-        start(job, root / f"{job.__name__}_killed")
+    job, stages = next((job, stages) for job, stages in JOBS.items() if job.__name__ == name)
+    start(job, root / f"{name}_whole")
+    for moment in moments(stages):
+        if start(job, root / f"{name}_killed", moment) == signal.SIGKILL:
+            print(name, *moment, flush=True)
+    start(job, root / f"{name}_killed")
 
 
 if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]))
+    main(pathlib.Path(sys.argv[1]), sys.argv[2])

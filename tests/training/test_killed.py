@@ -13,12 +13,10 @@ from tests.training.killed_jobs import JOBS, moments
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def ended(tmp_path_factory):
-    """The folder in which all jobs ran, and what was killed when."""
-    root = tmp_path_factory.mktemp("killed")
+def run_killed(root, name):
+    """Return what was killed when, and what the processes said."""
     found = subprocess.run(
-        [sys.executable, "-m", "tests.training.killed_jobs", str(root)],
+        [sys.executable, "-m", "tests.training.killed_jobs", str(root), name],
         cwd=ROOT,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
@@ -26,16 +24,14 @@ def ended(tmp_path_factory):
         timeout=280,
     )
     assert found.returncode == 0, found.stderr
-    return root, found.stdout.splitlines(), found.stderr
+    return found.stdout.splitlines(), found.stderr
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.__name__)
-def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(ended, job):
-    root, killed, errors = ended
-    name = job.__name__
-    assert [line for line in killed if line.startswith(name)] == [
-        f"{name} {stage} {when}" for stage, when in moments(JOBS[job])
-    ], errors
+def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path, job):
+    root, name = tmp_path, job.__name__
+    killed, errors = run_killed(root, name)
+    assert killed == [f"{name} {stage} {when}" for stage, when in moments(JOBS[job])], errors
     with np.load(root / f"{name}_whole.npz") as whole, np.load(root / f"{name}_killed.npz") as resumed:
         assert whole.files == resumed.files
         assert len(whole.files) >= 10
