@@ -67,7 +67,7 @@ def run_process(name: str, *arguments: str, **variables: str) -> CommandResult:
         env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     return CommandResult(found.returncode, found.stdout, found.stderr)
 

@@ -50,7 +50,7 @@ def test_tensorflow_is_not_imported_where_a_check_does_not_compute(files):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=250,
+        timeout=500,
     )
     assert found.returncode == 0, found.stderr[-2000:]
     said = {number: (status, lines[0]) for number, status, lines in map(json.loads, found.stdout.splitlines())}

@@ -96,7 +96,7 @@ def test_a_row_that_was_cut_short_counts_as_gradients_sent(tmp_path, cut, rounds
 
 
 def test_noise_without_a_bound_is_refused():
-    with pytest.raises(InputError, match="noise_multiplier: found no clip_norm"):
+    with pytest.raises(InputError, match=r"clip_norm is 0\.0; it must be above 0 with noise"):
         FederatedConfig(noise_multiplier=1.0)
 
 

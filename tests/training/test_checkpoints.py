@@ -199,7 +199,7 @@ def _small_files():
 def test_a_real_failure_to_write_ends_a_command_in_one_line_with_status_one(tmp_path):
     """As on a full disk: the weights (40 kB) do not fit where every other file does."""
     code = f"""
-from experiments import flags
+from experiments import command
 from tests.training import test_checkpoints as toy
 import tensorflow as tf
 class Large(toy.Counting):
@@ -209,7 +209,7 @@ class Large(toy.Counting):
     @property
     def objects(self):
         return {{"ballast": self.ballast, **super().objects}}
-flags.main(lambda: Large().run({str(tmp_path / "run")!r}))
+command.main(lambda: Large().run({str(tmp_path / "run")!r}))
 """
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     found = subprocess.run(
@@ -218,7 +218,7 @@ flags.main(lambda: Large().run({str(tmp_path / "run")!r}))
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         preexec_fn=_small_files,
     )
     assert found.returncode == 1, found.stderr

@@ -21,7 +21,7 @@ def run_killed(root, name):
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=580,
     )
     assert found.returncode == 0, found.stderr
     return found.stdout.splitlines(), found.stderr

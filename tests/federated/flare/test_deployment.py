@@ -25,6 +25,7 @@ from fedsim_tf.training.stage import read_losses
 from tests.federated.flare.federation import REPOSITORY, SERVER, Federation, job_of_tests, provision
 from tests.federated.flare.toy_job import (
     COMPONENTS,
+    PATIENCE,
     SETTINGS,
     STAGE,
     LeakyExecutor,
@@ -39,7 +40,6 @@ from tests.federated.records_for_tests import read_arrays
 
 SITES = ("leeds", "munich", "turin")
 ROUNDS = 40
-pytestmark = pytest.mark.timeout(280)
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +65,9 @@ def undisturbed(tmp_path_factory):
     return root, weights
 
 
-def job(run_name, executor=ToyExecutor, *, quorum=0, settings="", **options):
+def job(run_name, executor=ToyExecutor, *, quorum=0, settings="", patience=PATIENCE, **options):
     sites = list(SITES)
-    controller = ToyController(sites, ROUNDS, run_name, quorum)
+    controller = ToyController(sites, ROUNDS, run_name, quorum, patience=patience)
     return job_of_tests(
         run_name, controller, executor(sites, run_name, **options), SITES, quorum=quorum, settings=settings
     )
@@ -183,7 +183,7 @@ def test_the_simulator_learns_what_one_process_learns(tmp_path, monkeypatch, und
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     workspace = tmp_path / "flare"
     write_local_files(workspace / "local", SETTINGS, {"runs_dir": str(tmp_path)}, classes=COMPONENTS)
-    run_simulator(job("simulated"), SITES, workspace)
+    run_simulator(job("simulated", patience=120.0), SITES, workspace)
     server = tmp_path / "simulated"
     check_like(server, {site: server / "sites" / site for site in SITES}, undisturbed)
     assert f"{STAGE}: done" in shown  # what happens is to be seen here, and not FLARE's own lines

@@ -22,10 +22,11 @@ from fedsim_tf.training.watch import Look
 STAGE = "squares"
 SETTINGS = "toy.json"
 LENGTH = 6
+PATIENCE = 20.0  # seconds until a site counts as silent
 
 
 def toy_config(sites, *, checkpoint_every=4, **federated):
-    federated = {"sites": tuple(sites), "timeout": 20.0, **federated}
+    federated = {"sites": tuple(sites), "timeout": PATIENCE, **federated}
     return make_config("demo", checkpoint_every=checkpoint_every, federated=federated)
 
 
@@ -85,14 +86,24 @@ def coordinate(coordinator, rounds, length=LENGTH):
 
 class ToyController(StageController):
     def __init__(
-        self, sites: list, rounds: int, run_name: str, quorum: int = 0, length: int = LENGTH, checkpoint_every: int = 4
+        self,
+        sites: list,
+        rounds: int,
+        run_name: str,
+        quorum: int = 0,
+        length: int = LENGTH,
+        checkpoint_every: int = 4,
+        patience: float = PATIENCE,
     ):
         super().__init__()
+        self.patience = patience
         self.sites, self.rounds, self.run_name, self.quorum = sites, rounds, run_name, quorum
         self.length, self.checkpoint_every = length, checkpoint_every
 
     def coordinate(self, local: pathlib.Path) -> None:
-        config = toy_config(self.sites, checkpoint_every=self.checkpoint_every, quorum=self.quorum)
+        config = toy_config(
+            self.sites, checkpoint_every=self.checkpoint_every, quorum=self.quorum, timeout=self.patience
+        )
         run = RunFolder(pathlib.Path(read_json(local / SETTINGS)["runs_dir"]) / self.run_name, config)
         exchange = self.open_exchange(self.sites, run.path, timeout=config.federated.timeout, quorum=self.quorum)
         self.rejoin_seconds = 0.0
