@@ -40,7 +40,9 @@ def runs(tmp_path_factory):
             patch.setattr(on_flare, "FoldExecutor", EagerFoldExecutor)
             patch.setattr(on_flare, "make_job", job_of_tests)
             for engine in (IN_PROCESS, NVFLARE):
-                metrics = open_and_run_federated(config, root / engine, cache_dir=root / "cache", engine=engine)
+                metrics = open_and_run_federated(
+                    config, root / engine, cache_dir=root / "cache", engine=engine
+                ).to_json()
                 found[engine] = root / engine, metrics
     finally:
         tf.config.run_functions_eagerly(False)
