@@ -17,7 +17,7 @@ from fedsim_tf.shape.mesh_files import write_mesh
 from fedsim_tf.shape.registration import RegistrationOptions
 from fedsim_tf.shape.ssm import PHANTOM_MODEL, StatisticalShapeModel, load_shape_model
 from fedsim_tf.shape.voxelize import label_map
-from fedsim_tf.tools import build_ssm
+from fedsim_tf.tools import build_ssm, ssm_start
 from fedsim_tf.tools.build_ssm import build_model
 from fedsim_tf.tools.ssm_start import (
     BuildPlan,
@@ -104,7 +104,7 @@ def test_every_label_file_of_a_subject_counts(tmp_path, monkeypatch):
             CaseFiles("b", tmp_path / "b.nii", tmp_path / "b_label.nii"),
         ],
     )
-    monkeypatch.setattr(build_ssm, "find_cohort", lambda *_: cohort)
+    monkeypatch.setattr(ssm_start, "find_cohort", lambda *_: cohort)
     found = find_subjects(tmp_path, "totalsegmentator")
     assert set(found["a"].files) == {tmp_path / "a5.nii", tmp_path / "a1.nii"}
     assert found["b"].files == (tmp_path / "b_label.nii",)

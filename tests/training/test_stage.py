@@ -129,7 +129,7 @@ def test_how_long_and_for_how_many_sites_to_wait_may_change_on_the_way(tmp_path)
     later = make_config("demo", federated={"quorum": 2, "timeout": 60.0, "largest_norm": 10.0})
     RunFolder(tmp_path / "run", later)
     assert read_json(tmp_path / "run" / "config.json") == json.loads(json.dumps(later.to_dict()))
-    with pytest.raises(InputError, match=r"federated\.accumulate='sum'"):
+    with pytest.raises(InputError, match=r"federated\.accumulate=sum \(now mean\)"):
         RunFolder(tmp_path / "run", make_config("demo", federated={"accumulate": "mean"}))
 
 
