@@ -61,7 +61,7 @@ def test_projection_of_a_uniform_box_gives_chords(library):
 
 def test_check_says_what_is_missing(library, tmp_path, capsys):
     assert cuda_check.main(["--library", str(tmp_path / "none.so")]) == 2
-    assert "no such library" in capsys.readouterr().out
+    assert "no such file" in capsys.readouterr().out
     assert cuda_check.main(["--library", library.c._name]) == 2
     assert "no CUDA device" in capsys.readouterr().out
 
