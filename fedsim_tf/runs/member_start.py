@@ -46,7 +46,8 @@ def open_member(kit: pathlib.Path, local: Local) -> MemberStart:
 
 
 def _look_at_data(site: str, local: Local) -> str:
-    config = local.apply(make_config("demo", model={"precision": "float32"}).to_dict())
+    # How many modes a job takes of the shape model is not known before it comes; one is enough to read the file.
+    config = local.apply(make_config("demo", model={"precision": "float32", "shape_modes": 1}).to_dict())
     check_files(config)
     check_weights(config.model.vgg_weights)
     open_shape_model(config)
