@@ -12,11 +12,11 @@ from fedsim_tf.federated.site import Site
 from fedsim_tf.files import hold_during
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.records.fold_scores import ArmScores, ScoresBySite, has_scores, read_fold_scores
-from fedsim_tf.records.run_metrics import FEDERATED_RUN, RunMetrics
+from fedsim_tf.records.run_metrics import RunMetrics
 from fedsim_tf.runs.coordination import coordinate
 from fedsim_tf.runs.federated_site import FoldAtSite
-from fedsim_tf.runs.folds import run_folds
-from fedsim_tf.runs.results import draw_losses, finish, gather_facts
+from fedsim_tf.runs.folds import run_to_results
+from fedsim_tf.runs.results import draw_losses
 from fedsim_tf.runs.start import RunStart
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.training.run import RunFolder, site_path
@@ -47,18 +47,7 @@ def run_federated(start: RunStart, *, engine: str = IN_PROCESS) -> RunMetrics | 
         draw_losses(fold_run, data=start.source)
         return {site: _scores(fold_run, site) for site in start.sites}
 
-    folds = run_folds(run, start.folds, make)
-    if len(start.folds) < run.config.data.folds:
-        return None
-    facts = gather_facts(
-        run,
-        start.cohorts,
-        experiment=FEDERATED_RUN,
-        data=start.source,
-        labelled=start.labels,
-        vgg=start.vgg.source,
-    )
-    return finish(run, folds.scores, title=f"Federated: {start.source}", facts=facts, stages=folds.stages)
+    return run_to_results(start, run, make)
 
 
 def _scores(fold: RunFolder, site: str) -> Mapping[str, ArmScores]:

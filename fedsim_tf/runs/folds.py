@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fedsim_tf.records.fold_scores import ScoresBySite
-from fedsim_tf.runs.results import read_or_make_scores
+from fedsim_tf.records.run_metrics import FEDERATED_RUN, SINGLE_SITE_RUN, RunMetrics
+from fedsim_tf.runs.results import finish, gather_facts, read_or_make_scores
+from fedsim_tf.runs.start import RunStart
 from fedsim_tf.training.run import RunFolder
 
 
@@ -21,6 +23,34 @@ class Folds(NamedTuple):
 
     scores: list[ScoresBySite]
     stages: dict[str, Mapping[str, Any]]
+
+
+def run_to_results(
+    start: RunStart, run: RunFolder, make: Callable[[RunFolder, int], ScoresBySite]
+) -> RunMetrics | None:
+    """Run the folds that were asked for and, where these are all, write the run's results.
+
+    Args:
+      start: what the run starts from.
+      run: the run's folder.
+      make: does all of a fold's work, given its folder and number.
+
+    Returns:
+      The contents of metrics.json, or None where only some folds were asked for: a call for all finishes the run.
+    """
+    folds = run_folds(run, start.folds, make)
+    if len(start.folds) < run.config.data.folds:
+        return None
+    facts = gather_facts(
+        run,
+        start.cohorts,
+        experiment=FEDERATED_RUN if start.federated else SINGLE_SITE_RUN,
+        data=start.source,
+        labelled=start.labels if start.federated else start.labels[start.sites[0]],
+        vgg=start.vgg.source,
+    )
+    title = f"{'Federated' if start.federated else 'Single site'}: {start.source}"
+    return finish(run, folds.scores, title=title, facts=facts, stages=folds.stages)
 
 
 def run_folds(run: RunFolder, numbers: Sequence[int], make: Callable[[RunFolder, int], ScoresBySite]) -> Folds:

@@ -8,11 +8,10 @@ from fedsim_tf.arms import simulators
 from fedsim_tf.files import hold_during
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.records.fold_scores import ArmScores, ScoresBySite
-from fedsim_tf.records.run_metrics import SINGLE_SITE_RUN, RunMetrics
+from fedsim_tf.records.run_metrics import RunMetrics
 from fedsim_tf.runs.compare_arms import Samples, compare_with_pictures
 from fedsim_tf.runs.fixed_material_arms import samples_folder, simulate_fixed
-from fedsim_tf.runs.folds import run_folds
-from fedsim_tf.runs.results import finish, gather_facts
+from fedsim_tf.runs.folds import run_to_results
 from fedsim_tf.runs.same_data import check_same_data
 from fedsim_tf.runs.samples import draw_samples_of
 from fedsim_tf.runs.start import RunStart
@@ -41,18 +40,7 @@ def run_single_site(start: RunStart) -> RunMetrics | None:
             data = f"{start.source}, fold {fold}"
             return {site: run_single_site_fold(fold_run, volumes, start.shape_model, start.vgg, data=data)}
 
-    folds = run_folds(run, start.folds, make)
-    if len(start.folds) < run.config.data.folds:
-        return None
-    facts = gather_facts(
-        run,
-        start.cohorts,
-        experiment=SINGLE_SITE_RUN,
-        data=start.source,
-        labelled=start.labels[site],
-        vgg=start.vgg.source,
-    )
-    return finish(run, folds.scores, title=f"Single site: {start.source}", facts=facts, stages=folds.stages)
+    return run_to_results(start, run, make)
 
 
 def run_single_site_fold(
