@@ -15,7 +15,7 @@ from fedsim_tf.runs.results import draw_losses
 from fedsim_tf.runs.samples import samples_folder, show_samples, stack_samples
 from fedsim_tf.synthesis import SyntheticVolume
 from fedsim_tf.training.run import RunFolder
-from fedsim_tf.training.segmentation import Segmenter, train_segmenter
+from fedsim_tf.training.segmentation import Segmenter, UNetTraining, train_segmenter
 from fedsim_tf.training.volumes import SiteVolumes, Volumes
 
 Samples = Sequence[SyntheticVolume]
@@ -87,12 +87,12 @@ def compare(
       The trained networks and their scores, by arm.
     """
     segmenters, scores = dict(trained or {}), {}
+    network = UNetTraining(run.config, site.validation)
     for arm in arms:
         if arm not in segmenters:
             pretrain, finetune = _choose_volumes(site, arm, samples)
-            segmenters[arm] = train_segmenter(
-                run, get_volumes_arm(arm), pretrain=pretrain, finetune=finetune, validation=site.validation
-            )
+            volumes_arm = get_volumes_arm(arm)
+            segmenters[arm] = train_segmenter(run, network, volumes_arm, pretrain=pretrain, finetune=finetune)
         scores[arm] = score_segmenter(segmenters[arm], site.test, site.test_extents_mm)
     return {arm: segmenters[arm] for arm in arms}, scores
 

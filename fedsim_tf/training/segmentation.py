@@ -27,26 +27,26 @@ Segmenter = Callable[[np.ndarray], np.ndarray]  # image (z, y, x) in [-1, 1] to 
 
 
 def train_segmenter(
-    run: RunFolder, arm: str, *, pretrain: Volumes, finetune: Volumes | None, validation: Volumes
+    run: RunFolder, network: UNetTraining, arm: str, *, pretrain: Volumes, finetune: Volumes | None
 ) -> Segmenter:
-    """Train one arm of a comparison; every arm has the same budget and augmentation.
+    """Train one arm of a comparison from the first weights; every arm has the same budget and augmentation.
 
     Args:
       run: the run's folder; the stages are called `segmentation/<arm>/pretrain` and `.../finetune`.
+      network: a U-Net, which may have learnt another arm before. Its best weights are chosen among those of the last
+        stage, or of both stages where both learn from the same volumes.
       arm: the arm's name.
       pretrain: synthetic volumes, or real ones for the bounds.
       finetune: real annotated volumes; None: there is no second stage.
-      validation: the volumes whose Dice chooses the best weights: among those of the last stage, or of both stages
-        where both learn from the same volumes.
 
     Returns:
       The best network as a function.
     """
-    config, settings = run.config, run.config.segmentation
-    network = UNetTraining(config, validation)
+    settings = run.config.segmentation
+    network.forget()
     _run(run, network, arm, "pretrain", pretrain, rate=settings.rate, steps=settings.pretraining_steps)
     if finetune is None:
-        return make_segmenter(network.best)
+        return network.keep_best()
     # A bound learns from the same real volumes in both stages: the best weights may be those of the first.
     return finetune_segmenter(run, network, arm, finetune, anew=finetune is not pretrain)
 
@@ -65,7 +65,7 @@ def finetune_segmenter(
     settings = run.config.segmentation
     rate, steps = settings.finetuning_rate, settings.finetuning_steps
     _run(run, network, arm, "finetune", volumes, rate=rate, steps=steps, anew=anew)
-    return make_segmenter(network.best)
+    return network.keep_best()
 
 
 def _run(
@@ -96,8 +96,27 @@ def mean_dice(segment: Segmenter, volumes: Volumes) -> float:
     return float(np.mean([dice(segment(i), j) for i, j in zip(volumes.images, volumes.labels, strict=True)]))
 
 
+class _KeptWeights:
+    """Segments with several sets of weights by turns in one network, which is traced once."""
+
+    def __init__(self, network: UNet3D):
+        self._network, self._segment = network, make_segmenter(network)
+        self._weights: list[np.ndarray] = []
+
+    def segmenter(self, weights: list[np.ndarray]) -> Segmenter:
+        def segment(image: np.ndarray) -> np.ndarray:
+            if self._weights is not weights:
+                self._network.set_weights(weights)
+                self._weights = weights
+            return self._segment(image)
+
+        return segment
+
+
 class UNetTraining:
     """A U-Net in training and its best state so far; each `begin` makes it another stage.
+
+    Arms share one of these: what it is traced to once serves all of them, and tracing takes longer than a small step.
 
     Args:
       config: the run's.
@@ -122,6 +141,20 @@ class UNetTraining:
         self._looks_since = tf.Variable(0, trainable=False)  # scores on the validation part since the best one
         self._predict = make_segmenter(self.network)
         self.gradient_norms: TensorLosses = {}
+        self._first_weights = self.network.get_weights()
+        self._kept: _KeptWeights | None = None
+
+    def forget(self) -> None:
+        """Go back to the weights that every arm starts from."""
+        for network in (self.network, self.best):
+            network.set_weights(self._first_weights)
+        self._best_dice.assign(-1.0)
+
+    def keep_best(self) -> Segmenter:
+        """Return the best network so far as a function that further training does not change."""
+        if self._kept is None:
+            self._kept = _KeptWeights(built.unet(self._config.model, seed=self._config.seed))
+        return self._kept.segmenter(self.best.get_weights())
 
     def begin(
         self,

@@ -27,6 +27,7 @@ def counted(monkeypatch):
         monkeypatch.setattr(module, name, lambda *_, **__: None)
     monkeypatch.setattr(compare_arms, "draw_losses", lambda *_, **__: None)
     monkeypatch.setattr(samples_module, "show_likeness", lambda *_, **__: {})
+    monkeypatch.setattr(compare_arms, "UNetTraining", lambda *_: None)
     monkeypatch.setattr(compare_arms, "train_segmenter", lambda *_, **__: lambda image: np.ones(image.shape, np.uint8))
     return seen
 

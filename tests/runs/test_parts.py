@@ -23,6 +23,7 @@ from tests.evaluation.records_for_tests import scores
 from tests.runs.toy_cohorts import write_shapes
 from tests.training.toy_site import toy_config, toy_site
 
+RUN = types.SimpleNamespace(config=None)
 MODEL = types.SimpleNamespace(size=8, field_of_view_mm=(160.0, 120.0, 80.0))
 
 
@@ -108,18 +109,20 @@ def trained(monkeypatch):
     """Which volumes each arm was given, instead of training."""
     parts = {}
 
-    def train_segmenter(run, arm, *, pretrain, finetune, validation):
-        parts[arm] = pretrain, finetune, validation
+    def train_segmenter(run, network, arm, *, pretrain, finetune):
+        parts[arm] = pretrain, finetune, network.validation
         return lambda image: np.ones(image.shape, np.uint8)
 
     monkeypatch.setattr(compare_arms, "train_segmenter", train_segmenter)
+    network = lambda _, validation: types.SimpleNamespace(validation=validation)  # noqa: E731
+    monkeypatch.setattr(compare_arms, "UNetTraining", network)
     return parts
 
 
 def test_each_arm_trains_on_its_own_volumes_and_all_are_scored_alike(trained, drawn):
     site = toy_site()
     arms = ("lower_bound", "ours_full", "upper_bound")
-    segmenters, found = compare_arms.compare(None, site, arms, {"ours_full": drawn.volumes})
+    segmenters, found = compare_arms.compare(RUN, site, arms, {"ours_full": drawn.volumes})
     assert tuple(segmenters) == tuple(found) == arms
     assert tuple(trained) == arms
     names = {arm: [part.identities for part in parts] for arm, parts in trained.items()}
@@ -136,7 +139,7 @@ def test_each_arm_trains_on_its_own_volumes_and_all_are_scored_alike(trained, dr
 
 def test_an_arm_that_is_another_ones_first_stage_is_trained_once_and_found_there(trained, drawn, tmp_path):
     samples = dict.fromkeys(("ours_fix_mat", "fix_mat_alone"), drawn.volumes)
-    compare_arms.compare(None, toy_site(), tuple(samples), samples)
+    compare_arms.compare(RUN, toy_site(), tuple(samples), samples)
     assert list(trained) == ["ours_fix_mat"]
     run = RunFolder(tmp_path / "run", toy_config(segmentation={"arms": tuple(samples)}))
     assert finished_arms(run) == {}
@@ -148,7 +151,7 @@ def test_an_arm_that_is_another_ones_first_stage_is_trained_once_and_found_there
 
 def test_no_arm_sees_a_test_volume(trained, drawn):
     site = toy_site()
-    compare_arms.compare(None, site, ("lower_bound", "ours_pre", "upper_bound"), {"ours_pre": drawn.volumes})
+    compare_arms.compare(RUN, site, ("lower_bound", "ours_pre", "upper_bound"), {"ours_pre": drawn.volumes})
     seen = {name for parts in trained.values() for part in parts for name in part.identities}
     assert seen.isdisjoint(site.test.identities)
 

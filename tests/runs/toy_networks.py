@@ -1,4 +1,4 @@
-"""Stand-ins for the two largest networks, so that whole runs take seconds; their own tests are in tests/models."""
+"""Stand-ins for the two largest networks and for long loops, so that whole runs take seconds."""
 
 import tensorflow as tf
 
@@ -22,7 +22,8 @@ class SmallUNet(tf.keras.Sequential):
         super().__init__(layers, name="small_unet")
 
 
-def use_small_networks(patch):
-    """Puts both where runs have them built."""
+def use_small_parts(patch):
+    """Puts both where runs have them built, and lets the GAN's statistics be means over two batches, not over 32."""
     patch.setattr("fedsim_tf.models.built.VGG19Features", SmallVGG)
     patch.setattr("fedsim_tf.models.built.UNet3D", SmallUNet)
+    patch.setattr("fedsim_tf.training.batch_norm.BATCHES", 2)

@@ -63,10 +63,10 @@ def federated(folder: pathlib.Path) -> dict[str, np.ndarray]:
 
 def segmentation(folder: pathlib.Path) -> dict[str, np.ndarray]:
     """Run both stages of an arm's U-Net."""
-    networks = remembered_networks()
     hearts = toy_site.toy_volumes(2, seed=0)
-    train_segmenter(RunFolder(folder, CONFIG), "arm", pretrain=hearts, finetune=hearts, validation=hearts)
-    return state_of("unet", networks[0].objects)
+    network = UNetTraining(CONFIG, hearts)
+    train_segmenter(RunFolder(folder, CONFIG), network, "arm", pretrain=hearts, finetune=hearts)
+    return state_of("unet", network.objects)
 
 
 def direct(folder: pathlib.Path) -> dict[str, np.ndarray]:
@@ -84,19 +84,6 @@ def direct(folder: pathlib.Path) -> dict[str, np.ndarray]:
 def sum_of(states: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Return all states in one dictionary."""
     return {key: value for state in states for key, value in state.items()}
-
-
-def remembered_networks() -> list[UNetTraining]:
-    """Return a list to which this process adds every U-Net in training from now on."""
-    networks: list[UNetTraining] = []
-    original = UNetTraining.__init__
-
-    def remembered(self, *args, **kwargs):
-        original(self, *args, **kwargs)
-        networks.append(self)
-
-    UNetTraining.__init__ = remembered
-    return networks
 
 
 # The folders in which the stages that are killed keep their checkpoints, in the order in which they come.

@@ -18,7 +18,7 @@ NAMES = ("a[1] b*?\\c", "run [1]", "what? yes*", "a{b,c}", "back\\slash", "100%"
 @pytest.mark.usefixtures("eagerly")
 def test_a_run_there_is_stopped_resumed_and_segments(tmp_path, monkeypatch):
     site, config = toy_site(), toy_config(checkpoint_every=1, segmentation={"arms": ["lower_bound"]})
-    parts = {"pretrain": site.labelled, "finetune": site.labelled, "validation": site.validation}
+    parts = {"pretrain": site.labelled, "finetune": site.labelled}
     folder = tmp_path / NAMES[0]
     original, steps = UNetTraining.step, []
 
@@ -30,8 +30,8 @@ def test_a_run_there_is_stopped_resumed_and_segments(tmp_path, monkeypatch):
 
     monkeypatch.setattr(UNetTraining, "step", step)
     with pytest.raises(KeyboardInterrupt):
-        train_segmenter(RunFolder(folder, config), "lower_bound", **parts)
-    trained = train_segmenter(RunFolder(folder, config), "lower_bound", **parts)
+        train_segmenter(RunFolder(folder, config), UNetTraining(config, site.validation), "lower_bound", **parts)
+    trained = train_segmenter(RunFolder(folder, config), UNetTraining(config, site.validation), "lower_bound", **parts)
     assert steps[3] == ("pretrain", 2)
     assert len(list((folder / "tensorboard").rglob("events.*"))) == 3
     assert len(RunFolder(folder, config).records()) == 2

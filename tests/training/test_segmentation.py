@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from fedsim_tf.metrics import dice
 from fedsim_tf.training import segmentation as segmentation_module
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.segmentation import UNetTraining, make_segmenter, mean_dice, train_segmenter
+from tests.runs.toy_networks import use_small_parts
 from tests.training.test_watch import shown
 from tests.training.toy_site import toy_config, toy_site
 
@@ -16,12 +18,41 @@ def test_learns_an_easy_heart_and_keeps_the_best_weights(tmp_path):
         segmentation={"pretraining_steps": 60, "finetuning_steps": 20, "validation_every": 10, "rate": 3e-3},
     )
     run = RunFolder(tmp_path / "run", config)
-    segment = train_segmenter(run, "arm", pretrain=site.labelled, finetune=site.labelled, validation=site.validation)
+    network = UNetTraining(config, site.validation)
+    segment = train_segmenter(run, network, "arm", pretrain=site.labelled, finetune=site.labelled)
     score = mean_dice(segment, site.test)
     assert score > 85
     assert score == np.mean([dice(segment(i), j) for i, j in zip(site.test.images, site.test.labels, strict=True)])
-    again = train_segmenter(run, "arm", pretrain=site.labelled, finetune=site.labelled, validation=site.validation)
+    again = train_segmenter(run, network, "arm", pretrain=site.labelled, finetune=site.labelled)
     np.testing.assert_array_equal(again(site.test.images[0]), segment(site.test.images[0]))
+
+
+def test_an_arm_after_another_learns_what_it_learns_alone(tmp_path, monkeypatch):
+    """Arms share a network and what it was traced to; nothing of one reaches the next, and each keeps its own best."""
+    use_small_parts(monkeypatch)
+    site, config = toy_site(), toy_config()
+    shared, alone = (UNetTraining(config, site.validation) for _ in range(2))
+
+    def train(root, network, arm, volumes):
+        run = RunFolder(tmp_path / root, config)
+        return train_segmenter(run, network, arm, pretrain=volumes, finetune=site.labelled)
+
+    image = site.test.images[0]
+    first = train("shared", shared, "first", site.labelled)
+    masks_before = first(image)
+    second = train("shared", shared, "second", site.fully_labelled)
+    wanted = train("alone", alone, "second", site.fully_labelled)
+    for name, part in shared.objects.items():
+        for one, other in zip(variables(part), variables(alone.objects[name]), strict=True):
+            np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(second(image), wanted(image))
+    np.testing.assert_array_equal(first(image), masks_before)
+    assert np.any(masks_before != wanted(image))
+    assert shared._traced.experimental_get_tracing_count() == 1
+
+
+def variables(part):
+    return [part] if isinstance(part, tf.Variable) else part.variables
 
 
 def test_segmenter_thresholds_logits_at_zero():
@@ -32,22 +63,16 @@ def test_segmenter_thresholds_logits_at_zero():
 
 @pytest.mark.parametrize(("is_bound", "best"), [(True, 80.0), (False, 70.0)])
 def test_a_bound_keeps_the_best_of_both_stages_and_other_arms_of_the_second(tmp_path, monkeypatch, is_bound, best):
-    scores, made = iter([50.0, 80.0, 60.0, 70.0]), []
-
-    class Kept(UNetTraining):
-        def __init__(self, *given):
-            super().__init__(*given)
-            made.append(self)
-
+    scores = iter([50.0, 80.0, 60.0, 70.0])
     monkeypatch.setattr(segmentation_module, "mean_dice", lambda *_: next(scores))
-    monkeypatch.setattr(segmentation_module, "UNetTraining", Kept)
     site = toy_site()
     run = RunFolder(
         tmp_path, toy_config(segmentation={"pretraining_steps": 4, "finetuning_steps": 4, "validation_every": 2})
     )
     pretrain = site.labelled if is_bound else site.fully_labelled
-    train_segmenter(run, "arm", pretrain=pretrain, finetune=site.labelled, validation=site.validation)
-    assert float(made[0]._best_dice) == best
+    network = UNetTraining(run.config, site.validation)
+    train_segmenter(run, network, "arm", pretrain=pretrain, finetune=site.labelled)
+    assert float(network._best_dice) == best
 
 
 def test_one_trace_serves_both_stages_of_an_arm():
@@ -62,7 +87,8 @@ def test_one_trace_serves_both_stages_of_an_arm():
 
 def test_norms_rates_and_validation_slices_are_shown(tmp_path):
     site, run = toy_site(), RunFolder(tmp_path / "run", toy_config())
-    train_segmenter(run, "arm", pretrain=site.labelled, finetune=site.labelled, validation=site.validation)
+    network = UNetTraining(run.config, site.validation)
+    train_segmenter(run, network, "arm", pretrain=site.labelled, finetune=site.labelled)
     for stage in ("pretrain", "finetune"):
         scalars, pictures, _ = shown(run.tensorboard(f"segmentation/arm/{stage}"))
         assert {"loss", "validation_error", "gradient_norm/unet", "rate/unet"} <= set(scalars)
@@ -82,11 +108,11 @@ def test_a_network_that_gets_no_better_stops_and_keeps_its_best(tmp_path, monkey
             return score
 
     monkeypatch.setattr(segmentation_module, "mean_dice", lambda *_: next(scores, 90.0))
-    monkeypatch.setattr(segmentation_module, "UNetTraining", Watched)
     site = toy_site()
     lengths = {"pretraining_steps": 20, "finetuning_steps": 1, "validation_every": 2, "patience": 3}
     run = RunFolder(tmp_path / "run", toy_config(segmentation=lengths))
-    train_segmenter(run, "arm", pretrain=site.labelled, finetune=site.labelled, validation=site.validation)
+    network = Watched(run.config, site.validation)
+    train_segmenter(run, network, "arm", pretrain=site.labelled, finetune=site.labelled)
     record = run.finished("segmentation/arm/pretrain")
     assert record["steps"] == 10  # the fifth look is the third after the best
     for look, best in enumerate([0, 1, 1, 1, 1]):

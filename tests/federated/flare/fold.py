@@ -1,19 +1,22 @@
 """A toy federation as its members' files: three hospitals with tiny cohorts, and what each has in its local file."""
 
+import contextlib
 import pathlib
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.files import read_rows, write_json
 from fedsim_tf.runs.coordination import coordinate
-from fedsim_tf.runs.flare_fold import FoldExecutor, shape_model_digest
+from fedsim_tf.runs.flare_fold import FoldController, FoldExecutor, shape_model_digest
 from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, strip_local_fields
 from fedsim_tf.training.run import RunFolder, fold_path
 from tests.federated.flare.federation import SERVER
 from tests.runs.toy_cohorts import write_own_cohort, write_shapes
+from tests.runs.toy_networks import use_small_parts
 from tests.training.toy_site import toy_config
 
 HOSPITALS = ("leeds", "munich", "turin")
@@ -72,9 +75,30 @@ def check_same_losses(wanted: pathlib.Path, found: pathlib.Path) -> None:
         np.testing.assert_allclose([float(row[2]) for row in other], [float(row[2]) for row in mine], rtol=1e-6)
 
 
-class EagerFoldExecutor(FoldExecutor):
-    """Runs traced functions step by step: for a few steps, tracing takes far longer than running."""
+class ToyFoldExecutor(FoldExecutor):
+    """Runs traced functions of small networks step by step: for a few steps, tracing takes far longer than running."""
 
     def open_site(self, name, local):
+        use_small_parts(pytest.MonkeyPatch())  # in a process of this job alone
         tf.config.run_functions_eagerly(True)
         return super().open_site(name, local)
+
+
+class ToyFoldController(FoldController):
+    """Begins with the weights of those networks."""
+
+    def coordinate(self, local):
+        with as_toy_sites_do():
+            super().coordinate(local)
+
+
+@contextlib.contextmanager
+def as_toy_sites_do():
+    """Lets this process compute as a `ToyFoldExecutor` does."""
+    tf.config.run_functions_eagerly(True)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            use_small_parts(patch)
+            yield patch
+    finally:
+        tf.config.run_functions_eagerly(False)

@@ -5,7 +5,6 @@ import pathlib
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from fedsim_tf.baselines.direct_fl import initial_weights
 from fedsim_tf.errors import InputError
@@ -17,7 +16,7 @@ from fedsim_tf.records.fold_scores import read_fold_scores
 from fedsim_tf.runs import on_flare
 from fedsim_tf.runs.coordination import coordinate
 from fedsim_tf.runs.federated_site import SAMPLES
-from fedsim_tf.runs.flare_fold import FoldController, FoldExecutor
+from fedsim_tf.runs.flare_fold import FoldExecutor
 from fedsim_tf.runs.flare_member import LOCAL_FIELDS, LOCAL_FILE, Local, select_local_fields, strip_local_fields
 from fedsim_tf.runs.member_start import open_member
 from fedsim_tf.runs.same_data import shape_model_digest
@@ -27,7 +26,9 @@ from tests.federated.flare.federation import SERVER, Federation, job_of_tests
 from tests.federated.flare.fold import (
     HOSPITALS,
     RUN,
-    EagerFoldExecutor,
+    ToyFoldController,
+    ToyFoldExecutor,
+    as_toy_sites_do,
     check_same_losses,
     fold_config,
     local_of,
@@ -42,15 +43,16 @@ def folds(tmp_path_factory):
     """The folders of both runs, and the configuration."""
     root = tmp_path_factory.mktemp("one_process")
     config = fold_config(root)
-    tf.config.run_functions_eagerly(True)  # as the sites do
-    run_in_process(root, config)
-    tf.config.run_functions_eagerly(False)
+    with as_toy_sites_do():
+        run_in_process(root, config)
     other = tmp_path_factory.mktemp("deployed")
-    classes = (FoldController, EagerFoldExecutor)
+    classes = (ToyFoldController, ToyFoldExecutor)
     settings = {name: local_of(other, name, config) for name in (SERVER, *HOSPITALS)}
     system = Federation(other, HOSPITALS, LOCAL_FILE, lambda name: {}, classes=())
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("COMPONENTS", classes), ("FoldExecutor", EagerFoldExecutor), ("make_job", job_of_tests)):
+        for name, value in zip(
+            ("COMPONENTS", "FoldController", "FoldExecutor", "make_job"), (classes, *classes, job_of_tests), strict=True
+        ):
             patch.setattr(on_flare, name, value)
         for name, local in settings.items():
             on_flare.set_up_member(open_member(system.kits / name, local))
@@ -87,7 +89,8 @@ def test_a_deployment_learns_what_one_process_learns(folds):
 def test_nothing_of_an_image_label_or_latent_was_sent(folds):
     """In a whole run every array that left has a shared variable's shape, or is a moment of latents."""
     _, found, config = folds
-    shared = {**initial_shared_weights(config), **initial_weights(config)}
+    with as_toy_sites_do():
+        shared = {**initial_shared_weights(config), **initial_weights(config)}
     length = config.model.latent
     wanted = {(f"gradients/{name}", "x".join(map(str, value.shape))) for name, value in shared.items()}
     wanted |= {("latents/sum", f"{length}"), ("latents/sum_outer", f"{length}x{length}")}

@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from fedsim_tf.federated.engines import IN_PROCESS, NVFLARE
 from fedsim_tf.runs import on_flare
-from fedsim_tf.runs.flare_fold import FoldController
 from tests.federated.flare.federation import REPOSITORY, job_of_tests
-from tests.federated.flare.fold import EagerFoldExecutor, check_same_losses
+from tests.federated.flare.fold import ToyFoldController, ToyFoldExecutor, as_toy_sites_do, check_same_losses
 from tests.runs.toy_cohorts import without_times, write_own_cohort, write_shapes
 from tests.runs.toy_starts import open_and_run_federated
 from tests.training.toy_site import toy_config
@@ -32,20 +30,15 @@ def runs(tmp_path_factory):
         federated={"sites": (SITE,), "latents_of": 2},
     )
     found = {}
-    tf.config.run_functions_eagerly(True)  # as the site's process does
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PYTHONPATH", str(REPOSITORY))
-            patch.setattr(on_flare, "COMPONENTS", (FoldController, EagerFoldExecutor))
-            patch.setattr(on_flare, "FoldExecutor", EagerFoldExecutor)
-            patch.setattr(on_flare, "make_job", job_of_tests)
-            for engine in (IN_PROCESS, NVFLARE):
-                metrics = open_and_run_federated(
-                    config, root / engine, cache_dir=root / "cache", engine=engine
-                ).to_json()
-                found[engine] = root / engine, metrics
-    finally:
-        tf.config.run_functions_eagerly(False)
+    with as_toy_sites_do() as patch:
+        patch.setenv("PYTHONPATH", str(REPOSITORY))
+        patch.setattr(on_flare, "COMPONENTS", (ToyFoldController, ToyFoldExecutor))
+        patch.setattr(on_flare, "FoldController", ToyFoldController)
+        patch.setattr(on_flare, "FoldExecutor", ToyFoldExecutor)
+        patch.setattr(on_flare, "make_job", job_of_tests)
+        for engine in (IN_PROCESS, NVFLARE):
+            metrics = open_and_run_federated(config, root / engine, cache_dir=root / "cache", engine=engine).to_json()
+            found[engine] = root / engine, metrics
     return found
 
 
