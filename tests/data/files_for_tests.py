@@ -7,6 +7,7 @@ import struct
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy.spatial.transform import Rotation
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.volume import Case, Geometry, Volume
@@ -24,16 +25,37 @@ def write(path: pathlib.Path, array: np.ndarray, *, spacing=(1.0, 1.0, 1.0), ori
     return path
 
 
-def raw_nifti(array: np.ndarray, srow: np.ndarray) -> bytes:
-    """A NIfTI-1 file of int16 voxels (z, y, x) byte by byte; `srow` (3, 4) is its sform in the RAS frame."""
+def raw_nifti(
+    array: np.ndarray,
+    srow: np.ndarray,
+    *,
+    qform: np.ndarray | None = None,
+    codes=None,
+    sizes=None,
+    units=2,
+    scaling=(1.0, 0.0),
+    offset=352.0,
+) -> bytes:
+    """A NIfTI-1 file of int16 voxels (z, y, x) byte by byte.
+
+    `srow` (3, 4) is its sform in the RAS frame and `qform` (3, 4) what its quaternion says. `codes` are those of qform
+    and sform, by default 1 for each that is given.
+    """
     header = bytearray(352)
     struct.pack_into("<i", header, 0, 348)
     struct.pack_into("<8h", header, 40, 3, *array.shape[::-1], 1, 1, 1, 1)
     struct.pack_into("<2h", header, 70, 4, 16)
-    struct.pack_into("<8f", header, 76, 1.0, *np.linalg.norm(srow[:, :3], axis=0), 1, 1, 1, 1)
-    struct.pack_into("<3f", header, 108, 352.0, 1.0, 0.0)
-    header[123] = 2  # mm
-    struct.pack_into("<2h", header, 252, 0, 1)
+    sizes = np.linalg.norm(srow[:, :3], axis=0) if sizes is None else sizes
+    struct.pack_into("<8f", header, 76, 1.0, *sizes, 1, 1, 1, 1)
+    struct.pack_into("<3f", header, 108, offset, *scaling)
+    header[123] = units
+    struct.pack_into("<2h", header, 252, *(codes or (int(qform is not None), 1)))
+    if qform is not None:
+        axes = qform[:, :3] / np.linalg.norm(qform[:, :3], axis=0)
+        sign = np.sign(np.linalg.det(axes))
+        quaternion = Rotation.from_matrix(axes * [1, 1, sign]).as_quat(canonical=True)[:3]
+        struct.pack_into("<f", header, 76, sign)
+        struct.pack_into("<6f", header, 256, *quaternion, *qform[:, 3])
     struct.pack_into("<12f", header, 280, *srow.ravel())
     header[344:348] = b"n+1\0"
     return bytes(header) + array.astype("<i2").tobytes()
