@@ -9,19 +9,34 @@ import numpy as np
 from absl import logging
 
 from fedsim_tf.data.headers import GRID_TOLERANCE_VOXELS, corner_indices
+from fedsim_tf.data.image_values import describe_other_than_hu
 from fedsim_tf.errors import InputError
 from fedsim_tf.volume import Volume
 
 LUNG_HU = (-990.0, -200.0)  # above air, padding and what scanners fill the corners with
 LEAST_LUNG = 0.02  # share of the voxels of a CT that shows a heart; a third is usual
 OTHER_SHAPE, OTHER_SIZE = 1.25, 1.6  # ratios of two fields of view, along one axis and over all
+FIELD_OF_VIEW_MM = (60.0, 1000.0)  # of a CT that shows a heart, along each axis
+_ROUNDING_MM = 0.1  # spacings are single precision
+# How the lengths may be written that would be possible ones in mm, by the factor that makes them so.
+_UNITS = {
+    10.0: "written in centimetres",
+    1000.0: "written in metres",
+    0.001: "written in micrometres, or in millimetres below a header that says metres",
+}
+CUT_OFF = 0.01  # share of the voxels at the highest value of an image that was windowed
+MOST_HEART = 0.8  # share of the field of view; an ellipsoid takes half of a box that just holds it
 
 
 def check_image(image: Volume, subject: str | os.PathLike) -> None:
-    """Refuse voxels that are not finite and an image without any contrast, with an InputError.
+    """Refuse what is no CT of a chest in HU, and warn of what may be none.
 
-    An image with next to nothing as dense as lung, as after a lost rescale intercept, is warned of. Its darkest values
-    would tell nothing: padding may be as low as -3024.
+    Next to nothing as dense as lung, as after a lost rescale intercept, is warned of: the darkest values would tell
+    nothing, as padding may be as low as -3024. So are values that were cut off below 1000 HU.
+
+    Raises:
+      InputError: voxels that are not finite, an image without any contrast, values that are no HU (see `image_values`)
+        or a field of view outside 60 to 1000 mm.
     """
     bad = int(image.array.size - np.count_nonzero(np.isfinite(image.array)))
     if bad:
@@ -29,10 +44,40 @@ def check_image(image: Volume, subject: str | os.PathLike) -> None:
     low, high = float(image.array.min()), float(image.array.max())
     if low == high:
         raise InputError(subject, found=f"the same value {low:g} everywhere", expected="a CT image in HU")
+    other = describe_other_than_hu(image.array)
+    if other:
+        raise InputError(subject, found=other, expected="a CT in HU, where air has -1000 and water 0")
+    check_field_of_view(image, subject)
     lung = float(np.mean((image.array > LUNG_HU[0]) & (image.array < LUNG_HU[1])))
     if lung < LEAST_LUNG:
         text = "%s: %.1f %% of the voxels are between %g and %g, where lung lies in HU: was the rescale intercept lost?"
         logging.warning(text, subject, 100 * lung, *LUNG_HU)
+    cut_off = float(np.mean(image.array == high))
+    if high < 1000 and cut_off > CUT_OFF:
+        text = (
+            "%s: %.1f %% of the voxels have the highest value, %g: was the image windowed? Bone and contrast are lost"
+        )
+        logging.warning(text, subject, 100 * cut_off, high)
+
+
+def check_field_of_view(image: Volume, subject: str | os.PathLike) -> None:
+    """Refuse a field of view outside 60 to 1000 mm along any axis with an InputError that names the likely unit."""
+    least, most = FIELD_OF_VIEW_MM
+    extent_mm = np.array(image.field_of_view_mm)
+
+    def is_possible(lengths_mm: np.ndarray) -> bool:
+        return bool(lengths_mm.min() >= least - _ROUNDING_MM and lengths_mm.max() <= most + _ROUNDING_MM)
+
+    if is_possible(extent_mm):
+        return
+    likely = next((unit for factor, unit in _UNITS.items() if is_possible(extent_mm * factor)), None)
+    found = f"a field of view of {' x '.join(f'{mm:.3g}' for mm in extent_mm)} mm" + (
+        f", as if {likely}" if likely else ""
+    )
+    expected = f"{least:g} to {most:g} mm along each axis" + (
+        ": correct the spacing in its header" if likely else ": a CT of the chest, cropped where it shows far more"
+    )
+    raise InputError(subject, found=found, expected=expected)
 
 
 def check_same_grid(
@@ -70,9 +115,17 @@ def extent_text(lengths_mm: Sequence[float]) -> str:
 
 
 def check_heart(label: np.ndarray, subject: str | os.PathLike) -> None:
-    """Refuse a label (region ids) without any voxel of a heart, with an InputError."""
-    if not label.any():
+    """Refuse a label (region ids) without any voxel of a heart, without background, or with next to none.
+
+    Raises:
+      InputError: says which.
+    """
+    share = np.count_nonzero(label) / label.size
+    if share == 0:
         raise InputError(subject, found="no voxel of any region", expected="an annotated heart")
+    if share > MOST_HEART:
+        found = "no background: every voxel is heart" if share == 1 else f"{share:.0%} of the field of view as heart"
+        raise InputError(subject, found=found, expected="0 outside the heart; heart and background may be swapped")
 
 
 def _format_size(volume: Volume) -> str:

@@ -183,10 +183,11 @@ def _check_one_place(header: Header, path: pathlib.Path) -> None:
     apart_mm = float(np.linalg.norm(by_qform - by_sform, axis=1).max())
     diagonal_mm = float(np.linalg.norm(by_sform[-1] - by_sform[0]))
     if apart_mm > GRID_TOLERANCE_VOXELS * header.sizes_mm.min() + _QUATERNION_ROUNDING * diagonal_mm:
-        found = (
+        axes = (
             f"axes {_name_axes(qform_matrix(header))} in qform (code {header.qform_code}) and "
-            f"{_name_axes(header.sform)} in sform (code {header.sform_code}), with corners up to {apart_mm:.4g} mm apart"
+            f"{_name_axes(header.sform)} in sform (code {header.sform_code})"
         )
+        found = f"{axes}, with corners up to {apart_mm:.4g} mm apart"
         raise InputError(path, found=found, expected="the same place in both: correct the wrong one")
 
 

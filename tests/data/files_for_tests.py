@@ -15,7 +15,7 @@ from fedsim_tf.volume import Case, Geometry, Volume
 SHAPE = (6, 7, 8)
 
 
-def write(path: pathlib.Path, array: np.ndarray, *, spacing=(1.0, 1.0, 1.0), origin=(0.0, 0.0, 0.0)) -> pathlib.Path:
+def write(path: pathlib.Path, array: np.ndarray, *, spacing=(20.0, 20.0, 20.0), origin=(0.0, 0.0, 0.0)) -> pathlib.Path:
     """Writes with SimpleITK directly, so that reading is not tested against our own writing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = sitk.GetImageFromArray(array)

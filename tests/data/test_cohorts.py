@@ -222,7 +222,7 @@ def test_bad_labels_are_refused_when_loaded(tmp_path):
 
 @pytest.mark.parametrize(
     ("geometry", "apart"),
-    [({"origin": (0.0, 0.0, 0.2)}, "0.2 mm"), ({"spacing": (1.0, 1.0, 1.1)}, "0.5 mm")],
+    [({"origin": (0.0, 0.0, 4.0)}, "4 mm"), ({"spacing": (20.0, 20.0, 22.0)}, "10 mm")],
 )
 def test_labels_on_another_grid_are_refused(tmp_path, geometry, apart):
     mmwhs(tmp_path, 1)

@@ -13,7 +13,7 @@ TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
 
 def matrix(axes=TO_LPS, place=PLACE) -> np.ndarray:
-    """An affine (3, 4) in the RAS frame; by default that of voxels that run to the left, to the back and to the head."""
+    """An affine (3, 4) in the RAS frame; by default of voxels that run left, back and headwards."""
     return np.column_stack([axes * SIZES, place])
 
 
@@ -56,9 +56,13 @@ def test_a_qform_and_an_sform_that_flip_the_patient_are_refused(tmp_path, codes,
 
 
 def test_a_qform_and_an_sform_that_move_the_patient_are_refused(tmp_path):
-    path = saved(tmp_path, qform=matrix(place=PLACE + [0.0, 30.0, 0.0]))
+    path = saved(tmp_path, qform=matrix(place=PLACE + np.array([0, 30, 0])))
     refused(lambda: read_volume(path), "corners up to 30 mm apart")
-    assert read_volume(saved(tmp_path, qform=matrix(place=PLACE + [0.0, 0.02, 0.0]))).spacing_mm == (0.5, 0.5, 2.0)
+    assert read_volume(saved(tmp_path, qform=matrix(place=PLACE + np.array([0, 0.02, 0])))).spacing_mm == (
+        0.5,
+        0.5,
+        2.0,
+    )
 
 
 @pytest.mark.parametrize("code", [(1, 0), (0, 1)])
