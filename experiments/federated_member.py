@@ -20,6 +20,7 @@ flags.DEFINE_enum(
 )
 command.define_path("data_root", "Folder with a site's data; without it the phantom cohort stands in.")
 command.define_path("data_division", "CSV (id,site) that divides CHD68 into two sites.")
+flags.DEFINE_string("data_label_values", None, "What the values of a site's label maps mean, such as heart:51.")
 flags.DEFINE_float("data_field_of_view_mm", None, "Left-right extent, in mm, of files without a true spacing (CHD68).")
 flags.DEFINE_float(
     "data_field_of_view_z_mm", None, "Extent towards the head, in mm, of files without a true spacing along it."

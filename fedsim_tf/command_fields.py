@@ -18,7 +18,13 @@ _READ_BY = {
     ),
     "prepare": (
         *("dataset", "data.root", "data.division", "data.phantom_shapes", "data.phantom_version"),
-        *("data.field_of_view_mm", "data.field_of_view_z_mm", "data.window_low_hu", "data.window_high_hu"),
+        *(
+            "data.label_values",
+            "data.field_of_view_mm",
+            "data.field_of_view_z_mm",
+            "data.window_low_hu",
+            "data.window_high_hu",
+        ),
         "model.size",
     ),
     "slices": (

@@ -14,6 +14,7 @@ from typing import Any
 from fedsim_tf.arms import ARMS
 from fedsim_tf.config_fields import Checked, is_path_value, option
 from fedsim_tf.errors import InputError
+from fedsim_tf.label_values import parse_label_values
 
 DATASETS = ("ct20", "ct34lc", "ct34mc", "totalsegmentator", "nifti")
 # The paper's smaller and larger number of annotated training volumes. Table 3 reports both.
@@ -46,6 +47,11 @@ class DataConfig(Checked):
         path=(),
     )
     phantom_version: int = option(0, "Version of the phantom cohort; 0: the one that this code makes.", low=0)
+    label_values: str = option(
+        "",
+        "What the values of label maps mean, such as lv:1,rv:2,la:3,ra:4,myo:5,aorta:6,pa:7 or heart:51; others are "
+        "background. Empty: as the data set has them.",
+    )
     field_of_view_mm: float = option(
         0.0, "Left-right extent in mm, where the files carry no true spacing (CHD68); 0: as in the files.", low=0
     )
@@ -60,6 +66,8 @@ class DataConfig(Checked):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.label_values:
+            parse_label_values(self.label_values, "label_values")
         if self.window_low_hu >= self.window_high_hu:
             raise InputError("window_low_hu", value=self.window_low_hu, must=f"be below {self.window_high_hu}")
 

@@ -63,6 +63,30 @@ MMWHS_VALUES: Mapping[int, int] = {
     820: AORTA,
     850: PULMONARY_ARTERY,
 }
+# Names that users may write, without blanks, "-" and "_".
+HEART = "heart"  # as a whole
+ALIASES: Mapping[str, int] = {
+    HEART: LV,
+    "lv": LV,
+    "leftventricle": LV,
+    "heartventricleleft": LV,
+    "rv": RV,
+    "rightventricle": RV,
+    "heartventricleright": RV,
+    "la": LA,
+    "leftatrium": LA,
+    "heartatriumleft": LA,
+    "ra": RA,
+    "rightatrium": RA,
+    "heartatriumright": RA,
+    "myo": MYOCARDIUM,
+    "myocardium": MYOCARDIUM,
+    "heartmyocardium": MYOCARDIUM,
+    "ao": AORTA,
+    "aorta": AORTA,
+    "pa": PULMONARY_ARTERY,
+    "pulmonaryartery": PULMONARY_ARTERY,
+}
 # Names of files with one region each, without their suffixes.
 MESH_NAMES: Mapping[str, int] = {region.short_name.lower(): number for number, region in REGIONS.items()}
 TOTALSEGMENTATOR_NAMES: Mapping[str, int] = {

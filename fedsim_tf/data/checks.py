@@ -44,7 +44,7 @@ def check_image(image: Volume, subject: str | os.PathLike) -> None:
     low, high = float(image.array.min()), float(image.array.max())
     if low == high:
         raise InputError(subject, found=f"the same value {low:g} everywhere", expected="a CT image in HU")
-    other = describe_other_than_hu(image.array)
+    other = describe_other_than_hu(image.array, low, high)
     if other:
         raise InputError(subject, found=other, expected="a CT in HU, where air has -1000 and water 0")
     check_field_of_view(image, subject)
@@ -52,8 +52,8 @@ def check_image(image: Volume, subject: str | os.PathLike) -> None:
     if lung < LEAST_LUNG:
         text = "%s: %.1f %% of the voxels are between %g and %g, where lung lies in HU: was the rescale intercept lost?"
         logging.warning(text, subject, 100 * lung, *LUNG_HU)
-    cut_off = float(np.mean(image.array == high))
-    if high < 1000 and cut_off > CUT_OFF:
+    cut_off = float(np.mean(image.array == high)) if high < 1000 else 0.0
+    if cut_off > CUT_OFF:
         text = (
             "%s: %.1f %% of the voxels have the highest value, %g: was the image windowed? Bone and contrast are lost"
         )

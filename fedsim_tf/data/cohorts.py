@@ -14,7 +14,7 @@ import numpy as np
 
 from fedsim_tf.data.checks import check_heart, check_image, check_same_grid
 from fedsim_tf.data.division import SITES, read_division
-from fedsim_tf.data.labels import CANONICAL, LabelScheme, merge_masks
+from fedsim_tf.data.labels import CANONICAL, LabelScheme, make_scheme, merge_masks, read_mask
 from fedsim_tf.data.layouts import LAYOUTS, CaseFiles, find_nifti_files, index_files, read_name
 from fedsim_tf.data.nifti import read_volume
 from fedsim_tf.data.patients import PATIENTS_FILE, read_patients, split_scans
@@ -87,9 +87,10 @@ class Cohort:
         return Case(identity, image, self._read_label(files, image))
 
     def fingerprint(self, identity: str) -> str:
-        """Return a text that changes when a file of the scan does: names, sizes and times of change."""
+        """Return a text that changes when a file of the scan does or what its values mean: names, sizes, times."""
         paths = self._get_files(identity).paths
-        return repr([(str(path), (s := path.stat()).st_size, s.st_mtime_ns) for path in paths])
+        files = [(str(path), (s := path.stat()).st_size, s.st_mtime_ns) for path in paths]
+        return repr((files, self.label_scheme))
 
     def label_digest(self, identity: str) -> str:
         """Return the SHA-256 of a scan's label files by their bytes, whatever their names; see `files_digest`.
@@ -113,7 +114,9 @@ class Cohort:
 
     def _read_label(self, files: CaseFiles, image: Volume) -> Volume:
         if isinstance(files.label, Mapping):
-            masks = {region: self._read_on_grid(path, files, image) for region, path in files.label.items()}
+            masks = {
+                region: read_mask(self._read_on_grid(path, files, image), path) for region, path in files.label.items()
+            }
             subject, label = files.image.parent, merge_masks(masks)
         else:
             (subject,) = files.label_paths
@@ -132,6 +135,7 @@ def find_cohort(
     root: str | os.PathLike,
     *,
     division: str | os.PathLike | None = None,
+    label_values: str = "",
     cache_dir: str | os.PathLike | None = None,
 ) -> Cohort:
     """Return the cohort whose files lie below a folder; no image is read, except for TotalSegmentator.
@@ -144,6 +148,8 @@ def find_cohort(
       root: the folder.
       division: for ct34lc and ct34mc, a CSV with columns id,site; by default `division.csv` in the folder if there
         is one, else the one shipped.
+      label_values: what the values of label maps mean, such as "heart:51" (see `parse_label_values`); empty: what they
+        mean in this data set.
       cache_dir: the folder in which is kept which of TotalSegmentator's scans show a whole heart; None keeps nothing.
 
     Raises:
@@ -154,6 +160,10 @@ def find_cohort(
     if name not in LAYOUTS:
         raise InputError("data set", found=repr(name), expected=f"one of {', '.join(LAYOUTS)}")
     layout, root = LAYOUTS[name], pathlib.Path(root)
+    if label_values and name == "totalsegmentator":
+        must = "be empty: TotalSegmentator has a mask for each structure"
+        raise InputError("data.label_values", value=label_values, must=must)
+    scheme = make_scheme(label_values) if label_values else layout.label_scheme
     found = layout.find(root) if root.is_dir() else []
     everyone = {files.identity for files in found}
     if name in SITES and found:
@@ -166,7 +176,7 @@ def find_cohort(
         found = select_whole_hearts(found, root, cache_dir=cache_dir)
     found = sorted(found, key=lambda files: files.identity)
     index_files(((os.path.realpath(files.image), files.image) for files in found), what="the same file")
-    return Cohort(name, tuple(found), layout.label_scheme, _find_patients(root, everyone))
+    return Cohort(name, tuple(found), scheme, _find_patients(root, everyone))
 
 
 def _find_patients(root: pathlib.Path, identities: Collection[str]) -> dict[str, str]:

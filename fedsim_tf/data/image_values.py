@@ -12,13 +12,16 @@ MOST_LABELS = 64  # distinct values of a label map, organs and all
 _SAMPLE = 1 << 20
 
 
-def describe_other_than_hu(array: np.ndarray) -> str | None:
+def describe_other_than_hu(array: np.ndarray, low: float, high: float) -> str | None:
     """Return what the values of an image look like if they can hardly be HU, else None.
 
     An image with values below -500 passes, and so does one that lost its rescale intercept: it has the wide range of
-    a CT. The array's values have to be finite.
+    a CT.
+
+    Args:
+      array: finite values of any shape.
+      low, high: the lowest and the highest of them.
     """
-    low, high = float(array.min()), float(array.max())
     if low < SURELY_HU:
         return None
     values = f"values from {low:g} to {high:g}"

@@ -10,13 +10,14 @@ import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from fedsim_tf.data.labels import read_mask
 from fedsim_tf.data.layouts import CaseFiles
 from fedsim_tf.data.nifti import read_volume
 from fedsim_tf.errors import InputError, Refusals
 from fedsim_tf.files import digest_json, read_json, write_json
 from fedsim_tf.regions import MYOCARDIUM
 
-_FORMAT = 1  # another number makes kept answers void
+_FORMAT = 2  # another number makes kept answers void
 
 
 def select_whole_hearts(
@@ -79,6 +80,6 @@ def _make_key(mask: pathlib.Path) -> str:
 
 
 def _shows_whole_heart(path: pathlib.Path) -> bool:
-    mask = read_volume(path).array > 0
+    mask = read_mask(read_volume(path).array, path)
     inside = int(mask[1:-1, 1:-1, 1:-1].sum())
     return inside > 0 and inside == int(mask.sum())

@@ -23,6 +23,7 @@ LOCAL_FILE = "fedsim_tf.json"
 LOCAL_FIELDS = {
     "data_root": ("data", "root"),
     "data_division": ("data", "division"),
+    "data_label_values": ("data", "label_values"),
     "data_field_of_view_mm": ("data", "field_of_view_mm"),
     "data_field_of_view_z_mm": ("data", "field_of_view_z_mm"),
     "data_phantom_shapes": ("data", "phantom_shapes"),

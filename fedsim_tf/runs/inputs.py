@@ -132,7 +132,9 @@ def open_cohort(config: Config, dataset: str, *, cache_dir: pathlib.Path) -> Coh
     if config.is_phantom:
         check_phantom_site(dataset)
         root = str(_make_phantoms(config, dataset, cache_dir))
-    return find_cohort(dataset, root, division=config.data.division or None, cache_dir=cache_dir)
+    values = "" if config.is_phantom else config.data.label_values
+    division = config.data.division or None
+    return find_cohort(dataset, root, division=division, label_values=values, cache_dir=cache_dir)
 
 
 def check_phantom_site(dataset: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from fedsim_tf.data import whole_hearts
 from fedsim_tf.data.cohorts import find_cohort
 from fedsim_tf.data.nifti import read_volume
+from fedsim_tf.errors import InputError
 from fedsim_tf.regions import TOTALSEGMENTATOR_NAMES
 from tests.data.files_for_tests import SHAPE, chd68, ct, labels, mmwhs, refused, truncate, write
 
@@ -317,3 +318,26 @@ def test_a_scan_without_a_label_has_no_digest(tmp_path):
     cohort = find_cohort("nifti", tmp_path)
     refused(lambda: cohort.label_digest("p1"), image, "an annotated scan")
     refused(lambda: cohort.label_digest("p2"), "'p2'")
+
+
+def test_a_user_says_what_label_values_mean(tmp_path):
+    write(tmp_path / "images" / "p1.nii.gz", ct())
+    write(tmp_path / "labels" / "p1.nii.gz", labels(51, 1, 99))
+    cohort = find_cohort("nifti", tmp_path, label_values="heart:51")
+    np.testing.assert_array_equal(cohort.load("p1").label.array.ravel()[10:13], [1, 0, 0])
+    other = find_cohort("nifti", tmp_path, label_values="heart:51,aorta:99")
+    np.testing.assert_array_equal(other.load("p1").label.array.ravel()[10:13], [1, 0, 6])
+    prints = {found.fingerprint("p1") for found in (cohort, other, find_cohort("nifti", tmp_path))}
+    assert len(prints) == 3  # what is kept of one scheme is not taken for another
+    refused(lambda: find_cohort("nifti", tmp_path).load("p1"), "unknown label values 51, 99")
+    totalsegmentator(tmp_path, "s0001")
+    with pytest.raises(InputError, match=r"data\.label_values is heart:1; it must be empty: TotalSegmentator has"):
+        find_cohort("totalsegmentator", tmp_path, label_values="heart:1")
+
+
+@pytest.mark.parametrize("name", ["aorta", "heart_myocardium"])
+def test_soft_masks_of_structures_are_refused(tmp_path, name):
+    totalsegmentator(tmp_path, "s0001")
+    soft = np.linspace(0, 1, np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
+    path = write(tmp_path / "s0001" / "segmentations" / f"{name}.nii.gz", soft)
+    refused(lambda: find_cohort("totalsegmentator", tmp_path).load("s0001"), path, "a soft mask")

@@ -55,6 +55,8 @@ def home_of(path):
 def another_value(path):
     """Return a value that differs from the default, as text and as the configuration has it."""
     field = FIELDS[path]
+    if path == "data.label_values":
+        return "heart:51", "heart:51"
     choices, high = field.metadata.get("choices"), field.metadata.get("high")
     if isinstance(field.default, bool):
         return str(not field.default).lower(), not field.default
@@ -88,7 +90,7 @@ def test_small_commands_have_few_flags():
         assert {flag_of(path) for path in FIELDS if flag_of(path) in flags.FLAGS} == {
             "dataset",
             "model_size",
-            *(f"data_{name}" for name in ("root", "division", "phantom_shapes", "phantom_version")),
+            *(f"data_{name}" for name in ("root", "division", "label_values", "phantom_shapes", "phantom_version")),
             *(f"data_{name}" for name in ("field_of_view_mm", "field_of_view_z_mm", "window_low_hu", "window_high_hu")),
         }
     with command_flags("slices", "--images=a", "--labels=b"):
