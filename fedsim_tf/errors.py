@@ -58,6 +58,11 @@ class InputError(ValueError):
         return error
 
 
+def raise_error(error: Exception) -> None:
+    """Raise an error, where a function takes another way to deal with it too."""
+    raise error
+
+
 @contextlib.contextmanager
 def naming(subject: object) -> Iterator[None]:
     """Put a file's name before the message of every `InputError` that is raised inside the context."""

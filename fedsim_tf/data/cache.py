@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import zipfile
@@ -12,12 +13,13 @@ from typing import Protocol
 import numpy as np
 
 from fedsim_tf.data.preprocess import WINDOW_HU, PreparedCase, prepare
+from fedsim_tf.data.remarks import collect_remarks, repeat
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import digest_json, write_npz
 from fedsim_tf.volume import Case, Geometry
 
 # Raise this number when preparation changes: files of another format are never looked at.
-FORMAT = 1
+FORMAT = 2
 
 
 class CaseSource(Protocol):
@@ -56,7 +58,7 @@ def prepare_cohort(
       refused: called with the reason for each case that cannot be used and is left out; None raises it.
 
     Raises:
-      InputError: see `Cohort.load` and `prepare`.
+      InputError: see `Cohort.load` and `prepare`; a heart that has no voxel of the cube.
     """
     prepared = []
     for done, identity in enumerate(identities, 1):
@@ -74,14 +76,26 @@ def prepare_cohort(
 def _load_prepared(
     cohort: CaseSource, identity: str, size: int, window_hu: tuple[float, float], cache_dir: str | os.PathLike | None
 ) -> PreparedCase:
-    if cache_dir is None:
-        return prepare(cohort.load(identity), size, window_hu=window_hu)
-    path = _cache_file(cohort, identity, size, window_hu, cache_dir)
-    cached = read_prepared(path, size)
-    if cached is None:
-        cached = prepare(cohort.load(identity), size, window_hu=window_hu)
-        write_prepared(cached, path)
-    return cached
+    path = None if cache_dir is None else _cache_file(cohort, identity, size, window_hu, cache_dir)
+    cached = None if path is None else read_prepared(path, size)
+    if cached is not None:
+        for remark in cached.remarks:
+            repeat(remark)
+        return cached
+    with collect_remarks() as remarks:
+        case = prepare(cohort.load(identity), size, window_hu=window_hu)
+    _check_heart_left(case)
+    case = dataclasses.replace(case, remarks=tuple(remarks))
+    if path is not None:
+        write_prepared(case, path)
+    return case
+
+
+def _check_heart_left(case: PreparedCase) -> None:
+    """Refuse a heart so small that no voxel of the cube shows it: any mask that is empty too would score 100."""
+    if case.label is not None and not case.label.any():
+        found = f"a heart so small that none of {len(case.label)}^3 voxels shows it"
+        raise InputError(case.identity, found=found, expected="a whole heart as label, or a CT cropped around it")
 
 
 def is_prepared(
@@ -107,6 +121,9 @@ def write_prepared(case: PreparedCase, path: str | os.PathLike) -> None:
         "original": _pack(case.original),
         "original_shape": case.original_shape,
         "window_hu": case.window_hu,
+        "content": case.content,
+        "regions": np.array(case.regions, np.uint8),
+        "remarks": np.array(case.remarks, np.str_),
     }
     write_npz(path, {**facts, **arrays})
 
@@ -125,6 +142,9 @@ def read_prepared(path: str | os.PathLike, size: int) -> PreparedCase | None:
                 original=_unpack(stored["original"]),
                 original_shape=(z, y, x),
                 window_hu=(low, high),
+                content=str(stored["content"]),
+                regions=tuple(stored["regions"].tolist()),
+                remarks=tuple(stored["remarks"].tolist()),
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None

@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-from absl import logging
 
 from fedsim_tf.data.headers import GRID_TOLERANCE_VOXELS, corner_indices
 from fedsim_tf.data.image_values import describe_other_than_hu
+from fedsim_tf.data.remarks import warn
 from fedsim_tf.errors import InputError
 from fedsim_tf.volume import Volume
 
@@ -28,11 +28,16 @@ CUT_OFF = 0.01  # share of the voxels at the highest value of an image that was 
 MOST_HEART = 0.8  # share of the field of view; an ellipsoid takes half of a box that just holds it
 
 
-def check_image(image: Volume, subject: str | os.PathLike) -> None:
+def check_image(image: Volume, subject: str | os.PathLike, *, any_extent: bool = False) -> None:
     """Refuse what is no CT of a chest in HU, and warn of what may be none.
 
     Next to nothing as dense as lung, as after a lost rescale intercept, is warned of: the darkest values would tell
     nothing, as padding may be as low as -3024. So are values that were cut off below 1000 HU.
+
+    Args:
+      image: what was read.
+      subject: its file, for messages.
+      any_extent: whether the spacing is known to be wrong, so that the field of view says nothing.
 
     Raises:
       InputError: voxels that are not finite, an image without any contrast, values that are no HU (see `image_values`)
@@ -47,17 +52,18 @@ def check_image(image: Volume, subject: str | os.PathLike) -> None:
     other = describe_other_than_hu(image.array, low, high)
     if other:
         raise InputError(subject, found=other, expected="a CT in HU, where air has -1000 and water 0")
-    check_field_of_view(image, subject)
+    if not any_extent:
+        check_field_of_view(image, subject)
     lung = float(np.mean((image.array > LUNG_HU[0]) & (image.array < LUNG_HU[1])))
     if lung < LEAST_LUNG:
         text = "%s: %.1f %% of the voxels are between %g and %g, where lung lies in HU: was the rescale intercept lost?"
-        logging.warning(text, subject, 100 * lung, *LUNG_HU)
+        warn(text, subject, 100 * lung, *LUNG_HU)
     cut_off = float(np.mean(image.array == high)) if high < 1000 else 0.0
     if cut_off > CUT_OFF:
         text = (
             "%s: %.1f %% of the voxels have the highest value, %g: was the image windowed? Bone and contrast are lost"
         )
-        logging.warning(text, subject, 100 * cut_off, high)
+        warn(text, subject, 100 * cut_off, high)
 
 
 def check_field_of_view(image: Volume, subject: str | os.PathLike) -> None:

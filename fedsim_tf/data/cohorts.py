@@ -8,12 +8,14 @@ import itertools
 import os
 import pathlib
 import re
+import unicodedata
 from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from fedsim_tf.data.checks import check_heart, check_image, check_same_grid
 from fedsim_tf.data.division import SITES, read_division
+from fedsim_tf.data.hearts import warn_of_odd_heart
 from fedsim_tf.data.labels import CANONICAL, LabelScheme, make_scheme, merge_masks, read_mask
 from fedsim_tf.data.layouts import LAYOUTS, CaseFiles, find_nifti_files, index_files, read_name
 from fedsim_tf.data.nifti import read_volume
@@ -36,12 +38,15 @@ class Cohort:
       files: the files of every scan, in order of identity.
       label_scheme: the meaning of the label values in the files.
       patients: the patient of each scan; a scan that is missing here is a patient of its own.
+      any_extent: whether the spacings in the files are known to be wrong; then fields of view and volumes in ml may be
+        impossible ones.
     """
 
     name: str
     files: tuple[CaseFiles, ...]
     label_scheme: LabelScheme = CANONICAL
     patients: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    any_extent: bool = False
 
     @property
     def identities(self) -> tuple[str, ...]:
@@ -56,7 +61,11 @@ class Cohort:
     @property
     def n_patients(self) -> int:
         """Return how many patients have annotated scans."""
-        return len({self.patients.get(scan, scan) for scan in self.annotated})
+        return len({self.patient(scan) for scan in self.annotated})
+
+    def patient(self, identity: str) -> str:
+        """Return the patient of a scan."""
+        return self.patients.get(identity, identity)
 
     @property
     def sizes(self) -> SplitSizes:
@@ -81,7 +90,7 @@ class Cohort:
         """
         files = self._get_files(identity)
         image = read_volume(files.image, dtype=np.float32)
-        check_image(image, files.image)
+        check_image(image, files.image, any_extent=self.any_extent)
         if files.label is None:
             return Case(identity, image)
         return Case(identity, image, self._read_label(files, image))
@@ -90,7 +99,7 @@ class Cohort:
         """Return a text that changes when a file of the scan does or what its values mean: names, sizes, times."""
         paths = self._get_files(identity).paths
         files = [(str(path), (s := path.stat()).st_size, s.st_mtime_ns) for path in paths]
-        return repr((files, self.label_scheme))
+        return repr((files, self.label_scheme, self.any_extent))
 
     def label_digest(self, identity: str) -> str:
         """Return the SHA-256 of a scan's label files by their bytes, whatever their names; see `files_digest`.
@@ -122,7 +131,9 @@ class Cohort:
             (subject,) = files.label_paths
             label = self.label_scheme.apply(self._read_on_grid(subject, files, image), subject)
         check_heart(label, subject)
-        return image.with_array(label)
+        volume = image.with_array(label)
+        warn_of_odd_heart(volume, subject, any_extent=self.any_extent)
+        return volume
 
     def _read_on_grid(self, path: pathlib.Path, files: CaseFiles, image: Volume) -> np.ndarray:
         label = read_volume(path)
@@ -164,7 +175,8 @@ def find_cohort(
         must = "be empty: TotalSegmentator has a mask for each structure"
         raise InputError("data.label_values", value=label_values, must=must)
     scheme = make_scheme(label_values) if label_values else layout.label_scheme
-    found = layout.find(root) if root.is_dir() else []
+    found = [_compose_name(files) for files in layout.find(root)] if root.is_dir() else []
+    index_files((files.identity, files.image) for files in found)
     everyone = {files.identity for files in found}
     if name in SITES and found:
         own = root / _DIVISION_FILE
@@ -185,7 +197,13 @@ def _find_patients(root: pathlib.Path, identities: Collection[str]) -> dict[str,
     if not file.exists():
         return {}
     below = ((read_name(path).removesuffix("_image"), path.parent.name) for path in find_nifti_files(root))
-    return read_patients(file, {*identities, *itertools.chain.from_iterable(below)})
+    names = {*identities, *itertools.chain.from_iterable(below)}
+    return read_patients(file, {unicodedata.normalize("NFC", name) for name in names})
+
+
+def _compose_name(files: CaseFiles) -> CaseFiles:
+    """Return the files of a scan with the letters of its name composed: file systems differ in writing an umlaut."""
+    return dataclasses.replace(files, identity=unicodedata.normalize("NFC", files.identity))
 
 
 def _select_site(found: list[CaseFiles], site: str, division: str | os.PathLike | None) -> list[CaseFiles]:

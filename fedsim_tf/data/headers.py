@@ -10,8 +10,8 @@ import struct
 from typing import NamedTuple
 
 import numpy as np
-from absl import logging
 
+from fedsim_tf.data.remarks import warn
 from fedsim_tf.errors import InputError
 
 HEADER_BYTES = 540  # NIfTI-2; NIfTI-1 needs 348 of them
@@ -140,7 +140,7 @@ def check_axes(header: Header, path: pathlib.Path) -> None:
     _check_numbers(header, path)
     _check_layout(header, path)
     if not (header.qform_code > 0 or header.sform_code > 0):
-        logging.warning("%s: no orientation in its header; its axes are taken for left, back and head", path)
+        warn("%s: no orientation in its header; its axes are taken for left, back and head", path)
     if header.sform_code <= 0 or len(header.shape) < 3:
         return
     spacing = np.linalg.norm(header.sform[:, :3], axis=0)

@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping
 
 import numpy as np
-from absl import logging
 
+from fedsim_tf.data.remarks import warn
 from fedsim_tf.errors import InputError, listed
 from fedsim_tf.label_values import parse_label_values
 from fedsim_tf.regions import ID_VALUES, MMWHS_VALUES, REGIONS
@@ -86,7 +86,7 @@ class LabelScheme:
             return
         text = "%s has only some of the regions of %s: %s; say with data.label_values if its values mean something else"
         meant = [f"{value} taken for {REGIONS[region].title}" for region, value in sorted(found.items())]
-        logging.warning(text, subject, self.name, listed(meant))
+        warn(text, subject, self.name, listed(meant))
 
 
 def make_scheme(text: str) -> LabelScheme:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 
 import numpy as np
@@ -32,6 +33,9 @@ class PreparedCase:
       original: the CT's geometry.
       original_shape: the CT's shape (z, y, x).
       window_hu: CT values that became -1 and 1.
+      content: a digest of the CT's voxels, whatever its header; equal ones are one CT.
+      regions: the region ids in the label as it was read; a small one may have no voxel on the cube.
+      remarks: warnings about the files that it was made from.
     """
 
     identity: str
@@ -41,6 +45,9 @@ class PreparedCase:
     original: Geometry
     original_shape: tuple[int, int, int]
     window_hu: tuple[float, float] = WINDOW_HU
+    content: str = ""
+    regions: tuple[int, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def field_of_view_mm(self) -> tuple[float, float, float]:
@@ -69,16 +76,32 @@ def prepare(case: Case, size: int, *, window_hu: tuple[float, float] = WINDOW_HU
     unit = case.image.with_array(unit_from_hu(case.image.array, window_hu))
     image = _resample_to_cube(unit, size, nearest=False)
     label = None if case.label is None else _resample_to_cube(case.label, size, nearest=True)
+    cube = None if label is None else sitk.GetArrayFromImage(label).astype(np.uint8)
+    regions = () if case.label is None else _find_regions(case.label.array)
     z, y, x = case.image.array.shape
     return PreparedCase(
         identity=case.identity,
         image=np.clip(sitk.GetArrayFromImage(image), -1.0, 1.0),
-        label=None if label is None else sitk.GetArrayFromImage(label).astype(np.uint8),
+        label=cube,
         geometry=read_geometry(image),
         original=case.image.geometry,
         original_shape=(z, y, x),
         window_hu=window_hu,
+        content=digest_voxels(case.image.array),
+        regions=regions,
     )
+
+
+def digest_voxels(array: np.ndarray) -> str:
+    """Return a digest of an array's shape and of its values as float32, whatever type or compression a file had."""
+    digest = hashlib.blake2b(repr(array.shape).encode(), digest_size=16)
+    for part in np.asarray(array):  # slice by slice, as a copy of a whole CT takes a gigabyte
+        digest.update((np.ascontiguousarray(part, np.float32) + np.float32(0.0)).tobytes())  # -0.0 becomes 0.0
+    return digest.hexdigest()
+
+
+def _find_regions(label: np.ndarray) -> tuple[int, ...]:
+    return tuple((np.flatnonzero(np.bincount(label.ravel(), minlength=1)[1:]) + 1).tolist())
 
 
 def resample_to_original(array: np.ndarray, prepared: PreparedCase, *, nearest: bool) -> Volume:

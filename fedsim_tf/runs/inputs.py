@@ -134,7 +134,9 @@ def open_cohort(config: Config, dataset: str, *, cache_dir: pathlib.Path) -> Coh
         root = str(_make_phantoms(config, dataset, cache_dir))
     values = "" if config.is_phantom else config.data.label_values
     division = config.data.division or None
-    return find_cohort(dataset, root, division=division, label_values=values, cache_dir=cache_dir)
+    cohort = find_cohort(dataset, root, division=division, label_values=values, cache_dir=cache_dir)
+    given = config.data.field_of_view_mm or config.data.field_of_view_z_mm
+    return dataclasses.replace(cohort, any_extent=True) if given else cohort
 
 
 def check_phantom_site(dataset: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import math
 from collections.abc import Sequence
 
@@ -12,7 +13,12 @@ from scipy import ndimage
 from fedsim_tf.data.checks import extent_text, is_unusual_extent
 from fedsim_tf.data.preprocess import PreparedCase
 from fedsim_tf.errors import listed
+from fedsim_tf.regions import REGIONS
 from fedsim_tf.shape.parameters import LOG_SCALE_LIMIT, TRANSLATION_LIMIT_MM, shape_frame_mm
+
+LEAST_HEARTS = 4
+ODD_VOLUME, ODD_DEVIATIONS = 2.5, 4.0
+SIGMA_PER_MAD = 1.4826  # of a normal distribution
 
 
 def warn_of_other_extents(site: str, cases: Sequence[PreparedCase], usual_mm: Sequence[float]) -> None:
@@ -34,6 +40,47 @@ def warn_of_other_extents(site: str, cases: Sequence[PreparedCase], usual_mm: Se
             extent_text(usual_mm),
             listed([f"{case.identity} ({extent_text(case.field_of_view_mm)})" for case in others]),
         )
+
+
+def warn_of_odd_volumes(site: str, cases: Sequence[PreparedCase]) -> None:
+    """Warn of hearts whose volume is far from the median of the site's; of fewer than four hearts nothing is said.
+
+    Far is more than two and a half times, and more than four standard deviations of the logarithm, which is taken from
+    the median absolute deviation: a single slip does not widen it.
+    """
+    hearts = [case for case in cases if case.label is not None and case.label.any()]
+    if len(hearts) < LEAST_HEARTS:
+        return
+    ml = np.array([_measure_ml(case) for case in hearts])
+    apart = np.abs(np.log(ml / np.median(ml)))
+    limit = max(math.log(ODD_VOLUME), ODD_DEVIATIONS * SIGMA_PER_MAD * float(np.median(apart)))
+    odd = [f"{hearts[index].identity} ({ml[index]:.0f} ml)" for index in np.flatnonzero(apart > limit)]
+    if odd:
+        text = "%s: hearts far from the median of %.0f ml: %s; are their labels and spacings right?"
+        logging.warning(text, site, np.median(ml), listed(odd))
+
+
+def warn_of_other_regions(site: str, cases: Sequence[PreparedCase]) -> None:
+    """Warn of labels with other regions than most of the site's: theirs may have another scheme.
+
+    A file with value 1 alone is a heart as a whole where files tell heart from background, and else a left ventricle.
+    """
+    found = {case.identity: case.regions for case in cases if case.label is not None}
+    if len(set(found.values())) < 2:
+        return
+    usual, count = collections.Counter(found.values()).most_common(1)[0]
+    others = [f"{name} ({_name_regions(regions)})" for name, regions in found.items() if regions != usual]
+    text = "%s: %d of %d labels have %s; others, whose values may mean something else: %s"
+    logging.warning(text, site, count, len(found), _name_regions(usual), listed(others))
+
+
+def _name_regions(regions: Sequence[int]) -> str:
+    return "region 1 alone" if tuple(regions) == (1,) else " ".join(REGIONS[region].short_name for region in regions)
+
+
+def _measure_ml(case: PreparedCase) -> float:
+    voxels = 0 if case.label is None else int(np.count_nonzero(case.label))
+    return voxels * float(np.prod(case.geometry.spacing_mm)) / 1000.0
 
 
 def warn_of_unknown_spacing(site: str, cases: Sequence[PreparedCase]) -> None:

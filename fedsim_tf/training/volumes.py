@@ -11,11 +11,14 @@ import numpy as np
 from fedsim_tf.config import Config
 from fedsim_tf.data.cache import prepare_cohort
 from fedsim_tf.data.cohorts import Cohort
+from fedsim_tf.data.duplicates import keep_distinct
 from fedsim_tf.data.preprocess import PreparedCase
-from fedsim_tf.errors import InputError
+from fedsim_tf.errors import InputError, raise_error
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.training.plausibility import (
+    warn_of_odd_volumes,
     warn_of_other_extents,
+    warn_of_other_regions,
     warn_of_unknown_spacing,
     warn_of_unreachable_hearts,
 )
@@ -158,6 +161,8 @@ def warn_of_implausible(
     if not (config.data.field_of_view_mm or config.data.field_of_view_z_mm):
         warn_of_unknown_spacing(site, cases)
     hearts = {case.identity: case.label > 0 for case in annotated if case.label is not None}
+    warn_of_odd_volumes(site, cases)
+    warn_of_other_regions(site, cases)
     usual_mm = (in_files_mm * scale_to_given(config, in_files_mm)).tolist()
     warn_of_unreachable_hearts(site, list(hearts), list(hearts.values()), usual_mm)
 
@@ -190,7 +195,7 @@ def prepare_cases(
       InputError: a case cannot be used; see `data.prepare_cohort`.
     """
     with progress_bar(len(identities), f"volumes of {cohort.name}") as bar:
-        return prepare_cohort(
+        cases = prepare_cohort(
             cohort,
             identities,
             config.model.size,
@@ -199,6 +204,7 @@ def prepare_cases(
             progress=lambda *_: bar.update(),
             refused=refused,
         )
+    return keep_distinct(cohort, cases, refused=refused or raise_error)
 
 
 def stack(cases: Sequence[PreparedCase]) -> Volumes:
@@ -211,6 +217,8 @@ def stack(cases: Sequence[PreparedCase]) -> Volumes:
     for case in cases:
         if case.label is None:
             raise InputError(case.identity, found="no label", expected="an annotated case")
+        if not case.label.any():  # any mask that is empty too would score 100
+            raise InputError(case.identity, found="a label without a heart", expected="an annotated heart")
         labels.append(case.label > 0)
     return Volumes(
         tuple(case.identity for case in cases),

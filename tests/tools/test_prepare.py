@@ -5,10 +5,11 @@ import pytest
 import SimpleITK as sitk
 
 from fedsim_tf.config import from_dict, merge
+from fedsim_tf.data import remarks
 from fedsim_tf.errors import InputError, Refusals
 from fedsim_tf.runs.inputs import check_labels, open_cohort, open_fold
 from fedsim_tf.tools.prepare import cohort_summary, open_preparation, prepare_dataset
-from tests.runs.toy_cohorts import EXTENT_MM, write_own_cohort, write_paper_cohort
+from tests.runs.toy_cohorts import EXTENT_MM, ball, write, write_own_cohort, write_paper_cohort
 from tests.training.toy_site import toy_config
 
 
@@ -104,11 +105,11 @@ def test_the_summary_says_sizes_and_hearts(config, tmp_path):
 def test_a_slip_in_the_headers_is_warned_of_and_mended_by_the_extents_given(config, tmp_path, caplog):
     """Headers that say 1 mm everywhere, one volume of another shape: the log names both; given extents are believed."""
     for path in (tmp_path / "data").rglob("*.nii.gz"):
-        volume = sitk.ReadImage(str(path))
+        volume = sitk.Expand(sitk.ReadImage(str(path)), (2, 2, 2), sitk.sitkNearestNeighbor)
         volume.SetSpacing((1.0, 1.0, 1.0))
         if "1003" in path.name:
             air = -1000 if "image" in path.name else 0
-            volume = sitk.ConstantPad(volume, (0, 0, 0), (0, 0, 64), air)
+            volume = sitk.ConstantPad(volume, (0, 0, 0), (0, 0, 128), air)
         sitk.WriteImage(volume, str(path))
     caplog.set_level("WARNING")
     prepared(config, tmp_path)
@@ -118,3 +119,68 @@ def test_a_slip_in_the_headers_is_warned_of_and_mended_by_the_extents_given(conf
     given = merge(config.to_dict(), {"data": {"field_of_view_mm": 96.0}})
     lines = cohort_summary(prepared(from_dict(given), tmp_path), from_dict(given)).splitlines()
     assert lines[0].split()[-3:] == ["96", "96", "96"]
+
+
+def test_impossible_extents_are_refused_unless_others_are_given(config, tmp_path):
+    """Headers that say 1 mm for 32 voxels across: 32 mm are no chest."""
+    for path in (tmp_path / "data").rglob("*.nii.gz"):
+        volume = sitk.ReadImage(str(path))
+        volume.SetSpacing((1.0, 1.0, 1.0))
+        sitk.WriteImage(volume, str(path))
+    given = from_dict(merge(config.to_dict(), {"data": {"field_of_view_mm": 96.0}}))
+    for _ in range(2):  # what is kept of one is not taken for the other
+        assert len(prepared(given, tmp_path)) == 20
+        with pytest.raises(InputError, match=r"20 cases that cannot be used.* a field of view of 32 x 32 x 32 mm"):
+            prepared(config, tmp_path)
+
+
+def test_one_ct_under_two_names_is_refused(tmp_path, caplog):
+    """Other compression, another type and another header do not hide it; one patient's scans stay together."""
+    root = tmp_path / "data"
+    write_own_cohort(root, annotated=5, unannotated=1)
+    copied = sitk.Cast(sitk.ReadImage(str(root / "images" / "case_1.nii.gz")), sitk.sitkFloat32)
+    copied.SetOrigin((0.0, 0.0, 0.0))
+    sitk.WriteImage(copied, str(root / "images" / "again.nii"))
+    config = toy_config(dataset="nifti", data={"root": str(root)})
+    for _ in range(2):  # read from the files, then from the cache
+        refusals = Refusals("nifti")
+        cases = prepare_dataset(open_preparation(config, cache_dir=tmp_path), refusals=refusals)
+        assert len(cases) == 6
+        with pytest.raises(
+            InputError, match=r"images/case_1\.nii\.gz: found the voxels of \S+again\.nii; expected"
+        ):
+            refusals.check()
+    cohort = open_cohort(config, "nifti", cache_dir=tmp_path)
+    with pytest.raises(InputError, match="found the voxels of"):
+        open_fold(config, cohort, fold=0, n_labelled=2, cache_dir=tmp_path)
+    (root / "patients.csv").write_text("scan,patient\nagain,anna\ncase_1,anna\n")
+    assert len(prepared(config, tmp_path)) == 7
+    assert "case_1.nii.gz has the voxels of " in caplog.text
+
+
+def test_a_heart_that_vanishes_on_the_grid_is_refused(tmp_path):
+    """One voxel of a CT of twice the resolution, on the side that is not taken."""
+    write_own_cohort(tmp_path / "data", annotated=4, unannotated=0)
+    fine, label = np.random.default_rng(0).normal(-300, 400, (64, 64, 64)), np.zeros((64, 64, 64), np.uint8)
+    label[31, 31, 31] = 1
+    write(tmp_path / "data" / "images" / "case_0.nii.gz", fine.astype(np.int16))
+    write(tmp_path / "data" / "labels" / "case_0.nii.gz", label)
+    config = toy_config(dataset="nifti", data={"root": str(tmp_path / "data")})
+    with pytest.raises(InputError, match=r"case_0: found a heart so small that none of 32\^3 voxels shows it"):
+        prepared(config, tmp_path)
+
+
+def test_warnings_are_said_again_of_what_is_prepared(tmp_path, caplog, monkeypatch):
+    write_own_cohort(tmp_path / "data", annotated=4, unannotated=0)
+    _, mask = ball(1)
+    mask[0, 0, 0] = 1
+    write(tmp_path / "data" / "labels" / "case_1.nii.gz", mask)
+    config = toy_config(dataset="nifti", data={"root": str(tmp_path / "data")})
+    said = "case_1.nii.gz: 1 stray islands with 1 voxels in all lie up to"
+    prepared(config, tmp_path)
+    assert caplog.text.count(said) == 1
+    prepared(config, tmp_path)
+    assert caplog.text.count(said) == 1
+    monkeypatch.setattr(remarks, "_SAID", set())  # another process
+    prepared(config, tmp_path)
+    assert caplog.text.count(said) == 2
