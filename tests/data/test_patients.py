@@ -8,6 +8,7 @@ import pytest
 from fedsim_tf.data.cohorts import find_cohort
 from fedsim_tf.data.patients import PATIENTS_FILE, read_patients, split_scans
 from tests.data.files_for_tests import refused
+from tests.data.test_cohorts import totalsegmentator
 
 SCANS = [f"p{number}_{year}" for number in range(12) for year in (2019, 2021, 2024)[: 1 + number % 3]]
 PATIENTS = {scan: scan.partition("_")[0] for scan in SCANS}
@@ -109,3 +110,15 @@ def test_umlauts_are_found_however_they_are_written(tmp_path):
     path = tmp_path / PATIENTS_FILE
     path.write_text("scan,patient\n" + "".join(f"{unicodedata.normalize('NFD', name)},j\n" for name in names))
     assert read_patients(path, set(names)) == dict.fromkeys(names, "j")
+
+
+def test_two_unicode_forms_of_one_name_are_one(tmp_path):
+    """Of a folder, a scan and a patient: macOS decomposes letters, Linux takes what it is given."""
+    composed, apart = (unicodedata.normalize(form, "Jörg") for form in ("NFC", "NFD"))
+    totalsegmentator(tmp_path, apart)
+    (tmp_path / PATIENTS_FILE).write_text(f"scan,patient\n{composed},{apart}\n")
+    cohort = find_cohort("totalsegmentator", tmp_path)
+    assert cohort.identities == (composed,)
+    assert cohort.patients == {composed: composed}
+    totalsegmentator(tmp_path, composed)
+    refused(lambda: find_cohort("totalsegmentator", tmp_path), f"{composed} a second time")

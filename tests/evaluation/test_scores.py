@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.scores import score_segmenter
 from fedsim_tf.metrics import Agreement
 from fedsim_tf.records.fold_scores import ArmScores, summarize_folds
@@ -22,6 +23,12 @@ def test_a_perfect_segmenter_scores_one_hundred_on_every_case():
     perfect = (100.0, 100.0, 0.0, 0.0, 0.0)
     found = score_segmenter(by_threshold, blocks((1, 3), (2, 7)), EXTENTS_MM)
     assert found == ArmScores(*perfect, cases={"block_0": Agreement(*perfect), "block_1": Agreement(*perfect)})
+
+
+def test_an_empty_true_mask_is_refused_and_never_scores_one_hundred():
+    nothing = lambda image: np.zeros(image.shape, np.uint8)  # noqa: E731
+    with pytest.raises(InputError, match="block_1: found a true mask without a heart"):
+        score_segmenter(nothing, blocks((1, 3), (2, 2)), EXTENTS_MM)
 
 
 def test_scores_are_the_mean_over_volumes_of_each_volumes_own():

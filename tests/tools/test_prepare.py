@@ -146,9 +146,7 @@ def test_one_ct_under_two_names_is_refused(tmp_path, caplog):
         refusals = Refusals("nifti")
         cases = prepare_dataset(open_preparation(config, cache_dir=tmp_path), refusals=refusals)
         assert len(cases) == 6
-        with pytest.raises(
-            InputError, match=r"images/case_1\.nii\.gz: found the voxels of \S+again\.nii; expected"
-        ):
+        with pytest.raises(InputError, match=r"images/case_1\.nii\.gz: found the voxels of \S+again\.nii; expected"):
             refusals.check()
     cohort = open_cohort(config, "nifti", cache_dir=tmp_path)
     with pytest.raises(InputError, match="found the voxels of"):

@@ -1,11 +1,15 @@
 """Warnings of volumes that the method cannot fit."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from fedsim_tf.data.preprocess import PreparedCase
 from fedsim_tf.training.plausibility import (
+    warn_of_odd_volumes,
     warn_of_other_extents,
+    warn_of_other_regions,
     warn_of_unknown_spacing,
     warn_of_unreachable_hearts,
     warn_of_unreachable_sizes,
@@ -73,3 +77,34 @@ def test_headers_that_all_say_one_millimetre_are_not_believed(said):
     assert said.text == ""
     warn_of_unknown_spacing("here", [one, one])
     assert "here: every file says that its voxels are 1 x 1 x 1 mm" in said.text
+
+
+def heart(name, edge, regions=tuple(range(1, 8))):
+    """A cube of `edge` voxels of 20 x 20 x 12.5 mm, which are 5 ml."""
+    label = np.zeros((16, 16, 16), np.uint8)
+    label[:edge, :edge, :edge] = 1
+    one = case(name, (320.0, 320.0, 200.0))
+    return dataclasses.replace(one, label=label, regions=regions)
+
+
+def test_hearts_far_from_the_median_volume_are_named(said):
+    usual = [heart(f"p{edge}", edge) for edge in (5, 5, 6, 6)]
+    warn_of_odd_volumes("here", usual)
+    warn_of_odd_volumes("here", [heart("a", 2), heart("b", 5), heart("c", 12)])  # too few to tell
+    assert said.text == ""
+    warn_of_odd_volumes("here", [*usual, heart("small", 2), heart("large", 11)])
+    assert "here: hearts far from the median of 852 ml: small (40 ml), large (6655 ml); are" in said.text
+
+
+def test_sites_with_hearts_of_all_sizes_are_not_warned_of(said):
+    warn_of_odd_volumes("children and adults", [heart(f"p{edge}", edge) for edge in (3, 4, 6, 8, 10)])
+    assert said.text == ""
+
+
+def test_labels_with_other_regions_than_most_are_named(said):
+    whole = [heart(f"p{number}", 5) for number in range(3)]
+    warn_of_other_regions("here", [*whole, case("unannotated", USUAL_MM)])
+    assert said.text == ""
+    warn_of_other_regions("here", [*whole, heart("binary", 5, (1,)), heart("three", 5, (1, 2, 3))])
+    assert "here: 3 of 5 labels have LV RV LA RA myo ao PA; others" in said.text
+    assert "binary (region 1 alone), three (LV RV LA)" in said.text
