@@ -77,7 +77,7 @@ def check_field_of_view(image: Volume, subject: str | os.PathLike) -> None:
     if is_possible(extent_mm):
         return
     likely = next((unit for factor, unit in _UNITS.items() if is_possible(extent_mm * factor)), None)
-    found = f"a field of view of {' x '.join(f'{mm:.3g}' for mm in extent_mm)} mm" + (
+    found = f"a field of view of {' x '.join(f'{mm:.3g}' if mm < 1000 else f'{mm:.0f}' for mm in extent_mm)} mm" + (
         f", as if {likely}" if likely else ""
     )
     expected = f"{least:g} to {most:g} mm along each axis" + (

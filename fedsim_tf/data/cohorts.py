@@ -14,8 +14,9 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from fedsim_tf.data.checks import check_heart, check_image, check_same_grid
+from fedsim_tf.data.contents import stat_file
 from fedsim_tf.data.division import SITES, read_division
-from fedsim_tf.data.hearts import warn_of_odd_heart
+from fedsim_tf.data.hearts import check_odd_heart
 from fedsim_tf.data.labels import CANONICAL, LabelScheme, make_scheme, merge_masks, read_mask
 from fedsim_tf.data.layouts import LAYOUTS, CaseFiles, find_nifti_files, index_files, read_name
 from fedsim_tf.data.nifti import read_volume
@@ -96,9 +97,13 @@ class Cohort:
         return Case(identity, image, self._read_label(files, image))
 
     def fingerprint(self, identity: str) -> str:
-        """Return a text that changes when a file of the scan does or what its values mean: names, sizes, times."""
+        """Return a text that changes when a file of the scan does or what its values mean: names, sizes, times.
+
+        Raises:
+          InputError: an unknown scan, or a file that is not there.
+        """
         paths = self._get_files(identity).paths
-        files = [(str(path), (s := path.stat()).st_size, s.st_mtime_ns) for path in paths]
+        files = [(str(path), (s := stat_file(path)).st_size, s.st_mtime_ns) for path in paths]
         return repr((files, self.label_scheme, self.any_extent))
 
     def label_digest(self, identity: str) -> str:
@@ -132,7 +137,7 @@ class Cohort:
             label = self.label_scheme.apply(self._read_on_grid(subject, files, image), subject)
         check_heart(label, subject)
         volume = image.with_array(label)
-        warn_of_odd_heart(volume, subject, any_extent=self.any_extent)
+        check_odd_heart(volume, subject, any_extent=self.any_extent)
         return volume
 
     def _read_on_grid(self, path: pathlib.Path, files: CaseFiles, image: Volume) -> np.ndarray:

@@ -25,7 +25,12 @@ def read_csv(path: str | os.PathLike) -> list[CsvRow]:
     """
     try:
         text = pathlib.Path(path).read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        found = f"bytes that are no UTF-8 in line {line}, as of a file that was saved as Latin-1 or UTF-16"
+        expected = 'a CSV file in UTF-8: save it again as "CSV UTF-8", or convert it with iconv -f latin1 -t utf-8'
+        raise InputError(path, found=found, expected=expected) from None
+    except OSError as error:
         raise InputError(path, found=f"an unreadable file ({type(error).__name__})", expected="a CSV file") from None
     return parse_csv(text, str(path))
 

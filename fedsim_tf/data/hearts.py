@@ -8,25 +8,35 @@ import numpy as np
 from scipy import ndimage
 
 from fedsim_tf.data.remarks import warn
+from fedsim_tf.errors import InputError
 from fedsim_tf.volume import Volume
 
-POSSIBLE_ML = (20.0, 3000.0)  # of an infant; of an adult with a pericardial effusion, great arteries included
+USUAL_ML = (20.0, 3000.0)  # of an infant; of an adult with a pericardial effusion, great arteries included
+POSSIBLE_ML = (5.0, 6000.0)
 ISLAND_SHARE, ISLAND_MM = 0.01, 10.0  # the most voxels of an island, as a share of the heart, and the least distance
 _COARSE = 128  # blocks along the longest axis: islands are looked for on blocks, which takes a fraction of a second
 
 
-def warn_of_odd_heart(label: Volume, subject: str | os.PathLike, *, any_extent: bool = False) -> None:
-    """Warn of a heart of less than 20 or more than 3000 ml, and of few voxels that lie far away from it.
+def check_odd_heart(label: Volume, subject: str | os.PathLike, *, any_extent: bool = False) -> None:
+    """Refuse a heart of an impossible volume, warn of an unusual one and of few voxels that lie far away from it.
+
+    Usual are 20 to 3000 ml, impossible less than 5 or more than 6000.
 
     Args:
       label: region ids, with a heart.
       subject: the file, for the log.
       any_extent: whether the spacing is known to be wrong, so that the volume says nothing.
+
+    Raises:
+      InputError: says the volume.
     """
     ml = np.count_nonzero(label.array) * float(np.prod(label.spacing_mm)) / 1000.0
     if not any_extent and not POSSIBLE_ML[0] <= ml <= POSSIBLE_ML[1]:
+        expected = f"a whole heart of {POSSIBLE_ML[0]:g} to {POSSIBLE_ML[1]:g} ml"
+        raise InputError(subject, found=f"a heart of {ml:.3g} ml", expected=expected)
+    if not any_extent and not USUAL_ML[0] <= ml <= USUAL_ML[1]:
         text = "%s: a heart of %.3g ml; %g to %g ml are usual from infants to adults: are spacing and label right?"
-        warn(text, subject, ml, *POSSIBLE_ML)
+        warn(text, subject, ml, *USUAL_ML)
     islands, voxels, farthest_mm = find_islands(label)
     if islands:
         text = "%s: %d stray islands with %d voxels in all lie up to %.0f mm away from the heart: remove them"

@@ -14,10 +14,10 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
+from fedsim_tf.data.contents import EXPECTED, FIRST_BYTES, describe_other_format, stat_file
 from fedsim_tf.data.headers import HEADER_BYTES, Header, parse_header
 from fedsim_tf.errors import InputError
 
-EXPECTED = "a whole three-dimensional NIfTI file (.nii or .nii.gz)"
 _BLOCK_BYTES = 1 << 22
 
 
@@ -32,16 +32,33 @@ def check_whole(path: pathlib.Path, *, finite: bool = True) -> Header:
       InputError: no such file, not a NIfTI file, a broken gzip stream, fewer voxels than the header announces, or
         voxels that are NaN or infinite.
     """
+    stat_file(path)
     if not path.is_file():
-        raise InputError(path, found="no such file", expected=EXPECTED)
+        raise InputError(path, found="no file but a folder or device", expected=EXPECTED)
+    _check_format(path)
     opener = gzip.open if path.suffix.lower() == ".gz" else open
     try:
         with opener(path, "rb") as stream:
             return _check_stream(cast(BinaryIO, stream), path, finite=finite)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(path, found=f"a truncated or damaged gzip stream ({error})", expected=EXPECTED) from error
+        found = f"a truncated or damaged gzip stream ({error})"
+        raise InputError(path, found=found, expected=f"{EXPECTED}: copy or download it again") from error
     except OSError as error:
-        raise InputError(path, found=f"an unreadable file ({error.strerror})", expected=EXPECTED) from error
+        raise _unreadable(path, error) from error
+
+
+def _check_format(path: pathlib.Path) -> None:
+    try:
+        with path.open("rb") as stream:
+            other = describe_other_format(stream.read(FIRST_BYTES), path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if other:
+        raise InputError(path, found=other[0], expected=other[1])
+
+
+def _unreadable(path: pathlib.Path, error: OSError) -> InputError:
+    return InputError(path, found=f"an unreadable file ({error.strerror})", expected=EXPECTED)
 
 
 def _check_stream(stream: BinaryIO, path: pathlib.Path, *, finite: bool) -> Header:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import pathlib
 
+from absl import logging
+
+from fedsim_tf.data.checks import check_heart
+from fedsim_tf.data.hearts import check_odd_heart
 from fedsim_tf.data.labels import ANY_SITE
 from fedsim_tf.data.layouts import find_nifti_files, index_files, read_name
 from fedsim_tf.data.nifti import read_volume
-from fedsim_tf.errors import InputError
+from fedsim_tf.errors import InputError, listed
 from fedsim_tf.volume import Volume
 
 
 def find_label_files(root: str | os.PathLike) -> dict[str, pathlib.Path]:
     """Return the label maps below a folder by identity: files with "label" in their names, else every NIfTI file.
+
+    Files that are left out beside those with "label" in their names are named in the log.
 
     Raises:
       InputError: no such folder, no NIfTI file below it, or two files of one name.
@@ -24,6 +30,10 @@ def find_label_files(root: str | os.PathLike) -> dict[str, pathlib.Path]:
         reason = "no NIfTI files" if root.is_dir() else "no such folder"
         raise InputError(root, found=reason, expected="a folder with label maps (.nii or .nii.gz)")
     labels = [path for path in files if "label" in path.name.lower()]
+    others = [path.name for path in files if path not in labels]
+    if labels and others:
+        text = "%s: %d files with 'label' in their names are taken; left out are %d others: %s"
+        logging.warning(text, root, len(labels), len(others), listed(others))
     return index_files((read_name(path), path) for path in labels or files)
 
 
@@ -31,10 +41,11 @@ def read_label_map(path: str | os.PathLike) -> Volume:
     """Return the region ids (uint8) of a file with the values 0 to 7, those of MM-WHS, or heart and background.
 
     Raises:
-      InputError: a damaged file, other values, or background alone.
+      InputError: a damaged file, other values, background alone, or no background.
     """
     volume = read_volume(path)
     regions = ANY_SITE.apply(volume.array, path)
-    if not regions.any():
-        raise InputError(path, found="background alone", expected="at least one region")
-    return volume.with_array(regions)
+    check_heart(regions, path)
+    label = volume.with_array(regions)
+    check_odd_heart(label, path)
+    return label

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from fedsim_tf.data.contents import EXPECTED
 from fedsim_tf.data.headers import check_axes
 from fedsim_tf.data.images import image_to_volume, volume_to_image
-from fedsim_tf.data.integrity import EXPECTED, check_whole
+from fedsim_tf.data.integrity import check_whole
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import write_atomically
 from fedsim_tf.volume import Volume

@@ -10,6 +10,7 @@ import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from fedsim_tf.data.contents import stat_file
 from fedsim_tf.data.labels import read_mask
 from fedsim_tf.data.layouts import CaseFiles
 from fedsim_tf.data.nifti import read_volume
@@ -75,7 +76,7 @@ def _get_mask(files: CaseFiles) -> pathlib.Path:
 
 def _make_key(mask: pathlib.Path) -> str:
     """Return a digest, which does not show the names of patients, of a mask's path, size and time of change."""
-    found = mask.stat()
+    found = stat_file(mask)
     return digest_json([str(mask.absolute()), found.st_size, found.st_mtime_ns])[:32]
 
 

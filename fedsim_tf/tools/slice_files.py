@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 from PIL import Image
 
-from fedsim_tf.errors import InputError
+from fedsim_tf.data.layouts import index_files
+from fedsim_tf.errors import InputError, Refusals, listed
 
 _EIGHT_BIT = ("1", "L", "LA", "P", "RGB", "RGBA")
+MOST_VALUES = 32  # of a mask, one for each structure
 
 
 class Slices(NamedTuple):
@@ -32,31 +36,53 @@ class Slices(NamedTuple):
 def read_slices(images: str | os.PathLike, labels: str | os.PathLike, *, size: int, held_out: int) -> Slices:
     """Read 8-bit PNG files and the masks of the same names, reduced to size x size pixels.
 
+    Masks without any heart are named in the log.
+
     Args:
       images: the folder of pictures.
-      labels: the folder of masks, heart where not zero.
+      labels: the folder of masks, heart where not zero: the value of a grey or coloured one, the index of one with a
+        palette.
       size: pixels along each edge.
       held_out: how many pictures are not learnt from; there have to be more.
 
     Raises:
-      InputError: too few pictures, one without its mask or of another size, or one of more than eight bits a value.
+      InputError: too few pictures, one without its mask or of another size, one of more than eight bits a value, or
+        masks that are no masks, that are heart everywhere, or of which none shows a heart.
     """
-    files = sorted(path for path in pathlib.Path(images).glob("*.png") if not path.name.startswith("._"))
-    if not files:
+    pictures, masks = find_png_files(images), find_png_files(labels)
+    if not pictures:
         raise InputError(images, found="no PNG files", expected="slices as *.png")
-    missing = [path.name for path in files if not (pathlib.Path(labels) / path.name).is_file()]
+    missing = [path.name for name, path in pictures.items() if name not in masks]
     if missing:
-        raise InputError(labels, found=f"no {missing[0]}", expected=f"a mask for each picture in {images}")
-    if len(files) <= held_out:
-        raise InputError("held_out", value=held_out, must=f"be less than the {len(files)} pictures in {images}")
-    pairs = [_read_pair(path, pathlib.Path(labels) / path.name) for path in files]
-    pictures = [picture.resize((size, size), Image.Resampling.BOX) for picture, _ in pairs]
-    masks = [mask.resize((size, size), Image.Resampling.NEAREST) for _, mask in pairs]
+        found = f"no {listed(missing)}"
+        raise InputError(labels, found=found, expected=f"a mask for each picture in {images}")
+    if len(pictures) <= held_out:
+        raise InputError("held_out", value=held_out, must=f"be less than the {len(pictures)} pictures in {images}")
+    refusals, pairs = Refusals(labels), []
+    for name, path in pictures.items():
+        with refusals.each():
+            pairs.append(_read_pair(path, masks[name]))
+    refusals.check()
+    _check_masks({masks[name].name: mask for name, (_, mask) in zip(pictures, pairs, strict=True)}, labels)
+    reduced = [picture.resize((size, size), Image.Resampling.BOX) for picture, _ in pairs]
+    hearts = [Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST) for _, mask in pairs]
     return Slices(
-        tuple(path.stem for path in files),
-        np.stack([np.asarray(picture, np.float32) / 127.5 - 1.0 for picture in pictures]),
-        np.stack([np.asarray(mask) > 0 for mask in masks]).astype(np.float32),
+        tuple(pictures),
+        np.stack([np.asarray(picture, np.float32) / 127.5 - 1.0 for picture in reduced]),
+        np.stack([np.asarray(mask) for mask in hearts]).astype(np.float32),
     )
+
+
+def find_png_files(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
+    """Return the PNG files in a folder by their names without .png or .PNG; hidden files of macOS are left out.
+
+    Raises:
+      InputError: two files whose names differ in the ending alone.
+    """
+    folder = pathlib.Path(folder)
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    files = [path for path in found if path.suffix.lower() == ".png" and not path.name.startswith("._")]
+    return index_files((path.stem, path) for path in files)
 
 
 def digest_slices(slices: Slices) -> dict[str, str]:
@@ -65,18 +91,48 @@ def digest_slices(slices: Slices) -> dict[str, str]:
     return {name: hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest() for name, image, mask in pairs}
 
 
-def _read_pair(picture: pathlib.Path, mask: pathlib.Path) -> tuple[Image.Image, Image.Image]:
-    pair = _read_grey(picture), _read_grey(mask)
-    if pair[0].size != pair[1].size:
-        raise InputError(mask, found=f"{pair[1].size} pixels", expected=f"{pair[0].size}, as its picture has")
-    return pair
+def _check_masks(masks: Mapping[str, np.ndarray], labels: str | os.PathLike) -> None:
+    """Refuse masks that are heart everywhere or nowhere, and name those of single slices without a heart."""
+    full = [name for name, mask in masks.items() if mask.all()]
+    if full:
+        found = f"masks that are heart everywhere: {listed(full)}"
+        raise InputError(labels, found=found, expected="0 outside the heart; heart and background may be swapped")
+    empty = [name for name, mask in masks.items() if not mask.any()]
+    if len(empty) == len(masks):
+        raise InputError(labels, found="no heart in any mask", expected="a value other than 0 where the heart is")
+    if empty:
+        logging.warning("%s: %d of %d masks show no heart: %s", labels, len(empty), len(masks), listed(empty))
 
 
-def _read_grey(path: pathlib.Path) -> Image.Image:
+def _read_pair(picture: pathlib.Path, mask: pathlib.Path) -> tuple[Image.Image, np.ndarray]:
+    """Return a picture in grey, and its mask (y, x) as bool."""
+    grey, heart = _open(picture).convert("L"), _read_mask(mask)
+    if grey.size != heart.shape[::-1]:
+        raise InputError(mask, found=f"{heart.shape[::-1]} pixels", expected=f"{grey.size}, as its picture has")
+    return grey, heart
+
+
+def _read_mask(path: pathlib.Path) -> np.ndarray:
+    """Return where a mask is not zero, in any channel but the opacity; a palette's colours mean nothing."""
+    image = _open(path)
+    if image.mode in ("LA", "RGB", "RGBA"):
+        image = image.convert("L" if image.mode == "LA" else "RGB")
+    values = np.asarray(image)
+    colours = values.reshape(-1, values.shape[-1]) if values.ndim == 3 else values.reshape(-1, 1)
+    distinct = len(np.unique(colours, axis=0))
+    if distinct > MOST_VALUES:
+        expected = f"at most {MOST_VALUES}: a soft edge has to be cut at one half"
+        raise InputError(path, found=f"{distinct} different values, as of a picture or a soft mask", expected=expected)
+    return values.any(axis=2) if values.ndim == 3 else values.astype(bool)
+
+
+def _open(path: pathlib.Path) -> Image.Image:
+    """Return an 8-bit picture, read to its end."""
     try:
         image = Image.open(path)
         if image.mode not in _EIGHT_BIT:  # converting others cuts values off at 255
             raise InputError(path, found=f"a picture of mode {image.mode}", expected="an 8-bit PNG")
-        return image.convert("L")
+        image.load()
+        return image
     except OSError as error:
         raise InputError(path, found=f"no picture ({error})", expected="an 8-bit PNG") from error

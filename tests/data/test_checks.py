@@ -100,7 +100,7 @@ def test_values_that_were_cut_off_are_warned_of(caplog):
         (0.01, "0.2 x 0.1 x 0.3 mm, as if written in metres"),
         (1e4, "as if written in micrometres, or in millimetres below a header that says metres"),
         (5.9, "118 x 59 x 177 mm; expected 60 to 1000 mm along each axis: a CT of the chest"),
-        (33.4, "668 x 334 x 1e+03 mm; expected"),
+        (33.4, "668 x 334 x 1002 mm; expected"),
     ],
 )
 def test_a_field_of_view_that_no_chest_has_is_refused(mm, text):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from fedsim_tf.data.hearts import find_islands, warn_of_odd_heart
+from fedsim_tf.data.hearts import check_odd_heart, find_islands
 from fedsim_tf.volume import Geometry, Volume
+from tests.data.files_for_tests import refused
 
 
 def ball(shape=(60, 60, 60), centre=(20, 30, 30), radius=12) -> np.ndarray:
@@ -16,16 +17,19 @@ def label(array: np.ndarray, mm: float = 3.0) -> Volume:
     return Volume(array, Geometry((mm, mm, mm)))
 
 
-@pytest.mark.parametrize(("mm", "ml"), [(3.0, None), (1.0, "8"), (9.0, "5.83e+03")])
+@pytest.mark.parametrize(("mm", "ml"), [(3.0, None), (1.0, "8"), (8.0, "4.1e+03")])
 def test_impossible_volumes_are_warned_of(mm, ml, caplog):
     """A cube of 20 voxels an edge."""
     cube = np.zeros((60, 60, 60), np.uint8)
     cube[10:30, 10:30, 10:30] = 1
-    warn_of_odd_heart(label(cube, mm), "heart.nii")
+    check_odd_heart(label(cube, mm), "heart.nii")
     assert (f"heart.nii: a heart of {ml} ml; 20 to 3000 ml are usual" in caplog.text) if ml else caplog.text == ""
     caplog.clear()
-    warn_of_odd_heart(label(cube, mm), "heart.nii", any_extent=True)
+    check_odd_heart(label(cube, mm), "heart.nii", any_extent=True)
     assert caplog.text == ""
+    impossible = label(cube, 10 * mm if mm > 1 else 0.1)
+    refused(lambda: check_odd_heart(impossible, "heart.nii"), "heart.nii: found a heart of", "of 5 to 6000 ml")
+    check_odd_heart(impossible, "heart.nii", any_extent=True)
 
 
 def test_islands_far_from_the_heart_are_counted_and_measured():
@@ -55,5 +59,5 @@ def test_islands_of_fine_cts_are_found_to_a_block():
 def test_an_island_is_named_in_the_log(caplog):
     array = ball()
     array[55, 30, 30] = 1
-    warn_of_odd_heart(label(array), "heart.nii")
+    check_odd_heart(label(array), "heart.nii")
     assert "heart.nii: 1 stray islands with 1 voxels in all lie up to 72 mm away from the heart" in caplog.text

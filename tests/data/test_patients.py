@@ -122,3 +122,11 @@ def test_two_unicode_forms_of_one_name_are_one(tmp_path):
     assert cohort.patients == {composed: composed}
     totalsegmentator(tmp_path, composed)
     refused(lambda: find_cohort("totalsegmentator", tmp_path), f"{composed} a second time")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_files_in_another_encoding_say_what_to_do(tmp_path, encoding):
+    path = tmp_path / PATIENTS_FILE
+    path.write_bytes("scan,patient\na,Anna\nb,J\u00f6rg\n".encode(encoding))
+    line = 3 if encoding == "latin-1" else 1
+    refused(lambda: read_patients(path, ["a", "b"]), path, f"no UTF-8 in line {line}", "CSV UTF-8", "iconv")

@@ -148,6 +148,74 @@ def test_pictures_of_sixteen_bits_are_refused_and_masks_of_another_size(tmp_path
     refused(lambda: read(files), mask, "found (40, 30) pixels")
 
 
+def test_masks_with_a_palette_are_read_by_their_indices(tmp_path):
+    """Index 0 is white and index 1 black: by their colours, the heart would be all but the heart."""
+    files = draw(tmp_path)
+    expected = read(files).masks
+    for path in files.labels.iterdir():
+        mask = Image.fromarray((np.asarray(Image.open(path)) > 0).astype(np.uint8), mode="P")
+        mask.putpalette([255, 255, 255, 0, 0, 0])
+        mask.save(path)
+        assert Image.open(path).mode == "P"
+    np.testing.assert_array_equal(read(files).masks, expected)
+
+
+@pytest.mark.parametrize("mode", ["1", "LA", "RGB", "RGBA"])
+def test_masks_in_any_colour_are_heart_where_they_are_not_black(tmp_path, mode):
+    """Blue 1 is darker than any grey value of 8 bits; opacity is no colour."""
+    files = draw(tmp_path)
+    expected = read(files).masks
+    for path in files.labels.iterdir():
+        heart = np.asarray(Image.open(path)) > 0
+        if mode == "1":
+            mask = Image.fromarray(heart)
+        else:
+            colours = {
+                "LA": ((0, 255), (1, 255)),
+                "RGB": ((0, 0, 0), (0, 0, 1)),
+                "RGBA": ((0, 0, 0, 255), (0, 0, 1, 255)),
+            }
+            background, colour = colours[mode]
+            mask = Image.fromarray(np.where(heart[..., None], colour, background).astype(np.uint8), mode=mode)
+        mask.save(path)
+    np.testing.assert_array_equal(read(files).masks, expected)
+
+
+def test_endings_in_capitals_are_found(tmp_path):
+    files = draw(tmp_path)
+    (files.images / "slice_0.png").rename(files.images / "slice_0.PNG")
+    (files.labels / "slice_1.png").rename(files.labels / "slice_1.Png")
+    assert read(files).names == tuple(f"slice_{number}" for number in range(COUNT))
+    (files.images / "slice_0.png").write_bytes((files.images / "slice_1.png").read_bytes())
+    refused(lambda: read(files), "slice_0 a second time")
+
+
+def test_masks_without_a_heart_are_named(tmp_path, caplog):
+    files = draw(tmp_path)
+    nothing = Image.fromarray(np.zeros((64, 64), np.uint8))
+    nothing.save(files.labels / "slice_2.png")
+    assert not read(files).masks[2].any()
+    assert f"1 of {COUNT} masks show no heart: slice_2.png" in caplog.text
+    for number in range(COUNT):
+        nothing.save(files.labels / f"slice_{number}.png")
+    refused(lambda: read(files), files.labels, "no heart in any mask")
+
+
+def test_masks_that_are_heart_everywhere_are_refused(tmp_path):
+    files = draw(tmp_path)
+    for number in (1, 3):
+        Image.fromarray(np.full((64, 64), 7, np.uint8)).save(files.labels / f"slice_{number}.png")
+    refused(lambda: read(files), files.labels, "heart everywhere: slice_1.png, slice_3.png", "swapped")
+
+
+def test_pictures_given_as_masks_are_refused_all_at_once(tmp_path):
+    files = draw(tmp_path)
+    for number in (1, 3):
+        picture = (files.images / f"slice_{number}.png").read_bytes()
+        (files.labels / f"slice_{number}.png").write_bytes(picture)
+    refused(lambda: read(files), "2 cases that cannot be used", "slice_1.png", "as of a picture or a soft mask")
+
+
 def test_a_run_goes_on_with_its_own_pictures_alone(finished, tmp_path):
     """Of others, what the network was trained on would be shown as held out."""
 
