@@ -16,8 +16,8 @@ from fedsim_tf.data.checks import check_heart, check_image, check_same_grid
 from fedsim_tf.data.division import SITES, read_division
 from fedsim_tf.data.labels import CANONICAL, LabelScheme, merge_masks
 from fedsim_tf.data.layouts import LAYOUTS, CaseFiles, find_nifti_files, index_files, read_name
-from fedsim_tf.data.nifti import read_volume
 from fedsim_tf.data.patients import PATIENTS_FILE, read_patients, split_scans
+from fedsim_tf.data.reading import read_volume
 from fedsim_tf.data.splits import Fold, SplitSizes, split_sizes
 from fedsim_tf.data.whole_hearts import select_whole_hearts
 from fedsim_tf.errors import InputError
