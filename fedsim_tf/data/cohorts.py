@@ -14,6 +14,7 @@ import numpy as np
 
 from fedsim_tf.data.checks import check_heart, check_image, check_same_grid
 from fedsim_tf.data.division import SITES, read_division
+from fedsim_tf.data.label_reading import read_label
 from fedsim_tf.data.labels import CANONICAL, LabelScheme, merge_masks
 from fedsim_tf.data.layouts import LAYOUTS, CaseFiles, find_nifti_files, index_files, read_name
 from fedsim_tf.data.patients import PATIENTS_FILE, read_patients, split_scans
@@ -117,7 +118,7 @@ class Cohort:
             subject, label = files.image.parent, merge_masks(masks)
         else:
             (subject,) = files.label_paths
-            label = self.label_scheme.apply(self._read_on_grid(subject, files, image), subject)
+            label = read_label(subject, image, self.label_scheme, image_subject=files.image.name)
         check_heart(label, subject)
         return image.with_array(label)
 
