@@ -12,11 +12,12 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from fedsim_tf.data.checks import check_heart, check_image, check_same_grid
+from fedsim_tf.data.case_files import CaseFiles, index_files, list_parts
+from fedsim_tf.data.checks import check_heart, check_image
 from fedsim_tf.data.division import SITES, read_division
-from fedsim_tf.data.label_reading import read_label
+from fedsim_tf.data.label_reading import read_label, read_mask
 from fedsim_tf.data.labels import CANONICAL, LabelScheme, merge_masks
-from fedsim_tf.data.layouts import LAYOUTS, CaseFiles, find_nifti_files, index_files, read_name
+from fedsim_tf.data.layouts import LAYOUTS, find_nifti_files, read_name
 from fedsim_tf.data.patients import PATIENTS_FILE, read_patients, split_scans
 from fedsim_tf.data.reading import read_volume
 from fedsim_tf.data.splits import Fold, SplitSizes, split_sizes
@@ -101,7 +102,7 @@ class Cohort:
         files = self._get_files(identity)
         if files.label is None:
             raise InputError(files.image, found="no label", expected="an annotated scan")
-        return digest_files(files.label_paths)
+        return digest_files(part for path in files.label_paths for part in list_parts(path))
 
     def _get_files(self, identity: str) -> CaseFiles:
         if identity not in self._by_identity:
@@ -114,18 +115,15 @@ class Cohort:
 
     def _read_label(self, files: CaseFiles, image: Volume) -> Volume:
         if isinstance(files.label, Mapping):
-            masks = {region: self._read_on_grid(path, files, image) for region, path in files.label.items()}
+            masks = {
+                region: read_mask(path, image, image_subject=files.image.name) for region, path in files.label.items()
+            }
             subject, label = files.image.parent, merge_masks(masks)
         else:
             (subject,) = files.label_paths
-            label = read_label(subject, image, self.label_scheme, image_subject=files.image.name)
+            label = read_label(subject, image, files.label_scheme or self.label_scheme, image_subject=files.image.name)
         check_heart(label, subject)
         return image.with_array(label)
-
-    def _read_on_grid(self, path: pathlib.Path, files: CaseFiles, image: Volume) -> np.ndarray:
-        label = read_volume(path)
-        check_same_grid(label, image, path, image_subject=files.image.name)
-        return label.array
 
 
 def find_cohort(
@@ -167,7 +165,8 @@ def find_cohort(
         found = select_whole_hearts(found, root, cache_dir=cache_dir)
     found = sorted(found, key=lambda files: files.identity)
     index_files(((os.path.realpath(files.image), files.image) for files in found), what="the same file")
-    return Cohort(name, tuple(found), layout.label_scheme, _find_patients(root, everyone))
+    known = {files.identity: files.patient for files in found if files.patient}
+    return Cohort(name, tuple(found), layout.label_scheme, known | _find_patients(root, everyone))
 
 
 def _find_patients(root: pathlib.Path, identities: Collection[str]) -> dict[str, str]:

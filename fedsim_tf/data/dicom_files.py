@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from fedsim_tf.data.folders import walk_files
 from fedsim_tf.data.formats import is_dicom_file
 from fedsim_tf.errors import InputError
 
@@ -75,7 +75,7 @@ def find_dicom_files(folder: pathlib.Path, *, below: bool = False) -> list[Dicom
     Raises:
       InputError: a file with DICOM's mark that cannot be read.
     """
-    return [read_dicom_header(path) for path in _walk(folder, below=below) if is_dicom_file(path)]
+    return [read_dicom_header(path) for path in walk_files(folder, below=below) if is_dicom_file(path)]
 
 
 def read_dicom_header(path: pathlib.Path) -> DicomFile:
@@ -116,17 +116,6 @@ def describe_series(files: Iterable[DicomFile]) -> str:
         name = f"{members[0].header.get('Modality', '?')}{f' {title!r}' if title else ''}"
         texts.append(f"{name} in {members[0].path.parent.name} ({len(members)} files, {uid or 'no UID'})")
     return ", ".join(texts)
-
-
-def _walk(folder: pathlib.Path, *, below: bool) -> Iterator[pathlib.Path]:
-    visited = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        folders[:] = sorted(name for name in folders if below and real not in visited and not name.startswith("."))
-        if real in visited:
-            continue
-        visited.add(real)
-        yield from (pathlib.Path(place, name) for name in sorted(names) if not name.startswith("."))
 
 
 def _one_line(error: Exception) -> str:

@@ -12,7 +12,10 @@ from fedsim_tf.data.formats import is_dicom_file
 from fedsim_tf.data.labels import LabelScheme
 from fedsim_tf.data.reading import read_volume
 from fedsim_tf.data.structures import Structures, draw_regions
+from fedsim_tf.errors import InputError
 from fedsim_tf.volume import Volume
+
+_WHOLE_TO = 1e-3  # files round
 
 
 def read_label(
@@ -36,6 +39,23 @@ def read_label(
     label = read_volume(path)
     check_same_grid(label, image, path, image_subject=image_subject)
     return scheme.apply(label.array, path)
+
+
+def read_mask(path: pathlib.Path, image: Volume, *, image_subject: str | os.PathLike) -> np.ndarray:
+    """Return the mask (z, y, x), bool, of one structure: where a file's voxels are not 0.
+
+    Raises:
+      InputError: a damaged file, another grid, or voxels between 0 and 1.
+    """
+    mask = read_volume(path)
+    check_same_grid(mask, image, path, image_subject=image_subject)
+    if mask.array.dtype.kind == "f":
+        whole = np.round(mask.array)
+        off = int(np.count_nonzero(np.abs(mask.array - whole) > _WHOLE_TO))
+        if off:
+            raise InputError(path, found=f"a soft mask, with {off} values between whole ones", expected="0 and 1")
+        return whole != 0
+    return mask.array != 0
 
 
 def _open_structures(path: pathlib.Path, image: Volume) -> Structures | None:
