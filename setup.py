@@ -61,11 +61,13 @@ setup(
     install_requires=[
         "absl-py>=2.1",
         "h5py>=3.9",
+        "highdicom>=0.24",
         "Jinja2>=3.1",
         "matplotlib>=3.8",
         "numpy>=1.24,<2",
         "pillow>=10",
         "pydantic>=2.6",
+        "pydicom>=3.0.1",
         "pyronn==0.1.0",
         "pyronn-layers>=0.3",  # third_party/pyronn_layers
         "rich>=13",

@@ -29,7 +29,9 @@ def run() -> None:
         return
     refusals = Refusals(config.dataset)
     cases = prepare_dataset(plan, refusals=refusals)
-    print(f"{source}: {count_text(len(cases), 'case')}, prepared at {config.model.size}^3 voxels")
+    annotated = sum(case.label is not None for case in cases)
+    print(f"{source}: {count_text(len(cases), 'case')}, {annotated} of them annotated", end="")
+    print(f", prepared at {config.model.size}^3 voxels")
     print(f"least, median and most:\n{cohort_summary(cases, config)}")
     refusals.check()
 

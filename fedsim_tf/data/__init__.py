@@ -4,9 +4,10 @@ from fedsim_tf.data.cache import CaseSource, prepare_cohort
 from fedsim_tf.data.cohorts import Cohort, find_cohort
 from fedsim_tf.data.labels import heart_mask
 from fedsim_tf.data.layouts import LAYOUTS, CaseFiles
-from fedsim_tf.data.nifti import read_volume, write_volume
 from fedsim_tf.data.preprocess import PreparedCase, hu_from_unit, prepare, resample_to_original, unit_from_hu
+from fedsim_tf.data.reading import read_volume
 from fedsim_tf.data.splits import Fold, LabelledFold, SplitSizes, split, split_sizes
+from fedsim_tf.data.writing import write_volume
 
 __all__ = [
     "LAYOUTS",

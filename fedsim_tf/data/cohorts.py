@@ -13,14 +13,16 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from fedsim_tf.data.checks import check_heart, check_image, check_same_grid
+from fedsim_tf.data.case_files import CaseFiles, index_files, list_parts
+from fedsim_tf.data.checks import check_heart, check_image
 from fedsim_tf.data.contents import stat_file
 from fedsim_tf.data.division import SITES, read_division
 from fedsim_tf.data.hearts import check_odd_heart
-from fedsim_tf.data.labels import CANONICAL, LabelScheme, make_scheme, merge_masks, read_mask
-from fedsim_tf.data.layouts import LAYOUTS, CaseFiles, find_nifti_files, index_files, read_name
-from fedsim_tf.data.nifti import read_volume
+from fedsim_tf.data.label_reading import read_label, read_mask
+from fedsim_tf.data.labels import CANONICAL, LabelScheme, make_scheme, merge_masks
+from fedsim_tf.data.layouts import LAYOUTS, find_nifti_files, read_name
 from fedsim_tf.data.patients import PATIENTS_FILE, read_patients, split_scans
+from fedsim_tf.data.reading import read_volume
 from fedsim_tf.data.splits import Fold, SplitSizes, split_sizes
 from fedsim_tf.data.whole_hearts import select_whole_hearts
 from fedsim_tf.errors import InputError
@@ -115,7 +117,7 @@ class Cohort:
         files = self._get_files(identity)
         if files.label is None:
             raise InputError(files.image, found="no label", expected="an annotated scan")
-        return digest_files(files.label_paths)
+        return digest_files(part for path in files.label_paths for part in list_parts(path))
 
     def _get_files(self, identity: str) -> CaseFiles:
         if identity not in self._by_identity:
@@ -129,21 +131,16 @@ class Cohort:
     def _read_label(self, files: CaseFiles, image: Volume) -> Volume:
         if isinstance(files.label, Mapping):
             masks = {
-                region: read_mask(self._read_on_grid(path, files, image), path) for region, path in files.label.items()
+                region: read_mask(path, image, image_subject=files.image.name) for region, path in files.label.items()
             }
             subject, label = files.image.parent, merge_masks(masks)
         else:
             (subject,) = files.label_paths
-            label = self.label_scheme.apply(self._read_on_grid(subject, files, image), subject)
+            label = read_label(subject, image, files.label_scheme or self.label_scheme, image_subject=files.image.name)
         check_heart(label, subject)
         volume = image.with_array(label)
         check_odd_heart(volume, subject, any_extent=self.any_extent)
         return volume
-
-    def _read_on_grid(self, path: pathlib.Path, files: CaseFiles, image: Volume) -> np.ndarray:
-        label = read_volume(path)
-        check_same_grid(label, image, path, image_subject=files.image.name)
-        return label.array
 
 
 def find_cohort(
@@ -193,7 +190,10 @@ def find_cohort(
         found = select_whole_hearts(found, root, cache_dir=cache_dir)
     found = sorted(found, key=lambda files: files.identity)
     index_files(((os.path.realpath(files.image), files.image) for files in found), what="the same file")
-    return Cohort(name, tuple(found), scheme, _find_patients(root, everyone))
+    if label_values:  # what the user says goes before what the data set's own files say
+        found = [dataclasses.replace(files, label_scheme=None) for files in found]
+    known = {files.identity: files.patient for files in found if files.patient}
+    return Cohort(name, tuple(found), scheme, known | _find_patients(root, everyone))
 
 
 def _find_patients(root: pathlib.Path, identities: Collection[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import SimpleITK as sitk
 
 from fedsim_tf.volume import Geometry, Volume
@@ -24,3 +25,9 @@ def image_to_volume(image: sitk.Image) -> Volume:
 def read_geometry(image: sitk.Image) -> Geometry:
     """Return where the image's grid lies."""
     return Geometry(image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+
+def to_storable(array: np.ndarray) -> np.ndarray:
+    """Return an array as a type that files have: booleans become uint8, half-precision floats float32."""
+    stored = {np.dtype(bool): np.uint8, np.dtype(np.float16): np.float32}.get(array.dtype)
+    return np.ascontiguousarray(array if stored is None else array.astype(stored))

@@ -110,7 +110,7 @@ def heart_mask(label: np.ndarray) -> np.ndarray:
     return label > 0
 
 
-def read_mask(values: np.ndarray, subject: str | os.PathLike) -> np.ndarray:
+def parse_mask(values: np.ndarray, subject: str | os.PathLike) -> np.ndarray:
     """Return whether each voxel of a file with one structure belongs to it.
 
     Args:

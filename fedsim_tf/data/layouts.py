@@ -6,45 +6,21 @@ Files are looked for in all folders below the root, so that mirrors with other f
 from __future__ import annotations
 
 import dataclasses
-import os
 import pathlib
 import re
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Protocol
 
+from fedsim_tf.data.case_files import CaseFiles, index_files
+from fedsim_tf.data.folders import walk_files
+from fedsim_tf.data.formats import NIFTI_SUFFIXES, has_suffix, strip_suffix
 from fedsim_tf.data.labels import CANONICAL, CHD68, MMWHS, LabelScheme
+from fedsim_tf.data.own_data import OwnLayout
+from fedsim_tf.data.totalsegmentator_layout import find_masks, is_version_2
 from fedsim_tf.errors import InputError, Refusals
 from fedsim_tf.regions import TOTALSEGMENTATOR_NAMES
 
 _SUFFIX = r"\.(?i:nii(?:\.gz)?)$"
-
-
-@dataclasses.dataclass(frozen=True)
-class CaseFiles:
-    """The files of one scan.
-
-    Attributes:
-      identity: the scan's name.
-      image: the CT.
-      label: a label volume, a mask for each region id, or None where the scan is not annotated.
-    """
-
-    identity: str
-    image: pathlib.Path
-    label: pathlib.Path | Mapping[int, pathlib.Path] | None = None
-
-    @property
-    def label_paths(self) -> tuple[pathlib.Path, ...]:
-        """Return every label file."""
-        if self.label is None:
-            return ()
-        return tuple(self.label.values()) if isinstance(self.label, Mapping) else (self.label,)
-
-    @property
-    def paths(self) -> tuple[pathlib.Path, ...]:
-        """Return every file."""
-        return (self.image, *self.label_paths)
 
 
 class Layout(Protocol):
@@ -118,45 +94,19 @@ class TotalSegmentatorLayout:
         refusals, found = Refusals(root), []
         for identity, image in images.items():
             with refusals.each():
-                found.append(CaseFiles(identity, image, self._find_masks(image)))
+                found.append(CaseFiles(identity, image, _find_first_masks(image)))
         refusals.check()
         return found
 
-    def _find_masks(self, image: pathlib.Path) -> dict[int, pathlib.Path]:
-        masks = {}
-        for structure, region in TOTALSEGMENTATOR_NAMES.items():
-            files = [image.parent / "segmentations" / f"{structure}{suffix}" for suffix in (".nii.gz", ".nii")]
-            found = [file for file in files if file.is_file()]
-            if not found:
-                raise InputError(image, found=f"no mask {structure}", expected=files[0])
-            masks[region] = found[0]
-        return masks
 
-
-@dataclasses.dataclass(frozen=True)
-class FolderLayout:
-    """Files `images/<identity>.nii.gz` and, where annotated, `labels/<identity>.nii.gz`: for a user's own data.
-
-    Either folder may have others within.
-    """
-
-    looked_for: str = "images/<name>.nii.gz, and labels/<name>.nii.gz where annotated"
-    source: str = "your own CTs in HU as NIfTI, with region ids 0 to 7 or heart and background as labels"
-    label_scheme: LabelScheme = CANONICAL
-
-    def find(self, root: pathlib.Path) -> list[CaseFiles]:
-        files = list(find_nifti_files(root))
-        images, labels = (
-            index_files((read_name(path), path) for path in files if folder in path.relative_to(root).parts[:-1])
-            for folder in ("images", "labels")
+def _find_first_masks(image: pathlib.Path) -> dict[int, pathlib.Path]:
+    if is_version_2(image):
+        found, expected = (
+            "masks of version 2, which lack the chambers",
+            "version 1's, or --dataset=nifti, which reads both",
         )
-        refusals = Refusals(root)
-        for identity, label in labels.items():
-            if identity not in images:
-                expected = f"images/{identity}.nii.gz"
-                refusals.add(InputError(label, found="a label without an image", expected=expected))
-        refusals.check()
-        return [CaseFiles(identity, image, labels.get(identity)) for identity, image in images.items()]
+        raise InputError(image, found=found, expected=expected)
+    return find_masks(image, dict(TOTALSEGMENTATOR_NAMES))
 
 
 _CHD68 = PairedLayout(
@@ -175,45 +125,13 @@ LAYOUTS: dict[str, Layout] = {
     "ct34lc": _CHD68,
     "ct34mc": _CHD68,
     "totalsegmentator": TotalSegmentatorLayout(),
-    "nifti": FolderLayout(),
+    "nifti": OwnLayout(),
 }
 
 
 def find_nifti_files(root: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yield every NIfTI file below a folder, linked folders included, hidden files (macOS's ._ files) left out."""
-    visited = set()
-    for folder, folders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        # A link back to a folder that was seen would otherwise be walked for ever.
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if real not in visited else []
-        if real in visited:
-            continue
-        visited.add(real)
-        for name in sorted(names):
-            if re.search(_SUFFIX, name) and not name.startswith("."):
-                yield pathlib.Path(folder, name)
+    return (path for path in walk_files(root) if has_suffix(path, NIFTI_SUFFIXES))
 
 
-def index_files(pairs: Iterable[tuple[str, pathlib.Path]], *, what: str = "") -> dict[str, pathlib.Path]:
-    """Return the path of each identity.
-
-    Args:
-      pairs: identities and paths.
-      what: what an identity stands for, for messages; by default it stands for itself.
-
-    Raises:
-      InputError: an identity that comes twice, with both files.
-    """
-    found: dict[str, pathlib.Path] = {}
-    for identity, path in pairs:
-        if identity in found:
-            raise InputError(
-                path, found=f"{what or identity} a second time, after {found[identity]}", expected="each case once"
-            )
-        found[identity] = path
-    return found
-
-
-def read_name(path: pathlib.Path) -> str:
-    """Return a file's name without .nii or .nii.gz, its letters composed: file systems differ in writing an umlaut."""
-    return unicodedata.normalize("NFC", re.sub(_SUFFIX, "", path.name))
+read_name = strip_suffix

@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from fedsim_tf.data.contents import stat_file
-from fedsim_tf.data.labels import read_mask
+from fedsim_tf.data.labels import parse_mask
 from fedsim_tf.data.layouts import CaseFiles
 from fedsim_tf.data.nifti import read_volume
 from fedsim_tf.errors import InputError, Refusals
@@ -81,6 +81,6 @@ def _make_key(mask: pathlib.Path) -> str:
 
 
 def _shows_whole_heart(path: pathlib.Path) -> bool:
-    mask = read_mask(read_volume(path).array, path)
+    mask = parse_mask(read_volume(path).array, path)
     inside = int(mask[1:-1, 1:-1, 1:-1].sum())
     return inside > 0 and inside == int(mask.sum())

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from fedsim_tf.data.nifti import write_volume
+from fedsim_tf.data.writing import write_volume
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import read_json, write_json, write_text
 from fedsim_tf.phantom.claim import RECIPE, check_claim, write_recipe

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from fedsim_tf.arms import get_volumes_arm
 from fedsim_tf.config import Config
-from fedsim_tf.data.nifti import write_volume
 from fedsim_tf.data.preprocess import hu_from_unit
+from fedsim_tf.data.writing import write_volume
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.galleries import sample_gallery
 from fedsim_tf.evaluation.likeness import show_likeness

@@ -14,8 +14,9 @@ from absl import logging
 from fedsim_tf.data.checks import check_heart, check_image, check_same_grid, extent_text, is_unusual_extent
 from fedsim_tf.data.labels import ANY_SITE, heart_mask
 from fedsim_tf.data.layouts import LAYOUTS
-from fedsim_tf.data.nifti import check_suffix, read_volume, write_volume
 from fedsim_tf.data.preprocess import PreparedCase, prepare, resample_to_original, unit_from_hu
+from fedsim_tf.data.reading import read_volume
+from fedsim_tf.data.writing import check_writable_name, write_volume
 from fedsim_tf.errors import InputError
 from fedsim_tf.runs.finished import FinishedFold, open_finished_fold
 from fedsim_tf.volume import Case, Volume
@@ -112,7 +113,7 @@ def _check_outputs(outputs: Sequence[str | os.PathLike | None], *, inputs: Seque
             raise InputError(path, found="a file to write that is given as another one too", expected="a new file")
         taken.add(pathlib.Path(path).resolve())
     if outputs[0]:
-        check_suffix(pathlib.Path(outputs[0]))
+        check_writable_name(pathlib.Path(outputs[0]))
 
 
 def _read_true_heart(

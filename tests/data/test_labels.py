@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fedsim_tf.config import make_config
-from fedsim_tf.data.labels import CANONICAL, CHD68, MMWHS, heart_mask, make_scheme, merge_masks, read_mask
+from fedsim_tf.data.labels import CANONICAL, CHD68, MMWHS, heart_mask, make_scheme, merge_masks, parse_mask
 from fedsim_tf.errors import InputError
 from tests.data.files_for_tests import refused
 
@@ -76,15 +76,15 @@ def test_values_within_a_thousandth_of_whole_numbers_are_rounded(dtype):
 
 def test_soft_masks_are_refused():
     soft = np.array([0.0, 0.25, 0.5, 1.0], np.float32)
-    for read in (CANONICAL.apply, CHD68.apply, read_mask):
+    for read in (CANONICAL.apply, CHD68.apply, parse_mask):
         refused(lambda read=read: read(soft, "soft.nii"), "soft.nii: found a soft mask with values such as", "one half")
 
 
 def test_masks_have_one_value_beside_0():
-    np.testing.assert_array_equal(read_mask(np.array([0, 255, 255, 0], np.uint8), "m"), [False, True, True, False])
-    np.testing.assert_array_equal(read_mask(np.zeros(3), "m"), [False] * 3)
-    refused(lambda: read_mask(np.array([0, 1, 2]), "m.nii"), "m.nii: found values 1, 2", "0 and one other value")
-    refused(lambda: read_mask(np.array([0, -1]), "m.nii"), "values -1")
+    np.testing.assert_array_equal(parse_mask(np.array([0, 255, 255, 0], np.uint8), "m"), [False, True, True, False])
+    np.testing.assert_array_equal(parse_mask(np.zeros(3), "m"), [False] * 3)
+    refused(lambda: parse_mask(np.array([0, 1, 2]), "m.nii"), "m.nii: found values 1, 2", "0 and one other value")
+    refused(lambda: parse_mask(np.array([0, -1]), "m.nii"), "values -1")
 
 
 def test_some_regions_only_are_warned_of(caplog):

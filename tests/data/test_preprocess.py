@@ -3,8 +3,9 @@ import itertools
 import numpy as np
 import pytest
 
-from fedsim_tf.data.nifti import read_volume, write_volume
 from fedsim_tf.data.preprocess import hu_from_unit, prepare, resample_to_original, unit_from_hu
+from fedsim_tf.data.reading import read_volume
+from fedsim_tf.data.writing import write_volume
 from fedsim_tf.volume import Case, Geometry, Volume
 from tests.data.files_for_tests import block_case, centroid_mm, refused
 

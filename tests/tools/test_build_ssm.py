@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fedsim_tf.data.layouts import CaseFiles
-from fedsim_tf.data.nifti import write_volume
 from fedsim_tf.data.splits import SplitSizes, split
+from fedsim_tf.data.writing import write_volume
 from fedsim_tf.errors import InputError
 from fedsim_tf.phantom.hearts import ADULTS, draw_hearts
 from fedsim_tf.shape.grid import Grid
