@@ -8,7 +8,7 @@ from fedsim_tf.training.learner import initial_shared_weights
 from fedsim_tf.training.pretraining import GeneratorPretraining
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.semi_supervised import SemiSupervised
-from tests.training.toy_site import toy_shape_model, toy_site, toy_vgg
+from tests.training.toy_site import small_vgg, toy_shape_model, toy_site
 
 SEEDS = {"a": 0, "b": 7}
 
@@ -25,7 +25,7 @@ class ToyFederation:
     def __init__(self, folder, config, seeds=SEEDS, exchange=InProcess):
         self.run = RunFolder(folder, config)
         self.works = {
-            name: FoldAtSite(self.run.site(name), toy_site(name, seed), toy_shape_model(), toy_vgg())
+            name: FoldAtSite(self.run.site(name), toy_site(name, seed), toy_shape_model(), small_vgg())
             for name, seed in seeds.items()
         }
         self.sites = {name: Site(name, self.run.site(name), work) for name, work in self.works.items()}

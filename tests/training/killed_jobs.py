@@ -7,7 +7,6 @@ process, and one that is killed by SIGKILL at each of its moments in turn, in on
 """
 
 import contextlib
-import functools
 import os
 import pathlib
 import signal
@@ -28,12 +27,11 @@ from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.segmentation import UNetTraining, finetune_segmenter, train_segmenter
 from fedsim_tf.training.simulation import pretrain, semi_supervise
 from tests.federated.toy_federation import ToyFederation
-from tests.runs.toy_networks import SmallUNet, SmallVGG
+from tests.runs.toy_networks import SmallUNet
 from tests.training import toy_site
 
 Job = Callable[[pathlib.Path], dict[str, np.ndarray]]  # a run folder to every number that was learnt
 THREADS = 2
-SMALL_VGG = functools.cache(lambda: SmallVGG("random"))
 CONFIG = toy_site.toy_config(
     checkpoint_every=1,
     pretraining={"steps": 2},
@@ -162,7 +160,7 @@ def start(job: Job, folder: pathlib.Path, moment: tuple[str, str] | None = None)
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     tf.config.threading.set_inter_op_parallelism_threads(THREADS)
     tf.config.run_functions_eagerly(True)
-    toy_site.toy_vgg, built.UNet3D = SMALL_VGG, SmallUNet
+    built.UNet3D = SmallUNet
     if moment:
         kill_at(*moment)
     np.savez(f"{folder}.npz", **job(folder))

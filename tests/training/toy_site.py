@@ -13,6 +13,7 @@ from fedsim_tf.shape.parameters import shape_frame_mm
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.volumes import SiteVolumes, UnlabelledVolumes, Volumes
+from tests.runs.toy_networks import SmallVGG
 from tests.shape.shapes_for_tests import population
 
 FIELD_OF_VIEW_MM = (96.0, 96.0, 96.0)
@@ -49,7 +50,13 @@ def toy_shape_model():
 
 @functools.cache
 def toy_vgg():
+    """VGG-19 itself; learners and federations do with less."""
     return VGG19Features("random")
+
+
+@functools.cache
+def small_vgg():
+    return SmallVGG("random")
 
 
 def toy_volumes(count, seed):
@@ -84,4 +91,4 @@ def toy_site(name="toy", seed=0):
 
 
 def toy_learner(config=None, **site):
-    return SiteLearner(config or toy_config(), toy_shape_model(), toy_site(**site), toy_vgg())
+    return SiteLearner(config or toy_config(), toy_shape_model(), toy_site(**site), small_vgg())
