@@ -90,8 +90,7 @@ class Cohort:
 
     def fingerprint(self, identity: str) -> str:
         """Return a text that changes when a file of the scan does: names, sizes and times of change."""
-        paths = self._get_files(identity).paths
-        return repr([(str(path), (s := path.stat()).st_size, s.st_mtime_ns) for path in paths])
+        return repr([_describe_file(path) for path in self._get_files(identity).paths])
 
     def label_digest(self, identity: str) -> str:
         """Return the SHA-256 of a scan's label files by their bytes, whatever their names; see `files_digest`.
@@ -167,6 +166,15 @@ def find_cohort(
     index_files(((os.path.realpath(files.image), files.image) for files in found), what="the same file")
     known = {files.identity: files.patient for files in found if files.patient}
     return Cohort(name, tuple(found), layout.label_scheme, known | _find_patients(root, everyone))
+
+
+def _describe_file(path: pathlib.Path) -> tuple[str, int, int]:
+    """Return name, size and time of change; a broken link has none, and reading it says so."""
+    try:
+        found = path.stat()
+    except OSError:
+        return str(path), -1, -1
+    return str(path), found.st_size, found.st_mtime_ns
 
 
 def _find_patients(root: pathlib.Path, identities: Collection[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from fedsim_tf.data.labels import CANONICAL
 from fedsim_tf.data.mask_writing import choose_format, write_mask
 from fedsim_tf.data.reading import read_volume
 from fedsim_tf.volume import Volume
-from tests.data.dicom_for_tests import SPACING, stored_values, write_series
+from tests.data.dicom_for_tests import SPACING, read_real_heart, stored_values, write_series
 from tests.data.files_for_tests import ct, raw_nifti, refused
 from tests.data.test_named_labels import dice_on_grid_of
 
@@ -163,9 +163,7 @@ def test_names_and_formats_that_differ_are_refused():
 
 def test_a_real_heart_goes_back_as_seg_and_rtstruct(tmp_path, real_data):
     folder = real_data("dicom_nsclc_010/ct")
-    image = read_volume(folder)
-    plan = real_data("dicom_nsclc_010/rtstruct/000000.dcm")
-    label = read_label(plan, image, CANONICAL, image_subject="ct")
+    image, label = read_real_heart(folder, real_data("dicom_nsclc_010/rtstruct/000000.dcm"))
     truth = real_data("chest_nsclc/labels/nsclc_010.nii.gz")
     for name in ("s.dcm", "rtstruct.dcm"):
         write_mask(Volume(label, image.geometry), tmp_path / name, image=folder)

@@ -281,3 +281,17 @@ def test_simpleitk_agrees_on_a_label_beside_its_header(tmp_path):
     after = find(tmp_path).label_digest("p1"), find(tmp_path).fingerprint("p1")
     assert before[0] != after[0]
     assert before[1] != after[1]
+
+
+def test_a_damaged_header_or_link_spoils_its_own_case_alone(tmp_path):
+    for name in ("p1", "p2", "p3"):
+        write(tmp_path / "images" / f"{name}.mhd", ct())
+    (tmp_path / "images" / "p1.raw").unlink()
+    (tmp_path / "images" / "p2.mhd").write_text("no header")
+    (tmp_path / "images" / "p4.nii.gz").symlink_to(tmp_path / "gone.nii.gz")
+    cohort = find(tmp_path)
+    assert cohort.identities == ("p1", "p2", "p3", "p4")
+    assert len({cohort.fingerprint(name) for name in cohort.identities}) == 4
+    for name, words in {"p1": "no p1.raw beside it", "p2": "no MetaImage header", "p4": "no such file"}.items():
+        refused(lambda name=name: cohort.load(name), words)
+    np.testing.assert_array_equal(cohort.load("p3").image.array, ct())
