@@ -52,6 +52,12 @@ def define_path(name: str, text: str, *, required: bool = False) -> None:
     _PATHS.add(name)
 
 
+def define_paths(name: str, text: str, *, required: bool = False) -> None:
+    """Define a flag that names a file or folder and may be given several times."""
+    flags.DEFINE_multi_string(name, None, text, required=required)
+    _PATHS.add(name)
+
+
 def define_dry_run(text: str) -> None:
     """Define --dry_run."""
     flags.DEFINE_bool("dry_run", False, text)
@@ -209,7 +215,9 @@ def _guard(command: Callable[[], None], argv: list[str]) -> None:
 def _expand_paths() -> None:
     for name in _PATHS:
         path = FLAGS[name].value if name in FLAGS else None
-        if path:
+        if isinstance(path, list):
+            FLAGS[name].value = [expand_user(one, name) for one in path]
+        elif path:
             FLAGS[name].value = expand_user(path, name)
 
 

@@ -1,13 +1,22 @@
-"""Segment the heart in a CT with a network that a run has trained. The mask lies where the CT lies.
+"""Segment the heart in CTs with a network that a run has trained. Each mask lies where its CT lies.
 
 python -m experiments.segment --fold_dir=runs/demo/fold_0 --image=ct.nii.gz --output=heart.nii.gz
+python -m experiments.segment --fold_dir=runs/demo/fold_0 --image=anna/ct --output=anna/rtstruct.dcm
+python -m experiments.segment --fold_dir=runs/demo/fold_0 --image=scans --output=masks
 """
 
 import math
+import pathlib
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from experiments import command
+
+if TYPE_CHECKING:
+    from fedsim_tf.tools.segment import Segmentation
+
+FORMATS = ["nifti", "nrrd", "metaimage", "seg", "rtstruct"]  # `mask_writing.MASK_ENDINGS`, whose import takes long
 
 command.define_path(
     "fold_dir",
@@ -15,8 +24,19 @@ command.define_path(
     required=True,
 )
 flags.DEFINE_string("arm", "ours_full", "The arm whose network is used: lower_bound, ours_full, ours_sim_fl, ...")
-command.define_path("image", "The CT, NIfTI in HU.", required=True)
-command.define_path("output", "Where the mask is written (.nii.gz).", required=True)
+command.define_paths(
+    "image",
+    "The CT in HU: NIfTI, NRRD, MetaImage, or the folder of a DICOM series. May be given several times, or be a folder "
+    "with CTs.",
+    required=True,
+)
+command.define_path(
+    "output",
+    "Where the mask is written: .nii.gz, .nrrd, .mha or, for a DICOM CT, .dcm. Of several CTs, a folder.",
+    required=True,
+)
+flags.DEFINE_enum("format", None, FORMATS, "The format of masks. Default: as --output ends, else nifti.")
+flags.DEFINE_bool("any_values", False, "Segment images too that are no CTs in HU, such as 8-bit pictures.")
 command.define_path("label", "A true label on the same grid, regions or heart; the Dice is printed.")
 command.define_path("picture", "A PNG of slices with outlines.")
 command.define_dry_run("Only check the files and the run, and load the network.")
@@ -25,19 +45,63 @@ FLAGS = flags.FLAGS
 
 
 def run() -> None:
+    from fedsim_tf.tools.segment_many import is_single
+
+    if is_single(FLAGS.image, FLAGS.output):
+        _run_one(FLAGS.image[0])
+    else:
+        _run_many()
+
+
+def _run_one(image: str) -> None:
     from fedsim_tf.tools.segment import open_segmentation
 
     start = open_segmentation(
-        FLAGS.fold_dir, FLAGS.arm, image=FLAGS.image, output=FLAGS.output, label=FLAGS.label, picture=FLAGS.picture
+        FLAGS.fold_dir,
+        FLAGS.arm,
+        image=image,
+        output=FLAGS.output,
+        label=FLAGS.label,
+        picture=FLAGS.picture,
+        mask_format=FLAGS.format,
+        any_values=FLAGS.any_values,
     )
     if FLAGS.dry_run:
-        print(f"{FLAGS.image} can be segmented with the network of {FLAGS.arm} in {FLAGS.fold_dir}")
+        print(f"{image} can be segmented with the network of {FLAGS.arm} in {FLAGS.fold_dir}")
         return
     found = start.run()
-    voxels, voxel_mm3 = int(found.mask.array.sum()), math.prod(found.mask.geometry.spacing_mm)
-    print(f"heart: {voxels} voxels, {voxels * voxel_mm3 / 1000:.0f} ml, written to {FLAGS.output}")
+    _say(found, FLAGS.output)
     if found.dice is not None:
         print(f"Dice: {found.dice:.2f} %")
+
+
+def _run_many() -> None:
+    from fedsim_tf.errors import InputError, Refusals
+    from fedsim_tf.tools.segment_many import open_many
+
+    for name in ("label", "picture"):
+        if FLAGS[name].value:
+            raise InputError(name, value=FLAGS[name].value, must="be given for a single CT")
+    start = open_many(
+        FLAGS.fold_dir,
+        FLAGS.arm,
+        images=FLAGS.image,
+        output_dir=FLAGS.output,
+        mask_format=FLAGS.format,
+        any_values=FLAGS.any_values,
+    )
+    if FLAGS.dry_run:
+        print(f"{len(start.outputs)} CTs can be segmented with the network of {FLAGS.arm} in {FLAGS.fold_dir}")
+        return
+    refusals = Refusals(FLAGS.output)
+    for output, found in start.run(refusals=refusals):
+        _say(found, output)
+    refusals.check()
+
+
+def _say(found: "Segmentation", output: str | pathlib.Path) -> None:
+    voxels, voxel_mm3 = int(found.mask.array.sum()), math.prod(found.mask.geometry.spacing_mm)
+    print(f"heart: {voxels} voxels, {voxels * voxel_mm3 / 1000:.0f} ml, written to {output}")
 
 
 if __name__ == "__main__":

@@ -280,9 +280,7 @@ def check_site_names(names: Sequence[str]) -> None:
 class Config(Checked):
     """The configuration of a whole run. Its sections mirror the stages of the method."""
 
-    dataset: str = option(
-        "ct34lc", "The data set; nifti: your own, as NIfTI, NRRD, MetaImage or DICOM.", choices=DATASETS
-    )
+    dataset: str = option("ct34lc", "The data set; nifti: your own NIfTI, NRRD, MetaImage or DICOM.", choices=DATASETS)
     preset: str = option("paper", "The preset that filled the other fields.")
     seed: int = option(
         0, "Seed of initial values and of every random choice except the division into folds.", low=0, high=MOST_SEED

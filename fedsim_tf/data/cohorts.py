@@ -104,9 +104,9 @@ class Cohort:
         Raises:
           InputError: an unknown scan, or a file that is not there.
         """
-        paths = self._get_files(identity).paths
-        files = [(str(path), (s := stat_file(path)).st_size, s.st_mtime_ns) for path in paths]
-        return repr((files, self.label_scheme, self.any_extent))
+        scan = self._get_files(identity)
+        files = [(str(path), (s := stat_file(path)).st_size, s.st_mtime_ns) for path in scan.paths]
+        return repr((files, scan.label_scheme or self.label_scheme, self.any_extent))
 
     def label_digest(self, identity: str) -> str:
         """Return the SHA-256 of a scan's label files by their bytes, whatever their names; see `files_digest`.

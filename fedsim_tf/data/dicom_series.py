@@ -34,8 +34,16 @@ def read_dicom_series(folder: pathlib.Path) -> Volume:
     """
     files = select_ct_series(folder)
     check_series(files, folder)
-    slices = [_read_slice(file.path) for file in files]
-    return Volume(_as_whole(np.stack(slices)), series_geometry(files))
+    first = files[0].header
+    values = np.empty((len(files), int(first.Rows), int(first.Columns)), np.float32)
+    for number, file in enumerate(files):
+        pixels = _read_slice(file.path)
+        if pixels.shape != values.shape[1:]:
+            raise InputError(
+                file.path, found=f"pixels of shape {pixels.shape}", expected=f"{values.shape[1:]}, one slice"
+            )
+        values[number] = pixels
+    return Volume(_as_whole(values), series_geometry(files))
 
 
 def select_ct_series(folder: pathlib.Path) -> list[DicomFile]:
@@ -50,7 +58,7 @@ def select_ct_series(folder: pathlib.Path) -> list[DicomFile]:
     found = [file for file in everything if file.kind == "ct"]
     if not found:
         if any(file.kind == "enhanced CT" for file in everything):
-            expected = "one file a slice: split it, for example with dcmdump's or dcm2niix's converters"
+            expected = "one file a slice, or NIfTI, for example from dcm2niix"
             raise InputError(folder, found="a multi-frame (enhanced) CT", expected=expected)
         rest = describe_series(everything)
         raise InputError(folder, found=f"no CT slice{f', only {rest}' if rest else ''}", expected=_EXPECTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import pathlib
 
@@ -15,6 +16,7 @@ from fedsim_tf.data.headers import check_axes
 from fedsim_tf.data.images import image_to_volume, to_storable, volume_to_image
 from fedsim_tf.data.integrity import check_whole
 from fedsim_tf.data.itk_files import convert_values, explain, read_itk_image
+from fedsim_tf.data.nifti_place import with_place_of
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import write_atomically
 from fedsim_tf.volume import Volume
@@ -43,11 +45,16 @@ def read_nifti(path: str | os.PathLike, *, dtype: npt.DTypeLike | None = None) -
 read_volume = read_nifti  # for callers that read nothing but NIfTI
 
 
-def write_nifti(volume: Volume, path: str | os.PathLike) -> None:
+def write_nifti(volume: Volume, path: str | os.PathLike, *, place_of: pathlib.Path | None = None) -> None:
     """Write a NIfTI file, compressed if its name ends in .gz; after a failure the file is as it was before.
 
     Boolean arrays become uint8 and half-precision floats become float32, which NIfTI can hold. NIfTI keeps origin,
     spacing and direction in single precision.
+
+    Args:
+      volume: the array and its place.
+      path: the file.
+      place_of: a NIfTI file of the same grid, whose voxel size, qform and sform are copied.
 
     Raises:
       InputError: another suffix, or a file that cannot be written, such as to a full disk.
@@ -59,6 +66,8 @@ def write_nifti(volume: Volume, path: str | os.PathLike) -> None:
     try:
         with write_atomically(path) as temporary:
             sitk.WriteImage(volume_to_image(volume.with_array(array)), str(temporary), useCompression=compressed)
+            if place_of is not None:
+                _copy_place(place_of, temporary)
             check_whole(temporary, finite=False)
     except InputError as error:
         raise InputError(
@@ -66,6 +75,14 @@ def write_nifti(volume: Volume, path: str | os.PathLike) -> None:
         ) from error
     except RuntimeError as error:
         raise InputError(path, found=f"a failed write ({explain(error)})", expected="a writable place") from error
+
+
+def _copy_place(source: pathlib.Path, target: pathlib.Path) -> None:
+    content = target.read_bytes()
+    if target.suffix.lower() == ".gz":
+        target.write_bytes(gzip.compress(with_place_of(gzip.decompress(content), source)))
+    else:
+        target.write_bytes(with_place_of(content, source))
 
 
 def _check_suffix(path: pathlib.Path) -> None:

@@ -78,11 +78,14 @@ def read_text_header(path: pathlib.Path) -> TextHeader:
 
 
 def list_data_files(path: pathlib.Path) -> tuple[pathlib.Path, ...]:
-    """Return a volume's file, and the one with its voxels where that is another one."""
+    """Return a volume's file and, where its voxels lie in another one that is there, that one."""
     if not has_suffix(path, (".nhdr", ".mhd")):
         return (path,)
-    data = read_text_header(path).data_file
-    return (path,) if data in (None, path) else (path, data)
+    try:
+        data = read_text_header(path).data_file
+    except InputError:
+        return (path,)
+    return (path,) if data is None or data == path or not data.is_file() else (path, data)
 
 
 def check_voxels_whole(header: TextHeader, path: pathlib.Path) -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import SimpleITK as sitk
 from absl import logging
 
-from fedsim_tf.data.checks import check_heart, check_image, check_same_grid, extent_text, is_unusual_extent
+from fedsim_tf.data.checks import check_heart, check_image, extent_text, is_unusual_extent
+from fedsim_tf.data.formats import VOLUME_SUFFIXES, has_suffix
+from fedsim_tf.data.images import volume_to_image
+from fedsim_tf.data.label_reading import read_label
 from fedsim_tf.data.labels import ANY_SITE, heart_mask
 from fedsim_tf.data.layouts import LAYOUTS
+from fedsim_tf.data.mask_writing import check_format, choose_format, write_mask
 from fedsim_tf.data.preprocess import PreparedCase, prepare, resample_to_original, unit_from_hu
 from fedsim_tf.data.reading import read_volume
-from fedsim_tf.data.writing import check_writable_name, write_volume
 from fedsim_tf.errors import InputError
 from fedsim_tf.runs.finished import FinishedFold, open_finished_fold
 from fedsim_tf.volume import Case, Volume
@@ -25,6 +30,7 @@ if TYPE_CHECKING:  # it imports TensorFlow
     from fedsim_tf.training.segmentation import Segmenter
 
 _MOST_VALUES = 64  # distinct values of a label map, organs and all; an image with more is a CT
+_MOST_OF_8_BITS = 255
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,31 +46,88 @@ class SegmentationStart:
     """A CT and a trained network, opened and checked. `open_segmentation` makes it.
 
     Attributes:
+      image: the CT's file or folder.
       case: the CT in HU.
       prepared: the CT as the network takes it.
       segment: the network.
       output: where the mask goes.
       truth: the true heart (z, y, x) on the CT's grid, if a label was given.
       picture: where a PNG of three slices goes, if one is wanted.
+      mask_format: see `write_mask`.
     """
 
+    image: pathlib.Path
     case: Case
     prepared: PreparedCase
     segment: Segmenter
     output: pathlib.Path
     truth: np.ndarray | None = None
     picture: pathlib.Path | None = None
+    mask_format: str | None = None
 
     def run(self) -> Segmentation:
         """Segment the CT, write the mask on exactly the CT's grid, and draw the picture if one is wanted."""
         from fedsim_tf.metrics import dice
 
         mask = resample_to_original(self.segment(self.prepared.image), self.prepared, nearest=True)
-        write_volume(mask, self.output)
+        write_mask(mask, self.output, image=self.image, mask_format=self.mask_format)
         found = Segmentation(mask, None if self.truth is None else dice(mask.array, self.truth))
         if self.picture:
             _draw(self.picture, self.case, found, self.truth)
         return found
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """A network of a finished fold, loaded when it is first needed, so that CTs are refused without TensorFlow.
+
+    Attributes:
+      fold: the fold.
+      stage: the last stage of the arm.
+    """
+
+    fold: FinishedFold
+    stage: str
+
+    @functools.cached_property
+    def segment(self) -> Segmenter:
+        """Return the network."""
+        return self.fold.load_segmenter(self.stage)
+
+    def load(self) -> None:
+        """Load the network now.
+
+        Raises:
+          InputError: its checkpoint is damaged or gone.
+        """
+        _ = self.segment
+
+    def open_case(
+        self,
+        image: str | os.PathLike,
+        *,
+        output: str | os.PathLike,
+        label: str | os.PathLike | None = None,
+        picture: str | os.PathLike | None = None,
+        mask_format: str | None = None,
+        any_values: bool = False,
+    ) -> SegmentationStart:
+        """Read and check a CT; see `open_segmentation`."""
+        case = _read_case(image, any_values=any_values)
+        truth = _read_true_heart(label, case.image, self.fold, image_subject=image) if label else None
+        config = self.fold.run.config
+        prepared = prepare(case, config.model.size, window_hu=config.data.window_hu)
+        _warn_of_other_extent(prepared, self.fold.fields_of_view_mm(), image)
+        return SegmentationStart(
+            pathlib.Path(image),
+            case,
+            prepared,
+            self.segment,
+            pathlib.Path(output),
+            truth,
+            pathlib.Path(picture) if picture else None,
+            mask_format,
+        )
 
 
 def open_segmentation(
@@ -75,45 +138,70 @@ def open_segmentation(
     output: str | os.PathLike,
     label: str | os.PathLike | None = None,
     picture: str | os.PathLike | None = None,
+    mask_format: str | None = None,
+    any_values: bool = False,
 ) -> SegmentationStart:
     """Open all that a segmentation starts from. Nothing is written.
 
     Args:
       fold_dir: a finished fold of a run.
       arm: the arm whose network is used.
-      image: the CT, NIfTI in HU.
-      output: where the mask goes.
-      label: a true label to score against: regions, or heart and background, as in a data set.
+      image: the CT in HU, any format that `read_volume` knows.
+      output: where the mask goes; its ending says the format.
+      label: a true label to score against, as in a data set, RTSTRUCT and SEG too.
       picture: where a PNG of three slices with the outlines goes.
+      mask_format: a key of `MASK_ENDINGS`, where the ending leaves a choice.
+      any_values: whether an image that is no CT is segmented too.
 
     Raises:
       InputError: files that cannot be read, an image that is no CT, image and label on different grids, an output that
         is one of the inputs, no finished run, or an arm that it has not finished.
     """
-    _check_outputs([output, picture], inputs=[image, label])
-    fold = open_finished_fold(fold_dir)
-    stage = fold.last_stage_of(arm)
-    case = Case(pathlib.Path(image).name, read_volume(image, dtype=np.float32))
-    check_image(case.image, image)
-    truth = _read_true_heart(label, case.image, fold, image_subject=image) if label else None
-    config = fold.run.config
-    prepared = prepare(case, config.model.size, window_hu=config.data.window_hu)
-    _warn_of_other_extent(prepared, fold.fields_of_view_mm(), image)
-    network = fold.load_segmenter(stage)
-    return SegmentationStart(
-        case, prepared, network, pathlib.Path(output), truth, pathlib.Path(picture) if picture else None
+    check_outputs([output, picture], inputs=[image, label])
+    check_format(choose_format(output, mask_format), image)
+    return open_network(fold_dir, arm).open_case(
+        image, output=output, label=label, picture=picture, mask_format=mask_format, any_values=any_values
     )
 
 
-def _check_outputs(outputs: Sequence[str | os.PathLike | None], *, inputs: Sequence[str | os.PathLike | None]) -> None:
-    """Refuse to write over the CT or the true label, or one result over the other."""
+def open_network(fold_dir: str | os.PathLike, arm: str) -> TrainedNetwork:
+    """Return a fold's network, which is not loaded yet.
+
+    Raises:
+      InputError: no finished run, or an arm that it has not finished.
+    """
+    fold = open_finished_fold(fold_dir)
+    return TrainedNetwork(fold, fold.last_stage_of(arm))
+
+
+def check_outputs(outputs: Sequence[str | os.PathLike | None], *, inputs: Sequence[str | os.PathLike | None]) -> None:
+    """Refuse to write over a CT or the true label, or one result over another, with an InputError."""
     taken = {pathlib.Path(path).resolve() for path in inputs if path}
     for path in (path for path in outputs if path):
         if pathlib.Path(path).resolve() in taken:
             raise InputError(path, found="a file to write that is given as another one too", expected="a new file")
         taken.add(pathlib.Path(path).resolve())
-    if outputs[0]:
-        check_writable_name(pathlib.Path(outputs[0]))
+
+
+def _read_case(image: str | os.PathLike, *, any_values: bool) -> Case:
+    volume = read_volume(image, dtype=np.float32)
+    check_image(volume, image)
+    if not any_values:
+        _check_ct(volume.array, image)
+    return Case(pathlib.Path(image).resolve().name, volume)
+
+
+def _check_ct(array: np.ndarray, subject: str | os.PathLike) -> None:
+    """Refuse a label map and an 8-bit picture: they have been windowed, and a mask of them would mean nothing."""
+    if not np.array_equal(array, np.round(array)):
+        return
+    low, high = float(array.min()), float(array.max())
+    expected = "a CT in HU; --any_values segments it all the same"
+    few = len(np.unique(array.ravel()[::7])) <= _MOST_VALUES and len(np.unique(array)) <= _MOST_VALUES
+    if few and low >= 0:
+        raise InputError(subject, found=f"a label map: few values, {low:g} to {high:g}", expected=expected)
+    if low >= 0 and high <= _MOST_OF_8_BITS:
+        raise InputError(subject, found=f"an 8-bit picture: whole values, {low:g} to {high:g}", expected=expected)
 
 
 def _read_true_heart(
@@ -123,15 +211,16 @@ def _read_true_heart(
 
     The label may be of any site. A value that no site has is background where the network's data set takes it for that.
     """
-    volume = read_volume(label)
-    check_same_grid(volume, image, label, image_subject=image_subject)
+    path = pathlib.Path(label)
     try:
-        regions = ANY_SITE.apply(volume.array, label)
+        regions = read_label(path, image, ANY_SITE, image_subject=image_subject)
     except InputError:
         own = LAYOUTS[fold.run.config.dataset].label_scheme
-        if not own.others_are_background or len(np.unique(volume.array)) > _MOST_VALUES:
+        if not own.others_are_background or not has_suffix(path, VOLUME_SUFFIXES) or not path.is_file():
             raise
-        regions = own.apply(volume.array, label)
+        if len(np.unique(read_volume(path).array)) > _MOST_VALUES:
+            raise
+        regions = read_label(path, image, own, image_subject=image_subject)
     check_heart(regions, label)
     return heart_mask(regions)
 
@@ -151,10 +240,17 @@ def _draw(path: pathlib.Path, case: Case, found: Segmentation, truth: np.ndarray
     from fedsim_tf.evaluation.figures import panel
     from fedsim_tf.evaluation.galleries import heart_slice
 
-    image = unit_from_hu(case.image.array, (-250.0, 550.0))
-    true = None if truth is None else truth.astype(np.uint8)
-    middle = heart_slice(found.mask.array if true is None else true)
+    image = unit_from_hu(_turn_upright(case.image, case.image.array), (-250.0, 550.0))
+    true = None if truth is None else _turn_upright(case.image, truth.astype(np.uint8))
+    mask = _turn_upright(case.image, found.mask.array)
+    middle = heart_slice(mask if true is None else true)
     step = max(1, len(image) // 8)
     chosen = [k for k in (middle - step, middle, middle + step) if 0 <= k < len(image)]
-    cells = [(image[k], None if true is None else true[k], found.mask.array[k]) for k in chosen]
+    cells = [(image[k], None if true is None else true[k], mask[k]) for k in chosen]
     panel(path, [cells], columns=[f"slice {k}" for k in chosen], title=f"{case.identity}: truth green, found red")
+
+
+def _turn_upright(place: Volume, array: np.ndarray) -> np.ndarray:
+    """Return an array (z, y, x) with its axes in the order and direction closest to left, back and head."""
+    image = sitk.DICOMOrient(volume_to_image(place.with_array(array)), "LPS")
+    return sitk.GetArrayFromImage(image)

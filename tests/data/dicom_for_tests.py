@@ -1,5 +1,6 @@
 """Tiny DICOM series, written with pydicom element by element."""
 
+import functools
 import pathlib
 
 import numpy as np
@@ -7,6 +8,10 @@ import pydicom
 from pydicom.uid import ExplicitVRLittleEndian
 
 from fedsim_tf.data.dicom_files import CT_CLASS
+from fedsim_tf.data.label_reading import read_label
+from fedsim_tf.data.labels import CANONICAL
+from fedsim_tf.data.reading import read_volume
+from fedsim_tf.volume import Volume
 
 STUDY, FRAME = "1.2.826.0.1.3680043.8.498.1", "1.2.826.0.1.3680043.8.498.2"
 SPACING, ORIGIN = (0.8, 0.6, 2.5), (-10.0, 20.0, -30.0)  # x, y, z
@@ -67,3 +72,10 @@ def write_series(
 
 def stored_values(shape=(5, 6, 7), seed=0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 3000, shape).astype(np.uint16)
+
+
+@functools.cache
+def read_real_heart(folder: pathlib.Path, plan: pathlib.Path) -> tuple[Volume, np.ndarray]:
+    """Return a real CT and the heart of its RTSTRUCT, read once for all tests."""
+    image = read_volume(folder)
+    return image, read_label(plan, image, CANONICAL, image_subject="ct")

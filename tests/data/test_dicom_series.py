@@ -100,6 +100,14 @@ def test_what_is_no_ct_is_said(tmp_path):
     refused(lambda: read_volume(tmp_path / "empty"), "no CT slice", "one whole DICOM series")
 
 
+def test_a_slice_of_several_frames_is_refused(tmp_path):
+    paths = write_series(tmp_path / "ct", stored_values())
+    dataset = pydicom.dcmread(paths[3])
+    dataset.NumberOfFrames, dataset.PixelData = 2, dataset.PixelData * 2
+    dataset.save_as(paths[3])
+    refused(lambda: read_volume(tmp_path / "ct"), paths[3], "pixels of shape (2, 6, 7)", "(6, 7), one slice")
+
+
 @pytest.mark.parametrize("name", ["ImagePositionPatient", "PixelSpacing"])
 def test_a_slice_without_a_place_is_refused(tmp_path, name):
     paths = write_series(tmp_path / "ct", stored_values())

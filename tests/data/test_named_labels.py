@@ -14,7 +14,7 @@ from fedsim_tf.data.reading import read_volume
 from fedsim_tf.data.structures import find_regions
 from fedsim_tf.regions import AORTA, LA, LV, MYOCARDIUM, PULMONARY_ARTERY, RA, RV
 from fedsim_tf.volume import Geometry, Volume
-from tests.data.dicom_for_tests import ORIGIN, SPACING, new_dataset, stored_values, write_series
+from tests.data.dicom_for_tests import ORIGIN, SPACING, new_dataset, read_real_heart, stored_values, write_series
 from tests.data.files_for_tests import refused
 
 SHAPE = (5, 12, 14)
@@ -132,8 +132,7 @@ def test_structures_that_are_taken_are_named(tmp_path, caplog):
 
 
 def test_a_real_rtstruct_gives_the_mask_that_was_made_from_it(real_data):
-    image = read_volume(real_data("dicom_nsclc_010/ct"))
-    label = read(real_data("dicom_nsclc_010/rtstruct/000000.dcm"), image)
+    image, label = read_real_heart(real_data("dicom_nsclc_010/ct"), real_data("dicom_nsclc_010/rtstruct/000000.dcm"))
     assert dice_on_grid_of(real_data("chest_nsclc/labels/nsclc_010.nii.gz"), image.with_array(label)) > 0.98
 
 
@@ -221,14 +220,13 @@ def test_a_segmentation_on_another_grid_is_refused(tmp_path):
 
 def test_a_tumour_alone_is_no_heart(real_data):
     """The file holds the tumour of a patient whose heart is in RTSTRUCT alone."""
-    image = read_volume(real_data("dicom_nsclc_010/ct"))
+    image, _ = read_real_heart(real_data("dicom_nsclc_010/ct"), real_data("dicom_nsclc_010/rtstruct/000000.dcm"))
     refused(lambda: read(real_data("dicom_nsclc_010/seg/000000.dcm"), image), "no heart among Neoplasm, Primary")
 
 
 def test_a_real_heart_survives_seg(tmp_path, real_data):
     folder = real_data("dicom_nsclc_010/ct")
-    image = read_volume(folder)
-    label = read(real_data("dicom_nsclc_010/rtstruct/000000.dcm"), image)
+    image, label = read_real_heart(folder, real_data("dicom_nsclc_010/rtstruct/000000.dcm"))
     slices = sorted(folder.iterdir(), key=lambda p: pydicom.dcmread(p, stop_before_pixels=True).ImagePositionPatient[2])
     path = write_seg(tmp_path / "s.dcm", {"Heart": label}, slices)
     np.testing.assert_array_equal(read(path, image), label)

@@ -68,6 +68,25 @@ def test_labels_of_another_format_without_an_image_are_refused(tmp_path):
     refused(lambda: find(tmp_path), label, "a label without an image")
 
 
+@pytest.mark.parametrize("name", ["p1.npz", "p1_label.mgz", "p1.img"])
+def test_labels_in_a_format_that_is_not_read_are_refused(tmp_path, name):
+    """Their images would silently count as unannotated."""
+    write(tmp_path / "images" / "p1.nii.gz", ct())
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "p1.json").write_text("{}")
+    assert summary(tmp_path) == (("p1",), ())
+    (tmp_path / "labels" / name).write_bytes(b"voxels")
+    refused(lambda: find(tmp_path), tmp_path / "labels" / name, "a format that is not read", ".nrrd")
+
+
+def test_contours_may_be_the_label_of_an_image_of_voxels(tmp_path):
+    path = write(tmp_path / "images" / "p1.nrrd", stored_values(SHAPE).astype(np.int16), spacing=SPACING, origin=ORIGIN)
+    (tmp_path / "labels").mkdir()
+    write_rtstruct(tmp_path / "labels" / "p1.dcm", {"Heart": [square(2.6, 7.4)]})
+    assert path.exists()
+    assert find(tmp_path).load("p1").label.array.sum() == 25
+
+
 def test_what_is_not_used_is_named(tmp_path, caplog):
     write(tmp_path / "images" / "p1.mhd", ct())
     write(tmp_path / "other" / "p7.nrrd", ct())
@@ -281,3 +300,17 @@ def test_simpleitk_agrees_on_a_label_beside_its_header(tmp_path):
     after = find(tmp_path).label_digest("p1"), find(tmp_path).fingerprint("p1")
     assert before[0] != after[0]
     assert before[1] != after[1]
+
+
+def test_a_damaged_header_or_link_spoils_its_own_case_alone(tmp_path):
+    for name in ("p1", "p2", "p3"):
+        write(tmp_path / "images" / f"{name}.mhd", ct())
+    (tmp_path / "images" / "p1.raw").unlink()
+    (tmp_path / "images" / "p2.mhd").write_text("no header")
+    (tmp_path / "images" / "p4.nii.gz").symlink_to(tmp_path / "gone.nii.gz")
+    cohort = find(tmp_path)
+    assert cohort.identities == ("p1", "p2", "p3", "p4")
+    assert len({cohort.fingerprint(name) for name in cohort.identities}) == 4
+    for name, words in {"p1": "no p1.raw beside it", "p2": "no MetaImage header", "p4": "no such file"}.items():
+        refused(lambda name=name: cohort.load(name), words)
+    np.testing.assert_array_equal(cohort.load("p3").image.array, ct())

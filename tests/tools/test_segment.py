@@ -1,0 +1,169 @@
+"""Segmenting CTs of every format with a network that is a threshold, so that only files and places are tested."""
+
+import pathlib
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from experiments import segment as command
+from fedsim_tf.config import make_config
+from fedsim_tf.data.label_reading import read_label
+from fedsim_tf.data.labels import CANONICAL
+from fedsim_tf.data.mask_writing import MASK_ENDINGS
+from fedsim_tf.data.reading import read_volume
+from fedsim_tf.errors import InputError, Refusals
+from fedsim_tf.tools import segment
+from fedsim_tf.tools.segment import open_segmentation
+from fedsim_tf.tools.segment_many import is_single, open_many
+from tests.data.dicom_for_tests import write_series
+from tests.data.files_for_tests import refused
+
+SIZE = 32
+STORED = np.full((SIZE, SIZE, SIZE), 124, np.uint16)
+STORED[8:20, 10:24, 6:30] = 1224
+STORED += np.random.default_rng(0).integers(0, 90, STORED.shape).astype(np.uint16)
+TRUTH = STORED > 1000
+HU = STORED.astype(np.int16) - 1024
+
+
+class ThresholdFold:
+    """A finished fold whose network finds what is denser than water."""
+
+    def __init__(self):
+        config = make_config("demo", model={"precision": "float32"})
+        self.run = type("Run", (), {"config": config})
+
+    def last_stage_of(self, arm):
+        return arm
+
+    def load_segmenter(self, _stage):
+        return lambda image: (image > 0.05).astype(np.uint8)
+
+    def fields_of_view_mm(self):
+        return []
+
+
+@pytest.fixture(autouse=True)
+def _threshold(monkeypatch):
+    monkeypatch.setattr(segment, "open_finished_fold", lambda _: ThresholdFold())
+
+
+def write_ct(path, array=HU, *, direction=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((2.0, 3.0, 4.0))
+    if direction is not None:
+        image.SetDirection(direction)
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+@pytest.mark.parametrize("image", ["ct.nii.gz", "ct.nrrd", "ct.mha", "ct.mhd"])
+@pytest.mark.parametrize("mask", ["m.nii", "m.nrrd", "m.mha"])
+def test_every_format_goes_in_and_out(tmp_path, image, mask):
+    path = write_ct(tmp_path / image)
+    found = open_segmentation("fold", "ours_full", image=path, output=tmp_path / mask).run()
+    np.testing.assert_array_equal(found.mask.array, TRUTH)
+    written, ct = sitk.ReadImage(str(tmp_path / mask)), sitk.ReadImage(str(path))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(written), TRUTH)
+    assert written.GetSpacing() == ct.GetSpacing()
+    assert written.GetOrigin() == ct.GetOrigin()
+
+
+@pytest.mark.parametrize(("mask", "mask_format"), [("s.dcm", None), ("rtstruct.dcm", None), ("x.dcm", "rtstruct")])
+def test_a_dicom_ct_gets_dicom_back(tmp_path, mask, mask_format):
+    write_series(tmp_path / "ct", STORED)
+    start = open_segmentation(
+        "fold", "ours_full", image=tmp_path / "ct", output=tmp_path / mask, mask_format=mask_format
+    )
+    start.run()
+    image = read_volume(tmp_path / "ct")
+    np.testing.assert_array_equal(read_label(tmp_path / mask, image, CANONICAL, image_subject="ct"), TRUTH)
+    again = open_segmentation(
+        "fold", "ours_full", image=tmp_path / "ct", output=tmp_path / "m.nii.gz", label=tmp_path / mask
+    )
+    assert again.run().dice == 100.0
+
+
+def test_what_is_no_ct_is_refused_unless_told(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, HU.shape).astype(np.uint8)
+    cases = {"an 8-bit picture: whole values": picture, "a label map: few values, 0 to 7": (TRUTH * 7).astype(np.uint8)}
+    for words, array in cases.items():
+        path = write_ct(tmp_path / "picture.nii.gz", array)
+        given = {"image": path, "output": tmp_path / "m.nii.gz"}
+        refused(lambda given=given: open_segmentation("fold", "ours_full", **given), path, words, "--any_values")
+        open_segmentation("fold", "ours_full", **given, any_values=True)
+    assert not (tmp_path / "m.nii.gz").exists()
+
+
+def test_dicom_for_a_file_is_refused_before_anything_is_read(tmp_path):
+    image = tmp_path / "none.nii.gz"
+    refused(lambda: open_segmentation("fold", "ours_full", image=image, output="s.dcm"), "no DICOM series")
+
+
+def scans(root):
+    write_ct(root / "a.nii.gz")
+    write_ct(root / "deep" / "b.mhd")
+    for name in ("anna", "berta"):
+        write_series(root / name / "ct", STORED, series=f"1.2.{len(name)}")
+    return root
+
+
+def test_a_folder_of_scans_is_segmented_at_once(tmp_path):
+    start = open_many("fold", "ours_full", images=[scans(tmp_path / "in")], output_dir=tmp_path / "out")
+    refusals = Refusals("out")
+    outputs = [output.name for output, _ in start.run(refusals=refusals)]
+    refusals.check()
+    assert sorted(outputs) == ["a.nii.gz", "anna_ct.nii.gz", "berta_ct.nii.gz", "deep_b.nii.gz"]
+    for name in outputs:
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / name))), TRUTH)
+
+
+def test_one_bad_scan_does_not_keep_the_others(tmp_path):
+    good, bad = write_ct(tmp_path / "a.nii.gz"), write_ct(tmp_path / "b.nrrd")
+    bad.write_bytes(bad.read_bytes()[:-50])
+    start = open_many("fold", "ours_full", images=[bad, good], output_dir=tmp_path / "out", mask_format="nrrd")
+    refusals = Refusals("out")
+    assert [output.name for output, _ in start.run(refusals=refusals)] == ["a.nrrd"]
+    with pytest.raises(InputError, match=r"b\.nrrd: found a truncated file"):
+        refusals.check()
+
+
+def test_masks_never_lie_over_their_scans(tmp_path):
+    path = write_ct(tmp_path / "a.nii.gz")
+    refused(lambda: open_many("f", "a", images=[path], output_dir=tmp_path), path, "given as another one too")
+    refused(lambda: open_many("f", "a", images=[path], output_dir=path), "a file", "a folder for 1 masks")
+    refused(lambda: open_many("f", "a", images=[path], output_dir=tmp_path / "o", mask_format="seg"), "no DICOM series")
+    (tmp_path / "empty").mkdir()
+    refused(lambda: open_many("f", "a", images=[tmp_path / "empty"], output_dir=tmp_path / "o"), "no CT in this folder")
+
+
+def test_one_file_to_one_file_is_a_single_one(tmp_path):
+    path = write_ct(tmp_path / "in" / "a.nii.gz")
+    write_series(tmp_path / "ct", STORED)
+    assert is_single([path], tmp_path / "m.nii.gz")
+    assert is_single([tmp_path / "ct"], tmp_path / "m.dcm")
+    assert not is_single([path, path], tmp_path / "m")
+    assert not is_single([tmp_path / "in"], tmp_path / "m")
+    assert not is_single([path], tmp_path)
+
+
+def test_the_command_knows_all_formats():
+    assert list(MASK_ENDINGS) == command.FORMATS
+
+
+def test_pictures_are_upright_whatever_the_axes(tmp_path, monkeypatch):
+    """The same patient, stored from head to foot and with x to the right, looks the same."""
+    drawn = []
+    monkeypatch.setattr("fedsim_tf.evaluation.figures.panel", lambda _, rows, **__: drawn.append(rows[0]))
+    turned = write_ct(
+        tmp_path / "b.nii.gz", np.ascontiguousarray(HU[::-1, :, ::-1]), direction=(-1, 0, 0, 0, 1, 0, 0, 0, -1)
+    )
+    for path in (write_ct(tmp_path / "a.nii.gz"), turned):
+        open_segmentation(
+            "fold", "ours_full", image=path, output=tmp_path / "m.nii.gz", picture=pathlib.Path("p.png")
+        ).run()
+    for one, other in zip(*drawn, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[2], other[2])
