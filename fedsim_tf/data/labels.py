@@ -11,7 +11,7 @@ import numpy as np
 from fedsim_tf.data.remarks import warn
 from fedsim_tf.errors import InputError, listed
 from fedsim_tf.label_values import parse_label_values
-from fedsim_tf.regions import ID_VALUES, MMWHS_VALUES, REGIONS
+from fedsim_tf.regions import ID_VALUES, LV, MMWHS_VALUES, REGIONS
 
 _MOST_TABLE_ENTRIES = 1 << 16
 _ROUNDING = 1e-3  # of label values that were scaled or resampled as floats
@@ -82,7 +82,7 @@ class LabelScheme:
         """Warn of a file with some of the regions: heart, aorta and pulmonary artery as 1, 2, 3 look like chambers."""
         found = {table[int(value)]: int(value) for value in present if table.get(int(value), 0)}
         regions = {region for region in table.values() if region}
-        if len(found) == len(regions) or (self.binary and len(found) == 1):
+        if len(found) == len(regions) or (self.binary and found == {LV: 1}):
             return
         text = "%s has only some of the regions of %s: %s; say with data.label_values if its values mean something else"
         meant = [f"{value} taken for {REGIONS[region].title}" for region, value in sorted(found.items())]

@@ -12,7 +12,7 @@ import numpy as np
 from absl import logging
 
 from fedsim_tf.data.checks import check_heart, check_image, check_same_grid, extent_text, is_unusual_extent
-from fedsim_tf.data.labels import ANY_SITE, heart_mask
+from fedsim_tf.data.labels import ANY_SITE, heart_mask, make_scheme
 from fedsim_tf.data.layouts import LAYOUTS
 from fedsim_tf.data.nifti import check_suffix, read_volume, write_volume
 from fedsim_tf.data.preprocess import PreparedCase, prepare, resample_to_original, unit_from_hu
@@ -120,15 +120,16 @@ def _read_true_heart(
 ) -> np.ndarray:
     """Return heart or not (z, y, x) on the image's grid.
 
-    The label may be of any site. A value that no site has is background where the network's data set takes it for that.
+    The label may be of any site, unless the run was told what values mean. A value that no site has is background where the network's data set takes it for that.
     """
     volume = read_volume(label)
     check_same_grid(volume, image, label, image_subject=image_subject)
+    given = fold.run.config.data.label_values
     try:
-        regions = ANY_SITE.apply(volume.array, label)
+        regions = (make_scheme(given) if given else ANY_SITE).apply(volume.array, label)
     except InputError:
         own = LAYOUTS[fold.run.config.dataset].label_scheme
-        if not own.others_are_background or len(np.unique(volume.array)) > _MOST_VALUES:
+        if given or not own.others_are_background or len(np.unique(volume.array)) > _MOST_VALUES:
             raise
         regions = own.apply(volume.array, label)
     check_heart(regions, label)

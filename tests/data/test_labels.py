@@ -97,6 +97,8 @@ def test_some_regions_only_are_warned_of(caplog):
     CANONICAL.apply(np.array([0, 1, 2, 3]), "part.nii")
     assert "part.nii has only some of the regions of region ids: 1 taken for LV, 2 taken for RV, 3" in caplog.text
     assert "data.label_values" in caplog.text
+    CANONICAL.apply(np.array([0, 6]), "aorta.nii")
+    assert "aorta.nii has only some of the regions of region ids: 6 taken for aorta;" in caplog.text
     MMWHS.apply(np.array([0, 500]), "lv.nii")
     assert "lv.nii has only some of the regions of MM-WHS: 500 taken for LV;" in caplog.text
 
