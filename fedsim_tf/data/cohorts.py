@@ -13,10 +13,10 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from fedsim_tf.data.annotated_hearts import check_odd_heart
 from fedsim_tf.data.checks import check_heart, check_image, check_same_grid
 from fedsim_tf.data.contents import stat_file
 from fedsim_tf.data.division import SITES, read_division
-from fedsim_tf.data.hearts import check_odd_heart
 from fedsim_tf.data.labels import CANONICAL, LabelScheme, make_scheme, merge_masks, read_mask
 from fedsim_tf.data.layouts import LAYOUTS, CaseFiles, find_nifti_files, index_files, read_name
 from fedsim_tf.data.nifti import read_volume

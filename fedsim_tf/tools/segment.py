@@ -120,7 +120,8 @@ def _read_true_heart(
 ) -> np.ndarray:
     """Return heart or not (z, y, x) on the image's grid.
 
-    The label may be of any site, unless the run was told what values mean. A value that no site has is background where the network's data set takes it for that.
+    The label may be of any site, unless the run was told what values mean. A value that no site has is background where
+    the network's data set takes it for that.
     """
     volume = read_volume(label)
     check_same_grid(volume, image, label, image_subject=image_subject)

@@ -125,6 +125,13 @@ def test_a_file_of_another_scheme_than_the_users_is_refused_or_warned_of(caplog)
     assert "some.nii has only some of the regions of data.label_values=lv:1,rv:2: 2 taken for RV;" in caplog.text
 
 
+def test_a_ct_is_no_label_map_where_other_values_are_background():
+    ct = np.arange(-1000, 1000)
+    for scheme in (CHD68, make_scheme("heart:51")):
+        refused(lambda scheme=scheme: scheme.apply(ct, "ct.nii"), "ct.nii: found 2000 different values, as of a CT")
+    np.testing.assert_array_equal(make_scheme("heart:51").apply(np.arange(118), "l"), np.arange(118) == 51)
+
+
 @pytest.mark.parametrize(
     ("text", "must"),
     [
