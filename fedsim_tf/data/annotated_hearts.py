@@ -67,7 +67,7 @@ def find_islands(label: Volume) -> tuple[int, int, float]:
 
 def _count_in_blocks(mask: np.ndarray, step: int) -> np.ndarray:
     """Return how many voxels of a mask (z, y, x) are set in each block of step x step x step voxels."""
-    counts = mask.astype(np.uint16)
+    counts = mask
     for axis in range(mask.ndim):
         counts = np.add.reduceat(counts, np.arange(0, counts.shape[axis], step), axis=axis, dtype=np.uint16)
     return counts
