@@ -28,7 +28,9 @@ CUT_OFF = 0.01  # share of the voxels at the highest value of an image that was 
 MOST_HEART = 0.8  # share of the field of view; an ellipsoid takes half of a box that just holds it
 
 
-def check_image(image: Volume, subject: str | os.PathLike, *, any_extent: bool = False) -> None:
+def check_image(
+    image: Volume, subject: str | os.PathLike, *, any_extent: bool = False, any_values: bool = False
+) -> None:
     """Refuse what is no CT of a chest in HU, and warn of what may be none.
 
     Next to nothing as dense as lung, as after a lost rescale intercept, is warned of: the darkest values would tell
@@ -38,6 +40,7 @@ def check_image(image: Volume, subject: str | os.PathLike, *, any_extent: bool =
       image: what was read.
       subject: its file, for messages.
       any_extent: whether the spacing is known to be wrong, so that the field of view says nothing.
+      any_values: whether values that are no HU are wanted too.
 
     Raises:
       InputError: voxels that are not finite, an image without any contrast, values that are no HU (see `image_values`)
@@ -49,7 +52,7 @@ def check_image(image: Volume, subject: str | os.PathLike, *, any_extent: bool =
     low, high = float(image.array.min()), float(image.array.max())
     if low == high:
         raise InputError(subject, found=f"the same value {low:g} everywhere", expected="a CT image in HU")
-    other = describe_other_than_hu(image.array, low, high)
+    other = None if any_values else describe_other_than_hu(image.array, low, high)
     if other:
         raise InputError(subject, found=other, expected="a CT in HU, where air has -1000 and water 0")
     if not any_extent:

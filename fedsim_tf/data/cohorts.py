@@ -13,11 +13,11 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from fedsim_tf.data.annotated_hearts import check_odd_heart
 from fedsim_tf.data.case_files import CaseFiles, index_files, list_parts
 from fedsim_tf.data.checks import check_heart, check_image
 from fedsim_tf.data.contents import stat_file
 from fedsim_tf.data.division import SITES, read_division
-from fedsim_tf.data.hearts import check_odd_heart
 from fedsim_tf.data.label_reading import read_label, read_mask
 from fedsim_tf.data.labels import CANONICAL, LabelScheme, make_scheme, merge_masks
 from fedsim_tf.data.layouts import LAYOUTS, find_nifti_files, read_name

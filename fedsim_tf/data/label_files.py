@@ -7,8 +7,8 @@ import pathlib
 
 from absl import logging
 
+from fedsim_tf.data.annotated_hearts import check_odd_heart
 from fedsim_tf.data.checks import check_heart
-from fedsim_tf.data.hearts import check_odd_heart
 from fedsim_tf.data.labels import ANY_SITE
 from fedsim_tf.data.layouts import find_nifti_files, index_files, read_name
 from fedsim_tf.data.nifti import read_volume

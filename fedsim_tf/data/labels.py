@@ -11,9 +11,10 @@ import numpy as np
 from fedsim_tf.data.remarks import warn
 from fedsim_tf.errors import InputError, listed
 from fedsim_tf.label_values import parse_label_values
-from fedsim_tf.regions import ID_VALUES, MMWHS_VALUES, REGIONS
+from fedsim_tf.regions import ID_VALUES, LV, MMWHS_VALUES, REGIONS
 
 _MOST_TABLE_ENTRIES = 1 << 16
+_MOST_STRUCTURES = 256  # distinct values of a label map of the whole body, and far fewer than a CT has
 _ROUNDING = 1e-3  # of label values that were scaled or resampled as floats
 
 
@@ -64,6 +65,9 @@ class LabelScheme:
         best = min(range(len(self.tables)), key=lambda index: len(unknown[index]))
         foreground = present[present != 0]
         known = sorted(value for value, region in self.tables[best].items() if region)
+        if self.others_are_background and len(present) > _MOST_STRUCTURES:
+            found = f"{len(present)} different values, as of a CT"
+            raise InputError(subject, found=found, expected=f"a label map of {self.name}")
         if self.others_are_background and len(foreground) and not np.isin(foreground, known).any():
             found = f"label values {_list_values(present)}"
             raise InputError(subject, found=found, expected=f"some of {_list_values(known)}, as {self.name} says")
@@ -82,7 +86,7 @@ class LabelScheme:
         """Warn of a file with some of the regions: heart, aorta and pulmonary artery as 1, 2, 3 look like chambers."""
         found = {table[int(value)]: int(value) for value in present if table.get(int(value), 0)}
         regions = {region for region in table.values() if region}
-        if len(found) == len(regions) or (self.binary and len(found) == 1):
+        if len(found) == len(regions) or (self.binary and found == {LV: 1}):
             return
         text = "%s has only some of the regions of %s: %s; say with data.label_values if its values mean something else"
         meant = [f"{value} taken for {REGIONS[region].title}" for region, value in sorted(found.items())]

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from fedsim_tf.data.images import read_geometry, volume_to_image
 from fedsim_tf.errors import InputError
+from fedsim_tf.regions import REGION_IDS
 from fedsim_tf.volume import Case, Geometry, Volume
 
 WINDOW_HU = (-1000.0, 1000.0)
@@ -101,7 +102,7 @@ def digest_voxels(array: np.ndarray) -> str:
 
 
 def _find_regions(label: np.ndarray) -> tuple[int, ...]:
-    return tuple((np.flatnonzero(np.bincount(label.ravel(), minlength=1)[1:]) + 1).tolist())
+    return tuple(region for region in REGION_IDS if np.any(label == region))
 
 
 def resample_to_original(array: np.ndarray, prepared: PreparedCase, *, nearest: bool) -> Volume:

@@ -17,7 +17,7 @@ from fedsim_tf.data.checks import check_heart, check_image, extent_text, is_unus
 from fedsim_tf.data.formats import VOLUME_SUFFIXES, has_suffix
 from fedsim_tf.data.images import volume_to_image
 from fedsim_tf.data.label_reading import read_label
-from fedsim_tf.data.labels import ANY_SITE, heart_mask
+from fedsim_tf.data.labels import ANY_SITE, heart_mask, make_scheme
 from fedsim_tf.data.layouts import LAYOUTS
 from fedsim_tf.data.mask_writing import check_format, choose_format, write_mask
 from fedsim_tf.data.preprocess import PreparedCase, prepare, resample_to_original, unit_from_hu
@@ -30,7 +30,6 @@ if TYPE_CHECKING:  # it imports TensorFlow
     from fedsim_tf.training.segmentation import Segmenter
 
 _MOST_VALUES = 64  # distinct values of a label map, organs and all; an image with more is a CT
-_MOST_OF_8_BITS = 255
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -185,23 +184,8 @@ def check_outputs(outputs: Sequence[str | os.PathLike | None], *, inputs: Sequen
 
 def _read_case(image: str | os.PathLike, *, any_values: bool) -> Case:
     volume = read_volume(image, dtype=np.float32)
-    check_image(volume, image)
-    if not any_values:
-        _check_ct(volume.array, image)
+    check_image(volume, image, any_values=any_values)
     return Case(pathlib.Path(image).resolve().name, volume)
-
-
-def _check_ct(array: np.ndarray, subject: str | os.PathLike) -> None:
-    """Refuse a label map and an 8-bit picture: they have been windowed, and a mask of them would mean nothing."""
-    if not np.array_equal(array, np.round(array)):
-        return
-    low, high = float(array.min()), float(array.max())
-    expected = "a CT in HU; --any_values segments it all the same"
-    few = len(np.unique(array.ravel()[::7])) <= _MOST_VALUES and len(np.unique(array)) <= _MOST_VALUES
-    if few and low >= 0:
-        raise InputError(subject, found=f"a label map: few values, {low:g} to {high:g}", expected=expected)
-    if low >= 0 and high <= _MOST_OF_8_BITS:
-        raise InputError(subject, found=f"an 8-bit picture: whole values, {low:g} to {high:g}", expected=expected)
 
 
 def _read_true_heart(
@@ -209,14 +193,16 @@ def _read_true_heart(
 ) -> np.ndarray:
     """Return heart or not (z, y, x) on the image's grid.
 
-    The label may be of any site. A value that no site has is background where the network's data set takes it for that.
+    The label may be of any site, unless the run was told what values mean. A value that no site has is background where
+    the network's data set takes it for that.
     """
-    path = pathlib.Path(label)
+    path, given = pathlib.Path(label), fold.run.config.data.label_values
     try:
-        regions = read_label(path, image, ANY_SITE, image_subject=image_subject)
+        scheme = make_scheme(given) if given else ANY_SITE
+        regions = read_label(path, image, scheme, image_subject=image_subject)
     except InputError:
         own = LAYOUTS[fold.run.config.dataset].label_scheme
-        if not own.others_are_background or not has_suffix(path, VOLUME_SUFFIXES) or not path.is_file():
+        if given or not own.others_are_background or not has_suffix(path, VOLUME_SUFFIXES) or not path.is_file():
             raise
         if len(np.unique(read_volume(path).array)) > _MOST_VALUES:
             raise

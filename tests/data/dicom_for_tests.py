@@ -14,7 +14,7 @@ from fedsim_tf.data.reading import read_volume
 from fedsim_tf.volume import Volume
 
 STUDY, FRAME = "1.2.826.0.1.3680043.8.498.1", "1.2.826.0.1.3680043.8.498.2"
-SPACING, ORIGIN = (0.8, 0.6, 2.5), (-10.0, 20.0, -30.0)  # x, y, z
+SPACING, ORIGIN = (8.0, 6.0, 25.0), (-10.0, 20.0, -30.0)  # x, y, z
 
 
 def new_dataset(sop_class: str, *, series: str, instance: str, modality: str, patient: str = "anna") -> pydicom.Dataset:

@@ -97,6 +97,8 @@ def test_some_regions_only_are_warned_of(caplog):
     CANONICAL.apply(np.array([0, 1, 2, 3]), "part.nii")
     assert "part.nii has only some of the regions of region ids: 1 taken for LV, 2 taken for RV, 3" in caplog.text
     assert "data.label_values" in caplog.text
+    CANONICAL.apply(np.array([0, 6]), "aorta.nii")
+    assert "aorta.nii has only some of the regions of region ids: 6 taken for aorta;" in caplog.text
     MMWHS.apply(np.array([0, 500]), "lv.nii")
     assert "lv.nii has only some of the regions of MM-WHS: 500 taken for LV;" in caplog.text
 
@@ -121,6 +123,13 @@ def test_a_file_of_another_scheme_than_the_users_is_refused_or_warned_of(caplog)
     caplog.set_level("WARNING")
     scheme.apply(np.array([0, 2, 77]), "some.nii")
     assert "some.nii has only some of the regions of data.label_values=lv:1,rv:2: 2 taken for RV;" in caplog.text
+
+
+def test_a_ct_is_no_label_map_where_other_values_are_background():
+    ct = np.arange(-1000, 1000)
+    for scheme in (CHD68, make_scheme("heart:51")):
+        refused(lambda scheme=scheme: scheme.apply(ct, "ct.nii"), "ct.nii: found 2000 different values, as of a CT")
+    np.testing.assert_array_equal(make_scheme("heart:51").apply(np.arange(118), "l"), np.arange(118) == 51)
 
 
 @pytest.mark.parametrize(

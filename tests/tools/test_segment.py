@@ -88,11 +88,11 @@ def test_a_dicom_ct_gets_dicom_back(tmp_path, mask, mask_format):
 
 def test_what_is_no_ct_is_refused_unless_told(tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, HU.shape).astype(np.uint8)
-    cases = {"an 8-bit picture: whole values": picture, "a label map: few values, 0 to 7": (TRUTH * 7).astype(np.uint8)}
+    cases = {"as of an 8-bit picture": picture, "as of a label map": (TRUTH * 7).astype(np.uint8)}
     for words, array in cases.items():
         path = write_ct(tmp_path / "picture.nii.gz", array)
         given = {"image": path, "output": tmp_path / "m.nii.gz"}
-        refused(lambda given=given: open_segmentation("fold", "ours_full", **given), path, words, "--any_values")
+        refused(lambda given=given: open_segmentation("fold", "ours_full", **given), path, words)
         open_segmentation("fold", "ours_full", **given, any_values=True)
     assert not (tmp_path / "m.nii.gz").exists()
 

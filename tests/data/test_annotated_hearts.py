@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedsim_tf.data.hearts import check_odd_heart, find_islands
+from fedsim_tf.data.annotated_hearts import check_odd_heart, find_islands
 from fedsim_tf.volume import Geometry, Volume
 from tests.data.files_for_tests import refused
 

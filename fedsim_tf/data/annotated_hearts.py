@@ -67,7 +67,8 @@ def find_islands(label: Volume) -> tuple[int, int, float]:
 
 def _count_in_blocks(mask: np.ndarray, step: int) -> np.ndarray:
     """Return how many voxels of a mask (z, y, x) are set in each block of step x step x step voxels."""
-    counts = mask.astype(np.uint16)
-    for axis in range(mask.ndim):
+    slabs = [mask[z : z + step].sum(axis=0, dtype=np.uint16) for z in range(0, len(mask), step)]
+    counts = np.stack(slabs)  # summed along z first, slice by slice, which is several times faster than all at once
+    for axis in (1, 2):
         counts = np.add.reduceat(counts, np.arange(0, counts.shape[axis], step), axis=axis, dtype=np.uint16)
     return counts
