@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import locale
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -209,10 +211,21 @@ def _rescale(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
 def _read_packed_slice(path: pathlib.Path) -> np.ndarray:
     """Return a compressed slice through GDCM, which knows JPEG in all its forms and rescales by itself."""
     try:
-        image = sitk.ReadImage(str(path), sitk.sitkFloat32, imageIO="GDCMImageIO")
+        with _kept_locale():
+            image = sitk.ReadImage(str(path), sitk.sitkFloat32, imageIO="GDCMImageIO")
     except RuntimeError as error:
         raise InputError(path, found=f"an unreadable slice ({explain(error)})", expected=_EXPECTED) from error
     return sitk.GetArrayFromImage(image)[0]
+
+
+@contextlib.contextmanager
+def _kept_locale() -> Iterator[None]:
+    """Undo what GDCM's JPEG codecs do to the process: after them the locale is C, and Python writes ASCII alone."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
 
 
 def _as_whole(values: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from fedsim_tf.data.annotated_hearts import check_odd_heart
 from fedsim_tf.data.checks import check_heart
 from fedsim_tf.data.labels import ANY_SITE
 from fedsim_tf.data.layouts import find_nifti_files, index_files, read_name
-from fedsim_tf.data.nifti import read_volume
+from fedsim_tf.data.reading import read_volume
 from fedsim_tf.errors import InputError, listed
 from fedsim_tf.volume import Volume
 

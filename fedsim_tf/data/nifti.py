@@ -42,9 +42,6 @@ def read_nifti(path: str | os.PathLike, *, dtype: npt.DTypeLike | None = None) -
     return volume if dtype is None else volume.with_array(convert_values(volume.array, np.dtype(dtype), path))
 
 
-read_volume = read_nifti  # for callers that read nothing but NIfTI
-
-
 def write_nifti(volume: Volume, path: str | os.PathLike, *, place_of: pathlib.Path | None = None) -> None:
     """Write a NIfTI file, compressed if its name ends in .gz; after a failure the file is as it was before.
 

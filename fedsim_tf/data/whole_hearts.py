@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from fedsim_tf.data.contents import stat_file
 from fedsim_tf.data.labels import parse_mask
 from fedsim_tf.data.layouts import CaseFiles
-from fedsim_tf.data.nifti import read_volume
+from fedsim_tf.data.reading import read_volume
 from fedsim_tf.errors import InputError, Refusals
 from fedsim_tf.files import digest_json, read_json, write_json
 from fedsim_tf.regions import MYOCARDIUM

@@ -6,7 +6,7 @@ import pytest
 
 from fedsim_tf.data import whole_hearts
 from fedsim_tf.data.cohorts import find_cohort
-from fedsim_tf.data.nifti import read_volume
+from fedsim_tf.data.reading import read_volume
 from fedsim_tf.errors import InputError
 from fedsim_tf.regions import TOTALSEGMENTATOR_NAMES
 from tests.data.files_for_tests import SHAPE, chd68, ct, labels, mmwhs, refused, truncate, write

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from fedsim_tf.data.headers import parse_header, qform_matrix
-from fedsim_tf.data.nifti import read_volume
+from fedsim_tf.data.reading import read_volume
 from tests.data.files_for_tests import ct, raw_nifti, refused
 
 SIZES, PLACE = np.array([0.5, 0.5, 2.0]), np.array([10.0, -20.0, 300.0])

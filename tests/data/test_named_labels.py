@@ -109,7 +109,9 @@ def test_turned_grids_are_followed(tmp_path):
     """Rows run to the right and slices to the feet; the contour is given in the patient's mm."""
     turned = Geometry(SPACING, ORIGIN, (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0))
     corners = [(-2.6, 1.6), (-5.4, 1.6), (-5.4, 4.4), (-2.6, 4.4)]
-    points = [v for x, y in corners for v in (ORIGIN[0] + x * SPACING[0], ORIGIN[1] + y * SPACING[1], ORIGIN[2] - 2.5)]
+    points = [
+        v for x, y in corners for v in (ORIGIN[0] + x * SPACING[0], ORIGIN[1] + y * SPACING[1], ORIGIN[2] - SPACING[2])
+    ]
     expected = np.zeros(SHAPE, np.uint8)
     expected[1, 2:5, 3:6] = 1
     path = write_rtstruct(tmp_path / "r.dcm", {"Heart": [points]})
@@ -213,8 +215,8 @@ def test_a_segmentation_on_another_grid_is_refused(tmp_path):
     slices = write_series(tmp_path / "ct", stored_values(SHAPE))
     path = write_seg(tmp_path / "s.dcm", two_masks(), slices)
     x, y, z = ORIGIN
-    refused(lambda: read(path, Volume(IMAGE.array, Geometry(SPACING, (x + 0.3, y, z)))), path, "the grid of its CT")
-    refused(lambda: read(path, Volume(IMAGE.array, Geometry((0.9, 0.6, 2.5), ORIGIN))), path, "another size")
+    refused(lambda: read(path, Volume(IMAGE.array, Geometry(SPACING, (x + 3.0, y, z)))), path, "the grid of its CT")
+    refused(lambda: read(path, Volume(IMAGE.array, Geometry((9.0, 6.0, 25.0), ORIGIN))), path, "another size")
     refused(lambda: read(path, Volume(IMAGE.array[:3], IMAGE.geometry)), path, "reaches beyond its image")
 
 

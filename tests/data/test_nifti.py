@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from fedsim_tf.data.integrity import check_whole
-from fedsim_tf.data.nifti import read_volume
+from fedsim_tf.data.nifti import read_nifti as read_volume
 from fedsim_tf.data.nifti import write_nifti as write_volume
 from fedsim_tf.volume import Geometry, Volume
 from tests.data.files_for_tests import ct, gzip_with_flipped_voxel, raw_nifti, refused, truncate, write
