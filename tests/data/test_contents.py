@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from fedsim_tf.data.cohorts import find_cohort
 from fedsim_tf.data.contents import stat_file
-from fedsim_tf.data.reading import read_volume
+from fedsim_tf.data.nifti import read_nifti as read_volume
 from fedsim_tf.errors import Refusals
 from tests.data.files_for_tests import ct, labels, raw_nifti, refused, write
 
