@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 
 import numpy as np
 import SimpleITK as sitk
 
+from fedsim_tf.data.axis_matrices import resample_field_of_view
 from fedsim_tf.data.images import read_geometry, volume_to_image
 from fedsim_tf.errors import InputError
 from fedsim_tf.regions import REGION_IDS
@@ -19,7 +19,6 @@ _FRAME = "LPS"
 # Where voxels grow by an even factor, every new centre lies on a border between old voxels. Rounding noise would pick
 # a side voxel by voxel and leave dents in a surface; a nudge towards the first voxel always picks the same side.
 _NUDGE_VOXELS = 1e-3
-_FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,7 +61,7 @@ def prepare(case: Case, size: int, *, window_hu: tuple[float, float] = WINDOW_HU
     Axes are permuted and flipped, never rotated, to the closest LPS order. The cube has the CT's outer voxel borders,
     so its spacing is the field of view over `size`, along oblique axes too. The CT is clipped to the window first:
     padding values such as -3024 are no attenuation and must not bleed into their neighbours. Then it is interpolated
-    linearly, after a Gaussian where voxels grow. Labels are taken from the nearest voxel.
+    linearly, after a Gaussian where voxels grow (see `axis_matrices`). Labels are taken from the nearest voxel.
 
     Args:
       case: CT in HU and, where annotated, region ids.
@@ -158,17 +157,20 @@ def _resample(image: sitk.Image, size: tuple[int, ...], *, nearest: bool) -> sit
         return image
     old_mm = np.array(image.GetSpacing())
     new_mm = old_mm * image.GetSize() / np.array(size)
-    if not nearest:
-        image = _smooth(image, old_mm, new_mm)
     axes = np.array(image.GetDirection()).reshape(3, 3)
     # An origin is the centre of a voxel, half a voxel inwards from the common border.
     inwards_mm = (new_mm - old_mm) / 2.0 - (_NUDGE_VOXELS * np.minimum(old_mm, new_mm) if nearest else 0.0)
     origin_mm = np.array(image.GetOrigin()) + axes @ inwards_mm
+    if not nearest:
+        array = resample_field_of_view(sitk.GetArrayViewFromImage(image), size[::-1])
+        return volume_to_image(
+            Volume(array, Geometry(tuple(new_mm.tolist()), tuple(origin_mm.tolist()), image.GetDirection()))
+        )
     return sitk.Resample(
         image,
         [int(n) for n in size],
         sitk.Transform(),
-        sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear,
+        sitk.sitkNearestNeighbor,
         origin_mm.tolist(),
         new_mm.tolist(),
         image.GetDirection(),
@@ -176,16 +178,3 @@ def _resample(image: sitk.Image, size: tuple[int, ...], *, nearest: bool) -> sit
         image.GetPixelID(),
         True,  # voxels at the border extend outwards: no default value can enter
     )
-
-
-def _smooth(image: sitk.Image, old_mm: np.ndarray, new_mm: np.ndarray) -> sitk.Image:
-    """Remove detail that larger voxels cannot hold.
-
-    Linear interpolation looks at two voxels along each axis: of a much finer image it would sample noise and edges as
-    they happen to lie. The Gaussian widens a point spread of one old voxel to one new voxel, full width at half
-    maximum (Cardoso et al., Scale factor point spread function matching, MICCAI 2015).
-    """
-    variance_mm2 = np.maximum(new_mm**2 - old_mm**2, 0.0) / _FWHM_PER_SIGMA**2
-    if not variance_mm2.any():
-        return image
-    return sitk.DiscreteGaussian(image, variance_mm2.tolist(), maximumKernelWidth=256, maximumError=1e-3)
