@@ -10,16 +10,20 @@ from absl import flags
 from experiments import command
 
 command.define_config("prepare")
+command.define_path("report_dir", "Folder of the page that shows every volume. Default: runs/prepare-<data set>.")
 command.define_dry_run("Only find the files and say how many there are.")
 flags.adopt_module_key_flags(command)
 FLAGS = flags.FLAGS
 
 
 def run() -> None:
+    import pathlib
+
+    from fedsim_tf.data.remarks import collect_remarks
     from fedsim_tf.errors import Refusals
     from fedsim_tf.progress import count_text
     from fedsim_tf.runs.inputs import describe_source
-    from fedsim_tf.tools.prepare import cohort_summary, open_preparation, prepare_dataset
+    from fedsim_tf.tools.prepare import cohort_summary, open_preparation, prepare_dataset, write_page
 
     config = command.config_from_flags()
     plan = open_preparation(config, cache_dir=command.cache_dir())
@@ -28,11 +32,15 @@ def run() -> None:
         print(f"{source}: {count_text(plan.n_cases, 'case')}, {plan.n_annotated} of them annotated")
         return
     refusals = Refusals(config.dataset)
-    cases = prepare_dataset(plan, refusals=refusals)
+    with collect_remarks() as remarks:
+        cases = prepare_dataset(plan, refusals=refusals)
     annotated = sum(case.label is not None for case in cases)
     print(f"{source}: {count_text(len(cases), 'case')}, {annotated} of them annotated", end="")
     print(f", prepared at {config.model.size}^3 voxels")
     print(f"least, median and most:\n{cohort_summary(cases, config)}")
+    folder = pathlib.Path(FLAGS.report_dir or f"runs/prepare-{config.dataset}")
+    page = write_page(plan, cases, folder, title=source, left_out=refusals.lines, remarks=remarks)
+    print(f"every volume in three planes: {page}")
     refusals.check()
 
 

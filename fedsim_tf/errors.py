@@ -95,6 +95,11 @@ class Refusals:
         except InputError as error:
             self.add(error)
 
+    @property
+    def lines(self) -> list[str]:
+        """Return what is said of each error that was added."""
+        return [str(error) for error in self._errors]
+
     def check(self) -> None:
         """Raise if an error was added. If there are several, log each of them first.
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Sequence
 
-from absl import logging
-
 from fedsim_tf.data.case_files import CaseFiles
 from fedsim_tf.data.dicom_files import DicomFile, describe_series, find_dicom_files, read_dataset
+from fedsim_tf.data.remarks import warn
 from fedsim_tf.data.structures import has_heart
 from fedsim_tf.errors import InputError, Refusals, listed
 
@@ -80,9 +79,7 @@ def _find_hearts(labels: Sequence[DicomFile]) -> list[DicomFile]:
         if has_heart(names):
             hearts.append(file)
         else:
-            logging.warning(
-                "%s: no heart among %s; not used", file.path, listed([one[0] for one in names]) or "nothing"
-            )
+            warn("%s: no heart among %s; not used", file.path, listed([one[0] for one in names]) or "nothing")
     return hearts
 
 
@@ -102,6 +99,6 @@ def _fits(label: DicomFile, slices: Sequence[DicomFile]) -> bool:
     frames |= {str(dataset.get("FrameOfReferenceUID"))} if dataset.get("FrameOfReferenceUID") else set()
     own = str(slices[0].header.get("FrameOfReferenceUID", ""))
     if own and frames and own not in frames:
-        logging.warning("%s: made for another CT (its frame of reference is another one); not used", label.path)
+        warn("%s: made for another CT (its frame of reference is another one); not used", label.path)
         return False
     return True

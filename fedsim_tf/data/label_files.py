@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import pathlib
 
-from absl import logging
-
 from fedsim_tf.data.annotated_hearts import check_odd_heart
 from fedsim_tf.data.checks import check_heart
 from fedsim_tf.data.labels import ANY_SITE
 from fedsim_tf.data.layouts import find_nifti_files, index_files, read_name
 from fedsim_tf.data.reading import read_volume
+from fedsim_tf.data.remarks import warn
 from fedsim_tf.errors import InputError, listed
 from fedsim_tf.volume import Volume
 
@@ -33,7 +32,7 @@ def find_label_files(root: str | os.PathLike) -> dict[str, pathlib.Path]:
     others = [path.name for path in files if path not in labels]
     if labels and others:
         text = "%s: %d files with 'label' in their names are taken; left out are %d others: %s"
-        logging.warning(text, root, len(labels), len(others), listed(others))
+        warn(text, root, len(labels), len(others), listed(others))
     return index_files((read_name(path), path) for path in labels or files)
 
 

@@ -6,8 +6,6 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
-from absl import logging
-
 from fedsim_tf.data.case_files import CaseFiles
 from fedsim_tf.data.dicom_layout import find_dicom_patients
 from fedsim_tf.data.folder_layouts import find_by_endings, find_in_folders
@@ -15,6 +13,7 @@ from fedsim_tf.data.folders import walk_files
 from fedsim_tf.data.formats import DICOM_SUFFIXES, VOLUME_SUFFIXES, has_suffix, is_dicom_file
 from fedsim_tf.data.labels import CANONICAL, LabelScheme
 from fedsim_tf.data.list_layouts import find_in_csv, find_in_datalist, find_nnunet
+from fedsim_tf.data.remarks import warn
 from fedsim_tf.data.totalsegmentator_layout import MASKS, find_totalsegmentator
 from fedsim_tf.errors import InputError, listed
 
@@ -81,4 +80,4 @@ def _warn_of_rest(root: pathlib.Path, cases: Sequence[CaseFiles]) -> None:
         if known and path not in used and MASKS not in path.parts:
             rest.append(str(path.relative_to(root)))
     if rest:
-        logging.warning("%s: %d files are not used: %s", root, len(rest), listed(rest, shown=5))
+        warn("%s: %d files are not used: %s", root, len(rest), listed(rest, shown=5))

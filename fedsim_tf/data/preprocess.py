@@ -54,6 +54,13 @@ class PreparedCase:
         """Return the edge lengths along the cube's (x, y, z) axes, voxel borders included."""
         return Volume(self.image, self.geometry).field_of_view_mm
 
+    @property
+    def heart_ml(self) -> float | None:
+        """Return the heart's volume, all regions together, or None where there is no label."""
+        if self.label is None:
+            return None
+        return float(np.count_nonzero(self.label)) * float(np.prod(self.geometry.spacing_mm)) / 1000.0
+
 
 def prepare(case: Case, size: int, *, window_hu: tuple[float, float] = WINDOW_HU) -> PreparedCase:
     """Return a case with its whole field of view resampled to a cube.

@@ -12,6 +12,7 @@ import numpy as np
 from absl import logging
 
 from fedsim_tf.data.labels import merge_masks
+from fedsim_tf.data.remarks import warn
 from fedsim_tf.errors import InputError, listed
 from fedsim_tf.regions import AORTA, LA, LV, MYOCARDIUM, PULMONARY_ARTERY, RA, REGIONS, RV
 
@@ -108,7 +109,7 @@ def draw_regions(structures: Structures, subject: str | os.PathLike) -> np.ndarr
     logging.info("%s: %s taken%s", subject, taken, f", {listed(rest)} left out" if rest else "")
     missing = [REGIONS[region].title for region in CHAMBERS if region not in chosen]
     if missing and set(chosen) != {LV}:
-        logging.warning("%s: only some regions of the heart, without %s", subject, ", ".join(missing))
+        warn("%s: only some regions of the heart, without %s", subject, ", ".join(missing))
     return merge_masks({region: structures.draw(index) for region, index in chosen.items()})
 
 

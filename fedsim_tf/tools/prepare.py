@@ -14,7 +14,6 @@ from fedsim_tf.errors import Refusals
 from fedsim_tf.phantom.sites import SITES
 from fedsim_tf.runs.inputs import check_files, check_phantom_site, open_cohort, prepared_folder, settle_phantom_version
 from fedsim_tf.training.volumes import prepare_cases, scale_to_given, warn_of_implausible
-from fedsim_tf.volume import Geometry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +71,43 @@ def prepare_dataset(start: PreparationStart, *, refusals: Refusals) -> list[Prep
     return cases
 
 
+def write_page(
+    start: PreparationStart,
+    cases: Sequence[PreparedCase],
+    folder: pathlib.Path,
+    *,
+    title: str,
+    left_out: Sequence[str],
+    remarks: Sequence[str],
+) -> pathlib.Path:
+    """Write a page that shows every volume, and its pictures; return where it is. Its owner alone can read the folder.
+
+    Args:
+      start: the data set.
+      cases: its volumes that can be used, as `prepare_dataset` returns them.
+      folder: where page and pictures go; it may be there already.
+      title: the page's heading.
+      left_out, remarks: see `write_volume_page`.
+    """
+    from fedsim_tf.evaluation.figures import draw_planes
+    from fedsim_tf.evaluation.volume_page import describe_volume, write_volume_page
+
+    cohort = open_cohort(start.config, start.config.dataset, cache_dir=start.cache_dir)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # patients' CTs
+    (folder / "pictures").mkdir(exist_ok=True)
+    rows = []
+    for number, case in enumerate(cases):
+        picture = f"pictures/{number:03d}.png"
+        mask = None if case.label is None else case.label > 0
+        middle = np.array(case.image.shape) // 2 if mask is None else np.argwhere(mask).mean(axis=0).astype(int)
+        extent_mm = case.field_of_view_mm
+        draw_planes(folder / picture, case.image, mask, middle.tolist(), extent_mm=extent_mm, title=case.identity)
+        rows.append(describe_volume(case, patient=cohort.patient(case.identity), picture=picture))
+    page = folder / "index.html"
+    write_volume_page(page, title=title, rows=rows, left_out=left_out, remarks=remarks)
+    return page
+
+
 def cohort_summary(cases: Sequence[PreparedCase], config: Config) -> str:
     """Return lines that say the least, median and most of a data set's volumes: a slip in a header stands out.
 
@@ -80,11 +116,10 @@ def cohort_summary(cases: Sequence[PreparedCase], config: Config) -> str:
     annotated = [case for case in cases if case.label is not None]
     scale = scale_to_given(config, _find_usual_mm(annotated)) if annotated else np.ones(3)
     extents_mm = np.array([case.field_of_view_mm for case in cases]).reshape(-1, 3) * scale
-    hearts = [(case.label, case.geometry) for case in cases if case.label is not None]
     rows = {
         **{f"field of view {axis}, mm": extents_mm[:, k].tolist() for k, axis in enumerate("xyz")},
         "mean CT value, HU": [float(hu_from_unit(case.image, case.window_hu).mean()) for case in cases],
-        "heart, ml": [_measure_ml(label, geometry) * float(np.prod(scale)) for label, geometry in hearts],
+        "heart, ml": [case.heart_ml * float(np.prod(scale)) for case in cases if case.heart_ml is not None],
     }
     return "\n".join(
         f"  {name:<22}" + "".join(f"{value:>9.0f}" for value in np.percentile(values, (0, 50, 100)))
@@ -95,7 +130,3 @@ def cohort_summary(cases: Sequence[PreparedCase], config: Config) -> str:
 
 def _find_usual_mm(annotated: Sequence[PreparedCase]) -> np.ndarray:
     return np.median([case.field_of_view_mm for case in annotated], axis=0)
-
-
-def _measure_ml(label: np.ndarray, geometry: Geometry) -> float:
-    return float(np.count_nonzero(label)) * float(np.prod(geometry.spacing_mm)) / 1000.0

@@ -7,11 +7,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from absl import logging
 from scipy import ndimage
 
 from fedsim_tf.data.checks import extent_text, is_unusual_extent
 from fedsim_tf.data.preprocess import PreparedCase
+from fedsim_tf.data.remarks import warn
 from fedsim_tf.errors import listed
 from fedsim_tf.regions import REGIONS
 from fedsim_tf.shape.parameters import LOG_SCALE_LIMIT, TRANSLATION_LIMIT_MM, shape_frame_mm
@@ -31,7 +31,7 @@ def warn_of_other_extents(site: str, cases: Sequence[PreparedCase], usual_mm: Se
     """
     others = [case for case in cases if is_unusual_extent(case.field_of_view_mm, usual_mm)]
     if others:
-        logging.warning(
+        warn(
             "%s: %d of %d volumes show far more or less than the usual %s mm, in shape or size, so that hearts in them "
             "are squeezed or stretched; crop them alike: %s",
             site,
@@ -51,13 +51,13 @@ def warn_of_odd_volumes(site: str, cases: Sequence[PreparedCase]) -> None:
     hearts = [case for case in cases if case.label is not None and case.label.any()]
     if len(hearts) < LEAST_HEARTS:
         return
-    ml = np.array([_measure_ml(case) for case in hearts])
+    ml = np.array([case.heart_ml for case in hearts])
     apart = np.abs(np.log(ml / np.median(ml)))
     limit = max(math.log(ODD_VOLUME), ODD_DEVIATIONS * SIGMA_PER_MAD * float(np.median(apart)))
     odd = [f"{hearts[index].identity} ({ml[index]:.0f} ml)" for index in np.flatnonzero(apart > limit)]
     if odd:
         text = "%s: hearts far from the median of %.0f ml: %s; are their labels and spacings right?"
-        logging.warning(text, site, np.median(ml), listed(odd))
+        warn(text, site, np.median(ml), listed(odd))
 
 
 def warn_of_other_regions(site: str, cases: Sequence[PreparedCase]) -> None:
@@ -71,16 +71,11 @@ def warn_of_other_regions(site: str, cases: Sequence[PreparedCase]) -> None:
     usual, count = collections.Counter(found.values()).most_common(1)[0]
     others = [f"{name} ({_name_regions(regions)})" for name, regions in found.items() if regions != usual]
     text = "%s: %d of %d labels have %s; others, whose values may mean something else: %s"
-    logging.warning(text, site, count, len(found), _name_regions(usual), listed(others))
+    warn(text, site, count, len(found), _name_regions(usual), listed(others))
 
 
 def _name_regions(regions: Sequence[int]) -> str:
     return "region 1 alone" if tuple(regions) == (1,) else " ".join(REGIONS[region].short_name for region in regions)
-
-
-def _measure_ml(case: PreparedCase) -> float:
-    voxels = 0 if case.label is None else int(np.count_nonzero(case.label))
-    return voxels * float(np.prod(case.geometry.spacing_mm)) / 1000.0
 
 
 def warn_of_unknown_spacing(site: str, cases: Sequence[PreparedCase]) -> None:
@@ -90,7 +85,7 @@ def warn_of_unknown_spacing(site: str, cases: Sequence[PreparedCase]) -> None:
             "%s: every file says that its voxels are 1 x 1 x 1 mm; if that is not true, set data.field_of_view_mm and "
             "data.field_of_view_z_mm"
         )
-        logging.warning(text, site)
+        warn(text, site)
 
 
 def warn_of_unreachable_hearts(
@@ -116,7 +111,7 @@ def warn_of_unreachable_hearts(
             far.append(f"{identity} ({np.abs(offset_mm).max():.0f} mm)")
     if far:
         text = "%s: the shape network moves hearts by up to %.0f mm from the middle of the volume; farther off: %s"
-        logging.warning(text, site, reach_mm, listed(far))
+        warn(text, site, reach_mm, listed(far))
 
 
 def warn_of_unreachable_sizes(site: str, identities: Sequence[str], labels: np.ndarray, mean_voxels: float) -> None:
@@ -135,4 +130,4 @@ def warn_of_unreachable_sizes(site: str, identities: Sequence[str], labels: np.n
     ]
     if odd:
         text = "%s: hearts too small or too large, in their field of view, for the mean heart to be scaled to: %s"
-        logging.warning(text, site, listed(odd))
+        warn(text, site, listed(odd))

@@ -8,7 +8,7 @@ from fedsim_tf.config import from_dict, merge
 from fedsim_tf.data import remarks
 from fedsim_tf.errors import InputError, Refusals
 from fedsim_tf.runs.inputs import check_labels, open_cohort, open_fold
-from fedsim_tf.tools.prepare import cohort_summary, open_preparation, prepare_dataset
+from fedsim_tf.tools.prepare import cohort_summary, open_preparation, prepare_dataset, write_page
 from tests.runs.toy_cohorts import EXTENT_MM, ball, write, write_own_cohort, write_paper_cohort
 from tests.training.toy_site import toy_config
 
@@ -182,3 +182,17 @@ def test_warnings_are_said_again_of_what_is_prepared(tmp_path, caplog, monkeypat
     monkeypatch.setattr(remarks, "_SAID", set())  # another process
     prepared(config, tmp_path)
     assert caplog.text.count(said) == 2
+
+
+def test_a_page_shows_every_volume_and_is_the_owners_alone(config, tmp_path):
+    (tmp_path / "data" / "ct_train_1013_image.nii.gz").write_bytes(b"no volume")
+    start, refusals = open_preparation(config, cache_dir=tmp_path), Refusals(config.dataset)
+    cases = prepare_dataset(start, refusals=refusals)
+    page = write_page(start, cases, tmp_path / "page", title="ct20", left_out=refusals.lines, remarks=[])
+    text = page.read_text(encoding="utf-8")
+    assert "19 scans can be used" in text
+    assert "ct_train_1013_image.nii.gz: found" in text
+    assert "".join(sorted(path.name for path in (tmp_path / "page" / "pictures").iterdir())) == "".join(
+        f"{number:03d}.png" for number in range(19)
+    )
+    assert page.parent.stat().st_mode & 0o077 == 0
