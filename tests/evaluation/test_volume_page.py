@@ -1,5 +1,6 @@
 """The page that shows a data set's volumes, and the cuts in its pictures."""
 
+import dataclasses
 import html
 
 import matplotlib.image
