@@ -128,7 +128,7 @@ def test_contours_that_do_not_fit_the_slices_are_refused(tmp_path):
 
 
 def test_structures_that_are_taken_are_named(tmp_path, caplog):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="absl")
     read(write_rtstruct(tmp_path / "r.dcm", {"Lung_L": [square(0.5, 1.5)], "Heart": [square(2.6, 7.4)]}))
     assert "Heart taken, Lung_L left out" in caplog.text
 

@@ -197,7 +197,8 @@ def make_files(root: pathlib.Path) -> None:
     (root / "kit" / "startup" / "fed_client.json").write_text("{}")
     (root / "png").mkdir()
     for number in range(3):
-        Image.fromarray(np.full((8, 8), 80 * number, np.uint8)).save(root / "png" / f"{number}.png")
+        picture = np.pad(np.full((4, 4), 80 * number, np.uint8), 2)  # also a mask: something in the middle
+        Image.fromarray(picture).save(root / "png" / f"{number}.png")
     for name, steps in (("other_run", 77), ("single_run", 5), ("third_run", 5), ("federated_run", 5)):
         config = make_config("demo", dataset="nifti", gan={"steps": steps})
         write_json(root / name / "config.json", config.to_dict())
