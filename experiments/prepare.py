@@ -26,20 +26,21 @@ def run() -> None:
     from fedsim_tf.tools.prepare import cohort_summary, open_preparation, prepare_dataset, write_page
 
     config = command.config_from_flags()
-    plan = open_preparation(config, cache_dir=command.cache_dir())
+    with collect_remarks() as about_files:
+        plan = open_preparation(config, cache_dir=command.cache_dir())
     source = describe_source(config, config.dataset)
     if FLAGS.dry_run:
         print(f"{source}: {count_text(plan.n_cases, 'case')}, {plan.n_annotated} of them annotated")
         return
     refusals = Refusals(config.dataset)
-    with collect_remarks() as remarks:
+    with collect_remarks() as about_set:
         cases = prepare_dataset(plan, refusals=refusals)
     annotated = sum(case.label is not None for case in cases)
     print(f"{source}: {count_text(len(cases), 'case')}, {annotated} of them annotated", end="")
     print(f", prepared at {config.model.size}^3 voxels")
     print(f"least, median and most:\n{cohort_summary(cases, config)}")
     folder = pathlib.Path(FLAGS.report_dir or f"runs/prepare-{config.dataset}")
-    page = write_page(plan, cases, folder, title=source, left_out=refusals.lines, remarks=remarks)
+    page = write_page(plan, cases, folder, title=source, left_out=refusals.lines, remarks=[*about_files, *about_set])
     print(f"every volume in three planes: {page}")
     refusals.check()
 

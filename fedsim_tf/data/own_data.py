@@ -16,6 +16,7 @@ from fedsim_tf.data.list_layouts import find_in_csv, find_in_datalist, find_nnun
 from fedsim_tf.data.remarks import warn
 from fedsim_tf.data.totalsegmentator_layout import MASKS, find_totalsegmentator
 from fedsim_tf.errors import InputError, listed
+from fedsim_tf.progress import count_text
 
 # Lists come first: they say what is meant where folders merely suggest it.
 _LISTS: Mapping[str, Callable[[pathlib.Path], list[CaseFiles]]] = {
@@ -80,4 +81,4 @@ def _warn_of_rest(root: pathlib.Path, cases: Sequence[CaseFiles]) -> None:
         if known and path not in used and MASKS not in path.parts:
             rest.append(str(path.relative_to(root)))
     if rest:
-        warn("%s: %d files are not used: %s", root, len(rest), listed(rest, shown=5))
+        warn("%s: %s not used: %s", root, count_text(len(rest), "file"), listed(rest, shown=5))

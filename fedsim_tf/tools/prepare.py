@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fedsim_tf.config import Config
+from fedsim_tf.data.cohorts import Cohort
 from fedsim_tf.data.preprocess import PreparedCase, hu_from_unit
 from fedsim_tf.errors import Refusals
 from fedsim_tf.phantom.sites import SITES
@@ -25,12 +26,18 @@ class PreparationStart:
       cache_dir: where prepared volumes are kept.
       n_cases: how many scans the data set has.
       n_annotated: how many of them have labels.
+      cohort: the scans; None of a phantom site, which may have to be made first.
     """
 
     config: Config
     cache_dir: pathlib.Path
     n_cases: int
     n_annotated: int
+    cohort: Cohort | None = None
+
+    def open_cohort(self) -> Cohort:
+        """Return the scans; phantoms are made if need be."""
+        return self.cohort or open_cohort(self.config, self.config.dataset, cache_dir=self.cache_dir)
 
 
 def open_preparation(config: Config, *, cache_dir: pathlib.Path) -> PreparationStart:
@@ -46,7 +53,7 @@ def open_preparation(config: Config, *, cache_dir: pathlib.Path) -> PreparationS
         count = SITES[config.dataset].n_subjects
         return PreparationStart(config, cache_dir, count, count)
     cohort = open_cohort(config, config.dataset, cache_dir=cache_dir)
-    return PreparationStart(config, cache_dir, len(cohort.files), len(cohort.annotated))
+    return PreparationStart(config, cache_dir, len(cohort.files), len(cohort.annotated), cohort)
 
 
 def prepare_dataset(start: PreparationStart, *, refusals: Refusals) -> list[PreparedCase]:
@@ -62,7 +69,7 @@ def prepare_dataset(start: PreparationStart, *, refusals: Refusals) -> list[Prep
       The other cases, in order of identity.
     """
     config = start.config
-    cohort = open_cohort(config, config.dataset, cache_dir=start.cache_dir)
+    cohort = start.open_cohort()
     kept = prepared_folder(start.cache_dir)
     cases = prepare_cases(cohort, cohort.identities, config, cache_dir=kept, refused=refusals.add)
     annotated = [case for case in cases if case.label is not None]
@@ -92,7 +99,7 @@ def write_page(
     from fedsim_tf.evaluation.figures import draw_planes
     from fedsim_tf.evaluation.volume_page import describe_volume, write_volume_page
 
-    cohort = open_cohort(start.config, start.config.dataset, cache_dir=start.cache_dir)
+    cohort = start.open_cohort()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # patients' CTs
     (folder / "pictures").mkdir(exist_ok=True)
     rows = []
