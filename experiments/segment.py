@@ -5,7 +5,6 @@ python -m experiments.segment --fold_dir=runs/demo/fold_0 --image=anna/ct --outp
 python -m experiments.segment --fold_dir=runs/demo/fold_0 --image=scans --output=masks
 """
 
-import math
 import pathlib
 from typing import TYPE_CHECKING
 
@@ -100,8 +99,8 @@ def _run_many() -> None:
 
 
 def _say(found: "Segmentation", output: str | pathlib.Path) -> None:
-    voxels, voxel_mm3 = int(found.mask.array.sum()), math.prod(found.mask.geometry.spacing_mm)
-    print(f"heart: {voxels} voxels, {voxels * voxel_mm3 / 1000:.0f} ml, written to {output}")
+    voxels = int(found.mask.array.sum())
+    print(f"heart: {voxels} voxels, {found.mask.nonzero_ml:.0f} ml, written to {output}")
 
 
 if __name__ == "__main__":

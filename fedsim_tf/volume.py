@@ -60,6 +60,11 @@ class Volume:
         x, y, z = (n * s for n, s in zip(self.array.shape[::-1], self.geometry.spacing_mm, strict=True))
         return (x, y, z)
 
+    @property
+    def nonzero_ml(self) -> float:
+        """Return the volume of all voxels that are not 0, such as those of a mask."""
+        return float(np.count_nonzero(self.array)) * float(np.prod(self.geometry.spacing_mm)) / 1000.0
+
     def with_array(self, array: np.ndarray) -> Volume:
         """Return a volume of another array, of the same shape, in the same place."""
         if array.shape != self.array.shape:

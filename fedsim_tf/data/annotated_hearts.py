@@ -30,7 +30,7 @@ def check_odd_heart(label: Volume, subject: str | os.PathLike, *, any_extent: bo
     Raises:
       InputError: says the volume.
     """
-    ml = np.count_nonzero(label.array) * float(np.prod(label.spacing_mm)) / 1000.0
+    ml = label.nonzero_ml
     if not any_extent and not POSSIBLE_ML[0] <= ml <= POSSIBLE_ML[1]:
         expected = f"a whole heart of {POSSIBLE_ML[0]:g} to {POSSIBLE_ML[1]:g} ml"
         raise InputError(subject, found=f"a heart of {ml:.3g} ml", expected=expected)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from fedsim_tf.data.folders import walk_files
 from fedsim_tf.data.formats import strip_suffix
 from fedsim_tf.data.labels import LabelScheme
 from fedsim_tf.data.text_headers import list_data_files
-from fedsim_tf.errors import InputError
+from fedsim_tf.errors import InputError, Refusals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,32 @@ class CaseFiles:
     def paths(self) -> tuple[pathlib.Path, ...]:
         """Return every file: also a DICOM series' slices and the voxels that lie beside their header."""
         return tuple(file for path in (self.image, *self.label_paths) for file in list_parts(path))
+
+
+def check_partners(
+    files: Mapping[str, pathlib.Path],
+    partners: Container[str],
+    *,
+    of: object,
+    found: str,
+    expected: Callable[[str], str],
+) -> None:
+    """Refuse every file whose name has no partner, all at once.
+
+    Args:
+      files: images or labels by name.
+      partners: the names of the other kind.
+      of: what the files belong to, for the message.
+      found: says what is wrong; expected: says of a name what should be there.
+
+    Raises:
+      InputError: names the files.
+    """
+    refusals = Refusals(of)
+    for name, path in files.items():
+        if name not in partners:
+            refusals.add(InputError(path, found=found, expected=expected(name)))
+    refusals.check()
 
 
 def list_parts(path: pathlib.Path) -> tuple[pathlib.Path, ...]:

@@ -18,9 +18,10 @@ from fedsim_tf.data.case_files import CaseFiles, index_files, list_parts
 from fedsim_tf.data.checks import check_heart, check_image
 from fedsim_tf.data.contents import stat_file
 from fedsim_tf.data.division import SITES, read_division
+from fedsim_tf.data.formats import strip_suffix
 from fedsim_tf.data.label_reading import read_label, read_mask
 from fedsim_tf.data.labels import CANONICAL, LabelScheme, make_scheme, merge_masks
-from fedsim_tf.data.layouts import LAYOUTS, find_nifti_files, read_name
+from fedsim_tf.data.layouts import LAYOUTS, find_nifti_files
 from fedsim_tf.data.patients import PATIENTS_FILE, read_patients, split_scans
 from fedsim_tf.data.reading import read_volume
 from fedsim_tf.data.splits import Fold, SplitSizes, split_sizes
@@ -201,7 +202,7 @@ def _find_patients(root: pathlib.Path, identities: Collection[str]) -> dict[str,
     file = root / PATIENTS_FILE
     if not file.exists():
         return {}
-    below = ((read_name(path).removesuffix("_image"), path.parent.name) for path in find_nifti_files(root))
+    below = ((strip_suffix(path).removesuffix("_image"), path.parent.name) for path in find_nifti_files(root))
     names = {*identities, *itertools.chain.from_iterable(below)}
     return read_patients(file, {unicodedata.normalize("NFC", name) for name in names})
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fedsim_tf.data.case_files import CaseFiles
 from fedsim_tf.data.dicom_files import DicomFile, describe_series, find_dicom_files, read_dataset
 from fedsim_tf.data.remarks import warn
 from fedsim_tf.data.structures import has_heart
 from fedsim_tf.errors import InputError, Refusals, listed
+
+if TYPE_CHECKING:  # it takes a third of a second to import
+    from pydicom import Dataset
 
 _LABEL_KINDS = ("rtstruct", "seg")
 
@@ -47,15 +51,15 @@ def _find_case(folder: pathlib.Path, files: Sequence[DicomFile]) -> list[CaseFil
     slices = [file for file in files if file.kind == "ct"]
     if not slices:
         return []
-    labels = _find_hearts([file for file in files if file.kind in _LABEL_KINDS])
+    hearts = _find_hearts([file for file in files if file.kind in _LABEL_KINDS])
     series = {file.series for file in slices}
     if len(series) > 1:
-        meant = {uid for file in labels for uid in _referred_series(file)} & series
+        meant = {uid for _, label in hearts for uid in _referred_series(label)} & series
         if len(meant) != 1:
             found = f"several CT series: {describe_series(slices)}"
             raise InputError(folder, found=found, expected="one series a patient, or a label that refers to one")
         slices = [file for file in slices if file.series in meant]
-    labels = [file for file in labels if _fits(file, slices)]
+    labels = [file for file, label in hearts if _fits(file, label, slices)]
     if len(labels) > 1:
         found = f"several labels with a heart: {listed([str(file.path.relative_to(folder)) for file in labels])}"
         raise InputError(folder, found=found, expected="one of them")
@@ -67,8 +71,8 @@ def _find_case(folder: pathlib.Path, files: Sequence[DicomFile]) -> list[CaseFil
     return [CaseFiles(folder.resolve().name, places.pop(), labels[0].path if labels else None, patient=patient)]
 
 
-def _find_hearts(labels: Sequence[DicomFile]) -> list[DicomFile]:
-    """Return the labels that have a heart; the others are warned of."""
+def _find_hearts(labels: Sequence[DicomFile]) -> list[tuple[DicomFile, Dataset]]:
+    """Return the labels that have a heart, with their elements; the others are warned of."""
     from fedsim_tf.data.dicom_seg import list_segments
     from fedsim_tf.data.rtstruct import list_rois
 
@@ -77,28 +81,26 @@ def _find_hearts(labels: Sequence[DicomFile]) -> list[DicomFile]:
         dataset = read_dataset(file.path, stop_before_pixels=True)
         names = list(list_segments(dataset).values()) + [(name,) for name in list_rois(dataset).values()]
         if has_heart(names):
-            hearts.append(file)
+            hearts.append((file, dataset))
         else:
             warn("%s: no heart among %s; not used", file.path, listed([one[0] for one in names]) or "nothing")
     return hearts
 
 
-def _referred_series(file: DicomFile) -> set[str]:
+def _referred_series(label: Dataset) -> set[str]:
     """Return the UIDs of the series that a label was made from."""
-    dataset = read_dataset(file.path, stop_before_pixels=True)
-    frames = dataset.get("ReferencedFrameOfReferenceSequence", [])
+    frames = label.get("ReferencedFrameOfReferenceSequence", [])
     studies = [study for frame in frames for study in frame.get("RTReferencedStudySequence", [])]
     series = [one for study in studies for one in study.get("RTReferencedSeriesSequence", [])]
-    return {str(one.SeriesInstanceUID) for one in [*series, *dataset.get("ReferencedSeriesSequence", [])]}
+    return {str(one.SeriesInstanceUID) for one in [*series, *label.get("ReferencedSeriesSequence", [])]}
 
 
-def _fits(label: DicomFile, slices: Sequence[DicomFile]) -> bool:
+def _fits(file: DicomFile, label: Dataset, slices: Sequence[DicomFile]) -> bool:
     """Return whether a label lies in the frame of reference of a CT; one of another CT is warned of."""
-    dataset = read_dataset(label.path, stop_before_pixels=True)
-    frames = {str(one.get("FrameOfReferenceUID")) for one in dataset.get("ReferencedFrameOfReferenceSequence", [])}
-    frames |= {str(dataset.get("FrameOfReferenceUID"))} if dataset.get("FrameOfReferenceUID") else set()
+    frames = {str(one.get("FrameOfReferenceUID")) for one in label.get("ReferencedFrameOfReferenceSequence", [])}
+    frames |= {str(label.get("FrameOfReferenceUID"))} if label.get("FrameOfReferenceUID") else set()
     own = str(slices[0].header.get("FrameOfReferenceUID", ""))
     if own and frames and own not in frames:
-        warn("%s: made for another CT (its frame of reference is another one); not used", label.path)
+        warn("%s: made for another CT (its frame of reference is another one); not used", file.path)
         return False
     return True

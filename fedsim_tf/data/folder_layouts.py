@@ -6,7 +6,7 @@ import pathlib
 import re
 from collections.abc import Collection, Sequence
 
-from fedsim_tf.data.case_files import CaseFiles, index_files
+from fedsim_tf.data.case_files import CaseFiles, check_partners, index_files
 from fedsim_tf.data.folders import walk_files
 from fedsim_tf.data.formats import DICOM_SUFFIXES, VOLUME_SUFFIXES, has_suffix, strip_suffix
 from fedsim_tf.errors import InputError, Refusals
@@ -91,10 +91,6 @@ def _shorten(name: str, ending: re.Pattern, others: Collection[str]) -> str:
 
 
 def _pair(images: dict[str, pathlib.Path], labels: dict[str, pathlib.Path]) -> list[CaseFiles]:
-    refusals = Refusals("labels")
-    for identity, label in labels.items():
-        if identity not in images:
-            expected = f"{IMAGE_FOLDERS[0]}/{identity}.nii.gz or another format"
-            refusals.add(InputError(label, found="a label without an image", expected=expected))
-    refusals.check()
+    expected = lambda name: f"{IMAGE_FOLDERS[0]}/{name}.nii.gz or another format"  # noqa: E731
+    check_partners(labels, images, of="labels", found="a label without an image", expected=expected)
     return [CaseFiles(identity, image, labels.get(identity)) for identity, image in images.items()]

@@ -6,9 +6,11 @@ import os
 import pathlib
 
 from fedsim_tf.data.annotated_hearts import check_odd_heart
+from fedsim_tf.data.case_files import index_files
 from fedsim_tf.data.checks import check_heart
+from fedsim_tf.data.formats import strip_suffix
 from fedsim_tf.data.labels import ANY_SITE
-from fedsim_tf.data.layouts import find_nifti_files, index_files, read_name
+from fedsim_tf.data.layouts import find_nifti_files
 from fedsim_tf.data.reading import read_volume
 from fedsim_tf.data.remarks import warn
 from fedsim_tf.errors import InputError, listed
@@ -33,7 +35,7 @@ def find_label_files(root: str | os.PathLike) -> dict[str, pathlib.Path]:
     if labels and others:
         text = "%s: %d files with 'label' in their names are taken; left out are %d others: %s"
         warn(text, root, len(labels), len(others), listed(others))
-    return index_files((read_name(path), path) for path in labels or files)
+    return index_files((strip_suffix(path), path) for path in labels or files)
 
 
 def read_label_map(path: str | os.PathLike) -> Volume:

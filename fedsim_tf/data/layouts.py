@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator
 from typing import Protocol
 
-from fedsim_tf.data.case_files import CaseFiles, index_files
+from fedsim_tf.data.case_files import CaseFiles, check_partners, index_files
 from fedsim_tf.data.folders import walk_files
-from fedsim_tf.data.formats import NIFTI_SUFFIXES, has_suffix, strip_suffix
+from fedsim_tf.data.formats import NIFTI_SUFFIXES, has_suffix
 from fedsim_tf.data.labels import CANONICAL, CHD68, MMWHS, LabelScheme
 from fedsim_tf.data.own_data import OwnLayout
 from fedsim_tf.data.totalsegmentator_layout import find_masks, is_version_2
@@ -63,12 +63,8 @@ class PairedLayout:
     def find(self, root: pathlib.Path) -> list[CaseFiles]:
         images = self._find_kind(root, "image")
         labels = self._find_kind(root, "label")
-        refusals = Refusals(root)
-        for identity, image in images.items():
-            if identity not in labels:
-                expected = f"{identity}_label.nii.gz below {root}"
-                refusals.add(InputError(image, found="no label beside it", expected=expected))
-        refusals.check()
+        expected = lambda name: f"{name}_label.nii.gz below {root}"  # noqa: E731
+        check_partners(images, labels, of=root, found="no label beside it", expected=expected)
         return [CaseFiles(identity, image, labels[identity]) for identity, image in images.items()]
 
     def _find_kind(self, root: pathlib.Path, kind: str) -> dict[str, pathlib.Path]:
@@ -132,6 +128,3 @@ LAYOUTS: dict[str, Layout] = {
 def find_nifti_files(root: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yield every NIfTI file below a folder, linked folders included, hidden files (macOS's ._ files) left out."""
     return (path for path in walk_files(root) if has_suffix(path, NIFTI_SUFFIXES))
-
-
-read_name = strip_suffix

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from fedsim_tf.data.case_files import CaseFiles, index_files, name_scans
+from fedsim_tf.data.case_files import CaseFiles, check_partners, index_files, name_scans
 from fedsim_tf.data.csv_files import CsvRow, read_csv
 from fedsim_tf.data.formats import VOLUME_SUFFIXES, has_suffix, strip_suffix
 from fedsim_tf.data.labels import LabelScheme
@@ -49,12 +49,8 @@ def find_nnunet(root: pathlib.Path) -> list[CaseFiles]:
                 images[match.group(1)] = path
         else:
             images[name] = path
-    refusals = Refusals(root)
-    for name, path in labels.items():
-        if name not in images:
-            expected = f"imagesTr/{name}_{channel:04d}"
-            refusals.add(InputError(path, found="a label without an image", expected=expected))
-    refusals.check()
+    expected = lambda name: f"imagesTr/{name}_{channel:04d}"  # noqa: E731
+    check_partners(labels, images, of=root, found="a label without an image", expected=expected)
     scheme = read_scheme(facts.get("labels"), file) if labels else None
     return [CaseFiles(name, path, labels.get(name), scheme) for name, path in images.items()]
 

@@ -35,7 +35,7 @@ def read_patients(path: pathlib.Path, identities: Collection[str]) -> dict[str, 
     for where, cells in rows[1:]:
         if len(cells) != 2 or not all(cells):
             raise InputError(where, found=",".join(cells), expected="a scan and its patient")
-        scan, patient = (unicodedata.normalize("NFC", cell) for cell in cells)  # as in `layouts.read_name`
+        scan, patient = (unicodedata.normalize("NFC", cell) for cell in cells)  # as in `formats.strip_suffix`
         if scan not in identities or scan in patients:
             how = "a second time" if scan in patients else "which is no scan here"
             raise InputError(where, found=f"{scan}, {how}", expected="each scan's name once, without .nii.gz")

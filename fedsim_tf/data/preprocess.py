@@ -57,9 +57,7 @@ class PreparedCase:
     @property
     def heart_ml(self) -> float | None:
         """Return the heart's volume, all regions together, or None where there is no label."""
-        if self.label is None:
-            return None
-        return float(np.count_nonzero(self.label)) * float(np.prod(self.geometry.spacing_mm)) / 1000.0
+        return None if self.label is None else Volume(self.label, self.geometry).nonzero_ml
 
 
 def prepare(case: Case, size: int, *, window_hu: tuple[float, float] = WINDOW_HU) -> PreparedCase:

@@ -10,9 +10,9 @@ import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from fedsim_tf.data.case_files import CaseFiles
 from fedsim_tf.data.contents import stat_file
 from fedsim_tf.data.labels import parse_mask
-from fedsim_tf.data.layouts import CaseFiles
 from fedsim_tf.data.reading import read_volume
 from fedsim_tf.errors import InputError, Refusals
 from fedsim_tf.files import digest_json, read_json, write_json

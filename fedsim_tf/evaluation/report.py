@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import pathlib
 from collections.abc import Mapping, Sequence
 
-import jinja2
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from fedsim_tf import arms
-from fedsim_tf.files import write_text
+from fedsim_tf.evaluation.pages import render_page
 from fedsim_tf.records.fold_scores import ArmSummary
 from fedsim_tf.records.run_metrics import RunFacts, StageRecords
 from fedsim_tf.records.versioned import convert_to_json
@@ -58,9 +56,9 @@ def write_report(
       stages: the stages' records, with their losses at start and end.
       pictures: (relative path, caption).
     """
-    template = importlib.resources.files("fedsim_tf.evaluation").joinpath("templates/report.html.j2")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    page = environment.from_string(template.read_text(encoding="utf-8")).render(
+    render_page(
+        path,
+        "report.html.j2",
         title=title,
         facts=convert_to_json(facts),
         summary=summary,
@@ -69,4 +67,3 @@ def write_report(
         arm_title=arms.title,
         format_score=format_score,
     )
-    write_text(path, page)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.resources
 import pathlib
 from collections.abc import Sequence
 
-import jinja2
 import numpy as np
 
 from fedsim_tf.data.preprocess import PreparedCase, hu_from_unit
-from fedsim_tf.files import write_text
+from fedsim_tf.evaluation.pages import render_page
 
 _SHARES = (1, 50, 99)  # percentiles of CT values
 
@@ -76,10 +74,5 @@ def write_volume_page(
       left_out: why each of the others cannot.
       remarks: warnings about the data set as a whole.
     """
-    template = importlib.resources.files("fedsim_tf.evaluation").joinpath("templates/volumes.html.j2")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["by"] = lambda values, digits=0: " x ".join(f"{value:.{digits}f}" for value in values)
-    page = environment.from_string(template.read_text(encoding="utf-8")).render(
-        title=title, rows=rows, left_out=left_out, remarks=remarks
-    )
-    write_text(path, page)
+    by = lambda values, digits=0: " x ".join(f"{value:.{digits}f}" for value in values)  # noqa: E731
+    render_page(path, "volumes.html.j2", title=title, rows=rows, left_out=left_out, remarks=remarks, by=by)

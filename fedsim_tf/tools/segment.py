@@ -15,6 +15,7 @@ from absl import logging
 
 from fedsim_tf.data.checks import check_heart, check_image, extent_text, is_unusual_extent
 from fedsim_tf.data.formats import VOLUME_SUFFIXES, has_suffix
+from fedsim_tf.data.image_values import MOST_LABELS
 from fedsim_tf.data.images import volume_to_image
 from fedsim_tf.data.label_reading import read_label
 from fedsim_tf.data.labels import ANY_SITE, heart_mask, make_scheme
@@ -28,8 +29,6 @@ from fedsim_tf.volume import Case, Volume
 
 if TYPE_CHECKING:  # it imports TensorFlow
     from fedsim_tf.training.segmentation import Segmenter
-
-_MOST_VALUES = 64  # distinct values of a label map, organs and all; an image with more is a CT
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -204,7 +203,7 @@ def _read_true_heart(
         own = LAYOUTS[fold.run.config.dataset].label_scheme
         if given or not own.others_are_background or not has_suffix(path, VOLUME_SUFFIXES) or not path.is_file():
             raise
-        if len(np.unique(read_volume(path).array)) > _MOST_VALUES:
+        if len(np.unique(read_volume(path).array)) > MOST_LABELS:
             raise
         regions = read_label(path, image, own, image_subject=image_subject)
     check_heart(regions, label)

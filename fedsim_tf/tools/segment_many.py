@@ -115,5 +115,6 @@ def is_series_folder(path: pathlib.Path) -> bool:
 def _find_below(folder: pathlib.Path) -> list[pathlib.Path]:
     files = list(walk_files(folder))
     volumes = [path for path in files if has_suffix(path, VOLUME_SUFFIXES)]
-    places = dict.fromkeys(path.parent for path in files if path not in volumes and is_dicom_file(path))
+    others = (path for path in files if not has_suffix(path, VOLUME_SUFFIXES))
+    places = dict.fromkeys(path.parent for path in others if is_dicom_file(path))
     return volumes + [place for place in places if is_series_folder(place)]

@@ -12,7 +12,7 @@ import numpy as np
 from absl import logging
 from PIL import Image
 
-from fedsim_tf.data.layouts import index_files
+from fedsim_tf.data.case_files import index_files
 from fedsim_tf.errors import InputError, Refusals, listed
 
 _EIGHT_BIT = ("1", "L", "LA", "P", "RGB", "RGBA")

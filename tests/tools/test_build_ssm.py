@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pytest
 
-from fedsim_tf.data.layouts import CaseFiles
+from fedsim_tf.data.case_files import CaseFiles
 from fedsim_tf.data.splits import SplitSizes, split
 from fedsim_tf.data.writing import write_volume
 from fedsim_tf.errors import InputError
