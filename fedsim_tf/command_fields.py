@@ -22,6 +22,7 @@ _READ_BY = {
             "data.label_values",
             "data.field_of_view_mm",
             "data.field_of_view_z_mm",
+            "data.crop_mm",
             "data.window_low_hu",
             "data.window_high_hu",
         ),

@@ -13,6 +13,7 @@ from typing import Any
 
 from fedsim_tf.arms import ARMS
 from fedsim_tf.config_fields import Checked, is_path_value, option
+from fedsim_tf.crop_size import parse_crop_size
 from fedsim_tf.errors import InputError
 from fedsim_tf.label_values import parse_label_values
 
@@ -58,6 +59,11 @@ class DataConfig(Checked):
     field_of_view_z_mm: float = option(
         0.0, "Extent towards the head, where that is not true either; 0: in proportion to the left-right one.", low=0
     )
+    crop_mm: str = option(
+        "0",
+        "Edge in mm of the cube around the heart that is cut out of each CT; auto: as the annotated hearts need it; 0: "
+        "the whole field of view, as in the paper. Hearts are found with the annotated CTs, never by their own labels.",
+    )
     labels: int = option(0, "Annotated training volumes to use; 0: the paper's smaller number.", low=0)
     folds: int = option(5, "Cross-validation folds to run, of five (paper: 5).", low=1, high=N_FOLDS)
     split_seed: int = option(0, "Seed of the division into folds and of which patients keep their labels.", low=0)
@@ -68,8 +74,16 @@ class DataConfig(Checked):
         super().__post_init__()
         if self.label_values:
             parse_label_values(self.label_values, "label_values")
+        if parse_crop_size(self.crop_mm) and (self.field_of_view_mm or self.field_of_view_z_mm):
+            must = "be 0 where field_of_view_mm or field_of_view_z_mm is given: crops need the true spacing"
+            raise InputError("crop_mm", value=self.crop_mm, must=must)
         if self.window_low_hu >= self.window_high_hu:
             raise InputError("window_low_hu", value=self.window_low_hu, must=f"be below {self.window_high_hu}")
+
+    @property
+    def crops(self) -> bool:
+        """Whether volumes are cropped around their hearts."""
+        return parse_crop_size(self.crop_mm) != 0
 
     @property
     def window_hu(self) -> tuple[float, float]:

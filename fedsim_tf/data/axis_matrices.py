@@ -7,7 +7,7 @@ which for a CT of 512 x 512 x 1000 voxels takes most of the time and of the memo
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import special
@@ -31,18 +31,35 @@ def resample_field_of_view(array: np.ndarray, shape: Sequence[int]) -> np.ndarra
     Returns:
       float32, of that shape.
     """
+    changed = [axis for axis in range(array.ndim) if array.shape[axis] != shape[axis]]
+    return multiply_axes(array, {axis: make_axis_matrix(array.shape[axis], shape[axis]) for axis in changed})
+
+
+def multiply_axes(array: np.ndarray, matrices: Mapping[int, np.ndarray]) -> np.ndarray:
+    """Return an array, float32, with each axis multiplied by its matrix (new, old); other axes stay as they are."""
     array = np.asarray(array, np.float32)
     # The axis that shrinks most goes first: it leaves the least to do and to keep.
-    for axis in sorted(range(array.ndim), key=lambda axis: shape[axis] / array.shape[axis]):
-        if array.shape[axis] != shape[axis]:
-            array = _multiply(make_axis_matrix(array.shape[axis], shape[axis]), array, axis)
+    for axis in sorted(matrices, key=lambda axis: matrices[axis].shape[0] / matrices[axis].shape[1]):
+        array = _multiply(matrices[axis], array, axis)
     return array
 
 
 def make_axis_matrix(old: int, new: int) -> np.ndarray:
     """Return the matrix (new, old), float32, that takes `old` voxels along an axis to `new` of the same extent."""
     growth = old / new
-    centres = (np.arange(new) + 0.5) * growth - 0.5
+    return make_sampling_matrix(old, (np.arange(new) + 0.5) * growth - 0.5, growth)
+
+
+def make_sampling_matrix(old: int, centres: np.ndarray, growth: float) -> np.ndarray:
+    """Return the matrix (n, old), float32, that takes `old` voxels along an axis to n voxels at any places.
+
+    Args:
+      old: the voxels of the axis.
+      centres: (n,) where the new voxels' centres lie, as indices of the old ones, fractions too. A new voxel that does
+        not lie between the axis's outer borders has a row of zeros.
+      growth: the edge of a new voxel in old ones.
+    """
+    new = len(centres)
     below = np.clip(np.floor(centres).astype(int), 0, old - 1)
     above = np.clip(below + 1, 0, old - 1)
     share = np.clip(centres - below, 0.0, 1.0)
@@ -50,6 +67,7 @@ def make_axis_matrix(old: int, new: int) -> np.ndarray:
     rows = np.arange(new)
     np.add.at(interpolation, (rows, below), 1.0 - share)
     np.add.at(interpolation, (rows, above), share)
+    interpolation[(centres < -0.5) | (centres > old - 0.5)] = 0.0
     variance = max(growth**2 - 1.0, 0.0) / _FWHM_PER_SIGMA**2
     return (interpolation @ _smoothing_matrix(old, variance)).astype(np.float32)
 

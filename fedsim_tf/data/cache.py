@@ -7,19 +7,21 @@ import os
 import pathlib
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
+from fedsim_tf.data.crops import Crop
 from fedsim_tf.data.preprocess import WINDOW_HU, PreparedCase, prepare
-from fedsim_tf.data.remarks import collect_remarks, repeat
+from fedsim_tf.data.remarks import collect_remarks, repeat, warn
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import digest_json, write_npz
 from fedsim_tf.volume import Case, Geometry
 
 # Raise this number when preparation changes: files of another format are never looked at.
-FORMAT = 2
+FORMAT = 3
+MOST_CUT = 0.05  # share of a heart outside its crop that nothing is said of
 
 
 class CaseSource(Protocol):
@@ -42,6 +44,7 @@ def prepare_cohort(
     size: int,
     *,
     window_hu: tuple[float, float] = WINDOW_HU,
+    crops: Mapping[str, Crop] | None = None,
     cache_dir: str | os.PathLike | None = None,
     progress: Callable[[int, int, str], None] | None = None,
     refused: Callable[[InputError], None] | None = None,
@@ -53,6 +56,7 @@ def prepare_cohort(
       identities: the cases wanted.
       size: voxels along each edge of the cubes.
       window_hu: CT values that become -1 and 1.
+      crops: the part of each CT that is taken; None takes the whole fields of view.
       cache_dir: the folder in which prepared cases are kept; a damaged file there is made again. None keeps nothing.
       progress: called after each case with the number done, the number wanted and the identity.
       refused: called with the reason for each case that cannot be used and is left out; None raises it.
@@ -63,7 +67,8 @@ def prepare_cohort(
     prepared = []
     for done, identity in enumerate(identities, 1):
         try:
-            prepared.append(_load_prepared(cohort, identity, size, window_hu, cache_dir))
+            crop = None if crops is None else crops[identity]
+            prepared.append(_load_prepared(cohort, identity, size, window_hu, crop, cache_dir))
         except InputError as error:
             if refused is None:
                 raise
@@ -74,17 +79,24 @@ def prepare_cohort(
 
 
 def _load_prepared(
-    cohort: CaseSource, identity: str, size: int, window_hu: tuple[float, float], cache_dir: str | os.PathLike | None
+    cohort: CaseSource,
+    identity: str,
+    size: int,
+    window_hu: tuple[float, float],
+    crop: Crop | None,
+    cache_dir: str | os.PathLike | None,
 ) -> PreparedCase:
-    path = None if cache_dir is None else _cache_file(cohort, identity, size, window_hu, cache_dir)
+    path = None if cache_dir is None else _cache_file(cohort, identity, size, window_hu, crop, cache_dir)
     cached = None if path is None else read_prepared(path, size)
     if cached is not None:
         for remark in cached.remarks:
             repeat(remark)
         return cached
     with collect_remarks() as remarks:
-        case = prepare(cohort.load(identity), size, window_hu=window_hu)
-    _check_heart_left(case)
+        whole = cohort.load(identity)
+        case = prepare(whole, size, window_hu=window_hu, crop=crop)
+        _check_heart_left(case)
+        warn_of_cut_heart(whole, case)
     case = dataclasses.replace(case, remarks=tuple(remarks))
     if path is not None:
         write_prepared(case, path)
@@ -98,17 +110,32 @@ def _check_heart_left(case: PreparedCase) -> None:
         raise InputError(case.identity, found=found, expected="a whole heart as label, or a CT cropped around it")
 
 
+def warn_of_cut_heart(whole: Case, cube: PreparedCase) -> None:
+    """Warn where a part of the heart lies outside the cube: it is neither learnt nor scored."""
+    if whole.label is None or cube.crop is None or cube.heart_ml is None:
+        return
+    outside = 1.0 - cube.heart_ml / whole.label.nonzero_ml
+    if outside > MOST_CUT:  # less is what another grid of voxels makes of any volume
+        text = "%s: %.0f %% of the heart lies outside its cube of %.0f mm; a larger data.crop_mm would hold it"
+        warn(text, whole.identity, 100 * outside, cube.crop.edge_mm)
+
+
 def is_prepared(
     cohort: CaseSource, identity: str, size: int, window_hu: tuple[float, float], *, cache_dir: str | os.PathLike
 ) -> bool:
     """Return whether the cache has a case, prepared for this size and window, whose files have not changed since."""
-    return _cache_file(cohort, identity, size, window_hu, cache_dir).exists()
+    return _cache_file(cohort, identity, size, window_hu, None, cache_dir).exists()
 
 
 def _cache_file(
-    cohort: CaseSource, identity: str, size: int, window_hu: tuple[float, float], cache_dir: str | os.PathLike
+    cohort: CaseSource,
+    identity: str,
+    size: int,
+    window_hu: tuple[float, float],
+    crop: Crop | None,
+    cache_dir: str | os.PathLike,
 ) -> pathlib.Path:
-    key = digest_json([FORMAT, cohort.name, identity, cohort.fingerprint(identity), size, list(window_hu)])
+    key = digest_json([FORMAT, cohort.name, identity, cohort.fingerprint(identity), size, list(window_hu), crop])
     return pathlib.Path(cache_dir) / f"{key[:32]}.npz"
 
 
@@ -124,6 +151,7 @@ def write_prepared(case: PreparedCase, path: str | os.PathLike) -> None:
         "content": case.content,
         "regions": np.array(case.regions, np.uint8),
         "remarks": np.array(case.remarks, np.str_),
+        "crop": np.array([] if case.crop is None else [*case.crop.centre_mm, case.crop.edge_mm]),
     }
     write_npz(path, {**facts, **arrays})
 
@@ -145,6 +173,7 @@ def read_prepared(path: str | os.PathLike, size: int) -> PreparedCase | None:
                 content=str(stored["content"]),
                 regions=tuple(stored["regions"].tolist()),
                 remarks=tuple(stored["remarks"].tolist()),
+                crop=_unpack_crop(stored["crop"]),
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
@@ -154,6 +183,13 @@ def read_prepared(path: str | os.PathLike, size: int) -> PreparedCase | None:
 
 def _pack(geometry: Geometry) -> np.ndarray:
     return np.array([*geometry.spacing_mm, *geometry.origin_mm, *geometry.direction])
+
+
+def _unpack_crop(numbers: np.ndarray) -> Crop | None:
+    if not len(numbers):
+        return None
+    x, y, z, edge = numbers.tolist()
+    return Crop((x, y, z), edge)
 
 
 def _unpack(numbers: np.ndarray) -> Geometry:

@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from fedsim_tf.data.axis_matrices import resample_field_of_view
+from fedsim_tf.data.crops import Crop, paste_crop, resample_crop
 from fedsim_tf.data.images import read_geometry, volume_to_image
 from fedsim_tf.errors import InputError
 from fedsim_tf.regions import REGION_IDS
@@ -23,7 +24,7 @@ _NUDGE_VOXELS = 1e-3
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PreparedCase:
-    """A case on a cube of n x n x n voxels that spans the CT's whole field of view.
+    """A case on a cube of n x n x n voxels that spans the CT's whole field of view, or a crop of it.
 
     Attributes:
       identity: the scan.
@@ -36,6 +37,7 @@ class PreparedCase:
       content: a digest of the CT's voxels, whatever its header; equal ones are one CT.
       regions: the region ids in the label as it was read; a small one may have no voxel on the cube.
       remarks: warnings about the files that it was made from.
+      crop: the part of the field of view that the cube is; None if it is all of it.
     """
 
     identity: str
@@ -48,6 +50,7 @@ class PreparedCase:
     content: str = ""
     regions: tuple[int, ...] = ()
     remarks: tuple[str, ...] = ()
+    crop: Crop | None = None
 
     @property
     def field_of_view_mm(self) -> tuple[float, float, float]:
@@ -60,11 +63,14 @@ class PreparedCase:
         return None if self.label is None else Volume(self.label, self.geometry).nonzero_ml
 
 
-def prepare(case: Case, size: int, *, window_hu: tuple[float, float] = WINDOW_HU) -> PreparedCase:
-    """Return a case with its whole field of view resampled to a cube.
+def prepare(
+    case: Case, size: int, *, window_hu: tuple[float, float] = WINDOW_HU, crop: Crop | None = None
+) -> PreparedCase:
+    """Return a case with its whole field of view, or a crop of it, resampled to a cube.
 
     Axes are permuted and flipped, never rotated, to the closest LPS order. The cube has the CT's outer voxel borders,
-    so its spacing is the field of view over `size`, along oblique axes too. The CT is clipped to the window first:
+    so its spacing is the field of view over `size`, along oblique axes too; or else it has the crop's place and edge,
+    and where that reaches beyond the CT there is air. The CT is clipped to the window first:
     padding values such as -3024 are no attenuation and must not bleed into their neighbours. Then it is interpolated
     linearly, after a Gaussian where voxels grow (see `axis_matrices`). Labels are taken from the nearest voxel.
 
@@ -72,6 +78,7 @@ def prepare(case: Case, size: int, *, window_hu: tuple[float, float] = WINDOW_HU
       case: CT in HU and, where annotated, region ids.
       size: voxels along each edge.
       window_hu: CT values that become -1 and 1.
+      crop: the part of the field of view that is taken; None takes all.
 
     Raises:
       InputError: a size below one or an empty window.
@@ -79,8 +86,8 @@ def prepare(case: Case, size: int, *, window_hu: tuple[float, float] = WINDOW_HU
     if size < 1:
         raise InputError("size", found=size, expected="at least 1")
     unit = case.image.with_array(unit_from_hu(case.image.array, window_hu))
-    image = _resample_to_cube(unit, size, nearest=False)
-    label = None if case.label is None else _resample_to_cube(case.label, size, nearest=True)
+    image = _resample_to_cube(unit, size, crop, nearest=False)
+    label = None if case.label is None else _resample_to_cube(case.label, size, crop, nearest=True)
     cube = None if label is None else sitk.GetArrayFromImage(label).astype(np.uint8)
     regions = () if case.label is None else _find_regions(case.label.array)
     z, y, x = case.image.array.shape
@@ -94,6 +101,7 @@ def prepare(case: Case, size: int, *, window_hu: tuple[float, float] = WINDOW_HU
         window_hu=window_hu,
         content=digest_voxels(case.image.array),
         regions=regions,
+        crop=crop,
     )
 
 
@@ -133,7 +141,10 @@ def resample_to_original(array: np.ndarray, prepared: PreparedCase, *, nearest: 
     grid.SetDirection(prepared.original.direction)
     axes = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(prepared.original.direction)
     oriented = sitk.DICOMOrient(grid, _FRAME)
-    restored = _resample(volume_to_image(source), oriented.GetSize(), nearest=nearest)
+    if prepared.crop is None:
+        restored = _resample(volume_to_image(source), oriented.GetSize(), nearest=nearest)
+    else:
+        restored = paste_crop(volume_to_image(source), oriented, nearest=nearest)
     return Volume(sitk.GetArrayFromImage(sitk.DICOMOrient(restored, axes)), prepared.original)
 
 
@@ -152,8 +163,16 @@ def hu_from_unit(unit: np.ndarray, window_hu: tuple[float, float] = WINDOW_HU) -
     return (np.asarray(unit, np.float32) + np.float32(1.0)) * np.float32((high - low) / 2.0) + np.float32(low)
 
 
-def _resample_to_cube(volume: Volume, size: int, *, nearest: bool) -> sitk.Image:
-    return _resample(sitk.DICOMOrient(volume_to_image(volume), _FRAME), (size, size, size), nearest=nearest)
+def orient(volume: Volume) -> sitk.Image:
+    """Return a volume with its axes permuted and flipped, never rotated, to the closest order left, back, head."""
+    return sitk.DICOMOrient(volume_to_image(volume), _FRAME)
+
+
+def _resample_to_cube(volume: Volume, size: int, crop: Crop | None, *, nearest: bool) -> sitk.Image:
+    image = orient(volume)
+    if crop is not None:
+        return resample_crop(image, crop, size, nearest=nearest)
+    return _resample(image, (size, size, size), nearest=nearest)
 
 
 def _resample(image: sitk.Image, size: tuple[int, ...], *, nearest: bool) -> sitk.Image:

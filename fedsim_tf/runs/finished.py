@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fedsim_tf.arms import federate_arms, last_stage
 from fedsim_tf.errors import InputError, listed
+from fedsim_tf.localization.finder import HeartFinder, read_finder
 from fedsim_tf.training.run import CONFIG, RunFolder, reopen_run
 
 if TYPE_CHECKING:  # it imports TensorFlow
@@ -50,6 +51,16 @@ class FinishedFold:
         network = built.unet(self.run.config.model, seed=self.run.config.seed)
         restore_stage(self.run, stage, best=network)
         return make_segmenter(network)
+
+    def read_finder(self) -> HeartFinder | None:
+        """Return what finds the hearts that the fold's volumes were cropped around; None where they were not.
+
+        Raises:
+          InputError: the fold's file is damaged or gone.
+        """
+        from fedsim_tf.runs.same_data import FINDER
+
+        return read_finder(self.run.path / FINDER) if self.run.config.data.crops else None
 
     def fields_of_view_mm(self) -> list[tuple[float, float, float]]:
         """Return the extents (x, y, z) of volumes like those that the fold has learnt from; none where unknown."""

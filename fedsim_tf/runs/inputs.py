@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from absl import logging
@@ -163,12 +164,25 @@ def phantom_cache(config: Config, cache_dir: pathlib.Path) -> tuple[pathlib.Path
     return cache_dir / "phantom", config.data.phantom_shapes or None
 
 
-def prepare_all(cohort: Cohort, config: Config, *, cache_dir: pathlib.Path) -> None:
+def prepare_all(
+    cohort: Cohort, config: Config, *, n_labelled: int, folds: Iterable[int], cache_dir: pathlib.Path
+) -> None:
     """Read, check and prepare every volume of a cohort that the cache does not have yet.
+
+    Args:
+      cohort: the volumes.
+      config: the run's.
+      n_labelled: how many are used with their annotations; crops are found with these.
+      folds: the folds that are run; each has crops of its own.
+      cache_dir: below which prepared volumes are kept.
 
     Raises:
       InputError: the first volume that cannot be used.
     """
+    if config.data.crops:
+        for fold in folds:
+            open_fold(config, cohort, fold=fold, n_labelled=n_labelled, cache_dir=cache_dir)
+        return
     folder, size, window_hu = prepared_folder(cache_dir), config.model.size, config.data.window_hu
     missing = [one for one in cohort.identities if not is_prepared(cohort, one, size, window_hu, cache_dir=folder)]
     if missing:

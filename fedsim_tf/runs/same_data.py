@@ -14,6 +14,7 @@ from fedsim_tf.config import VGG_WORDS, Config
 from fedsim_tf.data.checks import extent_text
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import digest_file
+from fedsim_tf.localization.finder import write_finder
 from fedsim_tf.records.fold_data import (
     DATA,
     LABELLED,
@@ -29,6 +30,7 @@ from fedsim_tf.shape.ssm import PHANTOM_MODEL
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.volumes import SiteVolumes
 
+FINDER = "heart_atlases.npz"
 TOLERANCE = 1e-3  # on the scale of images, or mm: machines and versions of libraries round differently
 _ANOTHER = "what the run began with, or another run folder"
 _OTHER_VERSION = "what another version of this code noted"
@@ -46,6 +48,8 @@ def check_same_data(run: RunFolder, site: SiteVolumes) -> None:
     """
     if not compare_with_note(run.path, run.config, site):
         write_record(run.path / DATA, _describe_data(run.config, site))
+    if site.finder is not None:
+        write_finder(site.finder, run.path / FINDER)  # who uses the fold's networks crops as they have learnt it
 
 
 def compare_with_note(fold_dir: pathlib.Path, config: Config, site: SiteVolumes) -> bool:

@@ -149,8 +149,8 @@ def open_run(
         for cohort in start.cohorts.values():
             check_held_out(config, shape_model, cohort, folds)
         if prepare:
-            for cohort in start.cohorts.values():
-                prepare_all(cohort, config, cache_dir=cache_dir)
+            for site, cohort in start.cohorts.items():
+                prepare_all(cohort, config, n_labelled=labels[site], folds=folds, cache_dir=cache_dir)
             _check_begun_folds(start)
     return start
 

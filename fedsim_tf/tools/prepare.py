@@ -14,7 +14,7 @@ from fedsim_tf.data.preprocess import PreparedCase, hu_from_unit
 from fedsim_tf.errors import Refusals
 from fedsim_tf.phantom.sites import SITES
 from fedsim_tf.runs.inputs import check_files, check_phantom_site, open_cohort, prepared_folder, settle_phantom_version
-from fedsim_tf.training.volumes import prepare_cases, scale_to_given, warn_of_implausible
+from fedsim_tf.training.volumes import open_finder, prepare_cases, scale_to_given, warn_of_implausible
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,8 @@ def prepare_dataset(start: PreparationStart, *, refusals: Refusals) -> list[Prep
     config = start.config
     cohort = start.open_cohort()
     kept = prepared_folder(start.cache_dir)
-    cases = prepare_cases(cohort, cohort.identities, config, cache_dir=kept, refused=refusals.add)
+    finder = open_finder(cohort, cohort.annotated, config, cache_dir=kept)
+    cases = prepare_cases(cohort, cohort.identities, config, cache_dir=kept, finder=finder, refused=refusals.add)
     annotated = [case for case in cases if case.label is not None]
     if annotated:
         warn_of_implausible(cohort.name, cases, annotated, config, in_files_mm=_find_usual_mm(annotated))

@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from absl import logging
 
 from fedsim_tf.data.checks import check_heart, check_image, extent_text, is_unusual_extent
+from fedsim_tf.data.crops import Crop
 from fedsim_tf.data.formats import VOLUME_SUFFIXES, has_suffix
 from fedsim_tf.data.image_values import MOST_LABELS
 from fedsim_tf.data.images import volume_to_image
@@ -24,6 +25,8 @@ from fedsim_tf.data.mask_writing import check_format, choose_format, write_mask
 from fedsim_tf.data.preprocess import PreparedCase, prepare, resample_to_original, unit_from_hu
 from fedsim_tf.data.reading import read_volume
 from fedsim_tf.errors import InputError
+from fedsim_tf.localization.finder import HeartFinder
+from fedsim_tf.localization.scouts import make_scout
 from fedsim_tf.runs.finished import FinishedFold, open_finished_fold
 from fedsim_tf.volume import Case, Volume
 
@@ -92,6 +95,19 @@ class TrainedNetwork:
         """Return the network."""
         return self.fold.load_segmenter(self.stage)
 
+    @functools.cached_property
+    def finder(self) -> HeartFinder | None:
+        """Return what finds the hearts around which CTs are cropped; None where the network takes whole ones."""
+        return self.fold.read_finder()
+
+    def find_crop(self, case: Case, subject: str | os.PathLike) -> Crop | None:
+        """Return the part of a CT that the network takes; None for all of it.
+
+        Raises:
+          InputError: no heart is found.
+        """
+        return None if self.finder is None else self.finder.crop(make_scout(case), subject=subject)
+
     def load(self) -> None:
         """Load the network now.
 
@@ -114,7 +130,8 @@ class TrainedNetwork:
         case = _read_case(image, any_values=any_values)
         truth = _read_true_heart(label, case.image, self.fold, image_subject=image) if label else None
         config = self.fold.run.config
-        prepared = prepare(case, config.model.size, window_hu=config.data.window_hu)
+        crop = self.find_crop(case, image)
+        prepared = prepare(case, config.model.size, window_hu=config.data.window_hu, crop=crop)
         _warn_of_other_extent(prepared, self.fold.fields_of_view_mm(), image)
         return SegmentationStart(
             pathlib.Path(image),

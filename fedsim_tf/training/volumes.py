@@ -14,6 +14,7 @@ from fedsim_tf.data.cohorts import Cohort
 from fedsim_tf.data.duplicates import keep_distinct
 from fedsim_tf.data.preprocess import PreparedCase
 from fedsim_tf.errors import InputError, raise_error
+from fedsim_tf.localization.finder import HeartFinder, find_crops, make_finder
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.training.plausibility import (
     warn_of_odd_volumes,
@@ -78,6 +79,7 @@ class SiteVolumes:
       test_extents_mm: (n, 3), the field of view (x, y, z) of each test volume.
       in_files_mm: `field_of_view_mm` as the files have it, where another one was given.
       secret: a hospital's; who knows a run's seed alone cannot repeat this site's random choices.
+      finder: finds the hearts that volumes are cropped around; None where the whole field of view is taken.
 
     Raises:
       InputError: not one extent for each test volume.
@@ -93,6 +95,7 @@ class SiteVolumes:
     test_extents_mm: np.ndarray
     in_files_mm: tuple[float, ...] = ()
     secret: str = ""
+    finder: HeartFinder | None = None
 
     def __post_init__(self) -> None:
         if self.test_extents_mm.shape != (len(self.test), 3):
@@ -121,7 +124,10 @@ def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cac
     parts = cohort.fold(fold, seed=config.data.split_seed)
     chosen = parts.with_labels(n_labelled)
     wanted = [*chosen.labelled, *chosen.unlabelled, *parts.validation, *parts.test]
-    prepared = {case.identity: case for case in prepare_cases(cohort, wanted, config, cache_dir=cache_dir)}
+    finder = open_finder(cohort, chosen.labelled, config, cache_dir=cache_dir)
+    prepared = {
+        case.identity: case for case in prepare_cases(cohort, wanted, config, cache_dir=cache_dir, finder=finder)
+    }
     take = lambda names: [prepared[name] for name in names]  # noqa: E731
     extents_mm = lambda names: np.array([case.field_of_view_mm for case in take(names)])  # noqa: E731
     in_files_mm = np.median(extents_mm(parts.train), axis=0)
@@ -138,7 +144,21 @@ def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cac
         test=stack(take(parts.test)),
         test_extents_mm=test_mm,
         in_files_mm=tuple(in_files_mm.tolist()),
+        finder=finder,
     )
+
+
+def open_finder(
+    cohort: Cohort, annotated: Sequence[str], config: Config, *, cache_dir: str | os.PathLike | None
+) -> HeartFinder | None:
+    """Return what finds the hearts of a cohort with some of its annotated scans; None where nothing is cropped.
+
+    Raises:
+      InputError: see `make_finder`.
+    """
+    if not config.data.crops:
+        return None
+    return make_finder(cohort, annotated, config.data.crop_mm, cache_dir=cache_dir)
 
 
 def warn_of_implausible(
@@ -180,6 +200,7 @@ def prepare_cases(
     config: Config,
     *,
     cache_dir: str | os.PathLike | None,
+    finder: HeartFinder | None = None,
     refused: Callable[[InputError], None] | None = None,
 ) -> list[PreparedCase]:
     """Prepare cases as a run's configuration wants them and show the progress.
@@ -189,17 +210,25 @@ def prepare_cases(
       identities: which ones.
       config: the run's.
       cache_dir: where prepared volumes are kept; None: nowhere.
+      finder: finds the hearts that volumes are cropped around; None takes whole fields of view.
       refused: is called for each case that cannot be used; None: the first one is raised.
 
     Raises:
       InputError: a case cannot be used; see `data.prepare_cohort`.
     """
+    crops = None
+    if finder is not None:
+        with progress_bar(len(identities), f"hearts of {cohort.name}") as bar:
+            advance = lambda *_: bar.update()  # noqa: E731
+            crops = find_crops(cohort, identities, finder, cache_dir=cache_dir, progress=advance, refused=refused)
+        identities = list(crops)
     with progress_bar(len(identities), f"volumes of {cohort.name}") as bar:
         cases = prepare_cohort(
             cohort,
             identities,
             config.model.size,
             window_hu=config.data.window_hu,
+            crops=crops,
             cache_dir=cache_dir,
             progress=lambda *_: bar.update(),
             refused=refused,

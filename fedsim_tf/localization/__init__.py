@@ -1,0 +1,1 @@
+"""Where the heart lies in a CT without a label, found by comparison with annotated CTs, its atlases."""
