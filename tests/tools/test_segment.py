@@ -12,12 +12,16 @@ from fedsim_tf.data.label_reading import read_label
 from fedsim_tf.data.labels import CANONICAL
 from fedsim_tf.data.mask_writing import MASK_ENDINGS
 from fedsim_tf.data.reading import read_volume
+from fedsim_tf.data.writing import write_volume
 from fedsim_tf.errors import InputError, Refusals
+from fedsim_tf.localization.finder import HeartFinder
+from fedsim_tf.localization.scouts import make_scout
 from fedsim_tf.tools import segment
 from fedsim_tf.tools.segment import open_segmentation
 from fedsim_tf.tools.segment_many import is_single, open_many
 from tests.data.dicom_for_tests import write_series
 from tests.data.files_for_tests import refused
+from tests.localization.chests import make_chest
 
 SIZE = 32
 STORED = np.full((SIZE, SIZE, SIZE), 124, np.uint16)
@@ -42,6 +46,20 @@ class ThresholdFold:
 
     def fields_of_view_mm(self):
         return []
+
+    def read_finder(self):
+        return None
+
+
+class BallFold(ThresholdFold):
+    """A finished fold that crops around hearts, and whose network finds a ball in the middle of its cube."""
+
+    def load_segmenter(self, _stage):
+        z, y, x = np.indices((SIZE,) * 3) - (SIZE - 1) / 2
+        return lambda _image: ((x / 10.5) ** 2 + (y / 8.5) ** 2 + (z / 8.0) ** 2 < 1).astype(np.uint8)
+
+    def read_finder(self):
+        return HeartFinder(tuple(make_scout(make_chest(seed)) for seed in (1, 2)), 190.0)
 
 
 @pytest.fixture(autouse=True)
@@ -167,3 +185,18 @@ def test_pictures_are_upright_whatever_the_axes(tmp_path, monkeypatch):
     for one, other in zip(*drawn, strict=True):
         np.testing.assert_array_equal(one[0], other[0])
         np.testing.assert_array_equal(one[2], other[2])
+
+
+def test_a_mask_of_a_crop_lies_at_the_heart_of_the_whole_scan(tmp_path, monkeypatch):
+    monkeypatch.setattr(segment, "open_finished_fold", lambda _: BallFold())
+    chest = make_chest(10, shift_mm=(36.0, 12.0, -24.0))
+    path, truth = tmp_path / "ct.nii.gz", tmp_path / "truth.nii.gz"
+    write_volume(chest.image, path)
+    write_volume(chest.label, truth)
+    found = open_segmentation("fold", "ours_full", image=path, output=tmp_path / "mask.nii.gz", label=truth).run()
+    assert found.mask.array.shape == chest.image.array.shape
+    assert found.dice > 85.0
+    noise = np.random.default_rng(0).normal(0, 200, chest.image.array.shape).astype(np.float32)
+    write_volume(chest.image.with_array(noise), tmp_path / "noise.nii.gz")
+    arguments = {"image": tmp_path / "noise.nii.gz", "output": tmp_path / "mask.nii.gz"}
+    refused(lambda: open_segmentation("fold", "ours_full", **arguments), "noise.nii.gz", "heart")
