@@ -61,7 +61,7 @@ def mass_attenuation_cm2_per_g(tissue: str, energy_kev: float) -> float:
 
 def elemental_attenuation(element: str, energy_kev: float) -> float:
     """Return the total mass attenuation coefficient of a chemical element in cm^2/g."""
-    import xraydb  # here, as it takes as long as a third of TensorFlow and not every process needs it
+    import xraydb  # here, as it brings SQLAlchemy and not every process needs it
 
     return float(xraydb.mu_elam(element, 1000.0 * energy_kev))
 
