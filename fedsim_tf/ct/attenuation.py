@@ -9,8 +9,6 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
-import xraydb
-
 from fedsim_tf.errors import InputError
 
 # Tissues of the body around the heart by CT value: each up to its bound in HU.
@@ -58,7 +56,14 @@ def mass_attenuation_cm2_per_g(tissue: str, energy_kev: float) -> float:
         raise InputError("tissue", found=repr(tissue), expected=f"one of {', '.join(TISSUES)}")
     check_energy(energy_kev)
     parts = TISSUES[tissue].percent.items()
-    return 0.01 * float(sum(share * xraydb.mu_elam(element, 1000.0 * energy_kev) for element, share in parts))
+    return 0.01 * float(sum(share * elemental_attenuation(element, energy_kev) for element, share in parts))
+
+
+def elemental_attenuation(element: str, energy_kev: float) -> float:
+    """Return the total mass attenuation coefficient of a chemical element in cm^2/g."""
+    import xraydb  # here, as it brings SQLAlchemy and not every process needs it
+
+    return float(xraydb.mu_elam(element, 1000.0 * energy_kev))
 
 
 def check_energy(energy_kev: float) -> None:
@@ -85,7 +90,7 @@ def contrast_mu_per_mm(iodine_mg_per_ml: float, energy_kev: float) -> float:
     """
     if not iodine_mg_per_ml >= 0:
         raise InputError("iodine_mg_per_ml", found=iodine_mg_per_ml, expected="0 or more")
-    return 0.1 * float(xraydb.mu_elam("I", 1000.0 * energy_kev)) * iodine_mg_per_ml / 1000.0
+    return 0.1 * elemental_attenuation("I", energy_kev) * iodine_mg_per_ml / 1000.0
 
 
 def water_mu_per_mm(energy_kev: float) -> float:

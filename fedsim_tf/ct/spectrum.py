@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
-import xraydb
 
-from fedsim_tf.ct.attenuation import mu_from_hu, tissue_mu_per_mm, water_mu_per_mm
+from fedsim_tf.ct.attenuation import elemental_attenuation, mu_from_hu, tissue_mu_per_mm, water_mu_per_mm
 from fedsim_tf.errors import InputError
 
 _FILTER_MM = 8.0  # aluminium of the inherent filter, the flat one and the middle of a bow-tie filter
@@ -30,7 +29,7 @@ def tube_spectrum(tube_kv: float) -> tuple[np.ndarray, np.ndarray]:
         raise InputError("tube_kv", found=tube_kv, expected="40 to 150")
     energies = np.arange(_LOWEST_KEV + _STEP_KEV / 2, tube_kv, _STEP_KEV)
     photons = (tube_kv - energies) / energies
-    aluminium = np.array([_ALUMINIUM_DENSITY * xraydb.mu_elam("Al", 1000.0 * e) for e in energies])  # 1/cm
+    aluminium = np.array([_ALUMINIUM_DENSITY * elemental_attenuation("Al", float(e)) for e in energies])  # 1/cm
     signal = energies * photons * np.exp(-aluminium * _FILTER_MM / 10.0)
     return energies, signal / signal.sum()
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
-from sklearn.metrics.pairwise import polynomial_kernel
 
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.records.fold_scores import FeatureDistances, Novelty
@@ -65,6 +64,8 @@ def compare_features(real: Sequence[np.ndarray], synthetic: Sequence[np.ndarray]
 
 def kernel_distance(first: np.ndarray, second: np.ndarray) -> float:
     """Return the unbiased squared maximum mean discrepancy of two sets of vectors (n, d) and (m, d), cubic kernel."""
+    from sklearn.metrics.pairwise import polynomial_kernel  # here, as scikit-learn takes a second
+
     within = 0.0
     for part in (first, second):
         kernel = polynomial_kernel(part)

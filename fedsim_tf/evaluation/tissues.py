@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
-from scipy.stats import wasserstein_distance
 
 from fedsim_tf.data.preprocess import hu_from_unit
 from fedsim_tf.records.fold_scores import TissueComparison
@@ -53,6 +52,8 @@ def tissue_values_hu(volumes: Volumes, window_hu: tuple[float, float]) -> Tissue
 
 def compare_tissues(real: Tissues, synthetic: Tissues) -> dict[str, TissueComparison]:
     """Return the comparison of CT values of each tissue that both real and synthetic volumes have."""
+    from scipy.stats import wasserstein_distance  # here, as it takes a second and every run imports this module
+
     return {
         tissue: TissueComparison(
             real_mean_hu=float(real[tissue].mean()),

@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 import tensorflow as tf
-from sklearn.covariance import shrunk_covariance
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.models.arguments import check_counts
@@ -93,6 +92,8 @@ class LatentStatistics:
         Raises:
           InputError: fewer than two latents.
         """
+        from sklearn.covariance import shrunk_covariance  # here, as every process of a federation imports this module
+
         if self.count < 2:
             raise InputError("latents", found=self.count, expected="at least 2")
         mean = self.sum / self.count

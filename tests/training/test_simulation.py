@@ -160,6 +160,7 @@ def test_sites_start_from_latents_of_their_own_and_from_the_same_weights():
     np.testing.assert_array_equal(again.labelled_latents.table, first.labelled_latents.table)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_what_a_process_made_before_changes_no_digit():
     shared = []
     for _ in range(2):
