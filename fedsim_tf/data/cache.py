@@ -19,7 +19,7 @@ from fedsim_tf.files import digest_json, write_npz
 from fedsim_tf.volume import Case, Geometry
 
 # Raise this number when preparation changes: files of another format are never looked at.
-FORMAT = 2
+FORMAT = 3
 
 
 class CaseSource(Protocol):
