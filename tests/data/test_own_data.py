@@ -207,7 +207,7 @@ def test_totalsegmentator_of_either_version_is_found(tmp_path, caplog):
     assert "not used" not in caplog.text
     totalsegmentator(tmp_path / "2", "s0002", TOTALSEGMENTATOR_NAMES)
     refused(lambda: find(tmp_path / "2"), "masks of version 2 in s0001")
-    refused(lambda: find_cohort("totalsegmentator", tmp_path / "2"), "masks of version 2", "--dataset=nifti")
+    refused(lambda: find_cohort("totalsegmentator", tmp_path / "2"), "masks of version 2 in s0001")
 
 
 def test_soft_masks_of_totalsegmentator_are_refused(tmp_path):
