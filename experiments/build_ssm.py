@@ -16,6 +16,9 @@ command.define_path("labels", "Folder with one label map (NIfTI, regions 1..7 or
 flags.DEFINE_string(
     "dataset", None, "Read --labels in the layout of this data set: ct20, ct34lc, totalsegmentator, ..."
 )
+flags.DEFINE_string(
+    "data_label_values", "", "What the values of label maps mean, such as heart:51 or lv:1,rv:2. Default: as usual."
+)
 flags.DEFINE_integer(
     "fold", None, "Only the training part of this fold of --dataset, for runs that test the others.", lower_bound=0
 )
@@ -36,7 +39,7 @@ flags.DEFINE_integer("seed", 0, "Of the points that are drawn.", lower_bound=0)
 command.define_dry_run("Only say what would be built, and about how long it takes.")
 flags.adopt_module_key_flags(command)
 FLAGS = flags.FLAGS
-OF_LABELS = ("dataset", "fold", "split_seed", "regions", "points", "seed")
+OF_LABELS = ("dataset", "data_label_values", "fold", "split_seed", "regions", "points", "seed")
 
 
 def run() -> None:
@@ -56,7 +59,14 @@ def run() -> None:
         print(f"{len(shapes.shapes.points)} shapes in correspondence, {count_text(FLAGS.modes, 'mode')}")
         _build(shapes)
     else:
-        labels = open_labels(plan, FLAGS.labels, FLAGS.dataset, fold=FLAGS.fold, split_seed=FLAGS.split_seed)
+        labels = open_labels(
+            plan,
+            FLAGS.labels,
+            FLAGS.dataset,
+            fold=FLAGS.fold,
+            split_seed=FLAGS.split_seed,
+            label_values=FLAGS.data_label_values,
+        )
         subjects = len(labels.sources)
         seconds = duration(estimate_registration(subjects, FLAGS.points))
         print(f"{subjects} subjects, {count_text(FLAGS.modes, 'mode')}: about {seconds} on two cores", flush=True)

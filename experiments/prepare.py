@@ -1,6 +1,6 @@
 """Read, check and prepare every volume of a data set, so that runs start at once and bad files are found first.
 
-Every file that cannot be used is named. The others are described.
+Every file that cannot be used is named. The others are described, and those that may be two scans of one person named.
 
 python -m experiments.prepare --dataset=ct20 --data_root=/data/mmwhs
 """
@@ -11,6 +11,11 @@ from experiments import command
 
 command.define_config("prepare")
 command.define_path("report_dir", "Folder of the page that shows every volume. Default: runs/prepare-<data set>.")
+flags.DEFINE_bool(
+    "compare_scans",
+    True,
+    "Look for two scans of one person under two names: about two seconds a scan, at least half a second a pair of few.",
+)
 command.define_dry_run("Only find the files and say how many there are.")
 flags.adopt_module_key_flags(command)
 FLAGS = flags.FLAGS
@@ -34,7 +39,7 @@ def run() -> None:
         return
     refusals = Refusals(config.dataset)
     with collect_remarks() as about_set:
-        cases = prepare_dataset(plan, refusals=refusals)
+        cases = prepare_dataset(plan, refusals=refusals, compare_scans=FLAGS.compare_scans)
     annotated = sum(case.label is not None for case in cases)
     print(f"{source}: {count_text(len(cases), 'case')}, {annotated} of them annotated", end="")
     print(f", prepared at {config.model.size}^3 voxels")

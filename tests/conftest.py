@@ -35,6 +35,7 @@ SLOW_MODULES = (
     "tools/test_build_ssm.py",
     "phantom/test_subjects.py",
     "tools/test_slices.py",
+    "tools/test_two_scans.py",
     "training/test_odd_paths.py",
     "shape/registration/test_groupwise.py",
     "test_contributing.py",

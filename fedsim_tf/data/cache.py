@@ -20,7 +20,7 @@ from fedsim_tf.files import digest_json, write_npz
 from fedsim_tf.volume import Case, Geometry
 
 # Raise this number when preparation changes: files of another format are never looked at.
-FORMAT = 3
+FORMAT = 4
 MOST_CUT = 0.05  # share of a heart outside its crop that nothing is said of
 
 

@@ -18,6 +18,7 @@ from fedsim_tf.data.case_files import CaseFiles, index_files, list_parts
 from fedsim_tf.data.checks import check_heart, check_image
 from fedsim_tf.data.contents import stat_file
 from fedsim_tf.data.division import SITES, read_division
+from fedsim_tf.data.folders import remember_walks
 from fedsim_tf.data.formats import strip_suffix
 from fedsim_tf.data.label_reading import read_label, read_mask
 from fedsim_tf.data.labels import CANONICAL, LabelScheme, make_scheme, merge_masks
@@ -178,7 +179,8 @@ def find_cohort(
         must = "be empty: TotalSegmentator has a mask for each structure"
         raise InputError("data.label_values", value=label_values, must=must)
     scheme = make_scheme(label_values) if label_values else layout.label_scheme
-    found = [_compose_name(files) for files in layout.find(root)] if root.is_dir() else []
+    with remember_walks():
+        found = [_compose_name(files) for files in layout.find(root)] if root.is_dir() else []
     index_files((files.identity, files.image) for files in found)
     everyone = {files.identity for files in found}
     if name in SITES and found:

@@ -15,9 +15,11 @@ if TYPE_CHECKING:  # it takes a third of a second to import
     from pydicom import Dataset
 
 CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
-ENHANCED_CT_CLASS = "1.2.840.10008.5.1.4.1.1.2.1"
+ENHANCED_CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")  # the second: legacy converted
+ENHANCED_CT = "enhanced CT"  # all frames in one file
 RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
 SEG_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # the second: label maps
+CT_KINDS = ("ct", ENHANCED_CT)
 _SCOUT = "LOCALIZER"
 _TAGS = [
     "SOPClassUID",
@@ -60,7 +62,8 @@ class DicomFile:
         sop_class = str(self.header.get("SOPClassUID", ""))
         if sop_class == CT_CLASS:
             return "scout view" if _SCOUT in self.header.get("ImageType", ()) else "ct"
-        known = {RTSTRUCT_CLASS: "rtstruct", **dict.fromkeys(SEG_CLASSES, "seg"), ENHANCED_CT_CLASS: "enhanced CT"}
+        enhanced = dict.fromkeys(ENHANCED_CT_CLASSES, ENHANCED_CT)
+        known = {RTSTRUCT_CLASS: "rtstruct", **dict.fromkeys(SEG_CLASSES, "seg"), **enhanced}
         return known.get(sop_class, str(self.header.get("Modality", "")) or "no image")
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fedsim_tf.data.case_files import CaseFiles
-from fedsim_tf.data.dicom_files import DicomFile, describe_series, find_dicom_files, read_dataset
+from fedsim_tf.data.dicom_files import CT_KINDS, ENHANCED_CT, DicomFile, describe_series, find_dicom_files, read_dataset
 from fedsim_tf.data.remarks import warn
 from fedsim_tf.data.structures import has_heart
 from fedsim_tf.errors import InputError, Refusals, listed
@@ -43,12 +43,12 @@ def find_dicom_patients(root: pathlib.Path) -> list[CaseFiles]:
 def _are_parts_of_one(groups: Sequence[Sequence[DicomFile]]) -> bool:
     """Return whether folders hold the CT and the labels of one patient, as `ct` and `rtstruct` do."""
     kinds = [{file.kind for file in files} for files in groups]
-    with_ct = [one for one in kinds if "ct" in one]
+    with_ct = [one for one in kinds if one & set(CT_KINDS)]
     return len(kinds) > 1 and len(with_ct) == 1 and not with_ct[0] & set(_LABEL_KINDS)
 
 
 def _find_case(folder: pathlib.Path, files: Sequence[DicomFile]) -> list[CaseFiles]:
-    slices = [file for file in files if file.kind == "ct"]
+    slices = [file for file in files if file.kind == "ct"] or [file for file in files if file.kind == ENHANCED_CT]
     if not slices:
         return []
     hearts = _find_hearts([file for file in files if file.kind in _LABEL_KINDS])

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 
-from fedsim_tf.data.dicom_files import CT_CLASS, DicomFile, describe_series, find_dicom_files, read_dataset
+from fedsim_tf.data.dicom_enhanced import read_enhanced_frames
+from fedsim_tf.data.dicom_files import (
+    CT_CLASS,
+    ENHANCED_CT,
+    DicomFile,
+    describe_series,
+    find_dicom_files,
+    read_dataset,
+)
 from fedsim_tf.data.itk_files import explain
 from fedsim_tf.errors import InputError, listed
 from fedsim_tf.volume import Geometry, Volume
@@ -28,12 +36,17 @@ _DOUBLED_MM = 1e-3
 def read_dicom_series(folder: pathlib.Path) -> Volume:
     """Return the CT in a folder, from foot to head or as its slices go, int16 where its HU are whole, else float32.
 
-    Masks, plans, scout views and what else is no CT slice may lie beside the slices.
+    Masks, plans, scout views and what else is no CT slice may lie beside the slices. The CT may also be one file with
+    all frames.
 
     Raises:
       InputError: no CT or several, slices that are missing, doubled, unevenly spaced, of several sizes or directions,
         a tilted gantry, or files that are damaged.
     """
+    everything = find_dicom_files(folder) if folder.is_dir() else []
+    whole = [file for file in everything if file.kind == ENHANCED_CT]
+    if whole and not any(file.kind == "ct" for file in everything):
+        return _read_enhanced(whole, folder)
     files = select_ct_series(folder)
     check_series(files, folder)
     first = files[0].header
@@ -48,19 +61,34 @@ def read_dicom_series(folder: pathlib.Path) -> Volume:
     return Volume(_as_whole(values), series_geometry(files))
 
 
+def _read_enhanced(whole: Sequence[DicomFile], folder: pathlib.Path) -> Volume:
+    """Return the CT in one file with all frames."""
+    if len(whole) > 1:
+        found = f"several multi-frame (enhanced) CTs: {describe_series(whole)}"
+        raise InputError(folder, found=found, expected="one, with all its frames in one file")
+    frames = read_enhanced_frames(whole[0])
+    for frame, _ in frames:
+        _check_complete(frame)
+    normal = _normal(frames[0][0])
+    frames.sort(key=lambda frame: float(_position(frame[0]) @ normal))
+    files = [file for file, _ in frames]
+    check_series(files, folder)
+    return Volume(_as_whole(np.stack([pixels for _, pixels in frames])), series_geometry(files))
+
+
 def select_ct_series(folder: pathlib.Path) -> list[DicomFile]:
     """Return the slices of the only CT series in a folder, in the order in which they lie along its normal.
 
     Raises:
-      InputError: no such folder, no CT in it, or several.
+      InputError: no such folder, no CT in it, several, or one that is a single file with all frames.
     """
     if not folder.is_dir():
         raise InputError(folder, found="no such folder", expected=_EXPECTED)
     everything = find_dicom_files(folder)
     found = [file for file in everything if file.kind == "ct"]
     if not found:
-        if any(file.kind == "enhanced CT" for file in everything):
-            expected = "one file a slice, or NIfTI, for example from dcm2niix"
+        if any(file.kind == ENHANCED_CT for file in everything):
+            expected = "one file a slice, which masks in DICOM refer to; write another format"
             raise InputError(folder, found="a multi-frame (enhanced) CT", expected=expected)
         rest = describe_series(everything)
         raise InputError(folder, found=f"no CT slice{f', only {rest}' if rest else ''}", expected=_EXPECTED)

@@ -14,7 +14,9 @@ from fedsim_tf.errors import InputError
 def keep_distinct(
     cohort: Cohort, cases: Sequence[PreparedCase], *, refused: Callable[[InputError], None]
 ) -> list[PreparedCase]:
-    """Return the cases without those whose CT has exactly the voxels of an earlier case, whatever its header.
+    """Return the cases without those whose CT has the voxels of an earlier case, whatever its header.
+
+    A copy with other axes, flipped or in another order, has the same voxels.
 
     Two scans that patients.csv gives to one patient stay together in every fold. They are warned of and kept.
 

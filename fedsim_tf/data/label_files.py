@@ -9,7 +9,7 @@ from fedsim_tf.data.annotated_hearts import check_odd_heart
 from fedsim_tf.data.case_files import index_files
 from fedsim_tf.data.checks import check_heart
 from fedsim_tf.data.formats import strip_suffix
-from fedsim_tf.data.labels import ANY_SITE
+from fedsim_tf.data.labels import ANY_SITE, make_scheme
 from fedsim_tf.data.layouts import find_nifti_files
 from fedsim_tf.data.reading import read_volume
 from fedsim_tf.data.remarks import warn
@@ -38,14 +38,19 @@ def find_label_files(root: str | os.PathLike) -> dict[str, pathlib.Path]:
     return index_files((strip_suffix(path), path) for path in labels or files)
 
 
-def read_label_map(path: str | os.PathLike) -> Volume:
-    """Return the region ids (uint8) of a file with the values 0 to 7, those of MM-WHS, or heart and background.
+def read_label_map(path: str | os.PathLike, *, label_values: str = "") -> Volume:
+    """Return the region ids (uint8) of a file of label values.
+
+    Args:
+      path: the file.
+      label_values: what its values mean, such as "heart:51" (see `parse_label_values`); empty: 0 to 7, those of MM-WHS,
+        or heart and background.
 
     Raises:
       InputError: a damaged file, other values, background alone, or no background.
     """
     volume = read_volume(path)
-    regions = ANY_SITE.apply(volume.array, path)
+    regions = (make_scheme(label_values) if label_values else ANY_SITE).apply(volume.array, path)
     check_heart(regions, path)
     label = volume.with_array(regions)
     check_odd_heart(label, path)

@@ -27,12 +27,14 @@ class LabelScheme:
       tables: mappings of label value to region id; the first one that knows every value of a file is used.
       others_are_background: whether values that no table knows become 0; otherwise they are refused.
       binary: whether a file with a single value beside 0 tells heart from background; the heart becomes region 1.
+      most_values: more different values are those of a CT or picture, where others are background.
     """
 
     name: str
     tables: tuple[Mapping[int, int], ...]
     others_are_background: bool = False
     binary: bool = False
+    most_values: int = dataclasses.field(default=_MOST_STRUCTURES, repr=False)
 
     def apply(self, values: np.ndarray, subject: str | os.PathLike) -> np.ndarray:
         """Return the region ids of label values.
@@ -54,10 +56,11 @@ class LabelScheme:
         table = self._choose_table(present, subject)
         self._warn_of_some_only(table, present, subject)
         lookup = np.array([table.get(int(value), 0) for value in present], np.uint8)
-        if present[-1] - present[0] < _MOST_TABLE_ENTRIES:
-            dense = np.zeros(int(present[-1] - present[0]) + 1, np.uint8)
-            dense[present - present[0]] = lookup
-            return dense[integers - present[0]]
+        low = int(present[0])
+        if present[-1] - low < _MOST_TABLE_ENTRIES:
+            dense = np.zeros(int(present[-1] - low) + 1, np.uint8)
+            dense[present - low] = lookup
+            return dense[integers - low if low else integers]
         return lookup[np.searchsorted(present, integers)]
 
     def _choose_table(self, present: np.ndarray, subject: str | os.PathLike) -> Mapping[int, int]:
@@ -65,7 +68,7 @@ class LabelScheme:
         best = min(range(len(self.tables)), key=lambda index: len(unknown[index]))
         foreground = present[present != 0]
         known = sorted(value for value, region in self.tables[best].items() if region)
-        if self.others_are_background and len(present) > _MOST_STRUCTURES:
+        if self.others_are_background and len(present) > self.most_values:
             found = f"{len(present)} different values, as of a CT"
             raise InputError(subject, found=found, expected=f"a label map of {self.name}")
         if self.others_are_background and len(foreground) and not np.isin(foreground, known).any():
@@ -140,6 +143,8 @@ def merge_masks(masks: Mapping[int, np.ndarray]) -> np.ndarray:
 
 
 def _convert_to_integers(values: np.ndarray, subject: str | os.PathLike) -> np.ndarray:
+    if values.dtype in (np.uint8, np.uint16):
+        return values  # the usual types of label maps: a copy of a whole CT's takes as long as its check
     if values.dtype.kind in "iub":
         return values.astype(np.int64) if values.dtype.itemsize > 2 else values.astype(np.int32)
     integers = np.zeros(values.shape, np.int64)
@@ -162,7 +167,7 @@ def _find_present(integers: np.ndarray) -> np.ndarray:
     if high - low >= _MOST_TABLE_ENTRIES:
         return np.unique(integers)
     seen = np.zeros(high - low + 1, bool)
-    seen[integers - low] = True
+    seen[integers - low if low else integers] = True
     return np.flatnonzero(seen) + low
 
 

@@ -16,9 +16,7 @@ from fedsim_tf.data.folders import walk_files
 from fedsim_tf.data.formats import NIFTI_SUFFIXES, has_suffix
 from fedsim_tf.data.labels import CANONICAL, CHD68, MMWHS, LabelScheme
 from fedsim_tf.data.own_data import OwnLayout
-from fedsim_tf.data.totalsegmentator_layout import find_masks, is_version_2
-from fedsim_tf.errors import InputError, Refusals
-from fedsim_tf.regions import TOTALSEGMENTATOR_NAMES
+from fedsim_tf.data.totalsegmentator_layout import find_images, pair_with_masks
 
 _SUFFIX = r"\.(?i:nii(?:\.gz)?)$"
 
@@ -77,32 +75,19 @@ class PairedLayout:
 class TotalSegmentatorLayout:
     """Files `<identity>/ct.nii.gz`, and a mask of each structure in `<identity>/segmentations`.
 
-    Most of these CTs show a part of the heart or none, and could not be loaded; `whole_hearts` finds the others.
+    Version 1 has masks of the seven regions, version 2 one of the heart. Most of these CTs show a part of the heart or
+    none, and could not be loaded; `whole_hearts` finds the others.
     """
 
-    looked_for: str = "s0000/ct.nii.gz with s0000/segmentations/heart_myocardium.nii.gz and its like"
-    source: str = "TotalSegmentator's training data, version 1, openly licensed: zenodo.org/record/6802614"
+    looked_for: str = "s0000/ct.nii.gz with s0000/segmentations/heart_myocardium.nii.gz and its like, or heart.nii.gz"
+    source: str = (
+        "TotalSegmentator's training data, openly licensed: zenodo.org/record/6802614 (version 1, with chambers) or "
+        "zenodo.org/record/10047292 (version 2, the heart as a whole)"
+    )
     label_scheme: LabelScheme = CANONICAL
 
     def find(self, root: pathlib.Path) -> list[CaseFiles]:
-        paths = find_nifti_files(root)
-        images = index_files((path.parent.name, path) for path in paths if re.match(f"ct{_SUFFIX}", path.name))
-        refusals, found = Refusals(root), []
-        for identity, image in images.items():
-            with refusals.each():
-                found.append(CaseFiles(identity, image, _find_first_masks(image)))
-        refusals.check()
-        return found
-
-
-def _find_first_masks(image: pathlib.Path) -> dict[int, pathlib.Path]:
-    if is_version_2(image):
-        found, expected = (
-            "masks of version 2, which lack the chambers",
-            "version 1's, or --dataset=nifti, which reads both",
-        )
-        raise InputError(image, found=found, expected=expected)
-    return find_masks(image, dict(TOTALSEGMENTATOR_NAMES))
+        return pair_with_masks(find_images(root), root)
 
 
 _CHD68 = PairedLayout(

@@ -45,10 +45,15 @@ def choose_format(output: str | os.PathLike, asked: str | None) -> str:
 
 
 def check_format(mask_format: str, image: str | os.PathLike) -> None:
-    """Refuse DICOM for the mask of a CT that was none, with an InputError."""
-    if mask_format in _DICOM_FORMATS and not pathlib.Path(image).is_dir():
+    """Refuse DICOM for the mask of a CT that was none, or whose slices are one file, with an InputError."""
+    if mask_format not in _DICOM_FORMATS:
+        return
+    if not pathlib.Path(image).is_dir():
         expected = "the folder of a DICOM series: SEG and RTSTRUCT refer to its slices"
         raise InputError(image, found="a CT that is no DICOM series", expected=expected)
+    from fedsim_tf.data.dicom_series import select_ct_series
+
+    select_ct_series(pathlib.Path(image))
 
 
 def write_mask(

@@ -6,8 +6,6 @@ import gzip
 import os
 import pathlib
 
-import numpy as np
-import numpy.typing as npt
 import SimpleITK as sitk
 
 from fedsim_tf.data.contents import EXPECTED
@@ -15,31 +13,29 @@ from fedsim_tf.data.formats import NIFTI_SUFFIXES, has_suffix
 from fedsim_tf.data.headers import check_axes
 from fedsim_tf.data.images import image_to_volume, to_storable, volume_to_image
 from fedsim_tf.data.integrity import check_whole
-from fedsim_tf.data.itk_files import convert_values, explain, read_itk_image
+from fedsim_tf.data.itk_files import explain, read_itk_image
 from fedsim_tf.data.nifti_place import with_place_of
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import write_atomically
 from fedsim_tf.volume import Volume
 
 
-def read_nifti(path: str | os.PathLike, *, dtype: npt.DTypeLike | None = None) -> Volume:
+def read_nifti(path: str | os.PathLike) -> Volume:
     """Return the volume in a NIfTI file.
 
     Args:
       path: a .nii or .nii.gz file.
-      dtype: the array's type; None keeps the file's.
 
     Raises:
-      InputError: no such file, truncated or damaged, not three-dimensional, with sheared axes, or values that an
-        integer `dtype` cannot hold.
+      InputError: no such file, truncated or damaged, not three-dimensional, voxels that are NaN or infinite, or sheared
+        axes.
     """
     path = pathlib.Path(path)
     _check_suffix(path)
     check_axes(check_whole(path), path)
     # ITK refuses axes that are a hundredth of a degree from upright, as converters round them; `check_axes` is better.
     os.environ.setdefault("ITK_NIFTI_SFORM_PERMISSIVE", "1")
-    volume = image_to_volume(read_itk_image(path, image_io="NiftiImageIO", expected=EXPECTED))
-    return volume if dtype is None else volume.with_array(convert_values(volume.array, np.dtype(dtype), path))
+    return image_to_volume(read_itk_image(path, image_io="NiftiImageIO", expected=EXPECTED))
 
 
 def write_nifti(volume: Volume, path: str | os.PathLike, *, place_of: pathlib.Path | None = None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 
 import numpy as np
 import SimpleITK as sitk
@@ -11,6 +10,7 @@ import SimpleITK as sitk
 from fedsim_tf.data.axis_matrices import resample_field_of_view
 from fedsim_tf.data.crops import Crop, paste_crop, resample_crop
 from fedsim_tf.data.images import read_geometry, volume_to_image
+from fedsim_tf.data.voxel_digest import digest_voxels
 from fedsim_tf.errors import InputError
 from fedsim_tf.regions import REGION_IDS
 from fedsim_tf.volume import Case, Geometry, Volume
@@ -34,7 +34,8 @@ class PreparedCase:
       original: the CT's geometry.
       original_shape: the CT's shape (z, y, x).
       window_hu: CT values that became -1 and 1.
-      content: a digest of the CT's voxels, whatever its header; equal ones are one CT.
+      content: a digest of the CT's voxels, whatever its header and the order and direction of its axes; equal ones are
+        one CT.
       regions: the region ids in the label as it was read; a small one may have no voxel on the cube.
       remarks: warnings about the files that it was made from.
       crop: the part of the field of view that the cube is; None if it is all of it.
@@ -103,14 +104,6 @@ def prepare(
         regions=regions,
         crop=crop,
     )
-
-
-def digest_voxels(array: np.ndarray) -> str:
-    """Return a digest of an array's shape and of its values as float32, whatever type or compression a file had."""
-    digest = hashlib.blake2b(repr(array.shape).encode(), digest_size=16)
-    for part in np.asarray(array):  # slice by slice, as a copy of a whole CT takes a gigabyte
-        digest.update((np.ascontiguousarray(part, np.float32) + np.float32(0.0)).tobytes())  # -0.0 becomes 0.0
-    return digest.hexdigest()
 
 
 def _find_regions(label: np.ndarray) -> tuple[int, ...]:

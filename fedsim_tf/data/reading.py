@@ -30,7 +30,7 @@ def read_volume(path: str | os.PathLike, *, dtype: npt.DTypeLike | None = None) 
     """
     path = pathlib.Path(path)
     volume = _read_any(path)
-    if volume.array.dtype.kind == "f":
+    if volume.array.dtype.kind == "f" and not has_suffix(path, NIFTI_SUFFIXES):  # those were read through already
         bad = int(volume.array.size - np.count_nonzero(np.isfinite(volume.array)))
         if bad:
             raise InputError(path, found=f"{bad} voxels that are NaN or infinite", expected="finite values")

@@ -1,9 +1,10 @@
-"""TotalSegmentator's folders, of both versions, as a user's own data: a CT and a mask of each structure."""
+"""TotalSegmentator's folders, of both versions: a CT and a mask of each structure."""
 
 from __future__ import annotations
 
 import pathlib
 import re
+from collections.abc import Mapping
 
 from fedsim_tf.data.case_files import CaseFiles, index_files
 from fedsim_tf.data.folders import walk_files
@@ -42,9 +43,26 @@ def find_totalsegmentator(root: pathlib.Path) -> list[CaseFiles]:
     Raises:
       InputError: masks that lack others, or scans of both versions, whose hearts are not the same.
     """
+    images = find_images(root)
+    return pair_with_masks({name: path for name, path in images.items() if (path.parent / MASKS).is_dir()}, root)
+
+
+def find_images(root: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Return each `<name>/ct.nii.gz` below a folder by name.
+
+    Raises:
+      InputError: a name that comes twice.
+    """
     files = [path for path in walk_files(root) if has_suffix(path, NIFTI_SUFFIXES)]
-    images = index_files((path.parent.name, path) for path in files if _CT.fullmatch(strip_suffix(path)))
-    images = {name: path for name, path in images.items() if (path.parent / MASKS).is_dir()}
+    return index_files((path.parent.name, path) for path in files if _CT.fullmatch(strip_suffix(path)))
+
+
+def pair_with_masks(images: Mapping[str, pathlib.Path], root: pathlib.Path) -> list[CaseFiles]:
+    """Return the scans with their masks: those of the seven regions in version 1, that of the heart in version 2.
+
+    Raises:
+      InputError: masks that are not there, or scans of both versions, whose hearts are not the same.
+    """
     newer = [name for name, path in images.items() if is_version_2(path)]
     if newer and len(newer) < len(images):
         found = f"masks of version 2 in {listed(newer, shown=3)} and of version 1 in the others"

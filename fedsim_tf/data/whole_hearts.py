@@ -1,7 +1,7 @@
 """The scans of TotalSegmentator that show a whole heart: most show other parts of the body, or cut the heart off.
 
-The masks of the myocardium say which, but reading all 1204 takes a minute or two. So the answers are kept, each under
-the name, size and time of change of its mask.
+The masks of the myocardium, or of the heart in version 2, say which, but reading all 1204 takes a minute or two. So the
+answers are kept, each under the name, size and time of change of its mask.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fedsim_tf.data.labels import parse_mask
 from fedsim_tf.data.reading import read_volume
 from fedsim_tf.errors import InputError, Refusals
 from fedsim_tf.files import digest_json, read_json, write_json
-from fedsim_tf.regions import MYOCARDIUM
+from fedsim_tf.regions import LV, MYOCARDIUM
 
 _FORMAT = 2  # another number makes kept answers void
 
@@ -24,7 +24,7 @@ _FORMAT = 2  # another number makes kept answers void
 def select_whole_hearts(
     found: Sequence[CaseFiles], root: pathlib.Path, *, cache_dir: str | os.PathLike | None = None
 ) -> list[CaseFiles]:
-    """Return the scans whose myocardium lies inside the image without touching its border.
+    """Return the scans whose myocardium, or heart in version 2, lies inside the image without touching its border.
 
     Args:
       found: scans with a mask for each region.
@@ -69,9 +69,12 @@ def _read_answers(path: pathlib.Path | None) -> dict[str, bool]:
 
 
 def _get_mask(files: CaseFiles) -> pathlib.Path:
-    if not isinstance(files.label, Mapping) or MYOCARDIUM not in files.label:
-        raise InputError(files.image, found="no mask of the myocardium", expected="a mask for each region")
-    return files.label[MYOCARDIUM]
+    masks = files.label if isinstance(files.label, Mapping) else {}
+    if MYOCARDIUM in masks:
+        return masks[MYOCARDIUM]
+    if list(masks) == [LV]:  # version 2's heart as a whole
+        return masks[LV]
+    raise InputError(files.image, found="no mask of the myocardium", expected="a mask for each region")
 
 
 def _make_key(mask: pathlib.Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import os
 import pathlib
@@ -164,8 +165,8 @@ def _find_kept(cohort: Cohort, identity: str, finder: HeartFinder, cache_dir: st
     patient = cohort.patient(identity)
     own = [atlas.identity for atlas in finder.atlases if cohort.patient(atlas.identity) == patient]
     others, scout = finder.without(own), load_scout(cohort, identity, cache_dir=cache_dir)
-    known = [[atlas.content, atlas.heart_mm] for atlas in others.atlases]
-    path = _kept(cache_dir, "heart", [scout.content, scout.geometry, known], ".json")
+    known = [[_digest(atlas), atlas.heart_mm] for atlas in others.atlases]
+    path = _kept(cache_dir, "heart", [_digest(scout), known], ".json")
     if path is not None and path.exists():
         found = _read_found(path)
         if found is not None:
@@ -174,6 +175,11 @@ def _find_kept(cohort: Cohort, identity: str, finder: HeartFinder, cache_dir: st
     if path is not None:
         write_json(path, found._asdict())
     return found
+
+
+def _digest(scout: Scout) -> str:
+    """Return a digest of a scout as it lies in the patient: `content` is one for mirrored copies too."""
+    return hashlib.sha256(scout.hu.tobytes() + repr((scout.hu.shape, scout.geometry)).encode()).hexdigest()
 
 
 def _read_found(path: pathlib.Path) -> FoundHeart | None:

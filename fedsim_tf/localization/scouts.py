@@ -12,7 +12,8 @@ import SimpleITK as sitk
 from fedsim_tf.data.crops import resample_aligned
 from fedsim_tf.data.grid_places import find_indices, find_places_mm
 from fedsim_tf.data.images import read_geometry
-from fedsim_tf.data.preprocess import digest_voxels, orient
+from fedsim_tf.data.preprocess import orient
+from fedsim_tf.data.voxel_digest import digest_voxels
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import read_npz, write_npz
 from fedsim_tf.volume import Case, Geometry, Volume

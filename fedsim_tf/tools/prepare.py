@@ -56,7 +56,7 @@ def open_preparation(config: Config, *, cache_dir: pathlib.Path) -> PreparationS
     return PreparationStart(config, cache_dir, len(cohort.files), len(cohort.annotated), cohort)
 
 
-def prepare_dataset(start: PreparationStart, *, refusals: Refusals) -> list[PreparedCase]:
+def prepare_dataset(start: PreparationStart, *, refusals: Refusals, compare_scans: bool = False) -> list[PreparedCase]:
     """Prepare all cases of a data set, so that every file is checked and folds find it prepared.
 
     A file that cannot be used does not keep the others from being looked at.
@@ -64,6 +64,7 @@ def prepare_dataset(start: PreparationStart, *, refusals: Refusals) -> list[Prep
     Args:
       start: the data set.
       refusals: takes the reason for each case that cannot be used.
+      compare_scans: whether to look for two scans of one person, which are warned of.
 
     Returns:
       The other cases, in order of identity.
@@ -76,6 +77,10 @@ def prepare_dataset(start: PreparationStart, *, refusals: Refusals) -> list[Prep
     annotated = [case for case in cases if case.label is not None]
     if annotated:
         warn_of_implausible(cohort.name, cases, annotated, config, in_files_mm=_find_usual_mm(annotated))
+    if compare_scans:
+        from fedsim_tf.tools.two_scans import warn_of_two_scans
+
+        warn_of_two_scans(cohort, cases)
     return cases
 
 

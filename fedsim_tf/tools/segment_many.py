@@ -107,9 +107,9 @@ def is_single(images: Sequence[str | os.PathLike], output: str | os.PathLike) ->
 
 def is_series_folder(path: pathlib.Path) -> bool:
     """Return whether a folder holds DICOM slices of a CT itself."""
-    from fedsim_tf.data.dicom_files import find_dicom_files
+    from fedsim_tf.data.dicom_files import CT_KINDS, find_dicom_files
 
-    return path.is_dir() and any(file.kind in ("ct", "enhanced CT") for file in find_dicom_files(path))
+    return path.is_dir() and any(file.kind in CT_KINDS for file in find_dicom_files(path))
 
 
 def _find_below(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from fedsim_tf.data.cohorts import Cohort, find_cohort
 from fedsim_tf.data.label_files import find_label_files, read_label_map
+from fedsim_tf.data.labels import make_scheme
 from fedsim_tf.errors import InputError
 from fedsim_tf.phantom.hearts import model_hearts
 from fedsim_tf.progress import progress_bar
@@ -104,18 +105,19 @@ def open_labels(
     *,
     fold: int | None = None,
     split_seed: int = 0,
+    label_values: str = "",
 ) -> LabelsStart:
     """Read label maps and make their surfaces, and refuse those that no model can be built from.
 
     Args:
       plan: the model to build.
-      labels, dataset, fold, split_seed: see `find_subjects`.
+      labels, dataset, fold, split_seed, label_values: see `find_subjects`.
 
     Raises:
       InputError: no such folder or files, a fold without a data set, too many modes, or a label map that cannot be
         used.
     """
-    sources = find_subjects(labels, dataset, fold=fold, split_seed=split_seed)
+    sources = find_subjects(labels, dataset, fold=fold, split_seed=split_seed, label_values=label_values)
     check_modes(plan.modes, len(sources))
     return LabelsStart(plan, sources, _read_surfaces(sources, plan.regions))
 
@@ -144,7 +146,12 @@ def estimate_registration(n_subjects: int, points: int) -> float:
 
 
 def find_subjects(
-    labels: str | os.PathLike, dataset: str | None = None, *, fold: int | None = None, split_seed: int = 0
+    labels: str | os.PathLike,
+    dataset: str | None = None,
+    *,
+    fold: int | None = None,
+    split_seed: int = 0,
+    label_values: str = "",
 ) -> dict[str, LabelSource]:
     """Return the source of each subject's label map by the subject's name.
 
@@ -153,12 +160,17 @@ def find_subjects(
       dataset: the data set whose layout the folder has; None for label maps alone.
       fold: the fold of the data set whose training part is used alone; None for all subjects.
       split_seed: `data.split_seed` of the runs that the fold is for.
+      label_values: what the values mean, such as "heart:51" (see `parse_label_values`); empty: what they mean in the
+        data set, or where label maps lie alone, 0 to 7, those of MM-WHS, or heart and background.
 
     Raises:
-      InputError: no such folder or files, a single subject, or a fold without a data set.
+      InputError: label values that name no scheme, no such folder or files, a single subject, or a fold without a
+        data set.
     """
+    if label_values:
+        make_scheme(label_values)  # refused here, before any file is read
     if dataset:
-        cohort = find_cohort(dataset, labels)
+        cohort = find_cohort(dataset, labels, label_values=label_values)
         names = cohort.annotated
         if fold is not None:
             names = cohort.fold(fold, seed=split_seed).train
@@ -167,7 +179,7 @@ def find_subjects(
     elif fold is not None:
         raise InputError("fold", found=fold, expected="a dataset too, as data sets alone have folds")
     else:
-        sources = {name: _file_source(path) for name, path in find_label_files(labels).items()}
+        sources = {name: _file_source(path, label_values) for name, path in find_label_files(labels).items()}
     if len(sources) < 2:
         raise InputError(labels, found=f"{len(sources)} subject", expected="label maps of at least two")
     return sources
@@ -180,8 +192,8 @@ def _cohort_source(
     return LabelSource(lambda: cohort.load(identity).label, files)  # type: ignore[return-value, arg-type]
 
 
-def _file_source(path: pathlib.Path) -> LabelSource:
-    return LabelSource(lambda: read_label_map(path), (path,))
+def _file_source(path: pathlib.Path, label_values: str) -> LabelSource:
+    return LabelSource(lambda: read_label_map(path, label_values=label_values), (path,))
 
 
 def check_modes(modes: int, n_subjects: int) -> None:

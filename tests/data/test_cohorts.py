@@ -115,6 +115,26 @@ def test_totalsegmentator_without_any_whole_heart_is_refused(tmp_path):
     refused(lambda: find_cohort("totalsegmentator", tmp_path), tmp_path, "no whole heart in 2 CTs")
 
 
+def test_version_2_of_totalsegmentator_has_whole_hearts_as_one_region(tmp_path):
+    """Masks as version 2 names them; the second heart is cut off. The highres chambers of version 2 are version 1's."""
+    for identity, heart in (("s0001", slice(2, 4)), ("s0002", slice(0, 2))):
+        totalsegmentator(tmp_path / "2", identity, heart=heart)
+        masks = tmp_path / "2" / identity / "segmentations"
+        (masks / "heart_myocardium.nii.gz").rename(masks / "heart.nii.gz")
+        for path in masks.glob("heart_*"):
+            path.unlink()
+    (tmp_path / "2" / "meta.csv").write_text("image_id;age\ns0001;60\n")
+    cohort = find_cohort("totalsegmentator", tmp_path / "2")
+    assert cohort.identities == ("s0001",)
+    label = cohort.load("s0001").label.array
+    assert np.argwhere(label == 1).tolist() == [[z, y, 3] for z in (2, 3) for y in (2, 3, 4)]
+    assert set(label.flat) == {0, 1}
+    totalsegmentator(tmp_path / "chambers", "s0001")
+    heart = tmp_path / "chambers" / "s0001" / "segmentations"
+    (heart / "heart.nii.gz").write_bytes((heart / "heart_myocardium.nii.gz").read_bytes())
+    assert set(find_cohort("totalsegmentator", tmp_path / "chambers").load("s0001").label.array.flat) > {0, 1, 5, 7}
+
+
 def test_totalsegmentator_names_a_mask_that_is_not_there(tmp_path):
     totalsegmentator(tmp_path, "s0001")
     (tmp_path / "s0001" / "segmentations" / "aorta.nii.gz").unlink()

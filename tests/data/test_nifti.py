@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from fedsim_tf.data.integrity import check_whole
 from fedsim_tf.data.nifti import read_nifti as read_volume
 from fedsim_tf.data.nifti import write_nifti as write_volume
+from fedsim_tf.data.reading import read_volume as read_any
 from fedsim_tf.volume import Geometry, Volume
 from tests.data.files_for_tests import ct, gzip_with_flipped_voxel, raw_nifti, refused, truncate, write
 
@@ -134,10 +135,10 @@ def test_four_dimensions_and_vectors_are_refused(tmp_path):
 
 def test_integers_are_never_wrapped(tmp_path):
     path = write(tmp_path / "labels.nii.gz", np.full((2, 2, 2), 505, np.int16))
-    refused(lambda: read_volume(path, dtype=np.uint8), path, "int16 values outside of uint8")
-    assert read_volume(path, dtype=np.int32).array.dtype == np.int32
+    refused(lambda: read_any(path, dtype=np.uint8), path, "int16 values outside of uint8")
+    assert read_any(path, dtype=np.int32).array.dtype == np.int32
     half = write(tmp_path / "half.nii.gz", np.full((2, 2, 2), 0.5, np.float32))
-    refused(lambda: read_volume(half, dtype=np.int16), half, "float32 values outside of int16")
+    refused(lambda: read_any(half, dtype=np.int16), half, "float32 values outside of int16")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -1,6 +1,7 @@
 """Layouts of a user's own data, found by looking."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -207,7 +208,7 @@ def test_totalsegmentator_of_either_version_is_found(tmp_path, caplog):
     assert "not used" not in caplog.text
     totalsegmentator(tmp_path / "2", "s0002", TOTALSEGMENTATOR_NAMES)
     refused(lambda: find(tmp_path / "2"), "masks of version 2 in s0001")
-    refused(lambda: find_cohort("totalsegmentator", tmp_path / "2"), "masks of version 2", "--dataset=nifti")
+    refused(lambda: find_cohort("totalsegmentator", tmp_path / "2"), "masks of version 2 in s0001")
 
 
 def test_soft_masks_of_totalsegmentator_are_refused(tmp_path):
@@ -315,3 +316,13 @@ def test_a_damaged_header_or_link_spoils_its_own_case_alone(tmp_path):
     for name, words in {"p1": "no p1.raw beside it", "p2": "no MetaImage header", "p4": "a link to"}.items():
         refused(lambda name=name: cohort.load(name), words)
     np.testing.assert_array_equal(cohort.load("p3").image.array, ct())
+
+
+def test_a_folder_is_walked_once_for_all_layouts(tmp_path, monkeypatch):
+    write(tmp_path / "images" / "p1.nii.gz", ct())
+    walked, walk = [], os.walk
+    monkeypatch.setattr(os, "walk", lambda root, **options: walked.append(root) or walk(root, **options))
+    find_cohort("nifti", tmp_path)
+    assert len([root for root in walked if root == tmp_path]) <= 2  # the layouts', and that for patients.csv
+    write(tmp_path / "images" / "p2.nii.gz", ct(1))  # nothing is remembered from call to call
+    assert find_cohort("nifti", tmp_path).identities == ("p1", "p2")

@@ -107,6 +107,11 @@ TABLE = [
     WrongStart("build_ssm", ("--labels=data/labels", "--regions=1,x", "--out=m.npz"), ("--regions is 1,x",)),
     WrongStart("build_ssm", ("--shapes=shapes.npz", "--out=./shapes.npz"), ("--out is shapes.npz",)),
     WrongStart("build_ssm", ("--shapes=phantom", "--fold=0", "--out=m.npz"), ("--fold is given with --shapes",)),
+    WrongStart(
+        "build_ssm",
+        ("--labels=data/labels", "--data_label_values=liver:1", "--modes=2", "--out=m.npz"),
+        ("--data_label_values is 'liver:1'; it must name regions",),
+    ),
     WrongStart("build_ssm", ("--labels=cut_short/images", "--modes=2", "--out=m.npz"), ("cut_short/images/case_",)),
     WrongStart("segment", ("--fold_dir=no", "--image=a.nii.gz", "--output=b.nii.gz"), ("no: found no config.json",)),
     WrongStart(

@@ -6,6 +6,7 @@ import types
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from fedsim_tf.data.case_files import CaseFiles
 from fedsim_tf.data.splits import SplitSizes, split
@@ -237,3 +238,25 @@ def test_heart_and_background_make_a_model_of_one_region(labels, tmp_path):
     record = json.loads((plan.report / "quality.json").read_text())
     assert set(np.unique(model.region_id)) == {1}
     assert max(record["residual_mm"].values()) < 1.5
+
+
+def test_label_values_that_are_given_are_read_with_and_without_a_layout(labels, tmp_path):
+    """A heart called 51 beside a lung called 10, which is background."""
+    for number, folder in ((0, "alone"), (1, "alone"), (0, "set/labels"), (1, "set/labels")):
+        heart = sitk.ReadImage(str(labels / f"patient{number}_label.nii.gz")) > 0
+        stored = sitk.Cast(heart, sitk.sitkInt16) * 51
+        stored[0:8, 0:8, 0:8] = 10
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        sitk.WriteImage(stored, str(tmp_path / folder / f"patient{number}.nii.gz"))
+        (tmp_path / "set" / "images").mkdir(exist_ok=True, parents=True)
+        ct = sitk.Cast(heart, sitk.sitkInt16) * 900 - 850
+        sitk.WriteImage(ct, str(tmp_path / "set" / "images" / f"patient{number}.nii.gz"))
+    for folder, dataset in (("alone", None), ("set", "nifti")):
+        sources = find_subjects(tmp_path / folder, dataset, label_values="heart:51")
+        for number in range(2):
+            wanted = sitk.GetArrayFromImage(sitk.ReadImage(str(labels / f"patient{number}_label.nii.gz"))) > 0
+            np.testing.assert_array_equal(sources[f"patient{number}"].load().array, wanted)
+        with pytest.raises(InputError, match=r"unknown label values 10"):
+            find_subjects(tmp_path / folder, dataset)["patient0"].load()
+    with pytest.raises(InputError, match="label_values is 'liver:1'"):
+        find_subjects(tmp_path / "alone", label_values="liver:1")

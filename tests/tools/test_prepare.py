@@ -196,3 +196,19 @@ def test_a_page_shows_every_volume_and_is_the_owners_alone(config, tmp_path):
         f"{number:03d}.png" for number in range(19)
     )
     assert page.parent.stat().st_mode & 0o077 == 0
+
+
+def test_one_ct_with_other_axes_is_found(tmp_path):
+    """The same patient stored as RAS and as PIR, which SimpleITK turns; and flipped below a header of before."""
+    root = tmp_path / "data"
+    write_own_cohort(root, annotated=5, unannotated=1)
+    image = sitk.ReadImage(str(root / "images" / "case_1.nii.gz"))
+    for axes in ("RAS", "PIR"):
+        sitk.WriteImage(sitk.DICOMOrient(image, axes), str(root / "images" / f"{axes}.nii.gz"))
+    write(root / "images" / "flipped.nii.gz", sitk.GetArrayFromImage(image)[:, ::-1])
+    refusals = Refusals("nifti")
+    config = toy_config(dataset="nifti", data={"root": str(root)})
+    cases = prepare_dataset(open_preparation(config, cache_dir=tmp_path), refusals=refusals)
+    assert len(cases) == 6
+    assert len(refusals.lines) == 3
+    assert all("found the voxels of" in line for line in refusals.lines)
