@@ -1,7 +1,9 @@
 // The TensorFlow operators and their kernels. Points are (meshes, 3, vertices) in voxel coordinates, faces (faces, 3).
+// `rank` (faces) says when each face's region is painted. `channels` are the channels of the ranks, along a last axis
+// of volumes; where it is empty, volumes have no such axis and hold the union of all regions.
 #include <atomic>
 #include <limits>
-#include <memory>
+#include <type_traits>
 
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -24,18 +26,24 @@ constexpr float kNotANumber = std::numeric_limits<float>::quiet_NaN();
 tf::Status volume_shape(InferenceContext* c) {
   std::vector<int32_t> shape;
   TF_RETURN_IF_ERROR(c->GetAttr("grid_shape", &shape));
-  c->set_output(0, c->MakeShape({c->Dim(c->input(0), 0), shape[0], shape[1], shape[2]}));
+  ShapeHandle volume = c->MakeShape({c->Dim(c->input(0), 0), shape[0], shape[1], shape[2]});
+  std::vector<int32_t> channels;
+  if (c->GetAttr("channels", &channels).ok() && !channels.empty())
+    TF_RETURN_IF_ERROR(c->Concatenate(volume, c->Vector(static_cast<int64_t>(channels.size())), &volume));
+  c->set_output(0, volume);
   return tf::OkStatus();
 }
 
 REGISTER_OP("FedsimTfOccupancy")
     .Attr("grid_shape: list(int) = []")
     .Attr("rows_per_voxel: int >= 1")
+    .Attr("channels: list(int) = []")
     .Input("points: float")
     .Input("faces: int32")
+    .Input("rank: int32")
     .Output("volume: float")
     .SetShapeFn(volume_shape)
-    .Doc("Fractions (meshes, z, y, x) of voxels inside the union of closed surfaces.");
+    .Doc("Fractions (meshes, z, y, x[, channels]) of voxels inside closed surfaces: their union, or each region.");
 
 REGISTER_OP("FedsimTfLabelMap")
     .Attr("grid_shape: list(int) = []")
@@ -50,44 +58,67 @@ REGISTER_OP("FedsimTfLabelMap")
 
 REGISTER_OP("FedsimTfOccupancyProducts")
     .Attr("rows_per_voxel: int >= 1")
+    .Attr("channels: list(int) = []")
     .Input("volumes: float")
     .Input("points: float")
     .Input("faces: int32")
+    .Input("rank: int32")
     .Output("products: double")
     .SetShapeFn([](InferenceContext* c) {
       c->set_output(0, c->MakeShape({c->Dim(c->input(1), 0), c->Dim(c->input(1), 1)}));
       return tf::OkStatus();
     })
-    .Doc("Inner products (volumes, meshes) of volumes (v, z, y, x) with occupancies of points (v, m, 3, vertices).");
+    .Doc("Inner products (volumes, meshes) of volumes (v, z, y, x[, channels]) with occupancies of points (v, m, 3, vertices).");
 
 REGISTER_OP("FedsimTfOccupancyGradient")
     .Attr("rows_per_voxel: int >= 1")
+    .Attr("channels: list(int) = []")
     .Input("volumes: float")
     .Input("points: float")
     .Input("faces: int32")
+    .Input("rank: int32")
     .Output("gradient: float")
     .SetShapeFn([](InferenceContext* c) {
       c->set_output(0, c->input(1));
       return tf::OkStatus();
     })
-    .Doc("Gradient (meshes, 3, vertices) of <volume, occupancy> by the integral over the union's boundary.");
+    .Doc("Gradient (meshes, 3, vertices) of <volume, occupancy> by the integral over the boundaries of regions.");
 
 // The base of all kernels: it checks arguments and spreads work over TensorFlow's threads.
 class SurfaceKernel : public tf::OpKernel {
  public:
   explicit SurfaceKernel(tf::OpKernelConstruction* construction) : OpKernel(construction) {
     OP_REQUIRES_OK(construction, construction->GetAttr("rows_per_voxel", &rows_per_voxel_));
+    std::vector<int32_t> channels;
+    if (construction->HasAttr("channels")) OP_REQUIRES_OK(construction, construction->GetAttr("channels", &channels));
+    by_region_ = !channels.empty();
+    if (!by_region_) return;
+    OP_REQUIRES(construction, channels.size() == kMostRegions,
+                InvalidArgument("channels: found ", channels.size(), "; expected none or ", kMostRegions));
+    for (int rank = 0; rank < kMostRegions; rank++) {
+      OP_REQUIRES(construction, channels[rank] >= 0 && channels[rank] < kMostRegions,
+                  InvalidArgument("channels: found ", channels[rank], "; expected 0 to ", kMostRegions - 1));
+      channels_.of_rank[rank] = channels[rank];
+    }
   }
 
  protected:
-  tf::Status read_faces(const tf::Tensor& faces, int64_t vertices, Faces* result) const {
-    if (faces.dims() != 2 || faces.dim_size(1) != 3 || faces.dim_size(0) > std::numeric_limits<int32_t>::max() / 2)
+  tf::Status read_faces(const tf::Tensor& faces, const tf::Tensor& rank, int64_t ranks, int64_t vertices,
+                        Faces* result) const {
+    constexpr int64_t kMost = std::numeric_limits<int32_t>::max() >> (kRankBits + 1);
+    if (faces.dims() != 2 || faces.dim_size(1) != 3 || faces.dim_size(0) > kMost)
       return InvalidArgument("faces: found shape ", faces.shape().DebugString(), "; expected (faces, 3)");
     const auto flat = faces.flat<int32_t>();
     for (int64_t i = 0; i < flat.size(); i++)
       if (flat(i) < 0 || flat(i) >= vertices)
         return InvalidArgument("faces: found vertex ", flat(i), "; expected 0 to ", vertices - 1);
-    *result = {flat.data(), faces.dim_size(0)};
+    const auto ranks_of_faces = rank.flat<int32_t>();
+    if (ranks_of_faces.size() != faces.dim_size(0))
+      return InvalidArgument("rank: found ", ranks_of_faces.size(), " numbers; expected one for each face");
+    for (int64_t i = 0; i < ranks_of_faces.size(); i++)
+      if (ranks_of_faces(i) < 0 || ranks_of_faces(i) >= ranks)
+        return InvalidArgument("rank: found ", ranks_of_faces(i), "; expected 0 to ", ranks - 1);
+    *result = {flat.data(), ranks_of_faces.data(), faces.dim_size(0)};
     return tf::OkStatus();
   }
 
@@ -98,8 +129,11 @@ class SurfaceKernel : public tf::OpKernel {
   }
 
   tf::Status read_grid(const tf::TensorShape& volumes, int64_t expected, GridShape* grid) const {
-    if (volumes.dims() != 4 || volumes.dim_size(0) != expected)
-      return InvalidArgument("volumes: found shape ", volumes.DebugString(), "; expected (", expected, ", z, y, x)");
+    const int dims = by_region_ ? 5 : 4;
+    if (volumes.dims() != dims || volumes.dim_size(0) != expected ||
+        (by_region_ && volumes.dim_size(4) != kMostRegions))
+      return InvalidArgument("volumes: found shape ", volumes.DebugString(), "; expected (", expected, ", z, y, x",
+                             by_region_ ? ", regions)" : ")");
     return make_grid(volumes.dim_size(3), volumes.dim_size(2), volumes.dim_size(1), grid);
   }
 
@@ -112,6 +146,15 @@ class SurfaceKernel : public tf::OpKernel {
     return tf::OkStatus();
   }
 
+  int64_t ranks() const { return by_region_ ? kMostRegions : 1; }
+
+  // Calls work with the number of channels as a constant.
+  template <typename Work>
+  void with_channels(const Work& work) const {
+    if (by_region_) work(std::integral_constant<int, kMostRegions>());
+    else work(std::integral_constant<int, 1>());
+  }
+
   template <typename Work>
   void share(tf::OpKernelContext* context, int64_t tasks, int64_t cost, const Work& work) const {
     const auto& pool = *context->device()->tensorflow_cpu_worker_threads();
@@ -119,6 +162,8 @@ class SurfaceKernel : public tf::OpKernel {
   }
 
   int64_t rows_per_voxel_;
+  bool by_region_;  // whether volumes have a channel for each region
+  Channels channels_ = {};
 };
 
 // Returns about how many cycles it takes to scan a mesh.
@@ -134,17 +179,18 @@ class VolumeKernel : public SurfaceKernel {
   }
 
  protected:
-  // Calls fill(view, faces, first_z, last_z, rows, volume) for the slices of every mesh. The volume of a mesh with a
-  // point that is not finite is filled with `otherwise`.
+  // Calls fill(view, faces, first_z, last_z, rows, volume) for the slices of every mesh, whose faces have fewer than
+  // `ranks` ranks. The volume of a mesh with a point that is not finite is filled with `otherwise`.
   template <typename Value, typename Fill>
-  void fill(tf::OpKernelContext* context, Value otherwise, const Fill& fill) const {
+  void fill(tf::OpKernelContext* context, int64_t ranks, Value otherwise, const Fill& fill) const {
     const tf::Tensor& points = context->input(0);
     OP_REQUIRES_OK(context, check_points(points, 3, "(meshes, 3, vertices)"));
     const int64_t meshes = points.dim_size(0), vertices = points.dim_size(2);
     Faces faces;
-    OP_REQUIRES_OK(context, read_faces(context->input(1), vertices, &faces));
+    OP_REQUIRES_OK(context, read_faces(context->input(1), context->input(2), ranks, vertices, &faces));
     tf::Tensor* output = nullptr;
-    const tf::TensorShape shape({meshes, grid_.size[2], grid_.size[1], grid_.size[0]});
+    tf::TensorShape shape({meshes, grid_.size[2], grid_.size[1], grid_.size[0]});
+    if (by_region_) shape.AddDim(kMostRegions);
     OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
     std::vector<View> views(meshes);
     std::vector<uint8_t> finite(meshes);
@@ -155,14 +201,14 @@ class VolumeKernel : public SurfaceKernel {
     const int64_t threads = context->device()->tensorflow_cpu_worker_threads()->num_threads;
     const int64_t parts =
         std::min(grid_.size[2], std::max(kTasksPerThread * threads / std::max(meshes, int64_t{1}), int64_t{1}));
-    const int64_t cost = (scanning_cost(faces) + grid_.voxels()) / parts;
+    const int64_t slice = shape.num_elements() / std::max(meshes * grid_.size[2], int64_t{1});
+    const int64_t cost = (scanning_cost(faces) + slice * grid_.size[2]) / parts;
     share(context, meshes * parts, cost, [&](int64_t first, int64_t last) {
       Rows rows;
       for (int64_t task = first; task < last; task++) {
         const int64_t mesh = task / parts, part = task % parts;
         const int64_t first_z = grid_.size[2] * part / parts, last_z = grid_.size[2] * (part + 1) / parts;
-        Value* const volume = output->flat<Value>().data() + mesh * grid_.voxels();
-        const int64_t slice = grid_.size[1] * grid_.size[0];
+        Value* const volume = output->flat<Value>().data() + mesh * grid_.size[2] * slice;
         if (finite[mesh]) fill(views[mesh], faces, first_z, last_z, &rows, volume);
         else std::fill(volume + first_z * slice, volume + last_z * slice, otherwise);
       }
@@ -177,10 +223,12 @@ class OccupancyKernel : public VolumeKernel {
   using VolumeKernel::VolumeKernel;
 
   void Compute(tf::OpKernelContext* context) override {
-    fill<float>(context, kNotANumber,
-                [&](const View& view, const Faces& faces, int64_t first, int64_t last, Rows* rows, float* volume) {
-                  fill_occupancy(view, faces, grid_, first, last, rows, volume);
-                });
+    with_channels([&](auto count) {
+      fill<float>(context, ranks(), kNotANumber,
+                  [&](const View& view, const Faces& faces, int64_t first, int64_t last, Rows* rows, float* volume) {
+                    fill_occupancy<count>(view, faces, channels_, grid_, first, last, rows, volume);
+                  });
+    });
   }
 };
 
@@ -189,17 +237,13 @@ class LabelMapKernel : public VolumeKernel {
   using VolumeKernel::VolumeKernel;
 
   void Compute(tf::OpKernelContext* context) override {
-    const auto rank = context->input(2).flat<int32_t>();
-    const auto labels = context->input(3).flat<uint8_t>();
-    OP_REQUIRES(context, context->input(1).dims() == 2 && rank.size() == context->input(1).dim_size(0),
-                InvalidArgument("rank: found ", rank.size(), " numbers; expected one for each face"));
-    for (int64_t i = 0; i < rank.size(); i++)
-      OP_REQUIRES(context, rank(i) >= 0 && rank(i) < labels.size(),
-                  InvalidArgument("rank: found ", rank(i), "; expected 0 to ", labels.size() - 1));
-    const Painting painting = {rank.data(), labels.data(), labels.size()};
-    fill<uint8_t>(context, 0,
+    const auto flat = context->input(3).flat<uint8_t>();
+    OP_REQUIRES(context, flat.size() <= kMostRegions,
+                InvalidArgument("labels: found ", flat.size(), "; expected at most ", kMostRegions));
+    const std::vector<uint8_t> labels(flat.data(), flat.data() + flat.size());
+    fill<uint8_t>(context, labels.size(), 0,
                   [&](const View& view, const Faces& faces, int64_t first, int64_t last, Rows* rows, uint8_t* volume) {
-                    paint_labels(view, faces, painting, grid_, first, last, rows, volume);
+                    paint_labels(view, faces, labels, grid_, first, last, rows, volume);
                   });
   }
 };
@@ -215,24 +259,40 @@ class ProductsKernel : public SurfaceKernel {
     GridShape grid;
     Faces faces;
     OP_REQUIRES_OK(context, read_grid(volumes.shape(), count, &grid));
-    OP_REQUIRES_OK(context, read_faces(context->input(2), vertices, &faces));
+    OP_REQUIRES_OK(context, read_faces(context->input(2), context->input(3), ranks(), vertices, &faces));
     tf::Tensor* output = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, tf::TensorShape({count, meshes}), &output));
-    double* const products = output->flat<double>().data();
     for (int64_t k = 0; k < count; k++) {  // one after the other, to hold the sums of one volume only
-      RunningSums sums(grid);
-      const float* const volume = volumes.flat<float>().data() + k * grid.voxels();
-      share(context, grid.size[2], 3 * grid.size[1] * grid.size[0], [&](int64_t first, int64_t last) {
-        for (int64_t z = first; z < last; z++) sums.add_slice(volume, z);
+      const float* const volume = volumes.flat<float>().data() + k * grid.voxels() * ranks();
+      const float* const of = points.flat<float>().data() + k * meshes * 3 * vertices;
+      double* const products = output->flat<double>().data() + k * meshes;
+      with_channels([&](auto channels) {
+        one_volume<channels>(context, volume, of, meshes, vertices, faces, grid, products);
+      });
+    }
+  }
+
+ private:
+  // Slices are taken in as many blocks as there are channels, so that the sums held are never more than one volume's.
+  template <int kChannels>
+  void one_volume(tf::OpKernelContext* context, const float* volume, const float* points, int64_t meshes,
+                  int64_t vertices, const Faces& faces, const GridShape& grid, double* products) const {
+    std::fill(products, products + meshes, 0.0);
+    const int64_t block = (grid.size[2] + kChannels - 1) / kChannels;
+    for (int64_t start = 0; start < grid.size[2]; start += block) {
+      RunningSums<kChannels> sums(grid, channels_);
+      const int64_t slices = std::min(block, grid.size[2] - start);
+      share(context, slices, 3 * kChannels * grid.size[1] * grid.size[0], [&](int64_t first, int64_t last) {
+        for (int64_t z = first; z < last; z++) sums.add_slice(volume, start + z);
       });
       sums.finish();
       share(context, meshes, scanning_cost(faces), [&](int64_t first, int64_t last) {
         Rows rows;
         View view;
         for (int64_t mesh = first; mesh < last; mesh++) {
-          const float* const of = points.flat<float>().data() + (k * meshes + mesh) * 3 * vertices;
-          const bool finite = look_along(of, vertices, 0, grid, &view);
-          products[k * meshes + mesh] = finite ? sums.product(view, faces, &rows) : kNotANumber;
+          if (look_along(points + mesh * 3 * vertices, vertices, 0, grid, &view))
+            sums.add_product(view, faces, &rows, products + mesh);
+          else products[mesh] = kNotANumber;
         }
       });
     }
@@ -250,17 +310,19 @@ class GradientKernel : public SurfaceKernel {
     GridShape grid;
     Faces faces;
     OP_REQUIRES_OK(context, read_grid(volumes.shape(), meshes, &grid));
-    OP_REQUIRES_OK(context, read_faces(context->input(2), vertices, &faces));
+    OP_REQUIRES_OK(context, read_faces(context->input(2), context->input(3), ranks(), vertices, &faces));
     tf::Tensor* output = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, points.shape(), &output));
     for (int64_t mesh = 0; mesh < meshes; mesh++) {
-      const float* const volume = volumes.flat<float>().data() + mesh * grid.voxels();
+      const float* const volume = volumes.flat<float>().data() + mesh * grid.voxels() * ranks();
       const float* const of = points.flat<float>().data() + mesh * 3 * vertices;
-      one_mesh(context, volume, of, vertices, faces, grid, output->flat<float>().data() + mesh * 3 * vertices);
+      float* const gradient = output->flat<float>().data() + mesh * 3 * vertices;
+      with_channels([&](auto count) { one_mesh<count>(context, volume, of, vertices, faces, grid, gradient); });
     }
   }
 
  private:
+  template <int kChannels>
   void one_mesh(tf::OpKernelContext* context, const float* volume, const float* points, int64_t vertices,
                 const Faces& faces, const GridShape& grid, float* gradient) const {
     View views[3];
@@ -278,7 +340,8 @@ class GradientKernel : public SurfaceKernel {
         const int64_t all = grid.rows(view.v_axis()), number = part % kGradientPartsAxis;
         const int64_t first_v = all * number / kGradientPartsAxis, last_v = all * (number + 1) / kGradientPartsAxis;
         float* const own = parts.data() + part * 3 * vertices;
-        add_surface_gradient(volume, points, vertices, view, faces, grid, first_v, last_v, &rows, own);
+        add_surface_gradient<kChannels>(volume, points, vertices, view, faces, channels_, grid, first_v, last_v, &rows,
+                                        own);
       }
     });
     std::fill(gradient, gradient + 3 * vertices, 0.0f);
