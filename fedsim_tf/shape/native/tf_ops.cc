@@ -4,10 +4,12 @@
 #include <atomic>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
+#include "tensorflow/core/platform/mutex.h"
 #include "tensorflow/core/util/work_sharder.h"
 #include "voxels.h"
 
@@ -179,19 +181,22 @@ class VolumeKernel : public SurfaceKernel {
   }
 
  protected:
-  // Calls fill(view, faces, first_z, last_z, rows, volume) for the slices of every mesh, whose faces have fewer than
-  // `ranks` ranks. The volume of a mesh with a point that is not finite is filled with `otherwise`.
-  template <typename Value, typename Fill>
-  void fill(tf::OpKernelContext* context, int64_t ranks, Value otherwise, const Fill& fill) const {
+  // Finds the shape (meshes, z, y, x[, channels]) of the volumes of all meshes.
+  tf::Status shape_of(tf::OpKernelContext* context, tf::TensorShape* shape) const {
+    TF_RETURN_IF_ERROR(check_points(context->input(0), 3, "(meshes, 3, vertices)"));
+    *shape = tf::TensorShape({context->input(0).dim_size(0), grid_.size[2], grid_.size[1], grid_.size[0]});
+    if (by_region_) shape->AddDim(kMostRegions);
+    return tf::OkStatus();
+  }
+
+  // Calls fill(view, faces, mesh, first_z, last_z, rows) for the slices of every mesh, and with null instead of a view
+  // where a point is not finite. Faces have fewer than `ranks` ranks.
+  template <typename Fill>
+  void fill_slices(tf::OpKernelContext* context, int64_t ranks, const Fill& fill) const {
     const tf::Tensor& points = context->input(0);
-    OP_REQUIRES_OK(context, check_points(points, 3, "(meshes, 3, vertices)"));
     const int64_t meshes = points.dim_size(0), vertices = points.dim_size(2);
     Faces faces;
     OP_REQUIRES_OK(context, read_faces(context->input(1), context->input(2), ranks, vertices, &faces));
-    tf::Tensor* output = nullptr;
-    tf::TensorShape shape({meshes, grid_.size[2], grid_.size[1], grid_.size[0]});
-    if (by_region_) shape.AddDim(kMostRegions);
-    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
     std::vector<View> views(meshes);
     std::vector<uint8_t> finite(meshes);
     share(context, meshes, 10 * vertices, [&](int64_t first, int64_t last) {
@@ -201,16 +206,13 @@ class VolumeKernel : public SurfaceKernel {
     const int64_t threads = context->device()->tensorflow_cpu_worker_threads()->num_threads;
     const int64_t parts =
         std::min(grid_.size[2], std::max(kTasksPerThread * threads / std::max(meshes, int64_t{1}), int64_t{1}));
-    const int64_t slice = shape.num_elements() / std::max(meshes * grid_.size[2], int64_t{1});
-    const int64_t cost = (scanning_cost(faces) + slice * grid_.size[2]) / parts;
+    const int64_t cost = (scanning_cost(faces) + grid_.voxels()) / parts;
     share(context, meshes * parts, cost, [&](int64_t first, int64_t last) {
       Rows rows;
       for (int64_t task = first; task < last; task++) {
         const int64_t mesh = task / parts, part = task % parts;
         const int64_t first_z = grid_.size[2] * part / parts, last_z = grid_.size[2] * (part + 1) / parts;
-        Value* const volume = output->flat<Value>().data() + mesh * grid_.size[2] * slice;
-        if (finite[mesh]) fill(views[mesh], faces, first_z, last_z, &rows, volume);
-        else std::fill(volume + first_z * slice, volume + last_z * slice, otherwise);
+        fill(finite[mesh] ? &views[mesh] : nullptr, faces, mesh, first_z, last_z, &rows);
       }
     });
   }
@@ -218,18 +220,66 @@ class VolumeKernel : public SurfaceKernel {
   GridShape grid_;
 };
 
+// Volumes are mostly zero, and to get fresh memory and clear it would take several times as long as to voxelize into
+// it. So the kernel keeps its last volumes, and where nobody else holds them any more, the next ones take their place:
+// then only what was not zero is cleared.
 class OccupancyKernel : public VolumeKernel {
  public:
   using VolumeKernel::VolumeKernel;
 
   void Compute(tf::OpKernelContext* context) override {
-    with_channels([&](auto count) {
-      fill<float>(context, ranks(), kNotANumber,
-                  [&](const View& view, const Faces& faces, int64_t first, int64_t last, Rows* rows, float* volume) {
-                    fill_occupancy<count>(view, faces, channels_, grid_, first, last, rows, volume);
-                  });
+    tf::TensorShape shape;
+    OP_REQUIRES_OK(context, shape_of(context, &shape));
+    Volumes volumes = take();
+    if (volumes.values.shape() != shape || !volumes.values.RefCountIsOne()) {
+      OP_REQUIRES_OK(context, context->allocate_temp(tf::DT_FLOAT, shape, &volumes.values));
+      const Span whole = {0, static_cast<int32_t>(grid_.size[0])};
+      volumes.spans.assign(shape.dim_size(0) * grid_.size[2] * grid_.size[1], whole);
+    }
+    float* const values = volumes.values.flat<float>().data();
+    const int64_t lines = grid_.size[1] * grid_.size[2], voxels = grid_.voxels() * ranks();
+    with_channels([&](auto channels) {
+      fill_slices(context, ranks(), [&](const View* view, const Faces& faces, int64_t mesh, int64_t first_z,
+                                        int64_t last_z, Rows* rows) {
+        fill<channels>(view, faces, first_z, last_z, rows, values + mesh * voxels, volumes.spans.data() + mesh * lines);
+      });
     });
+    if (!context->status().ok()) return;
+    context->set_output(0, volumes.values);
+    keep(std::move(volumes));
   }
+
+ private:
+  struct Volumes {
+    tf::Tensor values;
+    std::vector<Span> spans;  // (meshes, z, y)
+  };
+
+  template <int kChannels>
+  void fill(const View* view, const Faces& faces, int64_t first_z, int64_t last_z, Rows* rows, float* volume,
+            Span* spans) const {
+    if (view) {
+      fill_occupancy<kChannels>(*view, faces, channels_, grid_, first_z, last_z, rows, volume, spans);
+      return;
+    }
+    const int64_t ny = grid_.size[1], nx = grid_.size[0], line = nx * kChannels;
+    std::fill(volume + first_z * ny * line, volume + last_z * ny * line, kNotANumber);
+    std::fill(spans + first_z * ny, spans + last_z * ny, Span{0, static_cast<int32_t>(nx)});
+  }
+
+  // Steps may run at once: who takes the volumes has them alone.
+  Volumes take() {
+    tf::mutex_lock lock(mutex_);
+    return std::exchange(kept_, {});
+  }
+
+  void keep(Volumes volumes) {
+    tf::mutex_lock lock(mutex_);
+    kept_ = std::move(volumes);
+  }
+
+  tf::mutex mutex_;
+  Volumes kept_;
 };
 
 class LabelMapKernel : public VolumeKernel {
@@ -241,10 +291,17 @@ class LabelMapKernel : public VolumeKernel {
     OP_REQUIRES(context, flat.size() <= kMostRegions,
                 InvalidArgument("labels: found ", flat.size(), "; expected at most ", kMostRegions));
     const std::vector<uint8_t> labels(flat.data(), flat.data() + flat.size());
-    fill<uint8_t>(context, labels.size(), 0,
-                  [&](const View& view, const Faces& faces, int64_t first, int64_t last, Rows* rows, uint8_t* volume) {
-                    paint_labels(view, faces, labels, grid_, first, last, rows, volume);
-                  });
+    tf::TensorShape shape;
+    OP_REQUIRES_OK(context, shape_of(context, &shape));
+    tf::Tensor* output = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
+    const int64_t slice = grid_.size[1] * grid_.size[0];
+    fill_slices(context, labels.size(), [&](const View* view, const Faces& faces, int64_t mesh, int64_t first_z,
+                                            int64_t last_z, Rows* rows) {
+      uint8_t* const volume = output->flat<uint8_t>().data() + mesh * grid_.voxels();
+      if (view) paint_labels(*view, faces, labels, grid_, first_z, last_z, rows, volume);
+      else std::fill(volume + first_z * slice, volume + last_z * slice, uint8_t{0});
+    });
   }
 };
 
@@ -279,9 +336,10 @@ class ProductsKernel : public SurfaceKernel {
                   int64_t vertices, const Faces& faces, const GridShape& grid, double* products) const {
     std::fill(products, products + meshes, 0.0);
     const int64_t block = (grid.size[2] + kChannels - 1) / kChannels;
+    RunningSums<kChannels> sums(grid, channels_, block);
     for (int64_t start = 0; start < grid.size[2]; start += block) {
-      RunningSums<kChannels> sums(grid, channels_);
       const int64_t slices = std::min(block, grid.size[2] - start);
+      sums.start(start, start + slices);
       share(context, slices, 3 * kChannels * grid.size[1] * grid.size[0], [&](int64_t first, int64_t last) {
         for (int64_t z = first; z < last; z++) sums.add_slice(volume, start + z);
       });

@@ -63,16 +63,23 @@ Vector area_of(const float* points, int64_t vertices, const int32_t* corners) {
 
 template <int kChannels>
 void fill_occupancy(const View& along_x, const Faces& faces, const Channels& channels, const GridShape& grid,
-                    int64_t first_z, int64_t last_z, Rows* rows, float* volume) {
+                    int64_t first_z, int64_t last_z, Rows* rows, float* volume, Span* spans) {
   const int64_t nx = grid.size[0], ny = grid.size[1], n = grid.rows_per_voxel;
   rows->scan(along_x, faces, grid, first_z * n, last_z * n);
   for (int64_t z = first_z; z < last_z; z++) {
     for (int64_t y = 0; y < ny; y++) {
       float* const voxels = volume + (z * ny + y) * nx * kChannels;
-      std::fill(voxels, voxels + nx * kChannels, 0.0f);
+      Span* const span = spans + z * ny + y;
+      std::fill(voxels + span->first * kChannels, voxels + span->last * kChannels, 0.0f);
+      *span = {static_cast<int32_t>(nx), 0};
       for_rows(grid, y, z, [&](int64_t u, int64_t v) {
-        add_row<kChannels>(rows->begin(u, v), rows->end(u, v), channels, weight_of(grid), nx, voxels);
+        const Crossing *const first = rows->begin(u, v), *const last = rows->end(u, v);
+        if (first == last) return;
+        add_row<kChannels>(first, last, channels, weight_of(grid), nx, voxels);
+        span->first = std::min(span->first, static_cast<int32_t>(first->along));
+        span->last = std::max(span->last, std::min(static_cast<int32_t>(last[-1].along) + 1, static_cast<int32_t>(nx)));
       });
+      if (span->last == 0) *span = {0, 0};
     }
   }
 }
@@ -108,8 +115,20 @@ void paint_labels(const View& along_x, const Faces& faces, const std::vector<uin
 }
 
 template <int kChannels>
-RunningSums<kChannels>::RunningSums(const GridShape& grid, const Channels& channels)
-    : grid_(grid), channels_(channels), wanted_(grid.rows(2), 0), slices_(grid.size[2]) {}
+RunningSums<kChannels>::RunningSums(const GridShape& grid, const Channels& channels, int64_t most_slices)
+    : grid_(grid),
+      channels_(channels),
+      sums_(new float[most_slices * grid.size[1] * line()]),
+      visited_(grid.size[2]),
+      wanted_(grid.rows(2)) {}
+
+template <int kChannels>
+void RunningSums<kChannels>::start(int64_t first_z, int64_t last_z) {
+  start_z_ = first_z_ = first_z;
+  last_z_ = last_z;
+  std::fill(visited_.begin(), visited_.end(), uint8_t{0});
+  std::fill(wanted_.begin(), wanted_.end(), uint8_t{0});
+}
 
 FEDSIM_TF_CLONES
 static bool all_zero(const float* values, int64_t count) {
@@ -128,9 +147,8 @@ void RunningSums<kChannels>::add_slice(const float* volume, int64_t z) {
   const float* values = volume + z * ny * nx * kChannels;
   if (all_zero(values, ny * nx * kChannels)) return;
   const float weight = weight_of(grid_);
-  std::vector<float>& sums = slices_[z];
-  sums.resize(ny * (nx + 1) * kChannels);
-  float* to = sums.data();
+  visited_[z] = 1;
+  float* to = slice(z);
   for (int64_t y = 0; y < ny; y++) {
     float sum[kChannels] = {};
     for (int64_t x = 0; x < nx; x++) {
@@ -146,14 +164,9 @@ void RunningSums<kChannels>::add_slice(const float* volume, int64_t z) {
 template <int kChannels>
 void RunningSums<kChannels>::finish() {
   const int64_t n = grid_.rows_per_voxel;
-  first_z_ = grid_.size[2];
-  last_z_ = 0;
-  for (int64_t z = 0; z < grid_.size[2]; z++) {
-    if (slices_[z].empty()) continue;
-    first_z_ = std::min(first_z_, z);
-    last_z_ = z + 1;
-    std::fill(wanted_.begin() + z * n, wanted_.begin() + (z + 1) * n, uint8_t{1});
-  }
+  while (first_z_ < last_z_ && !visited_[first_z_]) first_z_++;
+  while (first_z_ < last_z_ && !visited_[last_z_ - 1]) last_z_--;
+  for (int64_t v = first_z_ * n; v < last_z_ * n; v++) wanted_[v] = visited_[v / n];
 }
 
 template <int kChannels>
@@ -164,14 +177,14 @@ void RunningSums<kChannels>::add_product(const View& along_x, const Faces& faces
   double total = *product;
   for (int64_t v = first_z_ * n; v < last_z_ * n; v++) {
     if (!wanted_[v]) continue;
-    const float* const slice = slices_[v / n].data();
+    const float* const lines = slice(v / n);
     for (int64_t u = 0; u < grid_.rows(1); u++) {
-      const float* const line = slice + u / n * (nx + 1) * kChannels;
+      const float* const sums = lines + u / n * line();
       visit_regions<kChannels>(rows->begin(u, v), rows->end(u, v), [&](const Crossing& crossing, int from, int to) {
         const int64_t x = std::min(static_cast<int64_t>(crossing.along), nx - 1);
         const auto sum_to_here = [&](int rank) {
-          const float* const sums = line + x * kChannels + channels_.of_rank[rank];
-          return sums[0] + (crossing.along - x) * (sums[kChannels] - sums[0]);
+          const float* const sum = sums + x * kChannels + channels_.of_rank[rank];
+          return sum[0] + (crossing.along - x) * (sum[kChannels] - sum[0]);
         };
         if (from != kNoRegion) total += sum_to_here(from);
         if (to != kNoRegion) total -= sum_to_here(to);
@@ -217,7 +230,7 @@ void add_surface_gradient(const float* volume, const float* points, int64_t vert
 
 #define FEDSIM_TF_INSTANTIATE(kChannels)                                                                              \
   template void fill_occupancy<kChannels>(const View&, const Faces&, const Channels&, const GridShape&, int64_t,      \
-                                          int64_t, Rows*, float*);                                                    \
+                                          int64_t, Rows*, float*, Span*);                                             \
   template class RunningSums<kChannels>;                                                                              \
   template void add_surface_gradient<kChannels>(const float*, const float*, int64_t, const View&, const Faces&,       \
                                                 const Channels&, const GridShape&, int64_t, int64_t, Rows*, float*);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "scan.h"
@@ -17,36 +18,49 @@ struct Channels {
   int32_t of_rank[kMostRegions];
 };
 
-// Fills slices [first_z, last_z) with the fraction of each voxel that belongs to each channel.
+// The voxels [first, last) along x of a line of voxels, outside which a volume is zero.
+struct Span {
+  int32_t first, last;
+};
+
+// Fills slices [first_z, last_z) with the fraction of each voxel that belongs to each channel. `spans` (z, y) say what
+// the volume holds before, and afterwards what it holds then: voxels that are zero and stay zero are not written.
 template <int kChannels>
 void fill_occupancy(const View& along_x, const Faces& faces, const Channels& channels, const GridShape& grid,
-                    int64_t first_z, int64_t last_z, Rows* rows, float* volume);
+                    int64_t first_z, int64_t last_z, Rows* rows, float* volume, Span* spans);
 
 // Paints slices [first_z, last_z): a voxel gets the label of the last painted region that fills more than half of it.
 // `labels` are those of the ranks.
 void paint_labels(const View& along_x, const Faces& faces, const std::vector<uint8_t>& labels, const GridShape& grid,
                   int64_t first_z, int64_t last_z, Rows* rows, uint8_t* volume);
 
-// The sums along x of slices of a volume, from which inner products with occupancies follow. Slices that are all zero
-// or were not added count as zero and are not visited.
+// The sums along x of a block of slices of a volume, from which inner products with occupancies follow. Slices that are
+// all zero are not visited. An object may be used for one block after the other.
 template <int kChannels>
 class RunningSums {
  public:
-  RunningSums(const GridShape& grid, const Channels& channels);
-  // Takes one slice; slices may come in any order and from any thread, each once.
+  // Holds up to `most_slices`.
+  RunningSums(const GridShape& grid, const Channels& channels, int64_t most_slices);
+  // Begins the block of slices [first_z, last_z).
+  void start(int64_t first_z, int64_t last_z);
+  // Takes one slice of the block; they may come in any order and from any thread, each once.
   void add_slice(const float* volume, int64_t z);
   // Ends the sums after the last slice.
   void finish();
 
-  // Adds <volume, occupancy> of the mesh to *product.
+  // Adds <block, occupancy> of the mesh to *product.
   void add_product(const View& along_x, const Faces& faces, Rows* rows, double* product) const;
 
  private:
+  int64_t line() const { return (grid_.size[0] + 1) * kChannels; }
+  float* slice(int64_t z) const { return sums_.get() + (z - start_z_) * grid_.size[1] * line(); }
+
   const GridShape grid_;
   const Channels channels_;
-  int64_t first_z_ = 0, last_z_ = 0;  // range of the slices that are not all zero
-  std::vector<uint8_t> wanted_;       // for each row, whether its slice is not all zero
-  std::vector<std::vector<float>> slices_;
+  int64_t start_z_ = 0;
+  int64_t first_z_ = 0, last_z_ = 0;      // the block; after finish() the range of its slices that are not all zero
+  const std::unique_ptr<float[]> sums_;   // (slices, y, x + 1, channels)
+  std::vector<uint8_t> visited_, wanted_;  // for each slice and for each row, whether its slice is not all zero
 };
 
 // Adds to gradient (3, vertices) the part of d<volume, occupancy>/d points that rows along one axis with
