@@ -21,7 +21,7 @@ def iou_loss(found: tf.Tensor, truth: tf.Tensor, *, union_weight: float = UNION_
     By region, a volume's loss is the mean over the regions that are present in its true label, with weight
     1 - `union_weight`, and with `union_weight` that of their union, the heart. Where no region is present it is that of
     the union. If one of the two has regions and the other has not, as at a site with binary labels, unions are
-    compared.
+    compared. By region, no gradient goes to the truth.
 
     Args:
       found, truth: (B, z, y, x), or by region (B, z, y, x, R), where regions add up to the heart.
@@ -44,8 +44,7 @@ def merge_regions(occupancy: tf.Tensor) -> tf.Tensor:
 def _iou_losses_by_region(found: tf.Tensor, truth: tf.Tensor, union_weight: float) -> tf.Tensor:
     """Return the loss (B,) of each volume from regions (B, z, y, x, R)."""
     found, truth = (tf.reshape(part, (tf.shape(part)[0], -1, part.shape[-1])) for part in (found, truth))
-    overlaps = tf.matmul(found, truth, transpose_a=True)  # (B, R, R): each region with each
-    found_sums, truth_sums = tf.reduce_sum(found, axis=1), tf.reduce_sum(truth, axis=1)
+    overlaps, found_sums, truth_sums = _overlaps(found, tf.stop_gradient(truth))
     by_region = _iou_losses(tf.linalg.diag_part(overlaps), found_sums, truth_sums)
     # The product of two sums of regions is the sum of the products of all pairs.
     union = _iou_losses(
@@ -55,6 +54,22 @@ def _iou_losses_by_region(found: tf.Tensor, truth: tf.Tensor, union_weight: floa
     count = tf.reduce_sum(present, axis=1)
     mean = tf.where(count > 0, tf.math.divide_no_nan(tf.reduce_sum(by_region * present, axis=1), count), union)
     return union_weight * union + (1.0 - union_weight) * mean
+
+
+@tf.custom_gradient
+def _overlaps(found: tf.Tensor, truth: tf.Tensor):
+    """Return sums over voxels (B, N, R): products of each pair of regions (B, R, R), and both sides' own (B, R).
+
+    Volumes by region are large. Products of matrices read them once, and the gradient is made in one piece.
+    """
+    ones = tf.ones_like(found[:, :, :1])
+    overlaps = tf.matmul(found, truth, transpose_a=True)
+    found_sums, truth_sums = (tf.matmul(part, ones, transpose_a=True)[..., 0] for part in (found, truth))
+
+    def gradient(of_overlaps: tf.Tensor, of_found_sums: tf.Tensor, _of_truth_sums: tf.Tensor):
+        return tf.matmul(truth, of_overlaps, transpose_b=True) + of_found_sums[:, None], None
+
+    return (overlaps, found_sums, truth_sums), gradient
 
 
 def _iou_losses(intersection: tf.Tensor, found_sum: tf.Tensor, truth_sum: tf.Tensor) -> tf.Tensor:

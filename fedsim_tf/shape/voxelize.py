@@ -128,6 +128,18 @@ def label_map(
     return labels if points.shape.rank == 3 else labels[0]
 
 
+def harden_regions(occupancies: tf.Tensor) -> tf.Tensor:
+    """Return the id of the region that fills most of each voxel, uint8, and 0 where the heart fills at most half.
+
+    The voxels that get a region are thus those of the heart's own mask.
+
+    Args:
+      occupancies: (..., 7) by region.
+    """
+    largest = tf.cast(tf.argmax(occupancies, axis=-1), tf.uint8) + 1
+    return tf.where(tf.reduce_sum(occupancies, axis=-1) > 0.5, largest, tf.zeros_like(largest))
+
+
 def painting_ranks(region: np.ndarray) -> np.ndarray:
     """Return the place of each region (n,) in `PAINTING_ORDER`, int32.
 

@@ -9,7 +9,14 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.regions import LA, LV, MYOCARDIUM, PAINTING_ORDER, RA, RV
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.surfaces import signed_volume_mm3
-from fedsim_tf.shape.voxelize import Surfaces, fill_occupancy, inner_products, occupancy, surface_gradient
+from fedsim_tf.shape.voxelize import (
+    Surfaces,
+    fill_occupancy,
+    harden_regions,
+    inner_products,
+    occupancy,
+    surface_gradient,
+)
 from tests.shape.shapes_for_tests import box, seven_balls, sphere
 
 GRID = Grid.centred((20, 24, 28), (70.0, 60.0, 70.0))
@@ -147,6 +154,19 @@ def test_gradient_in_the_points_agrees_with_differences_of_the_operator(rng):
         found.append(np.vdot(gradient, direction) * step)
         expected.append(np.vdot(upstream, ends[0].astype(np.float64) - ends[1]) / 2)
     assert np.linalg.norm(np.subtract(found, expected)) < 0.015 * np.linalg.norm(expected)
+
+
+def test_hardened_regions_cover_the_mask_of_the_heart():
+    voxels = np.zeros((5, 7), np.float32)
+    voxels[0, LV - 1], voxels[0, RV - 1] = 0.3, 0.25  # neither alone, but together more than half
+    voxels[1, LA - 1], voxels[1, RA - 1] = 0.2, 0.3  # just half
+    voxels[2, MYOCARDIUM - 1] = 1.0
+    voxels[3] = 1 / 7  # the first of equals
+    np.testing.assert_array_equal(harden_regions(tf.constant(voxels)), [LV, 0, MYOCARDIUM, LV, 0])
+    points, faces, region_id = seven_balls()
+    labels = harden_regions(occupancy(points, faces, GRID, region_id=region_id))
+    assert labels.dtype == tf.uint8
+    np.testing.assert_array_equal(labels > 0, occupancy(points, faces, GRID) > 0.5)
 
 
 def test_points_that_are_not_finite_show():
