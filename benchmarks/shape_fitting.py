@@ -28,7 +28,7 @@ from fedsim_tf.shape.decoder import GRADIENTS, LABELS, ShapeDecoder
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.shape.surfaces import CorrespondingShapes
-from fedsim_tf.shape.voxelize import harden_regions, label_map, occupancy
+from fedsim_tf.shape.voxelize import label_map, occupancy, to_label_map
 
 FIELD_OF_VIEW_MM = 200.0
 BETAS = (0.9, 0.99)
@@ -126,7 +126,7 @@ class LeftOut:
     def labels(self, points: np.ndarray) -> np.ndarray:
         """Return the label map (z, y, x) of points (V, 3) in mm."""
         region_id = self.model.region_id
-        return harden_regions(occupancy(points, self.model.faces, self.grid, region_id=region_id)).numpy()
+        return to_label_map(occupancy(points, self.model.faces, self.grid, region_id=region_id)).numpy()
 
     def decoder(self, labels: str, **options) -> ShapeDecoder:
         """Return the model's decoder."""

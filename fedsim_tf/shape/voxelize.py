@@ -128,7 +128,7 @@ def label_map(
     return labels if points.shape.rank == 3 else labels[0]
 
 
-def harden_regions(occupancies: tf.Tensor) -> tf.Tensor:
+def to_label_map(occupancies: tf.Tensor) -> tf.Tensor:
     """Return the id of the region that fills most of each voxel, uint8, and 0 where the heart fills at most half.
 
     The voxels that get a region are thus those of the heart's own mask.

@@ -12,10 +12,10 @@ from fedsim_tf.shape.surfaces import signed_volume_mm3
 from fedsim_tf.shape.voxelize import (
     Surfaces,
     fill_occupancy,
-    harden_regions,
     inner_products,
     occupancy,
     surface_gradient,
+    to_label_map,
 )
 from tests.shape.shapes_for_tests import box, seven_balls, sphere
 
@@ -156,15 +156,15 @@ def test_gradient_in_the_points_agrees_with_differences_of_the_operator(rng):
     assert np.linalg.norm(np.subtract(found, expected)) < 0.015 * np.linalg.norm(expected)
 
 
-def test_hardened_regions_cover_the_mask_of_the_heart():
+def test_label_maps_of_regions_cover_the_mask_of_the_heart():
     voxels = np.zeros((5, 7), np.float32)
     voxels[0, LV - 1], voxels[0, RV - 1] = 0.3, 0.25  # neither alone, but together more than half
     voxels[1, LA - 1], voxels[1, RA - 1] = 0.2, 0.3  # just half
     voxels[2, MYOCARDIUM - 1] = 1.0
     voxels[3] = 1 / 7  # the first of equals
-    np.testing.assert_array_equal(harden_regions(tf.constant(voxels)), [LV, 0, MYOCARDIUM, LV, 0])
+    np.testing.assert_array_equal(to_label_map(tf.constant(voxels)), [LV, 0, MYOCARDIUM, LV, 0])
     points, faces, region_id = seven_balls()
-    labels = harden_regions(occupancy(points, faces, GRID, region_id=region_id))
+    labels = to_label_map(occupancy(points, faces, GRID, region_id=region_id))
     assert labels.dtype == tf.uint8
     np.testing.assert_array_equal(labels > 0, occupancy(points, faces, GRID) > 0.5)
 
