@@ -191,7 +191,7 @@ def test_volumes_are_not_overwritten_while_somebody_holds_them(as_regions):
     )
     expected = [make()(moved).numpy().copy() for moved in planes]
     voxelize = make()
-    held = [voxelize(moved) for moved in planes]
+    held = [np.asarray(voxelize(moved)) for moved in planes]  # views, which hold the tensors' memory
     np.testing.assert_array_equal(np.stack(held), np.stack(expected))
     del held
     np.testing.assert_array_equal(np.stack([voxelize(moved).numpy().copy() for moved in planes]), np.stack(expected))
