@@ -100,7 +100,7 @@ def label_map(
     *,
     rows_per_voxel: int = ROWS_PER_VOXEL,
 ) -> tf.Tensor:
-    """Return region ids uint8, painted in `PAINTING_ORDER` into the voxels that a region fills more than half.
+    """Return region ids uint8 of the voxels that the heart fills more than half, see `to_label_map`.
 
     Args:
       points_mm: (V, 3), or a batch (M, V, 3), in mm.
@@ -115,17 +115,7 @@ def label_map(
     Raises:
       InputError: wrong shapes, faces that name vertices that are not there, or unknown regions.
     """
-    points = _check_points(points_mm, faces)
-    rank = painting_ranks(np.asarray(region_id)[np.asarray(faces)[:, 0]])
-    labels = ops.fedsim_tf_label_map(
-        _to_planes(_as_batch(points), grid),
-        faces,
-        rank,
-        np.array(PAINTING_ORDER, np.uint8),
-        grid_shape=grid.shape,
-        rows_per_voxel=rows_per_voxel,
-    )
-    return labels if points.shape.rank == 3 else labels[0]
+    return to_label_map(occupancy(points_mm, faces, grid, region_id=region_id, rows_per_voxel=rows_per_voxel))
 
 
 def to_label_map(occupancies: tf.Tensor) -> tf.Tensor:

@@ -173,6 +173,7 @@ def test_decoder_traces_once_for_a_batch(decoder):
 def test_label_map_covers_the_occupancy(decoder):
     tau = tf.zeros((1, 11))
     labels = decoder.label_map(tau)
+    assert labels.dtype == tf.uint8
     assert set(np.unique(labels)) == {0, 1, 2}
     np.testing.assert_array_equal(labels > 0, decoder(tau) > 0.5)
 

@@ -37,17 +37,6 @@ REGISTER_OP("FedsimTfOccupancy")
     .SetShapeFn(volume_shape)
     .Doc("Fractions (meshes, z, y, x[, channels]) of voxels inside closed surfaces: their union, or each region.");
 
-REGISTER_OP("FedsimTfLabelMap")
-    .Attr("grid_shape: list(int) = []")
-    .Attr("rows_per_voxel: int >= 1")
-    .Input("points: float")
-    .Input("faces: int32")
-    .Input("rank: int32")
-    .Input("labels: uint8")
-    .Output("volume: uint8")
-    .SetShapeFn(volume_shape)
-    .Doc("Labels (meshes, z, y, x): each face's region has a rank; labels[rank] is painted in the order of ranks.");
-
 class VolumeKernel : public SurfaceKernel {
  public:
   explicit VolumeKernel(tf::OpKernelConstruction* construction) : SurfaceKernel(construction) {
@@ -159,31 +148,7 @@ class OccupancyKernel : public VolumeKernel {
   Volumes kept_;
 };
 
-class LabelMapKernel : public VolumeKernel {
- public:
-  using VolumeKernel::VolumeKernel;
-
-  void Compute(tf::OpKernelContext* context) override {
-    const auto flat = context->input(3).flat<uint8_t>();
-    OP_REQUIRES(context, flat.size() <= kMostRegions,
-                InvalidArgument("labels: found ", flat.size(), "; expected at most ", kMostRegions));
-    const std::vector<uint8_t> labels(flat.data(), flat.data() + flat.size());
-    tf::TensorShape shape;
-    OP_REQUIRES_OK(context, shape_of(context, &shape));
-    tf::Tensor* output = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &output));
-    const int64_t slice = grid_.size[1] * grid_.size[0];
-    fill_slices(context, labels.size(), [&](const View* view, const Faces& faces, int64_t mesh, int64_t first_z,
-                                            int64_t last_z, Rows* rows) {
-      uint8_t* const volume = output->flat<uint8_t>().data() + mesh * grid_.voxels();
-      if (view) paint_labels(*view, faces, labels, grid_, first_z, last_z, rows, volume);
-      else std::fill(volume + first_z * slice, volume + last_z * slice, uint8_t{0});
-    });
-  }
-};
-
 REGISTER_KERNEL_BUILDER(Name("FedsimTfOccupancy").Device(tf::DEVICE_CPU), OccupancyKernel);
-REGISTER_KERNEL_BUILDER(Name("FedsimTfLabelMap").Device(tf::DEVICE_CPU), LabelMapKernel);
 
 }  // namespace
 }  // namespace fedsim_tf

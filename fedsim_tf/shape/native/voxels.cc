@@ -84,36 +84,6 @@ void fill_occupancy(const View& along_x, const Faces& faces, const Channels& cha
   }
 }
 
-void paint_labels(const View& along_x, const Faces& faces, const std::vector<uint8_t>& labels, const GridShape& grid,
-                  int64_t first_z, int64_t last_z, Rows* rows, uint8_t* volume) {
-  const int64_t nx = grid.size[0], ny = grid.size[1], n = grid.rows_per_voxel;
-  rows->scan(along_x, faces, grid, first_z * n, last_z * n);
-  std::fill(volume + first_z * ny * nx, volume + last_z * ny * nx, uint8_t{0});
-  const Channels channels = {};
-  std::vector<Crossing> own;
-  std::vector<float> fraction(nx);
-  for (int64_t z = first_z; z < last_z; z++) {
-    for (int64_t y = 0; y < ny; y++) {
-      uint8_t* const voxels = volume + (z * ny + y) * nx;
-      for (int rank = 0; rank < static_cast<int>(labels.size()); rank++) {
-        bool any = false;
-        for_rows(grid, y, z, [&](int64_t u, int64_t v) {
-          own.clear();
-          for (const Crossing* c = rows->begin(u, v); c != rows->end(u, v); c++)
-            if (c->rank() == rank) own.push_back(*c);
-          if (own.empty()) return;
-          if (!any) std::fill(fraction.begin(), fraction.end(), 0.0f);
-          any = true;
-          add_row<1>(own.data(), own.data() + own.size(), channels, weight_of(grid), nx, fraction.data());
-        });
-        if (!any) continue;
-        for (int64_t x = 0; x < nx; x++)
-          if (fraction[x] > 0.5f) voxels[x] = labels[rank];
-      }
-    }
-  }
-}
-
 template <int kChannels>
 RunningSums<kChannels>::RunningSums(const GridShape& grid, const Channels& channels, int64_t most_slices)
     : grid_(grid),

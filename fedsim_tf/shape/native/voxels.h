@@ -29,11 +29,6 @@ template <int kChannels>
 void fill_occupancy(const View& along_x, const Faces& faces, const Channels& channels, const GridShape& grid,
                     int64_t first_z, int64_t last_z, Rows* rows, float* volume, Span* spans);
 
-// Paints slices [first_z, last_z): a voxel gets the label of the last painted region that fills more than half of it.
-// `labels` are those of the ranks.
-void paint_labels(const View& along_x, const Faces& faces, const std::vector<uint8_t>& labels, const GridShape& grid,
-                  int64_t first_z, int64_t last_z, Rows* rows, uint8_t* volume);
-
 // The sums along x of a block of slices of a volume, from which inner products with occupancies follow. Slices that are
 // all zero are not visited. An object may be used for one block after the other.
 template <int kChannels>
