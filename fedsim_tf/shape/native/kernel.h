@@ -25,7 +25,7 @@ class SurfaceKernel : public tf::OpKernel {
   explicit SurfaceKernel(tf::OpKernelConstruction* construction) : OpKernel(construction) {
     OP_REQUIRES_OK(construction, construction->GetAttr("rows_per_voxel", &rows_per_voxel_));
     std::vector<int32_t> channels;
-    if (construction->HasAttr("channels")) OP_REQUIRES_OK(construction, construction->GetAttr("channels", &channels));
+    OP_REQUIRES_OK(construction, construction->GetAttr("channels", &channels));
     by_region_ = !channels.empty();
     if (!by_region_) return;
     OP_REQUIRES(construction, channels.size() == kMostRegions,

@@ -20,7 +20,8 @@ tf::Status volume_shape(InferenceContext* c) {
   TF_RETURN_IF_ERROR(c->GetAttr("grid_shape", &shape));
   ShapeHandle volume = c->MakeShape({c->Dim(c->input(0), 0), shape[0], shape[1], shape[2]});
   std::vector<int32_t> channels;
-  if (c->GetAttr("channels", &channels).ok() && !channels.empty())
+  TF_RETURN_IF_ERROR(c->GetAttr("channels", &channels));
+  if (!channels.empty())
     TF_RETURN_IF_ERROR(c->Concatenate(volume, c->Vector(static_cast<int64_t>(channels.size())), &volume));
   c->set_output(0, volume);
   return tf::OkStatus();
