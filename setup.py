@@ -51,8 +51,8 @@ setup(
     ext_modules=[
         Extension(
             "fedsim_tf.shape._voxels",
-            [f"{NATIVE}/{name}.cc" for name in ("scan", "voxels", "tf_ops")],
-            depends=[f"{NATIVE}/{name}.h" for name in ("scan", "voxels")],
+            [f"{NATIVE}/{name}.cc" for name in ("scan", "voxels", "volume_ops", "gradient_ops")],
+            depends=[f"{NATIVE}/{name}.h" for name in ("scan", "voxels", "kernel")],
             language="c++",
         )
     ],

@@ -21,15 +21,20 @@ class StencilVoxelizer:
 
     def __init__(self, faces: np.ndarray, region_of_face: np.ndarray, grid: Grid, *, together: bool):
         self._grid = grid
-        parts = [faces] if together else [faces[region_of_face == region] for region in np.unique(region_of_face)]
+        self.regions = [] if together else [int(region) for region in np.unique(region_of_face)]
+        parts = [faces] if together else [faces[region_of_face == region] for region in self.regions]
         self._parts = [_Part(part, grid) for part in parts]
 
     def mask(self, points: np.ndarray) -> np.ndarray:
         """Return the union (z, y, x) uint8 of the regions of points (V, 3)."""
-        united = self._parts[0].mask(points)
-        for part in self._parts[1:]:
-            united = np.maximum(united, part.mask(points))
+        united, *others = self.masks(points)
+        for mask in others:
+            np.maximum(united, mask, out=united)
         return united
+
+    def masks(self, points: np.ndarray) -> list[np.ndarray]:
+        """Return the mask (z, y, x) uint8 of each of `regions` of points (V, 3), where they overlap too."""
+        return [part.mask(points) for part in self._parts]
 
 
 class _Part:

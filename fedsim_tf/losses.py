@@ -10,17 +10,71 @@ PERCEPTUAL_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # relu1_1 ... relu5_1 
 # Park's VGG sees images in [-1, 1], Caffe's weights see grey levels. Features are put back to the scale of the images,
 # or the perceptual loss, with Park's weight, would drown the discriminator's part.
 GREY_LEVELS_PER_UNIT = 127.5
+UNION_WEIGHT = 0.5  # of the heart as a whole in L_IoU by region; the other half is the mean over regions
 Maps = Sequence[Sequence[tf.Tensor]]  # scale, then level
 Features = Callable[[tf.Tensor], Sequence[tf.Tensor]]  # images (B, y, x, 1) to feature maps
 
 
-def iou_loss(found: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
-    """Return L_IoU of soft occupancies (B, z, y, x): the mean over volumes of 1 - sum(Y Y') / sum(Y + Y' - Y Y')."""
-    found, truth = (tf.reshape(tf.cast(part, tf.float32), (tf.shape(part)[0], -1)) for part in (found, truth))
+def iou_loss(found: tf.Tensor, truth: tf.Tensor, *, union_weight: float = UNION_WEIGHT) -> tf.Tensor:
+    """Return L_IoU of soft occupancies: the mean over volumes of 1 - sum(Y Y') / sum(Y + Y' - Y Y').
+
+    By region, a volume's loss is the mean over the regions that are present in its true label, with weight
+    1 - `union_weight`, and with `union_weight` that of their union, the heart. Where no region is present it is that of
+    the union. If one of the two has regions and the other has not, as at a site with binary labels, unions are
+    compared. By region, no gradient goes to the truth.
+
+    Args:
+      found, truth: (B, z, y, x), or by region (B, z, y, x, R), where regions add up to the heart.
+      union_weight: from 0 to 1; it says nothing where unions alone are compared.
+    """
+    found, truth = tf.cast(found, tf.float32), tf.cast(truth, tf.float32)
+    if found.shape.rank == truth.shape.rank == 5:
+        return tf.reduce_mean(_iou_losses_by_region(found, truth, union_weight))
+    found, truth = (tf.reshape(merge_regions(part), (tf.shape(part)[0], -1)) for part in (found, truth))
     # A product of matrices: voxelwise products of volumes would take as long as the voxelization.
     intersection = tf.matmul(found[:, None], truth[:, :, None])[:, 0, 0]
-    union = tf.reduce_sum(found, axis=1) + tf.reduce_sum(truth, axis=1) - intersection
-    return tf.reduce_mean(1.0 - tf.math.divide_no_nan(intersection, union))
+    return tf.reduce_mean(_iou_losses(intersection, tf.reduce_sum(found, axis=1), tf.reduce_sum(truth, axis=1)))
+
+
+def merge_regions(occupancy: tf.Tensor) -> tf.Tensor:
+    """Return the heart (B, z, y, x) of regions (B, z, y, x, R), which add up to it; a heart stays as it is."""
+    return tf.reduce_sum(occupancy, axis=-1) if occupancy.shape.rank == 5 else occupancy
+
+
+def _iou_losses_by_region(found: tf.Tensor, truth: tf.Tensor, union_weight: float) -> tf.Tensor:
+    """Return the loss (B,) of each volume from regions (B, z, y, x, R)."""
+    found, truth = (tf.reshape(part, (tf.shape(part)[0], -1, part.shape[-1])) for part in (found, truth))
+    overlaps, found_sums, truth_sums = _overlaps(found, tf.stop_gradient(truth))
+    by_region = _iou_losses(tf.linalg.diag_part(overlaps), found_sums, truth_sums)
+    # The product of two sums of regions is the sum of the products of all pairs.
+    union = _iou_losses(
+        tf.reduce_sum(overlaps, axis=(1, 2)), tf.reduce_sum(found_sums, axis=1), tf.reduce_sum(truth_sums, axis=1)
+    )
+    present = tf.cast(truth_sums > 0, tf.float32)
+    count = tf.reduce_sum(present, axis=1)
+    mean = tf.where(count > 0, tf.math.divide_no_nan(tf.reduce_sum(by_region * present, axis=1), count), union)
+    return union_weight * union + (1.0 - union_weight) * mean
+
+
+@tf.custom_gradient
+def _overlaps(found: tf.Tensor, truth: tf.Tensor):
+    """Return sums over voxels (B, N, R): products of each pair of regions (B, R, R), and both sides' own (B, R).
+
+    Volumes by region are large. Products of matrices read them once, and the gradient is made in one piece.
+    """
+    ones = tf.ones_like(found[:, :, :1])
+    overlaps = tf.matmul(found, truth, transpose_a=True)
+    found_sums, truth_sums = (tf.matmul(part, ones, transpose_a=True)[..., 0] for part in (found, truth))
+
+    def gradient(of_overlaps: tf.Tensor, of_found_sums: tf.Tensor, _of_truth_sums: tf.Tensor):
+        return tf.matmul(truth, of_overlaps, transpose_b=True) + of_found_sums[:, None], None
+
+    return (overlaps, found_sums, truth_sums), gradient
+
+
+def _iou_losses(intersection: tf.Tensor, found_sum: tf.Tensor, truth_sum: tf.Tensor) -> tf.Tensor:
+    """Return 1 - IoU from sums over voxels; it is 1 where both are empty."""
+    return 1.0 - tf.math.divide_no_nan(intersection, found_sum + truth_sum - intersection)
 
 
 def perceptual_loss(found: Sequence[tf.Tensor], target: Sequence[tf.Tensor]) -> tf.Tensor:

@@ -78,6 +78,91 @@ def test_iou_loss_does_not_overflow_in_half_precision():
     assert float(loss) == pytest.approx(0, abs=1e-6)
 
 
+def one_hot(labels):
+    """Regions (..., 7) of region ids; channel r - 1 is that of region r."""
+    return (labels[..., None] == np.arange(1, 8)).astype(np.float32)
+
+
+def region_example():
+    """Two volumes of 1 x 1 x 8 voxels; the second has region 3 alone. Found, truth and each one's IoU by hand."""
+    truth = one_hot(np.array([[1, 1, 1, 1, 2, 2, 0, 0], [3, 3, 0, 0, 0, 0, 0, 0]]).reshape(2, 1, 1, 8))
+    found = one_hot(np.array([[1, 1, 1, 2, 2, 7, 7, 0], [3, 0, 0, 0, 0, 0, 5, 5]]).reshape(2, 1, 1, 8))
+    return found, truth
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_iou_loss_by_region_by_hand(weight):
+    """Regions that the true label lacks do not count, but what is found of them counts in the union."""
+    first = (1 - weight) * (1 - (3 / 4 + 1 / 3) / 2) + weight * (1 - 6 / 7)
+    second = (1 - weight) * (1 - 1 / 2) + weight * (1 - 1 / 4)
+    found = losses.iou_loss(*region_example(), union_weight=weight)
+    assert float(found) == pytest.approx((first + second) / 2, rel=1e-6)
+
+
+def test_union_and_regions_weigh_alike():
+    pair = region_example()
+    both = [float(losses.iou_loss(*pair, union_weight=weight)) for weight in (0.0, 1.0)]
+    assert float(losses.iou_loss(*pair)) == pytest.approx(np.mean(both), rel=1e-6)
+
+
+def soft_regions(rng, shape=(2, 3, 2, 3)):
+    """Fractions of seven regions that do not fill a voxel together."""
+    parts = rng.uniform(0.1, 1.0, (*shape, 8))
+    return (parts / parts.sum(axis=-1, keepdims=True))[..., :7]
+
+
+def test_the_part_of_the_union_is_the_loss_of_the_summed_regions(rng):
+    found, truth = soft_regions(rng), one_hot(rng.integers(0, 8, (2, 3, 2, 3)))
+    expected = losses.iou_loss(found.sum(axis=-1), truth.sum(axis=-1))
+    assert float(losses.iou_loss(found, truth, union_weight=1.0)) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_gradient_of_the_iou_by_region_agrees_with_finite_differences(rng, weight):
+    """One volume lacks three regions, the other has one alone."""
+    found = soft_regions(rng)
+    labels = rng.integers(0, 5, (2, 3, 2, 3))
+    labels[1] = np.where(labels[1] == 2, 2, 0)
+    truth = one_hot(labels).astype(np.float64)
+
+    def numpy_loss(y):
+        def loss(y, t):
+            return 1 - (y * t).sum() / (y + t - y * t).sum()
+
+        each = [
+            (1 - weight) * np.mean([loss(v[..., r], t[..., r]) for r in range(7) if t[..., r].any()])
+            + weight * loss(v.sum(axis=-1), t.sum(axis=-1))
+            for v, t in zip(y, truth, strict=True)
+        ]
+        return np.mean(each)
+
+    variable = tf.Variable(found, dtype=tf.float32)
+    with tf.GradientTape() as tape:
+        value = losses.iou_loss(variable, truth, union_weight=weight)
+    assert float(value) == pytest.approx(numpy_loss(found), rel=1e-5)
+    gradient = tape.gradient(value, variable).numpy()
+    for index in np.ndindex(found.shape):
+        step = np.zeros_like(found)
+        step[index] = 1e-5
+        expected = (numpy_loss(found + step) - numpy_loss(found - step)) / 2e-5
+        assert gradient[index] == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
+def test_a_site_with_binary_labels_has_the_loss_of_the_union(rng):
+    found, truth = soft_regions(rng), random_masks(rng)[:, :3, :2, :3]
+    expected = float(losses.iou_loss(found.sum(axis=-1), truth))
+    assert float(losses.iou_loss(found, truth, union_weight=0.0)) == pytest.approx(expected, rel=1e-5)
+    assert float(losses.iou_loss(truth, found)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_label_without_any_region_has_the_loss_of_the_union(rng):
+    variable = tf.Variable(soft_regions(rng), dtype=tf.float32)
+    with tf.GradientTape() as tape:
+        value = losses.iou_loss(variable, tf.zeros_like(variable), union_weight=0.0)
+    assert float(value) == pytest.approx(1.0)
+    assert np.isfinite(tape.gradient(value, variable)).all()
+
+
 def test_perceptual_loss_weighs_the_five_levels():
     differences = (2.0, 3.0, 5.0, 7.0, 11.0)
     found = [tf.fill((1, 6 - i, 6 - i, i + 1), 1.0 + d) for i, d in enumerate(differences)]

@@ -6,12 +6,14 @@ import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.regions import REGIONS
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.parameters import N_POSE
 from fedsim_tf.shape.pose import rotation_matrices
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.shape.voxelize import (
     ROWS_PER_VOXEL,
+    Surfaces,
     fill_occupancy,
     inner_products,
     label_map,
@@ -20,10 +22,14 @@ from fedsim_tf.shape.voxelize import (
 
 STEP_VOXELS = 0.5  # root mean square motion of the surface in a finite-difference step
 GRADIENTS = ("finite_difference", "surface")
+LABELS = ("heart", "regions")
 
 
 class ShapeDecoder:
     """A differentiable map from shape parameters tau (B, K + 7) to the heart's occupancy (B, z, y, x) in [0, 1].
+
+    By region the occupancy is (B, z, y, x, 7): channel r - 1 is that of region r. Regions are painted in the order of
+    `fedsim_tf.regions`, so that they do not overlap and add up to the heart.
 
     tau holds K weights in standard deviations, three rotations in rad, three translations in mm and a log scale.
 
@@ -33,11 +39,13 @@ class ShapeDecoder:
       gradient: "finite_difference" takes central differences of each parameter, as in section 2.2 of the paper; of
         perturbed hearts only the inner products with the upstream gradient are formed. "surface" integrates the
         upstream gradient times the normal velocity over the heart's surface, in one pass for all parameters.
+      labels: "heart" as a whole, or "regions".
       rows_per_voxel: rows that sample each voxel along y and along z.
       step_voxels: how far a parameter's finite-difference step moves the surface (root mean square).
 
     Raises:
-      InputError: an unknown gradient, a step that is not positive, or later a tau of another shape.
+      InputError: an unknown gradient or unknown labels, a step that is not positive, regions asked of a shape model
+        that lacks some, or later a tau of another shape.
     """
 
     def __init__(
@@ -46,14 +54,17 @@ class ShapeDecoder:
         grid: Grid,
         gradient: str = "finite_difference",
         *,
+        labels: str = "heart",
         rows_per_voxel: int = ROWS_PER_VOXEL,
         step_voxels: float = STEP_VOXELS,
     ):
-        if gradient not in GRADIENTS:
-            raise InputError("gradient", found=repr(gradient), expected=" or ".join(map(repr, GRADIENTS)))
+        for name, given, known in (("gradient", gradient, GRADIENTS), ("labels", labels, LABELS)):
+            if given not in known:
+                raise InputError(name, found=repr(given), expected=" or ".join(map(repr, known)))
         if not step_voxels > 0:
             raise InputError("step_voxels", found=step_voxels, expected="a positive length in voxels")
         self.ssm, self.grid, self.gradient, self.step_voxels = ssm, grid, gradient, step_voxels
+        self.labels, self._surfaces = labels, _surfaces_of(ssm, labels)
         self.n_parameters = ssm.n_modes + N_POSE
         self.steps = finite_difference_steps(ssm, grid, step_voxels=step_voxels)
         self._rows_per_voxel = rows_per_voxel
@@ -64,7 +75,7 @@ class ShapeDecoder:
         self._decode = tf.custom_gradient(self._decode_with_gradient)
 
     def __call__(self, tau: tf.Tensor) -> tf.Tensor:
-        """Return the occupancy (B, z, y, x) for tau (B, K + 7)."""
+        """Return the occupancy (B, z, y, x), by region (B, z, y, x, 7), for tau (B, K + 7)."""
         return self._decode(self._check(tau))
 
     def label_map(self, tau: tf.Tensor) -> tf.Tensor:
@@ -102,7 +113,7 @@ class ShapeDecoder:
 
     def _decode_with_gradient(self, tau: tf.Tensor):
         planes = self._voxel_planes(tau)
-        volume = fill_occupancy(planes, self.ssm.faces, self.grid, rows_per_voxel=self._rows_per_voxel)
+        volume = fill_occupancy(planes, self._surfaces, self.grid, rows_per_voxel=self._rows_per_voxel)
         differentiate = self._central_differences if self.gradient == "finite_difference" else self._surface_integral
         return volume, lambda upstream: differentiate(tau, upstream)
 
@@ -112,7 +123,7 @@ class ShapeDecoder:
         moved = tau[:, None, :] + tf.concat([steps, -steps], axis=0)
         planes = self._voxel_planes(tf.reshape(moved, [-1, self.n_parameters]))
         by_volume = tf.reshape(planes, [-1, 2 * self.n_parameters, 3, self._local.shape[1]])
-        products = inner_products(upstream, by_volume, self.ssm.faces, rows_per_voxel=self._rows_per_voxel)
+        products = inner_products(upstream, by_volume, self._surfaces, rows_per_voxel=self._rows_per_voxel)
         forward, backward = tf.split(products, 2, axis=1)
         return tf.cast((forward - backward) / (2.0 * self.steps.astype(np.float64)), tf.float32)
 
@@ -121,8 +132,19 @@ class ShapeDecoder:
         with tf.GradientTape() as tape:
             tape.watch(tau)
             planes = self._voxel_planes(tau)
-        moved = surface_gradient(upstream, planes, self.ssm.faces, rows_per_voxel=self._rows_per_voxel)
+        moved = surface_gradient(upstream, planes, self._surfaces, rows_per_voxel=self._rows_per_voxel)
         return tape.gradient(planes, tau, output_gradients=moved)
+
+
+def _surfaces_of(ssm: StatisticalShapeModel, labels: str) -> Surfaces:
+    """Return the surfaces of a shape model, to be voxelized as one heart or by region."""
+    if labels == "heart":
+        return Surfaces.as_one(ssm.faces)
+    missing = [region.title for number, region in REGIONS.items() if number not in ssm.region_id]
+    if missing:
+        found = f"'regions' with a shape model without {', '.join(missing)}"
+        raise InputError("labels", found=found, expected="a shape model of all seven regions, or 'heart'")
+    return Surfaces.by_region(ssm.faces, ssm.region_id)
 
 
 def finite_difference_steps(ssm: StatisticalShapeModel, grid: Grid, *, step_voxels: float = STEP_VOXELS) -> np.ndarray:

@@ -171,6 +171,7 @@ CASES = {
         (((1, 11),), ((2, 11),)),
         (
             (lambda: ShapeDecoder(toy_shape_model(), make_decoder(0).grid, "none"), "gradient: found 'none'"),
+            (lambda: ShapeDecoder(toy_shape_model(), make_decoder(0).grid, labels="none"), "labels: found 'none'"),
             (lambda: ShapeDecoder(toy_shape_model(), make_decoder(0).grid, step_voxels=0.0), "step_voxels: found 0.0"),
         ),
         is_saved=False,

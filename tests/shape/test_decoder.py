@@ -8,7 +8,7 @@ from fedsim_tf.shape.decoder import ShapeDecoder
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.pose import rotation_matrices
 from fedsim_tf.shape.ssm import StatisticalShapeModel
-from tests.shape.shapes_for_tests import population
+from tests.shape.shapes_for_tests import population, population_of_regions
 
 GRID = Grid.centred((32, 32, 32), (96.0, 96.0, 96.0))
 
@@ -16,6 +16,12 @@ GRID = Grid.centred((32, 32, 32), (96.0, 96.0, 96.0))
 @pytest.fixture(scope="module")
 def decoder():
     return ShapeDecoder(StatisticalShapeModel.fit(*population(), n_modes=4), GRID)
+
+
+@pytest.fixture(scope="module", params=["heart", "regions"])
+def either(request):
+    """A decoder of overlapping regions, as one heart or by region."""
+    return ShapeDecoder(StatisticalShapeModel.fit(*population_of_regions(), n_modes=4), GRID, labels=request.param)
 
 
 def linear_integral(points, faces, slope, offset):
@@ -82,37 +88,42 @@ def random_pose(rng, n):
     return np.concatenate([rng.normal(0, 0.7, n - 7), rng.normal(0, 0.2, 3), rng.normal(0, 3, 3), [0.1]])
 
 
-def smooth_upstream(rng):
-    return gaussian_filter(rng.standard_normal(GRID.shape), 3).astype(np.float32)
+def smooth_upstream(rng, decoder):
+    channels = (7,) if decoder.labels == "regions" else ()
+    noise = rng.standard_normal((*GRID.shape, *channels))
+    return gaussian_filter(noise, 3, axes=(0, 1, 2)).astype(np.float32)
 
 
 @pytest.mark.parametrize("slices", [slice(None), slice(15, 16), slice(4, 20, 7), slice(0, 0)])
-def test_fused_differences_are_those_of_the_operator(decoder, rng, slices):
+def test_fused_differences_are_those_of_the_operator(either, rng, slices):
     """The products are formed without volumes; with volumes, in float64, they are the same, on any slices."""
-    tau = random_pose(rng, decoder.n_parameters)
-    upstream = np.zeros(GRID.shape, np.float32)
-    upstream[slices] = smooth_upstream(rng)[slices]
+    tau = random_pose(rng, either.n_parameters)
+    upstream = np.zeros_like(smooth_upstream(rng, either))
+    upstream[slices] = smooth_upstream(rng, either)[slices]
     expected = []
-    for step in np.diag(decoder.steps.astype(np.float64)):
-        ends = [decoder(tf.constant((tau + s)[None], tf.float32))[0].numpy().astype(np.float64) for s in (step, -step)]
+    for step in np.diag(either.steps.astype(np.float64)):
+        ends = [either(tf.constant((tau + s)[None], tf.float32))[0].numpy().astype(np.float64) for s in (step, -step)]
         expected.append(np.vdot(upstream.astype(np.float64), ends[0] - ends[1]) / (2 * step.sum()))
-    found = gradient_of(decoder, tau, upstream)
-    np.testing.assert_allclose(found * decoder.steps, expected * decoder.steps, rtol=2e-4, atol=2e-4)
+    found = gradient_of(either, tau, upstream)
+    np.testing.assert_allclose(found * either.steps, expected * either.steps, rtol=2e-4, atol=2e-4)
 
 
-def test_both_gradients_agree_on_random_poses(decoder, rng):
-    fine = [ShapeDecoder(decoder.ssm, GRID, name, rows_per_voxel=4) for name in ("finite_difference", "surface")]
+def test_both_gradients_agree_on_random_poses(either, rng):
+    fine = [
+        ShapeDecoder(either.ssm, GRID, name, labels=either.labels, rows_per_voxel=4)
+        for name in ("finite_difference", "surface")
+    ]
     for _ in range(3):
-        tau, upstream = random_pose(rng, decoder.n_parameters), smooth_upstream(rng)
-        differences, integral = (gradient_of(d, tau, upstream) * decoder.steps for d in fine)
+        tau, upstream = random_pose(rng, either.n_parameters), smooth_upstream(rng, either)
+        differences, integral = (gradient_of(d, tau, upstream) * either.steps for d in fine)
         assert np.linalg.norm(differences - integral) < 0.04 * np.linalg.norm(differences)
 
 
-def test_gradient_of_a_batch_is_that_of_each(decoder, rng):
-    tau = np.stack([random_pose(rng, decoder.n_parameters) for _ in range(2)])
-    upstream = np.stack([smooth_upstream(rng) for _ in range(2)])
+def test_gradient_of_a_batch_is_that_of_each(either, rng):
+    tau = np.stack([random_pose(rng, either.n_parameters) for _ in range(2)])
+    upstream = np.stack([smooth_upstream(rng, either) for _ in range(2)])
     for name in ("finite_difference", "surface"):
-        each = ShapeDecoder(decoder.ssm, GRID, name)
+        each = ShapeDecoder(either.ssm, GRID, name, labels=either.labels)
         variable = tf.constant(tau, tf.float32)
         with tf.GradientTape() as tape:
             tape.watch(variable)
@@ -162,6 +173,7 @@ def test_decoder_traces_once_for_a_batch(decoder):
 def test_label_map_covers_the_occupancy(decoder):
     tau = tf.zeros((1, 11))
     labels = decoder.label_map(tau)
+    assert labels.dtype == tf.uint8
     assert set(np.unique(labels)) == {0, 1, 2}
     np.testing.assert_array_equal(labels > 0, decoder(tau) > 0.5)
 
@@ -174,6 +186,26 @@ def test_wrong_length_is_refused(decoder):
 def test_step_must_be_positive(decoder):
     with pytest.raises(InputError, match="step_voxels"):
         ShapeDecoder(decoder.ssm, GRID, step_voxels=0)
+
+
+def test_regions_add_up_to_the_heart(either, rng):
+    tau = tf.constant(random_pose(rng, either.n_parameters)[None], tf.float32)
+    heart, regions = (ShapeDecoder(either.ssm, GRID, labels=labels)(tau) for labels in ("heart", "regions"))
+    assert regions.shape == (1, *GRID.shape, 7)
+    np.testing.assert_allclose(tf.reduce_sum(regions, axis=-1), heart, atol=1e-6)
+
+
+def test_regions_of_a_shape_model_that_lacks_some_are_refused(decoder):
+    expected = (
+        "labels: found 'regions' with a shape model without LA, RA, myocardium, aorta, PA; expected a shape model"
+    )
+    with pytest.raises(InputError, match=expected):
+        ShapeDecoder(decoder.ssm, GRID, labels="regions")
+
+
+def test_unknown_labels_are_refused(decoder):
+    with pytest.raises(InputError, match="labels: found 'chambers'; expected 'heart' or 'regions'"):
+        ShapeDecoder(decoder.ssm, GRID, labels="chambers")
 
 
 def test_unknown_gradient_is_refused(decoder):

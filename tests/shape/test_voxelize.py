@@ -6,7 +6,7 @@ from scipy.spatial import Delaunay
 from fedsim_tf.errors import InputError
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.surfaces import signed_volume_mm3
-from fedsim_tf.shape.voxelize import inner_products, label_map, occupancy
+from fedsim_tf.shape.voxelize import Surfaces, inner_products, label_map, occupancy
 from tests.shape.shapes_for_tests import box, sphere, two_balls
 
 GRID = Grid.centred((20, 24, 28), (84.0, 60.0, 70.0))
@@ -75,7 +75,7 @@ def test_inner_products_equal_products_with_the_volume(rng):
     meshes = np.stack([points, points * 1.1 + 3.0, points - 30.0]).astype(np.float32)
     volumes = rng.standard_normal((2, *GRID.shape)).astype(np.float32)
     planes = np.swapaxes(GRID.voxel_coordinates(meshes), 1, 2)
-    found = inner_products(volumes, np.stack([planes, planes[::-1]]), faces, rows_per_voxel=2)
+    found = inner_products(volumes, np.stack([planes, planes[::-1]]), Surfaces.as_one(faces), rows_per_voxel=2)
     each = np.array([occupancy(mesh, faces, GRID) for mesh in meshes], np.float64)
     expected = [[np.vdot(volumes[0], e) for e in each], [np.vdot(volumes[1], e) for e in each[::-1]]]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-2)

@@ -92,7 +92,7 @@ int64_t Rows::find(const View& view, const Faces& faces, float length, const uin
     const Edge to1 = leaves ? Edge(u2, v2, u0, v0) : Edge(u0, v0, u2, v2);
     const Edge to2 = leaves ? Edge(u0, v0, u1, v1) : Edge(u1, v1, u0, v0);
     const float per_area = 1.0f / static_cast<float>(leaves ? area : -area);
-    const int32_t tag = static_cast<int32_t>(2 * face + leaves);
+    const int32_t tag = static_cast<int32_t>((face << kRankBits | faces.rank[face]) << 1 | leaves);
     const float to_a1 = (a1 - a0) * per_area, to_a2 = (a2 - a0) * per_area;
     const size_t most = found + (high_u - low_u + 1) * (high_v - low_v + 1);
     if (most > found_.size()) {

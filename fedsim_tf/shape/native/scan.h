@@ -18,8 +18,13 @@
 
 namespace fedsim_tf {
 
+constexpr int kRankBits = 3;
+constexpr int kMostRegions = 7;
+
+// Where regions overlap, space belongs to the one that is painted last.
 struct Faces {
   const int32_t* vertices;  // (count, 3), counter-clockwise seen from outside
+  const int32_t* rank;      // when the face's region is painted, from 0; all 0 where all faces bound one region
   int64_t count;
 };
 
@@ -47,10 +52,11 @@ bool look_along(const float* points, int64_t vertices, int axis, const GridShape
 
 struct Crossing {
   float along;  // position on the row, from 0 to the grid's size
-  int32_t tag;  // twice the index of the face, plus one where the row leaves the surface
+  int32_t tag;  // index of the face, its region's rank (kRankBits), and a bit that says that the row leaves the surface
 
   bool leaves() const { return tag & 1; }
-  int32_t face() const { return tag >> 1; }
+  int32_t rank() const { return (tag >> 1) & ((1 << kRankBits) - 1); }
+  int32_t face() const { return tag >> (kRankBits + 1); }
 };
 
 // All crossings of a block of rows, row by row, in each row from its beginning to its end. An object may be reused.
@@ -78,14 +84,26 @@ class Rows {
 // Computes the barycentric weights of a face's corners where row (u, v) meets it.
 void corner_weights(const View& view, const int32_t* corners, int64_t u, int64_t v, double weights[3]);
 
-// Calls visit(crossing, leaving) for each crossing where the union of all surfaces begins or ends along a row.
-template <typename Visit>
-inline void visit_union(const Crossing* first, const Crossing* last, const Visit& visit) {
-  int inside = 0;  // number of surfaces around the row's current point
+constexpr int kNoRegion = -1;
+
+// Returns the place of the highest bit that is set, or -1.
+inline int highest_bit(uint32_t bits) { return bits ? 31 - __builtin_clz(bits) : -1; }
+
+// Calls visit(crossing, from, to) for each crossing where a row passes from one region to another, or to none. A point
+// inside several regions is in the one of the highest rank. With one region, it is the union of all surfaces.
+template <int kRegions, typename Visit>
+inline void visit_regions(const Crossing* first, const Crossing* last, const Visit& visit) {
+  int32_t inside[kRegions] = {};  // number of each region's surfaces around the row's current point
+  uint32_t around = 0;            // a bit for each region around that point
+  int from = kNoRegion;
   for (const Crossing* c = first; c != last; c++) {
-    const int before = inside;
-    inside += c->leaves() ? -1 : 1;
-    if ((before > 0) != (inside > 0)) visit(*c, before > 0);
+    const int rank = kRegions == 1 ? 0 : c->rank();
+    inside[rank] += c->leaves() ? -1 : 1;
+    const uint32_t bit = uint32_t{1} << rank;
+    around = inside[rank] > 0 ? around | bit : around & ~bit;
+    const int to = highest_bit(around);
+    if (from != to) visit(*c, from, to);
+    from = to;
   }
 }
 
