@@ -91,6 +91,9 @@ class DataConfig(Checked):
         return (self.window_low_hu, self.window_high_hu)
 
 
+LABEL_KINDS = ("heart", "regions")
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelConfig(Checked):
     """The sizes of volumes and networks, and the simulated scanner."""
@@ -104,6 +107,11 @@ class ModelConfig(Checked):
     )
     shape_model_of_held_out: bool = option(
         False, "Take a shape model even if it was made from patients that validate or test, who are then known to it."
+    )
+    labels: str = option(
+        "heart",
+        "What labels tell: the heart as a whole (paper), or its seven regions, each with a label of its own.",
+        choices=LABEL_KINDS,
     )
     shape_modes: int = option(14, "Modes of the statistical shape model (paper: 14).", low=1)
     rows_per_voxel: int = option(
@@ -126,6 +134,11 @@ class ModelConfig(Checked):
     simulated_focal_spot_mm: float = option(0.0, "Width of the simulator's X-ray source (paper: 0).", low=0)
     simulated_kernel_mm: float = option(0.0, "Blur of the simulator's reconstruction kernel (paper: 0).", low=0)
     simulated_tube_kv: float = option(0.0, "Tube voltage, 40 to 150 kV; 0: one energy (paper).", low=0, high=150)
+
+    @property
+    def by_region(self) -> bool:
+        """Whether labels tell the regions of the heart apart."""
+        return self.labels == "regions"
 
     def __post_init__(self):
         super().__post_init__()

@@ -57,9 +57,14 @@ class Volumes(_ImageStack):
     """
 
     labels: np.ndarray  # (n, z, y, x) float32, heart 1, else 0
+    regions: np.ndarray | None = None  # (n, z, y, x) uint8 region ids, where labels tell regions apart
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.regions is not None and self.regions.shape != self.images.shape:
+            raise InputError(
+                "regions", found=f"shape {self.regions.shape}", expected=f"that of images, {self.images.shape}"
+            )
         if self.labels.shape != self.images.shape:
             raise InputError(
                 "labels", found=f"shape {self.labels.shape}", expected=f"that of images, {self.images.shape}"
@@ -134,14 +139,15 @@ def load_site(cohort: Cohort, config: Config, *, fold: int, n_labelled: int, cac
     scale = scale_to_given(config, in_files_mm)
     typical_mm, test_mm = in_files_mm * scale, extents_mm(parts.test) * scale
     warn_of_implausible(cohort.name, take(wanted), take(chosen.labelled), config, in_files_mm=in_files_mm)
+    stacked = lambda names: stack(take(names), by_region=config.model.by_region)  # noqa: E731
     return SiteVolumes(
         name=cohort.name,
         field_of_view_mm=tuple(typical_mm.tolist()),
-        labelled=stack(take(chosen.labelled)),
+        labelled=stacked(chosen.labelled),
         unlabelled=stack_images(take(chosen.unlabelled), config.model.size),
-        fully_labelled=stack(take(parts.train)),
-        validation=stack(take(parts.validation)),
-        test=stack(take(parts.test)),
+        fully_labelled=stacked(parts.train),
+        validation=stacked(parts.validation),
+        test=stacked(parts.test),
         test_extents_mm=test_mm,
         in_files_mm=tuple(in_files_mm.tolist()),
         finder=finder,
@@ -236,8 +242,8 @@ def prepare_cases(
     return keep_distinct(cohort, cases, refused=refused or raise_error)
 
 
-def stack(cases: Sequence[PreparedCase]) -> Volumes:
-    """Stack annotated cases; regions become heart or not.
+def stack(cases: Sequence[PreparedCase], *, by_region: bool = False) -> Volumes:
+    """Stack annotated cases: heart or not, and where asked for their region ids too.
 
     Raises:
       InputError: a case has no annotation.
@@ -248,11 +254,13 @@ def stack(cases: Sequence[PreparedCase]) -> Volumes:
             raise InputError(case.identity, found="no label", expected="an annotated case")
         if not case.label.any():  # any mask that is empty too would score 100
             raise InputError(case.identity, found="a label without a heart", expected="an annotated heart")
-        labels.append(case.label > 0)
+        labels.append(case.label)
+    ids = np.stack(labels)
     return Volumes(
         tuple(case.identity for case in cases),
         np.stack([case.image for case in cases]).astype(np.float32),
-        np.stack(labels).astype(np.float32),
+        (ids > 0).astype(np.float32),
+        ids.astype(np.uint8) if by_region else None,
     )
 
 
