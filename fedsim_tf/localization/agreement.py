@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -56,6 +57,7 @@ def find_heart(scout: Scout, atlases: Sequence[Scout], *, subject: str | os.Path
     search = ScoutSearch(scout)
     starts = sorted(((search.search(atlas), atlas) for atlas in atlases), key=lambda pair: -pair[0].correlation)
     matches = [search.look_closely(atlas, search.register(atlas, start)) for start, atlas in starts[:MOST_ATLASES]]
+    matches = _look_at_other_places(search, matches, [atlas for _, atlas in starts])
     agreeing = _select_agreeing(matches)
     if len(agreeing) < max(LEAST_ATLASES, len(matches) - MOST_OTHERS):
         raise _no_heart(subject, f"{len(matches)} atlases find the heart in places far from each other")
@@ -72,6 +74,20 @@ def find_heart(scout: Scout, atlases: Sequence[Scout], *, subject: str | os.Path
         agreeing=len(agreeing),
         asked=len(matches),
     )
+
+
+def _look_at_other_places(search: ScoutSearch, matches: Sequence[Match], atlases: Sequence[Scout]) -> list[Match]:
+    """Return the matches, each moved to a place that another atlas found far away if it fits there better.
+
+    An atlas alone may mistake another part of the body for the heart; where the others have found it, it knows better.
+    """
+    found = []
+    for match, atlas in zip(matches, atlases, strict=False):  # the most alike atlases come first
+        elsewhere = [other for other in matches if np.linalg.norm(other.place_mm - match.place_mm) > APART_MM]
+        starts = [dataclasses.replace(match, place_mm=other.place_mm) for other in elsewhere]
+        seen = [match, *(search.look_closely(atlas, start) for start in starts)]
+        found.append(max(seen, key=lambda one: one.correlation))
+    return found
 
 
 def _select_agreeing(matches: Sequence[Match]) -> list[Match]:
