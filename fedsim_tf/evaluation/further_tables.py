@@ -12,6 +12,7 @@ from fedsim_tf.evaluation.tables import MISSING, Table, experiment_data_and_arm,
 from fedsim_tf.evaluation.tissues import TISSUES
 from fedsim_tf.records.fold_scores import FeatureDistances, Likeness, Novelty, TissueComparison
 from fedsim_tf.records.run_metrics import AS_SCANNED, RENDERED, SINGLE_SITE_RUN, RunMetrics, VisitMetrics
+from fedsim_tf.regions import REGIONS
 
 Values = Callable[[Likeness], Sequence[float] | None]  # what to show of a fold's likeness; None where it lacks that
 _MEASURES = {
@@ -30,6 +31,26 @@ def measures(metrics: Sequence[RunMetrics]) -> Table:
         [*experiment_data_and_arm(cell), *(format_mean(found[name][cell]) for name in found)] for cell in found["dice"]
     ]
     return Table(("", "data", "arm", *_MEASURES.values()), rows)
+
+
+def regions_table(metrics: Sequence[RunMetrics], measure: str = "dice") -> Table:
+    """Return a measure of each region of the heart, mean and standard deviation over folds, and the regions' mean.
+
+    Arms of runs whose labels are heart or not have no rows.
+
+    Args:
+      metrics: the runs' results.
+      measure: a key of `metrics.MEASURES`.
+    """
+    names = [region.short_name for region in REGIONS.values()]
+    found = {name: collect_scores(metrics, measure=measure, region=name) for name in names}
+    rows = []
+    for cell in collect_scores(metrics):
+        values = [cells.get(cell, ()) for cells in found.values()]
+        if any(len(one) for one in values):
+            mean = format_mean([float(np.mean([np.mean(one) for one in values if len(one)]))])
+            rows.append([*experiment_data_and_arm(cell), *map(format_mean, values), mean])
+    return Table(("", "data", "arm", *(f"{name}, {_MEASURES[measure]}" for name in names), "mean"), rows)
 
 
 def novelty_table(metrics: Iterable[RunMetrics]) -> Table:

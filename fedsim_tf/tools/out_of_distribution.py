@@ -77,7 +77,7 @@ def _visit(visit: Visit, home: VisitedFold, host: VisitedFold) -> ScoresBySite:
     }
     visit.output.mkdir(parents=True, exist_ok=True)  # only now, so that what is refused leaves no trace
     picture = visit.output / f"segmentations_{home.number}.png"
-    segmentation_gallery(picture, segmenters, rendered, title=f"{visit.title}: truth green, found red")
+    segmentation_gallery(picture, segmenters, rendered, title=visit.title)
     images = {RENDERED: rendered, AS_SCANNED: visitors.test}
     extents_mm = visitors.test_extents_mm
     return {
