@@ -114,3 +114,13 @@ def test_regions_have_a_column_each_and_runs_without_regions_no_row():
     ]
     (distances,) = further_tables.regions_table([other], "hd95_mm").rows
     assert distances[9] == f"{30 / 3:.2f}"
+
+
+def test_ct_values_of_regions_follow_where_a_run_has_them():
+    headings = further_tables.tissue_values([RUN]).headings
+    assert len(headings) == 3 + 2 * 3
+    values = {"heart": TissueComparison(150.0, 50.0, 140.0, 40.0, 10.0), "myo": TissueComparison(90, 20, 80, 25, 9)}
+    by_region = run(Likeness(tissues=values), Likeness(tissues=values))
+    table = further_tables.tissue_values([by_region])
+    assert table.headings[9:] == ("myo, real, HU", "myo, synthetic, HU")
+    assert table.rows[0][9:] == ["90, 20", "80, 25"]
