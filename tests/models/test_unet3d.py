@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedsim_tf.config import ModelConfig
+from fedsim_tf.config import make_config
 from fedsim_tf.models import built
 from fedsim_tf.models.unet3d import UNet3D
 
@@ -21,7 +21,10 @@ def test_eight_outputs_have_seven_more_weights_and_biases_in_the_head_alone():
 
 
 def test_a_network_by_region_has_an_output_for_the_background_and_each_region(rng):
-    sizes = [ModelConfig(size=16, unet_width=2, precision="float32", labels=kind) for kind in ("heart", "regions")]
+    sizes = [
+        make_config("demo", model={"unet_width": 2, "precision": "float32", "labels": kind}).model
+        for kind in ("heart", "regions")
+    ]
     heart, regions = (built.unet(one, seed=0) for one in sizes)
     image = rng.normal(size=(1, 16, 16, 16, 1)).astype(np.float32)
     assert [network(image).shape[-1] for network in (heart, regions)] == [1, 8]
