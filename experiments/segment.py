@@ -36,7 +36,9 @@ command.define_path(
 )
 flags.DEFINE_enum("format", None, FORMATS, "The format of masks. Default: as --output ends, else nifti.")
 flags.DEFINE_bool("any_values", False, "Segment images too that are no CTs in HU, such as 8-bit pictures.")
-command.define_path("label", "A true label on the same grid, regions or heart; the Dice is printed.")
+command.define_path(
+    "label", "A true label on the same grid, regions or heart; the Dice is printed, by region where both have them."
+)
 command.define_path("picture", "A PNG of slices with outlines.")
 command.define_dry_run("Only check the files and the run, and load the network.")
 flags.adopt_module_key_flags(command)
@@ -68,10 +70,14 @@ def _run_one(image: str) -> None:
     if FLAGS.dry_run:
         print(f"{image} can be segmented with the network of {FLAGS.arm} in {FLAGS.fold_dir}")
         return
+    from fedsim_tf.regions import REGIONS
+
     found = start.run()
     _say(found, FLAGS.output)
     if found.dice is not None:
         print(f"Dice: {found.dice:.2f} %")
+    for region, dice in found.region_dice.items():
+        print(f"Dice of {REGIONS[region].title}: {dice:.2f} %")
 
 
 def _run_many() -> None:
@@ -99,7 +105,7 @@ def _run_many() -> None:
 
 
 def _say(found: "Segmentation", output: str | pathlib.Path) -> None:
-    voxels = int(found.mask.array.sum())
+    voxels = int((found.mask.array != 0).sum())
     print(f"heart: {voxels} voxels, {found.mask.nonzero_ml:.0f} ml, written to {output}")
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from fedsim_tf.regions import WHOLE_HEART
+
 PERCEPTUAL_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # relu1_1 ... relu5_1 (Park et al. 2019)
 # Park's VGG sees images in [-1, 1], Caffe's weights see grey levels. Features are put back to the scale of the images,
 # or the perceptual loss, with Park's weight, would drown the discriminator's part.
@@ -147,20 +149,80 @@ def feature_matching_loss(real: Maps, fake: Maps, *, weight: float = 10.0) -> tf
 
 def dice_loss(logits: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
     """Return the mean of 1 - soft Dice over volumes (B, z, y, x, 1) (Milletari et al. 2016)."""
+    return tf.reduce_mean(_dice_losses(logits, truth))
+
+
+def _dice_losses(logits: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
+    """Return 1 - soft Dice of each volume (B,), smoothed by one voxel."""
     probability = tf.sigmoid(tf.cast(logits, tf.float32))
     axes = list(range(1, logits.shape.rank))
     both = 2.0 * tf.reduce_sum(probability * truth, axis=axes)
     total = tf.reduce_sum(probability + truth, axis=axes)
-    return tf.reduce_mean(1.0 - (both + 1.0) / (total + 1.0))
+    return 1.0 - (both + 1.0) / (total + 1.0)
 
 
 def segmentation_loss(logits: tf.Tensor, truth: tf.Tensor, *, heart_weight: float = 1.0) -> tf.Tensor:
-    """Return binary cross-entropy plus Dice loss; the latter balances heart and background.
+    """Return cross-entropy plus Dice loss; the latter balances the heart, or its regions, and the background.
+
+    Of heart or not these are the binary cross-entropy and the Dice loss of the heart. By region they are the
+    cross-entropy of the softmax and the mean Dice loss of the regions (`region_dice_losses`). Where the network has
+    regions and a true label is a heart as a whole, as at a site with binary labels, the hearts are compared: the
+    network's probability of the heart is that of all regions together.
 
     Args:
-      logits, truth: (B, z, y, x, 1).
-      heart_weight: weight of the heart's voxels in the cross-entropy.
+      logits: (B, z, y, x, 1), or by region (B, z, y, x, 1 + R), the background first.
+      truth: (B, z, y, x, 1): heart or not; or for logits by region integers, region ids, where region 1 alone is a
+        heart as a whole.
+      heart_weight: weight of the heart's voxels, of all its regions alike, in the cross-entropy.
     """
-    logits, truth = tf.cast(logits, tf.float32), tf.cast(truth, tf.float32)
-    entropy = tf.nn.weighted_cross_entropy_with_logits(labels=truth, logits=logits, pos_weight=heart_weight)
-    return tf.reduce_mean(entropy) + dice_loss(logits, truth)
+    logits, truth = tf.cast(logits, tf.float32), tf.convert_to_tensor(truth)
+    if logits.shape[-1] > 1 and truth.dtype.is_integer:
+        return _region_segmentation_loss(logits, truth[..., 0], heart_weight)
+    logits, truth = heart_logits(logits), tf.cast(truth, tf.float32)
+    return tf.reduce_mean(_heart_entropy(logits, truth, heart_weight)) + dice_loss(logits, truth)
+
+
+def heart_logits(logits: tf.Tensor) -> tf.Tensor:
+    """Return logits (B, z, y, x, 1) of the heart from those of background and regions (B, z, y, x, 1 + R).
+
+    Their sigmoid is the sum of the regions' softmax. Logits of the heart alone stay as they are.
+    """
+    if logits.shape[-1] == 1:
+        return logits
+    return tf.reduce_logsumexp(logits[..., 1:], axis=-1, keepdims=True) - logits[..., :1]
+
+
+def _heart_entropy(logits: tf.Tensor, truth: tf.Tensor, heart_weight: float) -> tf.Tensor:
+    return tf.nn.weighted_cross_entropy_with_logits(labels=truth, logits=logits, pos_weight=heart_weight)
+
+
+def _region_segmentation_loss(logits: tf.Tensor, ids: tf.Tensor, heart_weight: float) -> tf.Tensor:
+    """Return the loss of logits (B, z, y, x, 1 + R) and region ids (B, z, y, x)."""
+    heart, of_heart = tf.cast(ids > 0, tf.float32)[..., None], heart_logits(logits)
+    whole = tf.reduce_mean(_heart_entropy(of_heart, heart, heart_weight), axis=[1, 2, 3, 4])
+    whole += _dice_losses(of_heart, heart)
+    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.cast(ids, tf.int32), logits=logits)
+    weights = tf.where(ids > 0, heart_weight, 1.0)
+    by_region = tf.reduce_mean(weights * entropy, axis=[1, 2, 3]) + region_dice_losses(logits, ids)
+    return tf.reduce_mean(tf.where(tf.reduce_max(ids, axis=[1, 2, 3]) <= WHOLE_HEART, whole, by_region))
+
+
+def region_dice_losses(logits: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+    """Return for each volume (B,) the mean of 1 - soft Dice over the regions that its true label has; 0 without any.
+
+    A region that it lacks does not count here; the cross-entropy keeps the network from inventing it. Dice is smoothed
+    by one voxel, as that of `dice_loss`.
+
+    Args:
+      logits: (B, z, y, x, 1 + R), the background first.
+      ids: region ids (B, z, y, x), 0 to R.
+    """
+    channels = logits.shape[-1]
+    found, truth = tf.nn.softmax(logits), tf.one_hot(ids, channels, dtype=tf.float32)
+    both, found_sums, truth_sums = (
+        tf.reduce_sum(part, axis=[1, 2, 3])[:, 1:]
+        for part in (found * truth, found, truth)  # (B, R)
+    )
+    losses = 1.0 - (2.0 * both + 1.0) / (found_sums + truth_sums + 1.0)
+    present = tf.cast(truth_sums > 0, tf.float32)
+    return tf.math.divide_no_nan(tf.reduce_sum(losses * present, axis=1), tf.reduce_sum(present, axis=1))

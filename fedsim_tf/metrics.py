@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 import SimpleITK as sitk
 import surface_distance
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.regions import BACKGROUND, is_whole_heart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +50,60 @@ def compare_masks(found: np.ndarray, truth: np.ndarray, spacing_mm: tuple[float,
     found, truth = _binarize(found, truth)
     hd95_mm, surface_mm = _surface_distances(found, truth, spacing_mm[::-1])
     return Agreement(dice(found, truth), iou(found, truth), hd95_mm, surface_mm, _volume_error(found, truth))
+
+
+def compare_regions(
+    found: np.ndarray, truth: np.ndarray, spacing_mm: tuple[float, float, float], *, regions: Iterable[int]
+) -> dict[int, Agreement]:
+    """Return every measure of the agreement of each region's mask with the true one, by region id.
+
+    A region that neither of the two has is left out: there is nothing to agree on. One that only one of the two has is
+    a missing or an invented region, which `compare_masks` gives an overlap of 0 and distances of the volume's diagonal.
+
+    Args:
+      found, truth: region ids (z, y, x).
+      spacing_mm: voxel size (x, y, z).
+      regions: those that count, see `annotated_regions`.
+
+    Raises:
+      InputError: label maps of different shapes.
+    """
+    return {
+        region: compare_masks(one, other, spacing_mm) for region, one, other in _region_masks(found, truth, regions)
+    }
+
+
+def mean_region_dice(found: np.ndarray, truth: np.ndarray, *, regions: Iterable[int]) -> float:
+    """Return the mean of `region_dice`."""
+    return float(np.mean(list(region_dice(found, truth, regions=regions).values())))
+
+
+def region_dice(found: np.ndarray, truth: np.ndarray, *, regions: Iterable[int]) -> dict[int, float]:
+    """Return the Dice in percent of each region, by region id; see `compare_regions`."""
+    return {region: dice(one, other) for region, one, other in _region_masks(found, truth, regions)}
+
+
+def annotated_regions(truths: np.ndarray) -> tuple[int, ...]:
+    """Return the ids of the regions that at least one true label has, ascending.
+
+    A region that none has is one that the data set does not annotate, and networks are not scored on it. Hearts as a
+    whole have no regions.
+
+    Args:
+      truths: region ids (n, z, y, x).
+    """
+    found = {int(region) for truth in truths if not is_whole_heart(truth) for region in np.unique(truth)}
+    return tuple(sorted(found - {BACKGROUND}))
+
+
+def _region_masks(
+    found: np.ndarray, truth: np.ndarray, regions: Iterable[int]
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Give id and both masks of each region that at least one of two label maps has."""
+    for region in regions:
+        masks = found == region, truth == region
+        if any(mask.any() for mask in masks):
+            yield region, *masks
 
 
 def mean_agreement(each: Collection[Agreement]) -> Agreement:

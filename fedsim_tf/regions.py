@@ -19,6 +19,7 @@ RA = 4  # right atrium
 MYOCARDIUM = 5  # of the left ventricle
 AORTA = 6
 PULMONARY_ARTERY = 7
+WHOLE_HEART = LV  # a label with this region alone is a heart as a whole: files with binary labels are read so
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,21 +30,31 @@ class HeartRegion:
       title: its name in legends.
       short_name: its name where there is little room.
       colour: hexadecimal RGB.
+      structure: its name in RTSTRUCT and SEG, which readers of this and other programs know.
+      code: the name of its SNOMED CT code, as pydicom has it.
     """
 
     title: str
     short_name: str
     colour: str
+    structure: str
+    code: str
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """Return the colour as red, green and blue, 0 to 255."""
+        red, green, blue = bytes.fromhex(self.colour.removeprefix("#"))
+        return red, green, blue
 
 
 REGIONS: Mapping[int, HeartRegion] = {
-    LV: HeartRegion("LV", "LV", "#c8553d"),
-    RV: HeartRegion("RV", "RV", "#4f7cac"),
-    LA: HeartRegion("LA", "LA", "#e9a178"),
-    RA: HeartRegion("RA", "RA", "#86b3d1"),
-    MYOCARDIUM: HeartRegion("myocardium", "myo", "#d9b38c"),
-    AORTA: HeartRegion("aorta", "ao", "#a4243b"),
-    PULMONARY_ARTERY: HeartRegion("PA", "PA", "#6a5b95"),
+    LV: HeartRegion("LV", "LV", "#c8553d", "Left ventricle", "LeftVentricle"),
+    RV: HeartRegion("RV", "RV", "#4f7cac", "Right ventricle", "RightVentricle"),
+    LA: HeartRegion("LA", "LA", "#e9a178", "Left atrium", "LeftAtrium"),
+    RA: HeartRegion("RA", "RA", "#86b3d1", "Right atrium", "RightAtrium"),
+    MYOCARDIUM: HeartRegion("myocardium", "myo", "#d9b38c", "Myocardium", "LeftVentricleMyocardium"),
+    AORTA: HeartRegion("aorta", "ao", "#a4243b", "Aorta", "Aorta"),
+    PULMONARY_ARTERY: HeartRegion("PA", "PA", "#6a5b95", "Pulmonary artery", "PulmonaryArtery"),
 }
 REGION_IDS = tuple(REGIONS)  # ascending
 GREAT_VESSELS = (AORTA, PULMONARY_ARTERY)
@@ -98,6 +109,11 @@ TOTALSEGMENTATOR_NAMES: Mapping[str, int] = {
     "aorta": AORTA,
     "pulmonary_artery": PULMONARY_ARTERY,
 }
+
+
+def is_whole_heart(regions: np.ndarray) -> bool:
+    """Return whether a label of region ids, of any shape, does not tell regions apart."""
+    return int(regions.max(initial=0)) <= WHOLE_HEART
 
 
 def encode_regions(regions: np.ndarray, values: Mapping[int, int]) -> np.ndarray:

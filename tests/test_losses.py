@@ -310,3 +310,90 @@ def test_the_hearts_weight_counts_in_the_cross_entropy_alone(rng):
     entropy = np.where(labels > 0, 3.0 * np.log1p(np.exp(-logits)), np.log1p(np.exp(logits)))
     found = losses.segmentation_loss(*both, heart_weight=3.0) - losses.dice_loss(*both)
     assert float(found) == pytest.approx(entropy.mean(), rel=1e-5)
+
+
+def logits_of(probabilities):
+    return tf.math.log(tf.constant(probabilities, tf.float32))
+
+
+def region_logits_example():
+    """Two volumes of four voxels, two regions: background, 1, 1, 2; and background twice, 2, 2."""
+    first = [[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.5, 0.25, 0.25], [0.2, 0.2, 0.6]]
+    second = [[0.9, 0.05, 0.05], [0.8, 0.1, 0.1], [0.1, 0.1, 0.8], [0.4, 0.2, 0.4]]
+    ids = np.array([[0, 1, 1, 2], [0, 0, 2, 2]], np.uint8).reshape(2, 1, 1, 4)
+    return logits_of(np.reshape([first, second], (2, 1, 1, 4, 3))), ids
+
+
+def test_region_dice_losses_by_hand():
+    """Dice smoothed by one voxel; the second volume has region 2 alone, so that only this one counts there."""
+    logits, ids = region_logits_example()
+    one = 1 - (2 * (0.8 + 0.25) + 1) / (0.2 + 0.8 + 0.25 + 0.2 + 2 + 1)
+    two = 1 - (2 * 0.6 + 1) / (0.1 + 0.1 + 0.25 + 0.6 + 1 + 1)
+    alone = 1 - (2 * (0.8 + 0.4) + 1) / (0.05 + 0.1 + 0.8 + 0.4 + 2 + 1)
+    np.testing.assert_allclose(losses.region_dice_losses(logits, tf.constant(ids)), [(one + two) / 2, alone], rtol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [1.0, 3.0])
+def test_segmentation_loss_by_region_by_hand(weight):
+    logits, ids = region_logits_example()
+    heart = np.log(0.8) + np.log(0.25) + np.log(0.6) + np.log(0.8) + np.log(0.4)
+    entropy = -(np.log(0.7) + np.log(0.9) + np.log(0.8) + weight * heart) / 8
+    dice = np.mean(losses.region_dice_losses(logits, tf.constant(ids)))
+    found = losses.segmentation_loss(logits, tf.constant(ids)[..., None], heart_weight=weight)
+    assert float(found) == pytest.approx(entropy + dice, rel=1e-6)
+
+
+@pytest.mark.parametrize("weight", [1.0, 3.0])
+def test_hearts_as_a_whole_are_compared_as_such_among_labels_with_regions(weight):
+    """The second volume has region 1 alone; the probability of its heart is what the background's leaves."""
+    logits, ids = region_logits_example()
+    ids[1] = ids[1] > 0
+    p = np.array([0.1, 0.2, 0.9, 0.6])
+    entropy = -(np.log(0.9) + np.log(0.8) + weight * (np.log(0.9) + np.log(0.6))) / 4
+    second = entropy + 1 - (2 * (0.9 + 0.6) + 1) / (p.sum() + 2 + 1)
+    first = losses.segmentation_loss(logits[:1], tf.constant(ids)[:1, ..., None], heart_weight=weight)
+    found = losses.segmentation_loss(logits, tf.constant(ids)[..., None], heart_weight=weight)
+    assert float(found) == pytest.approx((float(first) + second) / 2, rel=1e-5)
+
+
+def test_gradient_of_the_segmentation_loss_by_region_agrees_with_finite_differences(rng):
+    """Against differences of a plain NumPy version in float64; one volume lacks regions, one is a heart as a whole."""
+    values = rng.normal(size=(3, 2, 1, 2, 8))
+    ids = rng.integers(0, 8, (3, 2, 1, 2)).astype(np.uint8)
+    ids[1, :, 0], ids[2, :, 0] = [[2, 0], [0, 7]], [[1, 0], [1, 1]]
+
+    def dice(p, true):
+        return 1 - (2 * (p * true).sum() + 1) / ((p + true).sum() + 1)
+
+    def numpy_loss(x):
+        p = np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
+        truth = np.eye(8)[ids]
+        own = (p * truth).sum(axis=-1)
+        own[2] = np.where(ids[2] > 0, 1 - p[2, ..., 0], p[2, ..., 0])
+        entropy = -np.mean(np.where(ids > 0, 2.5, 1.0) * np.log(own))
+        each = [
+            np.mean([dice(one[..., r], true[..., r]) for r in range(1, 8) if true[..., r].any()])
+            for one, true in zip(p[:2], truth[:2], strict=True)
+        ]
+        return entropy + np.mean([*each, dice(1 - p[2, ..., 0], ids[2] > 0)])
+
+    variable = tf.Variable(values, dtype=tf.float32)
+    with tf.GradientTape() as tape:
+        value = losses.segmentation_loss(variable, tf.constant(ids)[..., None], heart_weight=2.5)
+    assert float(value) == pytest.approx(numpy_loss(values), rel=1e-5)
+    gradient = tape.gradient(value, variable).numpy()
+    for index in np.ndindex(values.shape):
+        step = np.zeros_like(values)
+        step[index] = 1e-5
+        expected = (numpy_loss(values + step) - numpy_loss(values - step)) / 2e-5
+        assert gradient[index] == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
+def test_regions_are_compared_with_binary_labels_as_one_heart(rng):
+    """The probability of the heart is what the background's leaves."""
+    values = rng.normal(size=(2, 2, 3, 2, 8)).astype(np.float32)
+    truth = (rng.random((2, 2, 3, 2, 1)) > 0.5).astype(np.float32)
+    p = 1 - (np.exp(values) / np.exp(values).sum(axis=-1, keepdims=True))[..., :1]
+    expected = losses.segmentation_loss(np.log(p / (1 - p)), tf.constant(truth), heart_weight=2.0)
+    found = losses.segmentation_loss(values, tf.constant(truth), heart_weight=2.0)
+    assert float(found) == pytest.approx(float(expected), rel=1e-5)

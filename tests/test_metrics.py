@@ -4,7 +4,7 @@ import SimpleITK as sitk
 from sklearn.metrics import f1_score, jaccard_score
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.metrics import Agreement, compare_masks, dice, iou
+from fedsim_tf.metrics import Agreement, annotated_regions, compare_masks, compare_regions, dice, iou, region_dice
 
 
 def test_agree_with_scikit_learn(rng):
@@ -72,3 +72,28 @@ def test_empty_masks():
 def test_shapes_must_agree():
     with pytest.raises(InputError, match=r"found shape \(1, 2, 2\); expected shape \(2, 2, 2\)"):
         dice(np.zeros((1, 2, 2)), np.zeros((2, 2, 2)))
+
+
+def test_regions_agree_with_scikit_learn(rng):
+    found, truth = rng.integers(0, 5, (2, 9, 8, 7)).astype(np.uint8)
+    expected = 100 * f1_score(truth.ravel(), found.ravel(), labels=[1, 2, 3, 4], average=None)
+    given = {"regions": (1, 2, 3, 4)}
+    assert list(region_dice(found, truth, **given).values()) == pytest.approx(list(expected))
+    for region, one in compare_regions(found, truth, (2.0, 1.0, 1.5), **given).items():
+        assert one == compare_masks(found == region, truth == region, (2.0, 1.0, 1.5))
+
+
+def test_a_region_that_neither_has_is_left_out_and_one_that_only_one_has_counts_as_missed():
+    truth, found = np.zeros((2, 4, 4, 4), np.uint8)
+    truth[:2], found[:2] = 1, 1
+    truth[3, 0], found[3, 3] = 2, 3
+    each = compare_regions(found, truth, (1, 1, 2), regions=(1, 2, 3, 4))
+    diagonal = pytest.approx(np.sqrt(8.0**2 + 4.0**2 + 4.0**2))
+    missed = Agreement(0.0, 0.0, diagonal, diagonal, 100.0)
+    assert each == {1: Agreement(100.0, 100.0, 0.0, 0.0, 0.0), 2: missed, 3: missed}
+    assert region_dice(found, truth, regions=(1, 2, 3, 4)) == {1: 100.0, 2: 0.0, 3: 0.0}
+
+
+def test_regions_that_no_true_label_has_are_not_annotated():
+    """A heart as a whole is region 1 in files; it does not make region 1 one that is told apart."""
+    assert annotated_regions(np.array([[0, 5, 5], [2, 0, 0], [1, 1, 0]], np.uint8)) == (2, 5)

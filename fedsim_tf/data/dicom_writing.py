@@ -1,11 +1,11 @@
-"""A heart mask as DICOM: a SEG or an RTSTRUCT that refers to the slices of its CT."""
+"""A heart mask, or its regions, as DICOM: a SEG or an RTSTRUCT that refers to the slices of its CT."""
 
 from __future__ import annotations
 
 import datetime
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,51 +15,73 @@ from fedsim_tf.data.dicom_series import check_series, select_ct_series
 from fedsim_tf.data.grid_places import find_places_mm
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import write_atomically
+from fedsim_tf.regions import BACKGROUND, REGIONS
 from fedsim_tf.volume import Volume
 
 if TYPE_CHECKING:  # they take half a second to import
+    from highdicom.seg import SegmentDescription
     from pydicom import Dataset
 
-STRUCTURE = "Heart"
 _DESCRIPTION = "Heart, automatic, for research"
 # Elements that DICOM wants in every object, empty where the CT has lost them (PS3.3 C.7.1.1, C.7.2.1).
 _PATIENT = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
 _STUDY = ("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName")
 
 
-def write_dicom_seg(mask: Volume, folder: pathlib.Path, path: pathlib.Path) -> None:
-    """Write a mask as DICOM SEG with one segment, Heart, on the slices of its CT.
+class Structure(NamedTuple):
+    """A structure of a SEG or an RTSTRUCT.
+
+    Attributes:
+      name: its name; code: the name of its SNOMED CT code, as pydicom has it.
+      rgb: its colour, 0 to 255.
+      value: its region id; None: it is wherever the mask is not 0.
+    """
+
+    name: str
+    code: str
+    rgb: tuple[int, int, int]
+    value: int | None
+
+    def draw(self, mask: Volume) -> np.ndarray:
+        """Return where the structure is (z, y, x), bool."""
+        return mask.array != 0 if self.value is None else mask.array == self.value
+
+
+HEART = Structure("Heart", "Heart", (255, 0, 0), None)
+
+
+def list_structures(mask: Volume, *, by_region: bool) -> list[Structure]:
+    """Return the heart, or each region that a mask of region ids has, in the order of ids."""
+    if not by_region:
+        return [HEART]
+    found = [(number, REGIONS[number]) for number in np.unique(mask.array).tolist() if number != BACKGROUND]
+    return [Structure(region.structure, region.code, region.rgb, number) for number, region in found]
+
+
+def write_dicom_seg(mask: Volume, folder: pathlib.Path, path: pathlib.Path, *, by_region: bool = False) -> None:
+    """Write a mask as DICOM SEG on the slices of its CT: one segment, Heart, or one for each region that is there.
 
     Args:
       mask: not 0 within the heart, on the CT's grid.
       folder: the CT's slices.
       path: the file.
+      by_region: whether the mask's values are region ids.
 
     Raises:
       InputError: no voxel of a heart, or slices that lack what DICOM asks of them.
     """
     import highdicom as hd
-    from pydicom.sr.codedict import codes
     from pydicom.uid import ExplicitVRLittleEndian
 
     slices = _read_slices(mask, folder)
-    algorithm = hd.AlgorithmIdentificationSequence(
-        name="fedsim_tf", family=codes.DCM.ArtificialIntelligence, version=fedsim_tf.__version__
-    )
-    heart = hd.seg.SegmentDescription(
-        segment_number=1,
-        segment_label=STRUCTURE,
-        segmented_property_category=codes.SCT.AnatomicalStructure,
-        segmented_property_type=codes.SCT.Heart,
-        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=algorithm,
-    )
+    structures = list_structures(mask, by_region=by_region)
+    segments = np.stack([structure.draw(mask) for structure in structures], axis=-1)
     try:
         made = hd.seg.Segmentation(
             source_images=slices,
-            pixel_array=(mask.array != 0).astype(np.uint8),
+            pixel_array=segments.astype(np.uint8),
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=[heart],
+            segment_descriptions=[_describe_segment(*one) for one in enumerate(structures, start=1)],
             series_instance_uid=hd.UID(),
             series_number=1,
             sop_instance_uid=hd.UID(),
@@ -79,42 +101,72 @@ def write_dicom_seg(mask: Volume, folder: pathlib.Path, path: pathlib.Path) -> N
         made.save_as(temporary)
 
 
-def write_rtstruct(mask: Volume, folder: pathlib.Path, path: pathlib.Path) -> None:
-    """Write a mask as RTSTRUCT with one structure, Heart: contours half-way between its pixels and the others.
+def _describe_segment(number: int, structure: Structure) -> SegmentDescription:
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
+    algorithm = hd.AlgorithmIdentificationSequence(
+        name="fedsim_tf", family=codes.DCM.ArtificialIntelligence, version=fedsim_tf.__version__
+    )
+    return hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=structure.name,
+        segmented_property_category=codes.SCT.AnatomicalStructure,
+        segmented_property_type=getattr(codes.SCT, structure.code),
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=algorithm,
+        display_color=hd.color.CIELabColor.from_rgb(*structure.rgb),
+    )
+
+
+def write_rtstruct(mask: Volume, folder: pathlib.Path, path: pathlib.Path, *, by_region: bool = False) -> None:
+    """Write a mask as RTSTRUCT: one structure, Heart, or one for each region that is there.
+
+    Contours run half-way between a structure's pixels and the others.
 
     Args:
       mask: not 0 within the heart, on the CT's grid.
       folder: the CT's slices.
       path: the file.
+      by_region: whether the mask's values are region ids.
 
     Raises:
       InputError: no voxel of a heart.
     """
     slices = _read_slices(mask, folder)
     made = _new_structure_set(slices)
-    made.StructureSetROISequence = [
+    made.StructureSetROISequence, made.ROIContourSequence, made.RTROIObservationsSequence = [], [], []
+    for number, structure in enumerate(list_structures(mask, by_region=by_region), start=1):
+        _add_structure(made, number, structure, mask.with_array(structure.draw(mask)), slices)
+    with write_atomically(path) as temporary:
+        made.save_as(temporary, enforce_file_format=True)
+
+
+def _add_structure(made: Dataset, number: int, structure: Structure, mask: Volume, slices: Sequence[Dataset]) -> None:
+    """Add a structure and its contours to an RTSTRUCT."""
+    made.StructureSetROISequence.append(
         _item(
-            ROINumber=1,
+            ROINumber=number,
             ReferencedFrameOfReferenceUID=made.FrameOfReferenceUID,
-            ROIName=STRUCTURE,
+            ROIName=structure.name,
             ROIGenerationAlgorithm="AUTOMATIC",
         )
-    ]
+    )
     contours = [
         _item(
-            ContourImageSequence=[_refer_to(slices[number])],
+            ContourImageSequence=[_refer_to(slices[index])],
             ContourGeometricType="CLOSED_PLANAR",
             NumberOfContourPoints=len(points),
             ContourData=[f"{value:.4f}" for value in points.ravel()],
         )
-        for number, points in find_contours_mm(mask)
+        for index, points in find_contours_mm(mask)
     ]
-    made.ROIContourSequence = [_item(ROIDisplayColor=[255, 0, 0], ContourSequence=contours, ReferencedROINumber=1)]
-    made.RTROIObservationsSequence = [
-        _item(ObservationNumber=1, ReferencedROINumber=1, RTROIInterpretedType="ORGAN", ROIInterpreter="")
-    ]
-    with write_atomically(path) as temporary:
-        made.save_as(temporary, enforce_file_format=True)
+    made.ROIContourSequence.append(
+        _item(ROIDisplayColor=list(structure.rgb), ContourSequence=contours, ReferencedROINumber=number)
+    )
+    made.RTROIObservationsSequence.append(
+        _item(ObservationNumber=number, ReferencedROINumber=number, RTROIInterpretedType="ORGAN", ROIInterpreter="")
+    )
 
 
 def find_contours_mm(mask: Volume) -> list[tuple[int, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""A mask goes back in the format that is asked for, where its CT lies."""
+"""A mask, or a label map of regions, goes back in the format that is asked for, where its CT lies."""
 
 from __future__ import annotations
 
@@ -57,17 +57,24 @@ def check_format(mask_format: str, image: str | os.PathLike) -> None:
 
 
 def write_mask(
-    mask: Volume, path: str | os.PathLike, *, image: str | os.PathLike, mask_format: str | None = None
+    mask: Volume,
+    path: str | os.PathLike,
+    *,
+    image: str | os.PathLike,
+    mask_format: str | None = None,
+    by_region: bool = False,
 ) -> None:
     """Write a mask where its CT lies.
 
-    A NIfTI mask of a NIfTI CT has the CT's own qform and sform.
+    A NIfTI mask of a NIfTI CT has the CT's own qform and sform. Region ids are the values of files of voxels, and
+    structures of their own in SEG and RTSTRUCT.
 
     Args:
       mask: not 0 within the heart, on the CT's grid.
       path: the file.
       image: the CT's file or the folder of its slices.
       mask_format: a key of `MASK_ENDINGS`; None goes by the name.
+      by_region: whether the mask's values are region ids.
 
     Raises:
       InputError: another ending, DICOM for a CT that was none, no voxel of a heart for DICOM, or a file that cannot be
@@ -79,7 +86,7 @@ def write_mask(
     if chosen in _DICOM_FORMATS:
         from fedsim_tf.data.dicom_writing import write_dicom_seg, write_rtstruct
 
-        (write_dicom_seg if chosen == "seg" else write_rtstruct)(mask, image, path)
+        (write_dicom_seg if chosen == "seg" else write_rtstruct)(mask, image, path, by_region=by_region)
     elif chosen == "nifti":
         write_nifti(mask, path, place_of=image if has_suffix(image, NIFTI_SUFFIXES) else None)
     else:

@@ -45,12 +45,16 @@ class PairedTest(NamedTuple):
     effect: float
 
 
-def collect_scores(metrics: Iterable[RunMetrics], *, measure: str = "dice") -> dict[Cell, list[float]]:
+def collect_scores(
+    metrics: Iterable[RunMetrics], *, measure: str = "dice", region: str | None = None
+) -> dict[Cell, list[float]]:
     """Return one measure of every arm of every run, fold by fold.
 
     Args:
       metrics: the runs' results.
       measure: of `metrics.MEASURES`.
+      region: the short name of a region; None: the heart as a whole. Folds without scores of the region, and arms
+        without such folds, are left out.
 
     Returns:
       Scores by cell; experiments, sites, labels and arms are in the order of the tables.
@@ -61,7 +65,11 @@ def collect_scores(metrics: Iterable[RunMetrics], *, measure: str = "dice") -> d
     cells: dict[Cell, list[float]] = {}
     for one in metrics:
         for cell in _cells(one):
-            values = [getattr(fold[cell.site][cell.arm], measure) for fold in one.folds]
+            arms = [fold[cell.site][cell.arm] for fold in one.folds]
+            found = arms if region is None else [arm.find_region(region) for arm in arms]
+            values = [getattr(scores, measure) for scores in found if scores is not None]
+            if not values:
+                continue
             if cells.setdefault(cell, values) != values:
                 where = f"{cell.experiment}, {cell.site} with {cell.labels} labels"
                 raise InputError("metrics", found=f"two runs with other scores of {cell.arm}, {where}", expected="one")

@@ -12,6 +12,7 @@ from fedsim_tf.evaluation.tables import MISSING, Table, experiment_data_and_arm,
 from fedsim_tf.evaluation.tissues import TISSUES
 from fedsim_tf.records.fold_scores import FeatureDistances, Likeness, Novelty, TissueComparison
 from fedsim_tf.records.run_metrics import AS_SCANNED, RENDERED, SINGLE_SITE_RUN, RunMetrics, VisitMetrics
+from fedsim_tf.regions import REGIONS
 
 Values = Callable[[Likeness], Sequence[float] | None]  # what to show of a fold's likeness; None where it lacks that
 _MEASURES = {
@@ -32,6 +33,26 @@ def measures(metrics: Sequence[RunMetrics]) -> Table:
     return Table(("", "data", "arm", *_MEASURES.values()), rows)
 
 
+def regions_table(metrics: Sequence[RunMetrics], measure: str = "dice") -> Table:
+    """Return a measure of each region of the heart, mean and standard deviation over folds, and the regions' mean.
+
+    Arms of runs whose labels are heart or not have no rows.
+
+    Args:
+      metrics: the runs' results.
+      measure: a key of `metrics.MEASURES`.
+    """
+    names = [region.short_name for region in REGIONS.values()]
+    found = {name: collect_scores(metrics, measure=measure, region=name) for name in names}
+    rows = []
+    for cell in collect_scores(metrics):
+        values = [cells.get(cell, ()) for cells in found.values()]
+        if any(len(one) for one in values):
+            mean = format_mean([float(np.mean([np.mean(one) for one in values if len(one)]))])
+            rows.append([*experiment_data_and_arm(cell), *map(format_mean, values), mean])
+    return Table(("", "data", "arm", *(f"{name}, {_MEASURES[measure]}" for name in names), "mean"), rows)
+
+
 def novelty_table(metrics: Iterable[RunMetrics]) -> Table:
     """Return how far synthetic volumes lie from real ones, see `evaluation.novelty`; means over folds."""
     columns = {
@@ -45,10 +66,15 @@ def novelty_table(metrics: Iterable[RunMetrics]) -> Table:
     return _likeness_table(metrics, columns, ".3g")
 
 
-def tissue_values(metrics: Iterable[RunMetrics]) -> Table:
-    """Return mean and standard deviation in HU of each tissue in real and synthetic volumes; means over folds."""
+def tissue_values(metrics: Sequence[RunMetrics]) -> Table:
+    """Return mean and standard deviation in HU of each tissue in real and synthetic volumes; means over folds.
+
+    Regions of the heart follow where some run tells them apart.
+    """
     columns: dict[str, Values] = {}
-    for tissue in TISSUES:
+    measured = {name for _, folds in _simulating_arms(metrics) for one in folds for name in one.tissues}
+    regions = [region.short_name for region in REGIONS.values() if region.short_name in measured]
+    for tissue in (*TISSUES, *regions):
         columns[f"{tissue}, real, HU"] = _tissue(tissue, lambda one: (one.real_mean_hu, one.real_sd_hu))
         columns[f"{tissue}, synthetic, HU"] = _tissue(tissue, lambda one: (one.synthetic_mean_hu, one.synthetic_sd_hu))
     return _likeness_table(metrics, columns, ".0f")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +15,7 @@ from fedsim_tf.evaluation.pages import render_page
 from fedsim_tf.records.fold_scores import ArmSummary
 from fedsim_tf.records.run_metrics import RunFacts, StageRecords
 from fedsim_tf.records.versioned import convert_to_json
+from fedsim_tf.regions import REGIONS
 
 Summary = Mapping[str, Mapping[str, ArmSummary]]  # by site and arm
 
@@ -22,6 +24,17 @@ def format_score(row: ArmSummary, measure: str) -> str:
     """Return an arm's mean and standard deviation, such as "87.65 ± 2.20"; the mean alone of one fold."""
     mean = f"{getattr(row.mean, measure):.2f}"
     return mean if row.std is None else f"{mean} ± {getattr(row.std, measure):.2f}"
+
+
+def list_regions(summary: Summary) -> list[str]:
+    """Return the short names of the regions of which some arm has scores, in the order of their ids."""
+    found = {name for rows in summary.values() for row in rows.values() for name in row.regions}
+    return [region.short_name for region in REGIONS.values() if region.short_name in found]
+
+
+def mean_over_regions(row: ArmSummary, measure: str) -> str:
+    """Return the mean of an arm's regions, each its mean over folds."""
+    return f"{np.mean([getattr(region.mean, measure) for region in row.regions.values()]):.2f}"
 
 
 def print_table(title: str, summary: Summary) -> None:
@@ -66,4 +79,6 @@ def write_report(
         pictures=pictures,
         arm_title=arms.title,
         format_score=format_score,
+        regions=list_regions(summary),
+        mean_over_regions=mean_over_regions,
     )

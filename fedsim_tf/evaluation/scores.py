@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.metrics import compare_masks, mean_agreement
-from fedsim_tf.records.fold_scores import ArmScores
+from fedsim_tf.metrics import Agreement, annotated_regions, compare_masks, compare_regions, mean_agreement
+from fedsim_tf.records.fold_scores import ArmScores, RegionScores
+from fedsim_tf.regions import REGIONS, is_whole_heart
 from fedsim_tf.training.segmentation import Segmenter
 from fedsim_tf.training.volumes import Volumes
 
@@ -16,20 +18,41 @@ from fedsim_tf.training.volumes import Volumes
 def score_segmenter(segment: Segmenter, volumes: Volumes, extents_mm: np.ndarray) -> ArmScores:
     """Return how well a network's masks agree with the true ones, in the mean and for each volume.
 
+    The heart as a whole is what is not background. Where volumes have regions, those are scored too: each region over
+    the volumes in which the true label or the mask has it. A region that neither has, such as the left atrium of a
+    child whose scan ends below it, is left out of the mean; one that the network invents, or misses, has a Dice of 0
+    there and distances of the volume's diagonal. A region that no volume's true label has is not scored at all, nor are
+    regions in volumes whose label is a heart as a whole.
+
     Args:
-      segment: the network.
+      segment: the network, which gives region ids where volumes have regions.
       volumes: the test part.
       extents_mm: (n, 3), each volume's field of view (x, y, z).
 
     Raises:
       InputError: a true mask is empty; an empty mask of the network would score 100.
     """
-    each = {}
-    pairs = zip(volumes.identities, volumes.images, volumes.labels, extents_mm, strict=True)
-    for identity, image, truth, extent in pairs:
+    each: dict[str, Agreement] = {}
+    by_region: dict[str, dict[int, Agreement]] = {}
+    regions = () if volumes.regions is None else annotated_regions(volumes.regions)
+    rows = zip(volumes.identities, volumes.images, volumes.labels, extents_mm, strict=True)
+    for number, (identity, image, truth, extent) in enumerate(rows):
         if not np.any(truth > 0.5):
             raise InputError(identity, found="a true mask without a heart", expected="an annotated heart")
         spacing_mm = tuple((extent / np.array(truth.shape[::-1])).tolist())
-        each[identity] = compare_masks(segment(image), truth, spacing_mm)
+        found = segment(image)
+        each[identity] = compare_masks(found, truth, spacing_mm)
+        if volumes.regions is not None and not is_whole_heart(volumes.regions[number]):
+            by_region[identity] = compare_regions(found, volumes.regions[number], spacing_mm, regions=regions)
     mean = mean_agreement(each.values())
-    return ArmScores(**dataclasses.asdict(mean), cases=each)
+    return ArmScores(**dataclasses.asdict(mean), cases=each, regions=_by_region(by_region, regions) or None)
+
+
+def _by_region(each: Mapping[str, Mapping[int, Agreement]], regions: Sequence[int]) -> dict[str, RegionScores]:
+    """Return the scores by short name from the agreement of each volume by region id."""
+    found = {}
+    for region in regions:
+        cases = {identity: one[region] for identity, one in each.items() if region in one}
+        mean = mean_agreement(cases.values())
+        found[REGIONS[region].short_name] = RegionScores(**dataclasses.asdict(mean), cases=cases)
+    return found

@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from fedsim_tf.data.preprocess import hu_from_unit
 from fedsim_tf.records.fold_scores import TissueComparison
+from fedsim_tf.regions import REGIONS, is_whole_heart
 from fedsim_tf.training.volumes import Volumes
 
 TISSUES = ("heart", "lung", "bone")
@@ -41,12 +42,18 @@ def tissue_masks(image_hu: np.ndarray, heart: np.ndarray) -> Tissues:
 
 
 def tissue_values_hu(volumes: Volumes, window_hu: tuple[float, float]) -> Tissues:
-    """Return the CT values in HU of all voxels of each tissue in all volumes; empty where there are none."""
+    """Return the CT values in HU of all voxels of each tissue in all volumes; empty where there are none.
+
+    Where volumes have regions, those of the heart are tissues too, by short name; hearts as a whole have none.
+    """
     found: dict[str, list[np.ndarray]] = {tissue: [np.zeros(0, np.float32)] for tissue in TISSUES}
-    for image, label in zip(volumes.images, volumes.labels, strict=True):
+    for number, (image, label) in enumerate(zip(volumes.images, volumes.labels, strict=True)):
         image_hu = hu_from_unit(image, window_hu)
         for tissue, mask in tissue_masks(image_hu, label).items():
             found[tissue].append(image_hu[mask])
+        if volumes.regions is not None and not is_whole_heart(volumes.regions[number]):
+            for region, about in REGIONS.items():
+                found.setdefault(about.short_name, []).append(image_hu[volumes.regions[number] == region])
     return {tissue: np.concatenate(parts) for tissue, parts in found.items()}
 
 
@@ -62,8 +69,8 @@ def compare_tissues(real: Tissues, synthetic: Tissues) -> dict[str, TissueCompar
             synthetic_sd_hu=float(synthetic[tissue].std()),
             distance_hu=float(wasserstein_distance(real[tissue], synthetic[tissue])),
         )
-        for tissue in TISSUES
-        if real[tissue].size and synthetic[tissue].size
+        for tissue in real
+        if tissue in synthetic and real[tissue].size and synthetic[tissue].size
     }
 
 

@@ -10,6 +10,7 @@ from fedsim_tf.models.gaugan import GauGANGenerator
 from fedsim_tf.models.precision import resolve_precision, use_precision
 from fedsim_tf.models.unet3d import UNet3D
 from fedsim_tf.models.vgg import VGG19Features
+from fedsim_tf.regions import BACKGROUND, REGION_IDS
 
 
 def enhancement_generator(config: ModelConfig, *, seed: int) -> GauGANGenerator:
@@ -29,9 +30,13 @@ def discriminator(config: ModelConfig, *, seed: int) -> MultiScaleDiscriminator:
 
 
 def unet(config: ModelConfig, *, seed: int) -> UNet3D:
-    """Return the segmentation network; equal seeds give equal initial values."""
+    """Return the segmentation network; equal seeds give equal initial values.
+
+    Its logits are those of heart or not, or by region those of the background and of each region, in the order of ids.
+    """
+    outputs = len((BACKGROUND, *REGION_IDS)) if config.by_region else 1
     with use_precision(config.precision):
-        network = UNet3D(width=config.unet_width, seed=seed)
+        network = UNet3D(width=config.unet_width, outputs=outputs, seed=seed)
         network(tf.zeros((1, config.size, config.size, config.size, 1)))
     return network
 

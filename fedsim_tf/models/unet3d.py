@@ -24,14 +24,15 @@ class UNet3D(Network):
 
     Args:
       width: channels of the first convolution, doubled within and between levels (paper: 32).
+      outputs: channels of the logits: 1 for heart or not (paper), or one for the background and each region.
       seed: what initial values are drawn from.
 
     Raises:
-      InputError: a width below one, or a seed that is not a whole number.
+      InputError: a width or outputs below one, or a seed that is not a whole number.
     """
 
-    def __init__(self, width: int = 32, *, seed: int, **kwargs: Any):
-        check_counts(width=width)
+    def __init__(self, width: int = 32, *, seed: int, outputs: int = 1, **kwargs: Any):
+        check_counts(width=width, outputs=outputs)
         super().__init__("unet3d", seed=seed, **kwargs)
         widths = [width * 2 ** (level + 1) for level in range(LEVELS)]
         self.down = [
@@ -43,10 +44,10 @@ class UNet3D(Network):
         ]
         # A dense layer is a 1^3 convolution.
         start = glorot(derive_seed(self.seed, "head"))
-        self.head = tf.keras.layers.Dense(1, kernel_initializer=start, dtype="float32", name="head")
+        self.head = tf.keras.layers.Dense(outputs, kernel_initializer=start, dtype="float32", name="head")
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
-        """Return logits (B, z, y, x, 1), float32, for CTs (B, z, y, x, 1)."""
+        """Return logits (B, z, y, x, outputs), float32, for CTs (B, z, y, x, 1)."""
         maps = [self.down[0](images)]
         for block in self.down[1:]:
             maps.append(block(halve3d(maps[-1])))

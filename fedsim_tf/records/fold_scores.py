@@ -13,6 +13,7 @@ import numpy as np
 from fedsim_tf.errors import InputError
 from fedsim_tf.metrics import MEASURES, Agreement, mean_agreement
 from fedsim_tf.records.versioned import Record, read_record
+from fedsim_tf.regions import REGIONS
 
 SCORES = "scores.json"
 
@@ -89,16 +90,36 @@ class Likeness:
 
 
 @dataclasses.dataclass(frozen=True)
+class RegionScores(Agreement):
+    """Agreement of an arm's masks with the true ones in one region, its mean over the volumes in which it counts.
+
+    Attributes:
+      cases: the agreement in each of these volumes, by identity; see `metrics.compare_regions`.
+    """
+
+    cases: Mapping[str, Agreement]
+
+
+@dataclasses.dataclass(frozen=True)
 class ArmScores(Agreement):
     """Agreement of an arm's masks with the true ones, its mean over the test part's volumes.
+
+    It is that of the heart as a whole, of networks that tell regions apart too.
 
     Attributes:
       cases: each volume's own agreement, by its identity.
       likeness: None for an arm without synthetic volumes.
+      regions: by the short name of a region (`regions.REGIONS`), those that the test part's true labels have; None
+        where labels are heart or not, as in files of version 1.
     """
 
     cases: Mapping[str, Agreement]
     likeness: Likeness | None = None
+    regions: Mapping[str, RegionScores] | None = None
+
+    def find_region(self, short_name: str) -> RegionScores | None:
+        """Return the scores of a region; None where it has none."""
+        return (self.regions or {}).get(short_name)
 
 
 # By site, or for patients at another hospital by kind of image; then by arm.
@@ -113,6 +134,7 @@ class FoldScores(Record):
       sites: by site and arm.
     """
 
+    VERSION: ClassVar[int] = 2  # in which arms may have scores by region
     REMEDY: ClassVar[str] = "move it away, and the run's command makes it anew"
 
     sites: ScoresBySite
@@ -147,16 +169,23 @@ def read_fold_scores(fold_dir: str | os.PathLike, *, site: str) -> FoldScores:
 
 @dataclasses.dataclass(frozen=True)
 class ArmSummary:
-    """An arm's scores over folds: their number, mean and, with two folds or more, sample standard deviation."""
+    """An arm's scores over folds: their number, mean and, with two folds or more, sample standard deviation.
+
+    Attributes:
+      regions: the same by region, over the folds that have scores of it; empty where labels are heart or not.
+    """
 
     folds: int
     mean: Agreement
     std: Agreement | None
+    regions: Mapping[str, ArmSummary] = dataclasses.field(default_factory=dict)
 
-    def to_json(self) -> dict[str, float]:
-        """Return the means by measure, the deviations by measure and "_std", and the number of folds."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the means by measure, the deviations by measure and "_std", the number of folds, and all by region."""
         spreads = {} if self.std is None else {f"{name}_std": getattr(self.std, name) for name in MEASURES}
-        return {"folds": self.folds, **dataclasses.asdict(self.mean), **spreads}
+        regions = {name: row.to_json() for name, row in self.regions.items()}
+        by_region = {"regions": regions} if regions else {}
+        return {"folds": self.folds, **dataclasses.asdict(self.mean), **spreads, **by_region}
 
 
 def summarize_folds(folds: Sequence[ScoresBySite]) -> dict[str, dict[str, ArmSummary]]:
@@ -167,6 +196,15 @@ def summarize_folds(folds: Sequence[ScoresBySite]) -> dict[str, dict[str, ArmSum
 
 
 def _summarize(scores: Sequence[ArmScores]) -> ArmSummary:
+    regions = {}
+    for name in (region.short_name for region in REGIONS.values()):
+        found = [region for one in scores if (region := one.find_region(name)) is not None]
+        if found:
+            regions[name] = _summarize_one(found)
+    return dataclasses.replace(_summarize_one(scores), regions=regions)
+
+
+def _summarize_one(scores: Sequence[Agreement]) -> ArmSummary:
     mean = mean_agreement(scores)
     if len(scores) < 2:
         return ArmSummary(len(scores), mean, None)

@@ -79,6 +79,7 @@ class VisitFacts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Results(Record):
+    VERSION: ClassVar[int] = 2  # in which arms may have scores by region
     REMEDY: ClassVar[str] = _REMEDY
 
     folds: tuple[ScoresBySite, ...]

@@ -21,7 +21,8 @@ class Record:
     """The contents of one JSON file, without its version.
 
     Attributes:
-      VERSION: the version that is written; readers refuse later ones.
+      VERSION: the version that is written; readers take earlier ones, whose fields later ones have too, and refuse
+        later ones.
       REMEDY: what to do about a file that cannot be read, for messages.
     """
 
@@ -80,8 +81,8 @@ def parse_record(
     if _VERSION not in values:
         written = "before files had a version"
         values = upgrade(values) if upgrade else values
-    elif values[_VERSION] == kind.VERSION:
-        written = f"as version {kind.VERSION}"
+    elif values[_VERSION] in range(1, kind.VERSION + 1):
+        written = f"as version {values[_VERSION]}"
     else:
         found, newest = values[_VERSION], kind.VERSION
         expected = f"at most {newest}: use the newer fedsim_tf that wrote the file, or {kind.REMEDY}"

@@ -56,12 +56,7 @@ def compare_with_pictures(
         for arm, volumes in samples.items()
     }
     segmenters, scores = compare(run, site, arms, samples, trained=trained)
-    segmentation_gallery(
-        run.pictures / "segmentations.png",
-        segmenters,
-        site.test,
-        title=f"Segmentations, {data}: truth green, found red",
-    )
+    segmentation_gallery(run.pictures / "segmentations.png", segmenters, site.test, title=f"Segmentations, {data}")
     draw_losses(run, data=data)
     return {arm: dataclasses.replace(found, likeness=likeness.get(arm)) for arm, found in scores.items()}
 

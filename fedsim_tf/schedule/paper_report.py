@@ -13,6 +13,7 @@ from fedsim_tf.files import write_text
 from fedsim_tf.records.run_metrics import RunMetrics, VisitMetrics, read_metrics
 from fedsim_tf.schedule.paper_runs import FEDERATED_BATCH
 
+_BY_REGION = {"Dice": "dice", "HD95": "hd95_mm", "Surface distance": "surface_mm"}  # tables, and their measures
 KINDS = ("md", "csv", "tex")
 _SCORES = "Test scores, mean and standard deviation over folds"
 _PAIRED = "Mean difference of test Dice over folds"
@@ -82,6 +83,9 @@ def draw_figure_3(path: pathlib.Path, files: Mapping[str, pathlib.Path]) -> None
 
 def _make_tables(runs: Sequence[RunMetrics], visits: Sequence[VisitMetrics]) -> dict[str, Table]:
     cells = collect_scores(runs)
+    by_region = {
+        f"{title} by region": further_tables.regions_table(runs, measure) for title, measure in _BY_REGION.items()
+    }
     return {
         "Table 1": tables.table_1(runs),
         "Table 2": tables.table_2(cells),
@@ -99,6 +103,7 @@ def _make_tables(runs: Sequence[RunMetrics], visits: Sequence[VisitMetrics]) -> 
         "Novelty": further_tables.novelty_table(runs),
         "CT values": further_tables.tissue_values(runs),
         "Shape modes": further_tables.shape_modes(runs),
+        **{title: table for title, table in by_region.items() if table.rows},
     }
 
 

@@ -7,6 +7,7 @@ on the rendered images.
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping
 
@@ -65,7 +66,8 @@ def run_out_of_distribution(visit: Visit) -> VisitMetrics:
 
 def _visit(visit: Visit, home: VisitedFold, host: VisitedFold) -> ScoresBySite:
     """Return the scores, by kind of image and arm, of one fold's patients at another hospital."""
-    shared, visitors = visit.shared.get(host.number), _open_volumes(home, visit.cache_dir)
+    shared = visit.shared.get(host.number)
+    visitors = _open_volumes(home, visit.cache_dir, labels=host.config.model.labels)
     if shared is not None:
         _check_unknown(shared, visitors)
     rendered = _render_visitors(host, _open_volumes(host, visit.cache_dir), visitors.test)
@@ -77,7 +79,7 @@ def _visit(visit: Visit, home: VisitedFold, host: VisitedFold) -> ScoresBySite:
     }
     visit.output.mkdir(parents=True, exist_ok=True)  # only now, so that what is refused leaves no trace
     picture = visit.output / f"segmentations_{home.number}.png"
-    segmentation_gallery(picture, segmenters, rendered, title=f"{visit.title}: truth green, found red")
+    segmentation_gallery(picture, segmenters, rendered, title=visit.title)
     images = {RENDERED: rendered, AS_SCANNED: visitors.test}
     extents_mm = visitors.test_extents_mm
     return {
@@ -94,10 +96,14 @@ def _check_unknown(shared: RunFolder, visitors: SiteVolumes) -> None:
         raise InputError(own, found=f"{known[0]} among what it learnt from", expected="the patients' own fold")
 
 
-def _open_volumes(fold: VisitedFold, cache_dir: pathlib.Path) -> SiteVolumes:
-    cohort = open_cohort(fold.config, fold.config.dataset, cache_dir=cache_dir)
-    labels = count_labels(fold.config, fold.config.dataset)
-    return open_fold(fold.config, cohort, fold=fold.number, n_labelled=labels, cache_dir=cache_dir)
+def _open_volumes(fold: VisitedFold, cache_dir: pathlib.Path, *, labels: str | None = None) -> SiteVolumes:
+    """Return a fold's volumes, with labels as another run's networks tell them, or as its own do."""
+    config = fold.config
+    if labels is not None:
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, labels=labels))
+    cohort = open_cohort(config, config.dataset, cache_dir=cache_dir)
+    n_labelled = count_labels(config, config.dataset)
+    return open_fold(config, cohort, fold=fold.number, n_labelled=n_labelled, cache_dir=cache_dir)
 
 
 def _render_visitors(host: VisitedFold, site: SiteVolumes, patients: Volumes) -> Volumes:

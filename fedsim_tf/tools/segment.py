@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,7 @@ from fedsim_tf.data.formats import VOLUME_SUFFIXES, has_suffix
 from fedsim_tf.data.image_values import MOST_LABELS
 from fedsim_tf.data.images import volume_to_image
 from fedsim_tf.data.label_reading import read_label
-from fedsim_tf.data.labels import ANY_SITE, heart_mask, make_scheme
+from fedsim_tf.data.labels import ANY_SITE, make_scheme
 from fedsim_tf.data.layouts import LAYOUTS
 from fedsim_tf.data.mask_writing import check_format, choose_format, write_mask
 from fedsim_tf.data.preprocess import PreparedCase, prepare, resample_to_original, unit_from_hu
@@ -36,10 +36,17 @@ if TYPE_CHECKING:  # it imports TensorFlow
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Segmentation:
-    """A heart mask on the CT's own grid, and its Dice in percent where a true label was given."""
+    """What was found in a CT.
+
+    Attributes:
+      mask: the heart on the CT's own grid, or region ids where the network tells regions apart.
+      dice: of the heart in percent, where a true label was given.
+      region_dice: by region id, where network and true label tell regions apart; see `metrics.region_dice`.
+    """
 
     mask: Volume
     dice: float | None
+    region_dice: Mapping[int, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,9 +59,9 @@ class SegmentationStart:
       prepared: the CT as the network takes it.
       segment: the network.
       output: where the mask goes.
-      truth: the true heart (z, y, x) on the CT's grid, if a label was given.
+      truth: the true region ids (z, y, x) on the CT's grid, if a label was given.
       picture: where a PNG of three slices goes, if one is wanted.
-      mask_format: see `write_mask`.
+      mask_format, by_region: see `write_mask`.
     """
 
     image: pathlib.Path
@@ -65,17 +72,25 @@ class SegmentationStart:
     truth: np.ndarray | None = None
     picture: pathlib.Path | None = None
     mask_format: str | None = None
+    by_region: bool = False
 
     def run(self) -> Segmentation:
         """Segment the CT, write the mask on exactly the CT's grid, and draw the picture if one is wanted."""
-        from fedsim_tf.metrics import dice
-
         mask = resample_to_original(self.segment(self.prepared.image), self.prepared, nearest=True)
-        write_mask(mask, self.output, image=self.image, mask_format=self.mask_format)
-        found = Segmentation(mask, None if self.truth is None else dice(mask.array, self.truth))
+        write_mask(mask, self.output, image=self.image, mask_format=self.mask_format, by_region=self.by_region)
+        found = self._compare(mask)
         if self.picture:
-            _draw(self.picture, self.case, found, self.truth)
+            draw = _draw_regions if self.by_region else _draw
+            draw(self.picture, self.case, mask, self.truth)
         return found
+
+    def _compare(self, mask: Volume) -> Segmentation:
+        from fedsim_tf.metrics import annotated_regions, dice, region_dice
+
+        if self.truth is None:
+            return Segmentation(mask, None)
+        regions = annotated_regions(self.truth[None]) if self.by_region else ()
+        return Segmentation(mask, dice(mask.array, self.truth), region_dice(mask.array, self.truth, regions=regions))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,7 +143,7 @@ class TrainedNetwork:
     ) -> SegmentationStart:
         """Read and check a CT; see `open_segmentation`."""
         case = _read_case(image, any_values=any_values)
-        truth = _read_true_heart(label, case.image, self.fold, image_subject=image) if label else None
+        truth = _read_truth(label, case.image, self.fold, image_subject=image) if label else None
         config = self.fold.run.config
         crop = self.find_crop(case, image)
         prepared = prepare(case, config.model.size, window_hu=config.data.window_hu, crop=crop)
@@ -142,6 +157,7 @@ class TrainedNetwork:
             truth,
             pathlib.Path(picture) if picture else None,
             mask_format,
+            config.model.by_region,
         )
 
 
@@ -204,10 +220,10 @@ def _read_case(image: str | os.PathLike, *, any_values: bool) -> Case:
     return Case(pathlib.Path(image).resolve().name, volume)
 
 
-def _read_true_heart(
+def _read_truth(
     label: str | os.PathLike, image: Volume, fold: FinishedFold, *, image_subject: str | os.PathLike
 ) -> np.ndarray:
-    """Return heart or not (z, y, x) on the image's grid.
+    """Return region ids (z, y, x) on the image's grid.
 
     The label may be of any site, unless the run was told what values mean. A value that no site has is background where
     the network's data set takes it for that.
@@ -223,7 +239,7 @@ def _read_true_heart(
         own = dataclasses.replace(own, most_values=MOST_LABELS)  # no CT or picture
         regions = read_label(path, image, own, image_subject=image_subject)
     check_heart(regions, label)
-    return heart_mask(regions)
+    return regions
 
 
 def _warn_of_other_extent(
@@ -236,19 +252,39 @@ def _warn_of_other_extent(
         logging.warning(text, subject, extent_text(found_mm), extent_text(learnt_mm[0]))
 
 
-def _draw(path: pathlib.Path, case: Case, found: Segmentation, truth: np.ndarray | None) -> None:
+def _draw(path: pathlib.Path, case: Case, mask: Volume, truth: np.ndarray | None) -> None:
     """Draw three slices through the heart, the truth in green and the mask in red."""
     from fedsim_tf.evaluation.figures import panel
+
+    image, found, true, chosen = _cut_slices(case, mask, truth)
+    cells = [(image[k], None if true is None else true[k] > 0, found[k]) for k in chosen]
+    panel(path, [cells], columns=[f"slice {k}" for k in chosen], title=f"{case.identity}: truth green, found red")
+
+
+def _draw_regions(path: pathlib.Path, case: Case, mask: Volume, truth: np.ndarray | None) -> None:
+    """Draw three slices through the heart with regions in colours: the CT, the mask and below it the truth."""
+    from fedsim_tf.evaluation.region_figures import region_panel
+
+    image, found, true, chosen = _cut_slices(case, mask, truth)
+    rows = [[(image[k], None if ids is None else ids[k]) for k in chosen] for ids in (None, found)]
+    if true is not None:
+        rows.append([(image[k], true[k]) for k in chosen])
+    title = f"{case.identity}: the CT, found" + ("" if true is None else ", truth")
+    region_panel(path, rows, columns=[f"slice {k}" for k in chosen], title=title)
+
+
+def _cut_slices(
+    case: Case, mask: Volume, truth: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, list[int]]:
+    """Return image, mask and truth upright, and the numbers of three slices through the heart."""
     from fedsim_tf.evaluation.galleries import heart_slice
 
     image = unit_from_hu(_turn_upright(case.image, case.image.array), (-250.0, 550.0))
     true = None if truth is None else _turn_upright(case.image, truth.astype(np.uint8))
-    mask = _turn_upright(case.image, found.mask.array)
-    middle = heart_slice(mask if true is None else true)
+    found = _turn_upright(case.image, mask.array)
+    middle = heart_slice(found if true is None else true)
     step = max(1, len(image) // 8)
-    chosen = [k for k in (middle - step, middle, middle + step) if 0 <= k < len(image)]
-    cells = [(image[k], None if true is None else true[k], mask[k]) for k in chosen]
-    panel(path, [cells], columns=[f"slice {k}" for k in chosen], title=f"{case.identity}: truth green, found red")
+    return image, found, true, [k for k in (middle - step, middle, middle + step) if 0 <= k < len(image)]
 
 
 def _turn_upright(place: Volume, array: np.ndarray) -> np.ndarray:

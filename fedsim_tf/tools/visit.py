@@ -76,7 +76,8 @@ def open_visit(
 
     Raises:
       InputError: no such runs, no fold that all have, volumes of different sizes, a fold without its last simulation
-        stage, a federated run without the host, or an output folder with results of something else.
+        stage, a federated run without the host or with labels of another kind, or an output folder with results of
+        something else.
     """
     pairs = _pair_folds(patients, hospital)
     home, host = pairs[0]
@@ -87,6 +88,11 @@ def open_visit(
             raise InputError(one.run.path, found=f"no finished stage {STAGE}", expected="a fold with the arm ours_full")
     numbers = [one.number for _, one in pairs]
     shared = _open_federated_site(federated, host.config.dataset, numbers) if federated else {}
+    labels = host.config.model.labels
+    for run in shared.values():
+        if run.config.model.labels != labels:
+            expected = f"{labels}, as of the hospital's own run"
+            raise InputError(run.path, found=f"labels of kind {run.config.model.labels}", expected=expected)
     _check_output(pathlib.Path(output), home, host)
     return Visit(pairs, shared, pathlib.Path(output), cache_dir)
 

@@ -18,7 +18,7 @@ def augment(image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> t
     """Return image and label after a random similarity transform, the image with random contrast and noise.
 
     Args:
-      image: (z, y, x) float32 in [-1, 1]; label: (z, y, x) float32, 0 or 1.
+      image: (z, y, x) float32 in [-1, 1]; label: (z, y, x), 0 or 1 or region ids, of which the nearest is taken.
 
     Returns:
       Image and label, in the shapes and types that were given.
@@ -32,4 +32,4 @@ def augment(image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> t
     moved = moved * (1.0 + rng.uniform(-GAIN, GAIN)) + rng.uniform(-OFFSET, OFFSET)
     moved = moved + NOISE * rng.uniform() * rng.standard_normal(image.shape)
     hearts = ndimage.affine_transform(label, order=0, **warp)
-    return np.clip(moved, -1.0, 1.0).astype(np.float32), hearts.astype(np.float32)
+    return np.clip(moved, -1.0, 1.0).astype(np.float32), hearts.astype(label.dtype)

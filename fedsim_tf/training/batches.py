@@ -14,7 +14,7 @@ from fedsim_tf.training.volumes import Volumes
 
 _AHEAD = 2  # batches made before they are asked for
 
-Batch = tuple[tf.Tensor, tf.Tensor]  # images and labels (B, z, y, x, 1) float32
+Batch = tuple[tf.Tensor, tf.Tensor]  # images float32, and labels float32 or region ids uint8, (B, z, y, x, 1)
 
 
 class Batches:
@@ -27,10 +27,12 @@ class Batches:
       size: volumes a batch.
       seeds: what the generators of order and augmentation are made from.
       augment: whether volumes are changed at random; see `augmentation.augment`.
+      by_region: whether labels are region ids, where the volumes have them.
     """
 
-    def __init__(self, volumes: Volumes, *, size: int, seeds: StepSeeds, augment: bool):
+    def __init__(self, volumes: Volumes, *, size: int, seeds: StepSeeds, augment: bool, by_region: bool = False):
         self._volumes, self._size, self._seeds, self._augment = volumes, size, seeds, augment
+        self._labels = choose_labels(volumes, by_region=by_region)
         self._order_seeds = dataclasses.replace(seeds, stage=f"{seeds.stage}/order")
         self._ahead: Iterator[Batch] | None = None
         self._next = 0
@@ -55,7 +57,7 @@ class Batches:
         edges = self._volumes.images.shape[1:]
 
         def make(number: tf.Tensor) -> Batch:
-            parts = tf.numpy_function(self._make, [number], [tf.float32, tf.float32])
+            parts = tf.numpy_function(self._make, [number], [tf.float32, self._labels.dtype])
             images, labels = (tf.ensure_shape(part, (self._size, *edges, 1)) for part in parts)
             return images, labels
 
@@ -63,9 +65,17 @@ class Batches:
         return tf.data.Dataset.range(step, tf.int64.max).map(make).prefetch(_AHEAD)
 
     def _make(self, step: np.int64) -> tuple[np.ndarray, np.ndarray]:
-        pairs = [(self._volumes.images[i], self._volumes.labels[i]) for i in self.choose(int(step))]
+        pairs = [(self._volumes.images[i], self._labels[i]) for i in self.choose(int(step))]
         if self._augment:
             rng = self._seeds.rng(int(step))
             pairs = [augment(image, label, rng) for image, label in pairs]
         images, labels = (np.stack(part)[..., None] for part in zip(*pairs, strict=True))
         return images, labels
+
+
+def choose_labels(volumes: Volumes, *, by_region: bool) -> np.ndarray:
+    """Return what a network learns from: region ids (uint8) where it tells regions apart and volumes have them.
+
+    Else it is heart or not (float32), as at a site with binary labels.
+    """
+    return volumes.labels if volumes.regions is None or not by_region else volumes.regions

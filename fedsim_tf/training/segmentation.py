@@ -9,10 +9,11 @@ import tensorflow as tf
 
 from fedsim_tf.config import Config
 from fedsim_tf.losses import segmentation_loss
-from fedsim_tf.metrics import dice
+from fedsim_tf.metrics import annotated_regions, dice, mean_region_dice
 from fedsim_tf.models import built
 from fedsim_tf.models.unet3d import UNet3D
-from fedsim_tf.training.batches import Batches
+from fedsim_tf.regions import REGION_IDS, is_whole_heart
+from fedsim_tf.training.batches import Batches, choose_labels
 from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.pictures import SHOWN
 from fedsim_tf.training.protocols import Losses, SharedGradients, TensorLosses
@@ -23,7 +24,7 @@ from fedsim_tf.training.volumes import Volumes
 from fedsim_tf.training.watch import Look, montage, norms, rates
 
 VALIDATION_ERROR = "validation_error"  # 100 less Dice in percent; a federated site does not send it
-Segmenter = Callable[[np.ndarray], np.ndarray]  # image (z, y, x) in [-1, 1] to heart or not, uint8
+Segmenter = Callable[[np.ndarray], np.ndarray]  # image (z, y, x) in [-1, 1] to heart or not, or to region ids, uint8
 
 
 def train_segmenter(
@@ -85,15 +86,36 @@ def _run(
 
 
 def make_segmenter(network: UNet3D) -> Segmenter:
-    """Return the network as a function from one image (z, y, x) in [-1, 1] to a mask (z, y, x) uint8."""
-    threshold = lambda image: network(image[None, ..., None])[0, ..., 0] > 0  # noqa: E731
-    predict = tf.function(threshold, autograph=False)
+    """Return the network as a function from one image (z, y, x) in [-1, 1] to a mask (z, y, x) uint8.
+
+    The mask is heart or not; of a network that tells regions apart it has the id of each voxel's most probable region,
+    0 where that is the background. The heart is where ids are above 0.
+    """
+
+    def decide(image: tf.Tensor) -> tf.Tensor:
+        logits = network(image[None, ..., None])[0]
+        return logits[..., 0] > 0 if logits.shape[-1] == 1 else tf.argmax(logits, axis=-1)
+
+    predict = tf.function(decide, autograph=False)
     return lambda image: predict(tf.constant(image, tf.float32)).numpy().astype(np.uint8)
 
 
 def mean_dice(segment: Segmenter, volumes: Volumes) -> float:
-    """Return the mean Dice in percent over volumes."""
-    return float(np.mean([dice(segment(i), j) for i, j in zip(volumes.images, volumes.labels, strict=True)]))
+    """Return the mean Dice in percent over volumes.
+
+    A volume's Dice is that of the heart, or where its label tells regions apart the mean over its regions, see
+    `metrics.compare_regions`: chambers and vessels weigh alike, and a network that finds the heart but confuses its
+    regions is no good one.
+    """
+    if volumes.regions is None:
+        return float(np.mean([dice(segment(i), j) for i, j in zip(volumes.images, volumes.labels, strict=True)]))
+    regions = annotated_regions(volumes.regions)
+    each = []
+    for image, truth in zip(volumes.images, volumes.regions, strict=True):
+        found = segment(image)
+        whole = is_whole_heart(truth)
+        each.append(dice(found, truth) if whole else mean_region_dice(found, truth, regions=regions))
+    return float(np.mean(each))
 
 
 class _KeptWeights:
@@ -120,7 +142,7 @@ class UNetTraining:
 
     Args:
       config: the run's.
-      validation: the volumes whose Dice says which state is the best.
+      validation: the volumes whose Dice, see `mean_dice`, says which state is the best.
 
     Attributes:
       network: the U-Net as it is now.
@@ -131,6 +153,7 @@ class UNetTraining:
 
     def __init__(self, config: Config, validation: Volumes):
         self._config, self._validation = config, validation
+        self._by_region = config.model.by_region
         # Every arm and every site starts from the same weights.
         self.network, self.best = (built.unet(config.model, seed=config.seed) for _ in range(2))
         self._rate, self._length = tf.Variable(0.0, trainable=False), tf.Variable(1.0, trainable=False)
@@ -182,7 +205,9 @@ class UNetTraining:
         settings = self._config.segmentation
         self.name, self.seeds = name or stage, StepSeeds(self._config.seed, stage, secret)
         size = batch or settings.batch
-        self._batches = Batches(volumes, size=size, seeds=self.seeds, augment=settings.augment)
+        self._batches = Batches(
+            volumes, size=size, seeds=self.seeds, augment=settings.augment, by_region=self._by_region
+        )
         self._steps = steps
         for variable in self._optimizer.variables:
             variable.assign(tf.zeros_like(variable))
@@ -211,9 +236,10 @@ class UNetTraining:
         """Return a picture of the middle slices of validation volumes: CT, true mask, found mask."""
         volumes, count = self._validation, min(SHOWN, len(self._validation))
         middle = volumes.images.shape[1] // 2
-        found = [2.0 * self._predict(image)[middle] - 1.0 for image in volumes.images[:count]]
-        columns = [volumes.images[:count, middle], 2.0 * volumes.labels[:count, middle] - 1.0, np.stack(found)]
-        return {"validation": montage(columns)}
+        labels = choose_labels(volumes, by_region=self._by_region)
+        found = [_to_greys(self._predict(image)[middle], self._by_region) for image in volumes.images[:count]]
+        truth = _to_greys(labels[:count, middle], labels is volumes.regions)
+        return {"validation": montage([volumes.images[:count, middle], truth, np.stack(found)])}
 
     def has_stopped_improving(self) -> bool:
         """Return whether `patience` scores on the validation part came after the best one; never if that is 0."""
@@ -263,3 +289,8 @@ class UNetTraining:
             self._looks_since.assign(0)
             self.best.set_weights(self.network.get_weights())
         return score
+
+
+def _to_greys(mask: np.ndarray, by_region: bool) -> np.ndarray:
+    """Return a mask as grey levels from -1 to 1; the last region, or the heart, is white."""
+    return 2.0 * mask / (len(REGION_IDS) if by_region else 1) - 1.0

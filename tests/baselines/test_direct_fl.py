@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedsim_tf.baselines.direct_fl import DirectFederated, initial_weights
+from fedsim_tf.baselines.direct_fl import DirectFederated, SharedUNet, initial_weights
 from fedsim_tf.federated.task import Task
 from fedsim_tf.losses import segmentation_loss
 from tests.federated.toy_federation import ToyFederation
-from tests.training.toy_site import toy_config
+from tests.training.toy_regions import toy_site_by_region
+from tests.training.toy_site import toy_config, toy_site
 
 CONFIG = toy_config(segmentation={"batch": 3, "pretraining_steps": 3})
 RATE = 0.01
@@ -67,3 +68,27 @@ def test_an_update_holds_gradients_of_the_unet_alone(federation):
     assert list(sent.gradients) == list(weights) == [f"unet/{i}" for i in range(len(weights))]
     assert sent.count == 3
     assert sent.latents is None
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_sites_with_and_without_regions_learn_one_network_by_region():
+    """One site's label maps have regions, the other's are heart or not; both give gradients of all eight outputs."""
+    config = toy_config(model={"labels": "regions"}, segmentation={"pretraining_steps": 3})
+    server = initial_weights(config)
+    for site, kind in ((toy_site_by_region(), tf.uint8), (toy_site("other", seed=1), tf.float32)):
+        unet = SharedUNet(config, site)
+        assert list(server) == unet.shared_names
+        for value, variable in zip(server.values(), unet.shared_variables, strict=True):
+            np.testing.assert_array_equal(value, variable)
+        stage = DirectFederated(unet)
+        images, labels = stage._training._batches.at(0)
+        assert labels.dtype == kind
+        with tf.GradientTape() as tape:
+            loss = segmentation_loss(unet.training.network(images), labels)
+        expected = tape.gradient(loss, unet.shared_variables)
+        losses, gradients = stage.shared_gradients(0, None)
+        assert float(losses["loss"]) == pytest.approx(float(loss), rel=1e-6)
+        for one, other in zip(gradients, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+        assert gradients[-1].shape == (8,)
+        assert np.all(gradients[-1] != 0)

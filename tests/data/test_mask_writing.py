@@ -85,6 +85,49 @@ def test_an_rtstruct_encloses_the_centres_of_its_pixels(tmp_path, rng, axes):
     np.testing.assert_array_equal(label, mask)
 
 
+def some_regions(rng) -> np.ndarray:
+    """Five of the seven regions, which touch each other."""
+    return np.where(some_mask(rng), rng.choice([1, 2, 3, 5, 7], SHAPE), 0).astype(np.uint8)
+
+
+NAMES = {1: "Left ventricle", 2: "Right ventricle", 3: "Left atrium", 5: "Myocardium", 7: "Pulmonary artery"}
+# SNOMED CT.
+SNOMED = {1: "87878005", 2: "53085002", 3: "82471001", 5: "49848007", 7: "81040000"}
+
+
+def test_a_seg_of_regions_has_a_segment_for_each_region_that_is_there(scan, tmp_path, rng):
+    image, ids = read_volume(scan), some_regions(rng)
+    write_mask(image.with_array(ids), tmp_path / "s.dcm", image=scan, by_region=True)
+    found = hd.seg.segread(tmp_path / "s.dcm")
+    assert list(found.segment_numbers) == [1, 2, 3, 4, 5]
+    for number, (region, name) in enumerate(NAMES.items(), start=1):
+        description = found.get_segment_description(number)
+        assert description.segment_label == name
+        assert description.segmented_property_type.value == SNOMED[region]
+        place = found.get_volume(segment_numbers=[number], combine_segments=False)
+        assert place.array.sum() == (ids == region).sum()
+    np.testing.assert_array_equal(read_label(tmp_path / "s.dcm", image, CANONICAL, image_subject="ct"), ids)
+
+
+def test_an_rtstruct_of_regions_has_a_structure_for_each_region_that_is_there(scan, tmp_path, rng):
+    image, ids = read_volume(scan), some_regions(rng)
+    write_mask(image.with_array(ids), tmp_path / "rtstruct.dcm", image=scan, by_region=True)
+    plan = pydicom.dcmread(tmp_path / "rtstruct.dcm")
+    assert {roi.ROINumber: roi.ROIName for roi in plan.StructureSetROISequence} == dict(enumerate(NAMES.values(), 1))
+    assert [roi.ReferencedROINumber for roi in plan.ROIContourSequence] == [1, 2, 3, 4, 5]
+    assert [roi.ReferencedROINumber for roi in plan.RTROIObservationsSequence] == [1, 2, 3, 4, 5]
+    assert list(plan.ROIContourSequence[0].ROIDisplayColor) == [0xC8, 0x55, 0x3D]
+    np.testing.assert_array_equal(read_label(tmp_path / "rtstruct.dcm", image, CANONICAL, image_subject="ct"), ids)
+
+
+@pytest.mark.parametrize("name", ["s.dcm", "rtstruct.dcm"])
+def test_a_heart_of_one_region_alone_keeps_its_name(scan, tmp_path, rng, name):
+    image = read_volume(scan)
+    ids = (some_mask(rng) * 2).astype(np.uint8)
+    write_mask(image.with_array(ids), tmp_path / name, image=scan, by_region=True)
+    np.testing.assert_array_equal(read_label(tmp_path / name, image, CANONICAL, image_subject="ct"), ids)
+
+
 @pytest.mark.parametrize("name", ["m.nii.gz", "m.nii", "m.nrrd", "m.mha"])
 def test_files_of_voxels_lie_on_the_series_for_simpleitk(scan, tmp_path, rng, name):
     image, mask = read_volume(scan), some_mask(rng)

@@ -1,16 +1,19 @@
 """Runs' results, small enough to add up by hand."""
 
 from fedsim_tf.metrics import MEASURES
-from fedsim_tf.records.fold_scores import ArmScores
+from fedsim_tf.records.fold_scores import ArmScores, RegionScores
 from fedsim_tf.records.run_metrics import RunFacts, RunMetrics
 
 LOWER, FULL = (80.0, 84.0, 85.0), (83.0, 84.5, 89.0)
 
 
-def scores(dice, *, cases=None, likeness=None):
-    """An arm's scores, of which each is another fraction of the Dice."""
+def scores(dice, *, cases=None, likeness=None, regions=None):
+    """An arm's scores, of which each is another fraction of the Dice; regions by name and Dice."""
     values = {name: dice / (k + 1) for k, name in enumerate(MEASURES)}
-    return ArmScores(**values, cases=cases or {}, likeness=likeness)
+    by_region = regions and {
+        name: RegionScores(*(one / (k + 1) for k in range(5)), {}) for name, one in regions.items()
+    }
+    return ArmScores(**values, cases=cases or {}, likeness=likeness, regions=by_region)
 
 
 def record(experiment, labelled, *, facts=None, **by_arm):

@@ -97,3 +97,30 @@ def test_across_sites_has_a_sites_own_score_with_as_many_labels_on_the_diagonal(
         assert table.headings[1:] == ("tested at ct20", "tested at ct34lc")
         assert table.rows == [["ct20 4", "82.00 ± 2.83", "55.00 ± 0.00"], ["ct34lc 6", "60.00 ± 0.00", "-"]]
     assert further_tables.across_sites([other], visits).rows[0][1] == "-"
+
+
+def test_regions_have_a_column_each_and_runs_without_regions_no_row():
+    by_region = [{"LV": 80.0, "myo": 60.0}, {"LV": 90.0, "myo": 64.0, "PA": 30.0}]
+    folds = tuple({"ct20": {"ours_full": scores(85.0, regions=one), "lower_bound": scores(70.0)}} for one in by_region)
+    other = RunMetrics(facts=RunFacts(data="d", experiment="single_site", labelled=8), folds=folds)
+    table = further_tables.regions_table([RUN, other])
+    assert table.headings[3:] == (*(f"{name}, Dice %" for name in ("LV", "RV", "LA", "RA", "myo", "ao", "PA")), "mean")
+    (row,) = table.rows
+    spread = [np.std(values, ddof=1) for values in ((80.0, 90.0), (60.0, 64.0))]
+    assert row == [
+        *("single site", "ct20 8", "Ours-Full"),
+        *(f"85.00 ± {spread[0]:.2f}", "-", "-", "-", f"62.00 ± {spread[1]:.2f}", "-", "30.00"),
+        f"{(85 + 62 + 30) / 3:.2f}",
+    ]
+    (distances,) = further_tables.regions_table([other], "hd95_mm").rows
+    assert distances[9] == f"{30 / 3:.2f}"
+
+
+def test_ct_values_of_regions_follow_where_a_run_has_them():
+    headings = further_tables.tissue_values([RUN]).headings
+    assert len(headings) == 3 + 2 * 3
+    values = {"heart": TissueComparison(150.0, 50.0, 140.0, 40.0, 10.0), "myo": TissueComparison(90, 20, 80, 25, 9)}
+    by_region = run(Likeness(tissues=values), Likeness(tissues=values))
+    table = further_tables.tissue_values([by_region])
+    assert table.headings[9:] == ("myo, real, HU", "myo, synthetic, HU")
+    assert table.rows[0][9:] == ["90, 20", "80, 25"]

@@ -1,10 +1,13 @@
 """Tissues of a chest made of boxes, their CT values, and the picture of both."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from fedsim_tf.evaluation.likeness import SHOWN, show_likeness, spread_slices
 from fedsim_tf.evaluation.tissues import compare_tissues, tissue_masks, tissue_values_hu
+from fedsim_tf.regions import MYOCARDIUM
 from fedsim_tf.training.volumes import Volumes
 from tests.evaluation.pictures_for_tests import is_drawn
 
@@ -103,3 +106,17 @@ def test_picture_has_both_rows_and_a_plot_for_each_tissue(tmp_path, titles):
     assert is_drawn(tmp_path / "a.png")
     assert titles["a.png"] == ["phantom cohort", "real", "synthetic", "heart", "lung", "bone"]
     assert found["heart"].distance_hu == pytest.approx(30.0, abs=1e-3)
+
+
+def test_regions_are_tissues_too_where_labels_tell_them_apart():
+    """The upper half of each heart is the wall, 100 HU darker in synthetic volumes; the last one is a whole heart."""
+    real, synthetic = volumes(0.0, 20.0, 40.0), volumes(0.0)
+    ids = np.stack([HEART] * 3).astype(np.uint8)
+    ids[:2, 10:] *= MYOCARDIUM
+    synthetic.images[0, 10:][HEART[10:]] -= 0.1
+    real, synthetic = (dataclasses.replace(v, regions=ids[: len(v)]) for v in (real, synthetic))
+    found = compare_tissues(*(tissue_values_hu(v, WINDOW_HU) for v in (real, synthetic)))
+    assert list(found) == ["heart", "lung", "bone", "LV", "myo"]
+    assert found["myo"].real_mean_hu == pytest.approx(HU["heart"] + 10.0, abs=0.1)
+    assert found["myo"].synthetic_mean_hu == pytest.approx(HU["heart"] - 100.0, abs=0.1)
+    assert found["LV"].synthetic_mean_hu == pytest.approx(HU["heart"], abs=0.1)

@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import dataclasses
 import pathlib
 
 import matplotlib
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 
 import fedsim_tf
-from fedsim_tf.evaluation import galleries
+from fedsim_tf.evaluation import galleries, region_figures
 from fedsim_tf.evaluation.figures import _smooth, draw_loss_curves, panel
 from fedsim_tf.evaluation.galleries import heart_slice, nearest_image, sample_gallery, segmentation_gallery
+from fedsim_tf.evaluation.region_figures import colour_regions
+from fedsim_tf.regions import AORTA, LV, MYOCARDIUM, REGIONS
 from fedsim_tf.synthesis import SyntheticVolume
 from tests.evaluation.pictures_for_tests import blocks, by_threshold, is_drawn, pixels, share_of
 
@@ -165,10 +168,83 @@ def test_segmentation_gallery_shows_every_arm_with_truth_and_finding(tmp_path, t
         "ours_full": lambda image: np.zeros(image.shape, np.uint8),
     }
     segmentation_gallery(tmp_path / "a.png", segmenters, blocks((1, 3), (4, 7)), title="Segmentations, phantom cohort")
-    assert titles["a.png"] == ["Segmentations, phantom cohort", "test volume", "lower_bound", "ours_full"]
+    title = "Segmentations, phantom cohort: truth green, found red"
+    assert titles["a.png"] == [title, "test volume", "lower_bound", "ours_full"]
     image = pixels(tmp_path / "a.png")
     assert share_of(image, *GREEN) > 1e-3
     assert share_of(image, *RED) > 1e-3
     nothing = {"ours_full": segmenters["ours_full"]}
     segmentation_gallery(tmp_path / "b.png", nothing, blocks((1, 3)), title="t")
     assert share_of(pixels(tmp_path / "b.png"), *RED) == 0
+
+
+def rgb(region):
+    return [int(REGIONS[region].colour[start : start + 2], 16) for start in (1, 3, 5)]
+
+
+def legend_of(figure):
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+@pytest.fixture
+def legends(monkeypatch):
+    """The names in the legend of every figure saved, by file."""
+    found = {}
+    save = region_figures.save_figure
+
+    def recorded(figure, path, **settings):
+        found[path.name] = legend_of(figure)
+        save(figure, path, **settings)
+
+    monkeypatch.setattr(region_figures, "save_figure", recorded)
+    return found
+
+
+def test_regions_are_mixed_with_the_greys_below_and_the_background_stays_grey():
+    image = np.array([[-1.0, 0.0, 1.0, 5.0]])
+    found = colour_regions(image, np.array([[0, LV, AORTA, 0]], np.uint8))
+    expected = [
+        [0.0, 0.0, 0.0],
+        0.4 * 0.5 + 0.6 * np.array(rgb(LV)) / 255,
+        0.4 * 1.0 + 0.6 * np.array(rgb(AORTA)) / 255,
+        [1.0, 1.0, 1.0],
+    ]
+    np.testing.assert_allclose(found[0], expected, atol=1e-12)
+    np.testing.assert_array_equal(colour_regions(image, None)[0, 1], [0.5] * 3)
+
+
+def thirds(*boxes):
+    """Blocks of a ventricle beside myocardium, the former darker."""
+    volumes = blocks(*boxes)
+    ids = (volumes.labels * LV).astype(np.uint8)
+    ids[..., 4:] *= MYOCARDIUM
+    return dataclasses.replace(volumes, regions=ids)
+
+
+def test_segmentation_gallery_by_region_has_colours_and_a_legend(tmp_path, titles, legends):
+    volumes = thirds((1, 3), (4, 7))
+    truth = dict(zip((image.tobytes() for image in volumes.images), volumes.regions, strict=True))
+    segmenters = {"ours_full": lambda image: np.where(truth[image.tobytes()] == LV, AORTA, 0).astype(np.uint8)}
+    segmentation_gallery(tmp_path / "a.png", segmenters, volumes, title="phantom cohort")
+    assert titles["a.png"] == ["phantom cohort: regions in colours", "test volume", "truth", "ours_full"]
+    assert legends["a.png"] == ["LV", "myo", "ao"]
+    image = pixels(tmp_path / "a.png")
+    for region in (LV, MYOCARDIUM, AORTA):  # half-bright blocks
+        mixed = 0.4 * 0.75 * 255 + 0.6 * np.array(rgb(region))
+        assert share_of(image, *mixed) > 5e-3
+    assert share_of(image, *GREEN) == share_of(image, *RED) == 0
+
+
+def test_sample_gallery_by_region_has_colours_and_a_legend(tmp_path, titles, legends):
+    one = sample(2, 5)._replace(label=thirds((2, 5)).regions[0])
+    sample_gallery(tmp_path / "a.png", [one], blocks((1, 3)).images, title="Samples")
+    assert titles["a.png"] == ["Samples", "simulated CT", "label", "synthetic CT", "with label", "nearest real"]
+    assert legends["a.png"] == ["LV", "myo"]
+    for region in (LV, MYOCARDIUM):  # on black
+        assert share_of(pixels(tmp_path / "a.png"), *(0.6 * np.array(rgb(region)))) > 5e-3
+
+
+def test_heart_slice_counts_voxels_and_not_ids():
+    label = np.zeros((3, 4, 4), np.uint8)
+    label[0, :2], label[2, 0, :2] = 1, 7
+    assert heart_slice(label) == 0

@@ -127,6 +127,28 @@ def test_report_without_pictures_or_stages_is_still_a_page(tmp_path):
     assert {"html", "body", "table"} <= found.tags
 
 
+def test_report_has_a_table_by_region_where_there_are_regions(tmp_path):
+    regions = {
+        "myo": ArmSummary(5, agreement(60.0, 50.0), agreement(1.5, 1.0)),
+        "PA": ArmSummary(1, agreement(41.0, 30.0), None),
+    }
+    arms_by_region = {
+        "lower_bound": dataclasses.replace(SUMMARY["ct20"]["lower_bound"], regions=regions),
+        "ours_sim_fl": dataclasses.replace(SUMMARY["ct20"]["ours_sim_fl"], regions={"PA": regions["PA"]}),
+    }
+    rows = page(tmp_path, summary={"ct20": arms_by_region, "ct34lc": SUMMARY["ct34lc"]}).rows
+    start = rows.index(["site", "arm", "myo", "PA", "mean"])
+    assert rows[start + 1 : start + 3] == [
+        ["ct20", "Lower bound (real labels only)", "60.00 ± 1.50", "41.00", "50.50"],
+        ["ct20", "Ours-Sim-FL", "-", "41.00", "41.00"],
+    ]
+
+
+def test_report_has_no_regions_without_any(tmp_path):
+    page(tmp_path)
+    assert "by region" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_every_arm_has_a_name_of_its_own():
     assert len({arm.title for arm in ARMS.values()}) == len(ARMS)
 

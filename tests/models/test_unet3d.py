@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fedsim_tf.config import make_config
+from fedsim_tf.models import built
 from fedsim_tf.models.unet3d import UNet3D
 
 
@@ -9,6 +11,25 @@ def test_parameter_count_of_the_published_network():
     network = UNet3D(seed=0)
     network.build((None, 16, 16, 16, 1))
     assert sum(int(np.prod(weight.shape)) for weight in network.trainable_weights) == 19_073_665
+
+
+def test_eight_outputs_have_seven_more_weights_and_biases_in_the_head_alone():
+    """The last map has 64 channels: 7 * (64 + 1) values more."""
+    network = UNet3D(seed=0, outputs=8)
+    network.build((None, 16, 16, 16, 1))
+    assert sum(int(np.prod(weight.shape)) for weight in network.trainable_weights) == 19_073_665 + 7 * 65
+
+
+def test_a_network_by_region_has_an_output_for_the_background_and_each_region(rng):
+    sizes = [
+        make_config("demo", model={"unet_width": 2, "precision": "float32", "labels": kind}).model
+        for kind in ("heart", "regions")
+    ]
+    heart, regions = (built.unet(one, seed=0) for one in sizes)
+    image = rng.normal(size=(1, 16, 16, 16, 1)).astype(np.float32)
+    assert [network(image).shape[-1] for network in (heart, regions)] == [1, 8]
+    for one, other in zip(heart.weights[:-2], regions.weights[:-2], strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 16), (8, 24, 16)])

@@ -1,5 +1,6 @@
 """Files that runs leave: read back as they were written; earlier ones are read, later or damaged ones refused."""
 
+import dataclasses
 import json
 
 import pytest
@@ -15,6 +16,7 @@ from fedsim_tf.records.fold_scores import (
     Likeness,
     ModeWeights,
     Novelty,
+    RegionScores,
     ShapeModes,
     TissueComparison,
     read_fold_scores,
@@ -29,10 +31,13 @@ LIKENESS = Likeness(
     features=FeatureDistances(0.5, 0.25),
     shape_modes=ShapeModes(ModeWeights((0.1, -0.2), (1.0, 0.5)), ModeWeights((0.0, 0.0), (0.9, 0.8))),
 )
+AGREEMENT = (91.0, 80.0, 3.0, 1.0, 2.0)
 ARMS = {
-    "upper_bound": scores(90.0, cases={"a": Agreement(91.0, 80.0, 3.0, 1.0, 2.0)}),
+    "upper_bound": scores(90.0, cases={"a": Agreement(*AGREEMENT)}),
     "ours_full": scores(80.0, likeness=LIKENESS),
 }
+BY_REGION = {"myo": RegionScores(*AGREEMENT, cases={"a": Agreement(*AGREEMENT)}), "PA": RegionScores(*AGREEMENT, {})}
+ARMS_BY_REGION = {"upper_bound": dataclasses.replace(ARMS["upper_bound"], regions=BY_REGION)}
 FACTS = RunFacts(
     data="phantom cohort (ct20)",
     split={"ct20": SplitSizes(12, 4, 4)},
@@ -85,6 +90,12 @@ READERS = {  # a file's name, a record, what reads it, what it needs
     "metrics": ("metrics.json", RUN, read_metrics, "facts"),
     "visit": ("metrics.json", VISIT, read_metrics, "folds"),
     "scores": (SCORES, FoldScores({"ct20": ARMS}), lambda file: read_fold_scores(file.parent, site="ct20"), "sites"),
+    "scores by region": (
+        SCORES,
+        FoldScores({"ct20": ARMS_BY_REGION}),
+        lambda file: read_fold_scores(file.parent, site="ct20"),
+        "sites",
+    ),
     "data": (DATA, FOLD_DATA, read_fold_data, "parts"),
     "slices": (DATA, SLICES, read_slice_data, "pictures"),
 }
@@ -110,7 +121,7 @@ def refused(read, file):
 def test_records_are_read_back_as_they_were_written(written):
     file, record, read, _ = written
     assert read(file) == record
-    assert json.loads(file.read_text())["version"] == 1
+    assert json.loads(file.read_text())["version"] == type(record).VERSION
 
 
 def test_arms_keep_their_order(tmp_path):
@@ -119,10 +130,12 @@ def test_arms_keep_their_order(tmp_path):
 
 
 def test_a_later_version_is_refused(written):
-    file, _, read, _ = written
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"version": 2}))
-    message = refused(read, file)
-    assert "found version 2; expected at most 1: use the newer fedsim_tf that wrote the file, or " in message
+    file, record, read, _ = written
+    newest = record.VERSION
+    for version in (newest + 1, newest + 0.5, 0, "1", None):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"version": version}))
+        message = refused(read, file)
+        assert f"found version {version!r}; expected at most {newest}: use the newer fedsim_tf that wrote" in message
 
 
 @pytest.mark.parametrize("contents", ["", '{"facts": {"exp', "\udce4", "[1, 2]", '"scores"', "3"])
@@ -183,6 +196,28 @@ def test_earlier_scores_are_read_by_site_and_by_arm_alone(tmp_path):
     (tmp_path / SCORES).write_text(json.dumps({"ct20": {"lower_bound": EARLIER_ARM}}))
     assert read_fold_scores(tmp_path, site="anywhere").sites == alone
     assert alone["ct20"]["lower_bound"].dice == 80.0
+
+
+def test_results_and_scores_of_version_1_are_read_and_have_no_regions(tmp_path):
+    (tmp_path / SCORES).write_text(json.dumps({"version": 1, "sites": {"ct20": {"lower_bound": EARLIER_ARM}}}))
+    scores_read = read_fold_scores(tmp_path, site="ct20").sites["ct20"]["lower_bound"]
+    (tmp_path / "metrics.json").write_text(json.dumps({"version": 1, **EARLIER_METRICS}))
+    (fold,) = read_metrics(tmp_path / "metrics.json").folds
+    assert scores_read == fold["ct20"]["lower_bound"]
+    assert (scores_read.dice, scores_read.regions) == (80.0, None)
+
+
+def test_the_summary_has_regions_only_where_there_are_some(tmp_path):
+    write_record(tmp_path / "metrics.json", RUN)
+    row = json.loads((tmp_path / "metrics.json").read_text())["summary"]["ct20"]["upper_bound"]
+    assert "regions" not in row
+    by_region = dataclasses.replace(RUN, folds=({"ct20": ARMS_BY_REGION},))
+    write_record(tmp_path / "metrics.json", by_region)
+    row = json.loads((tmp_path / "metrics.json").read_text())["summary"]["ct20"]["upper_bound"]
+    assert {name: (one["dice"], one["folds"]) for name, one in row["regions"].items()} == {
+        "myo": (91.0, 1),
+        "PA": (91.0, 1),
+    }
 
 
 def test_earlier_data_is_read(tmp_path):

@@ -10,6 +10,9 @@ from fedsim_tf.runs import compare_arms
 from fedsim_tf.runs import samples as samples_module
 from fedsim_tf.synthesis import SyntheticVolume
 from fedsim_tf.training.run import RunFolder
+from tests.evaluation.pictures_for_tests import is_drawn
+from tests.runs.toy_networks import use_small_parts
+from tests.training.toy_regions import toy_site_by_region
 from tests.training.toy_site import toy_config, toy_site
 
 
@@ -60,3 +63,15 @@ def test_no_features_are_taken_for_arms_without_synthetic_volumes(tmp_path, coun
     found = compare_arms.compare_with_pictures(run, toy_site(), ("lower_bound",), {}, vgg=None, data="toy")
     assert counted == []
     assert found["lower_bound"].likeness is None
+
+
+def test_arms_by_region_are_trained_scored_and_drawn_by_region(tmp_path, monkeypatch):
+    use_small_parts(monkeypatch)
+    monkeypatch.setattr(compare_arms, "draw_losses", lambda *_, **__: None)
+    config = toy_config(model={"labels": "regions"}, segmentation={"arms": ("lower_bound",)})
+    run, site = RunFolder(tmp_path / "run", config), toy_site_by_region()
+    found = compare_arms.compare_with_pictures(run, site, ("lower_bound",), {}, vgg=None, data="toy")["lower_bound"]
+    assert set(found.regions) == {"LV", "myo", "PA"}
+    assert all(set(one.cases) == set(site.test.identities) for one in found.regions.values())
+    assert 0 < found.dice <= 100
+    assert is_drawn(run.pictures / "segmentations.png")

@@ -14,11 +14,15 @@ from tests.evaluation.pictures_for_tests import is_drawn, pixels
 DICE = {"lower_bound": (80.0, 84.0), "ours_full": (83.0, 85.0)}
 
 
-def record(path, *, site="ct20", labelled=4, commit="abc"):
+REGION = {"dice": 61.5, "iou": 50.0, "hd95_mm": 12.25, "surface_mm": 3.5, "volume_error": 9.0, "cases": {}}
+
+
+def record(path, *, site="ct20", labelled=4, commit="abc", regions=None):
     folds = [
         {
             site: {
                 arm: {"dice": v[k], "iou": 70.0, "hd95_mm": 9.0, "surface_mm": 2.0, "volume_error": 8.0, "cases": {}}
+                | ({"regions": regions} if regions else {})
                 for arm, v in DICE.items()
             }
         }
@@ -60,6 +64,21 @@ def test_tables_hold_the_records_numbers(tmp_path):
         rows = {row[0]: row[1:] for row in csv.reader(file)}
     assert rows["ct20"] == ["12", "4", "4", "12 / 4 / 4"]
     assert rows["ct34lc"] == ["-", "-", "-", "20 / 7 / 7"]
+
+
+def test_runs_by_region_have_tables_of_their_own(tmp_path):
+    heart = record(tmp_path / "a" / "metrics.json")
+    assert not [title for title in write_tables(tmp_path / "heart", {"a": heart}) if "by region" in title]
+    files = {"a": heart, "b": record(tmp_path / "b" / "metrics.json", labelled=8, regions={"myo": REGION})}
+    made = write_tables(tmp_path / "tables", files)
+    found = {title: table.rows[0][7] for title, table in made.items() if title.endswith("by region")}
+    assert found == {
+        "Dice by region": "61.50 ± 0.00",
+        "HD95 by region": "12.25 ± 0.00",
+        "Surface distance by region": "3.50 ± 0.00",
+    }
+    (whole,) = [row for row in made["Table 3"].rows if row[:2] == ["single site", "Ours-Full"]]
+    assert whole[3:5] == ["84.00 ± 1.41", "84.00 ± 1.41"]
 
 
 def test_results_that_cannot_be_read_are_one_line(tmp_path):

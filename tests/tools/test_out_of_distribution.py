@@ -113,6 +113,15 @@ def test_masks_stay_the_patients_and_images_are_the_hospitals(hospitals):
     assert np.any(rendered.images != visitors.test.images)
 
 
+def test_patients_have_labels_as_the_hospitals_networks_tell_them(hospitals):
+    (home,) = visit._open_folds(hospitals["ct20"])
+    cache = hospitals["root"] / "cache"
+    whole, by_region = (job._open_volumes(home, cache, labels=kind).test for kind in ("heart", "regions"))
+    assert whole.regions is None
+    assert by_region.regions.dtype == np.uint8
+    np.testing.assert_array_equal(by_region.regions > 0, whole.labels)
+
+
 def test_whole_runs_meet_fold_by_fold(hospitals, metrics, tmp_path):
     runs = [hospitals[site].parent for site in SITES]
     found = run_visit(*runs, tmp_path, cache_dir=hospitals["root"] / "cache")
@@ -149,6 +158,16 @@ def test_a_federated_run_without_the_hospital_or_its_fold_is_refused(hospitals, 
         visit._open_federated_site(shared, "ct20", [0])
     with pytest.raises(InputError, match=r"found folds \[0\]; expected fold 3 too"):
         visit._open_federated_site(shared, "ct34lc", [0, 3])
+
+
+def test_a_federated_run_with_labels_of_another_kind_is_refused(hospitals, shared, tmp_path):
+    file = site_path(shared / "fold_0", "ct34lc") / "config.json"
+    values = json.loads(file.read_text())
+    values["model"]["labels"] = "regions"
+    write_json(file, values)
+    places = hospitals["ct20"], hospitals["ct34lc"], tmp_path / "out"
+    with pytest.raises(InputError, match="found labels of kind regions; expected heart, as of the hospital's own run"):
+        open_visit(*places, cache_dir=hospitals["root"] / "cache", federated=shared)
 
 
 def test_a_federated_run_that_has_learnt_from_the_patients_is_refused(hospitals, shared, tmp_path):

@@ -16,11 +16,13 @@ from fedsim_tf.data.writing import write_volume
 from fedsim_tf.errors import InputError, Refusals
 from fedsim_tf.localization.finder import HeartFinder
 from fedsim_tf.localization.scouts import make_scout
+from fedsim_tf.regions import LV, MYOCARDIUM
 from fedsim_tf.tools import segment
 from fedsim_tf.tools.segment import open_segmentation
 from fedsim_tf.tools.segment_many import is_single, open_many
 from tests.data.dicom_for_tests import write_series
 from tests.data.files_for_tests import refused
+from tests.evaluation.pictures_for_tests import pixels
 from tests.localization.chests import make_chest
 
 SIZE = 32
@@ -49,6 +51,21 @@ class ThresholdFold:
 
     def read_finder(self):
         return None
+
+
+class RegionFold(ThresholdFold):
+    """A finished fold by region, whose network finds a ventricle where it is bright, and in its lower half a wall."""
+
+    def __init__(self):
+        self.run = type("Run", (), {"config": make_config("demo", model={"precision": "float32", "labels": "regions"})})
+
+    def load_segmenter(self, _stage):
+        def segment(image):
+            found = (image > 0.05).astype(np.uint8) * LV
+            found[: SIZE // 2] *= MYOCARDIUM
+            return found
+
+        return segment
 
 
 class BallFold(ThresholdFold):
@@ -102,6 +119,60 @@ def test_a_dicom_ct_gets_dicom_back(tmp_path, mask, mask_format):
         "fold", "ours_full", image=tmp_path / "ct", output=tmp_path / "m.nii.gz", label=tmp_path / mask
     )
     assert again.run().dice == 100.0
+
+
+@pytest.fixture
+def _regions(monkeypatch):
+    monkeypatch.setattr(segment, "open_finished_fold", lambda _: RegionFold())
+
+
+REGION_TRUTH = np.where(TRUTH, np.where(np.arange(SIZE)[:, None, None] < SIZE // 2, MYOCARDIUM, LV), 0).astype(np.uint8)
+
+
+@pytest.mark.usefixtures("_regions")
+@pytest.mark.parametrize("mask", ["m.nii.gz", "m.nrrd", "m.mha"])
+def test_a_network_by_region_writes_region_ids(tmp_path, mask):
+    path = write_ct(tmp_path / "ct.nii.gz")
+    open_segmentation("fold", "ours_full", image=path, output=tmp_path / mask).run()
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / mask))), REGION_TRUTH)
+    refusals = Refusals("out")
+    many = open_many("fold", "ours_full", images=[path, write_ct(tmp_path / "b.mha")], output_dir=tmp_path / "out")
+    for output, _ in many.run(refusals=refusals):
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(output))), REGION_TRUTH)
+
+
+@pytest.mark.usefixtures("_regions")
+@pytest.mark.parametrize("mask", ["s.dcm", "rtstruct.dcm"])
+def test_a_dicom_ct_gets_a_structure_for_each_region(tmp_path, mask):
+    write_series(tmp_path / "ct", STORED)
+    open_segmentation("fold", "ours_full", image=tmp_path / "ct", output=tmp_path / mask).run()
+    image = read_volume(tmp_path / "ct")
+    found = read_label(tmp_path / mask, image, CANONICAL, image_subject="ct")
+    np.testing.assert_array_equal(found, REGION_TRUTH)
+
+
+@pytest.mark.usefixtures("_regions")
+def test_dice_is_that_of_the_heart_and_of_each_region_where_the_label_has_them(tmp_path):
+    path = write_ct(tmp_path / "ct.nii.gz")
+    label = REGION_TRUTH.copy()
+    label[12:16][label[12:16] > 0] = LV  # 4 of 8 slices of the wall, and 4 beside the ventricle's own 4
+    truth = write_ct(tmp_path / "truth.nii.gz", label)
+    given = {"image": path, "output": tmp_path / "m.nii.gz", "picture": tmp_path / "p.png"}
+    found = open_segmentation("fold", "ours_full", **given, label=truth).run()
+    assert found.dice == 100.0
+    assert found.region_dice == {LV: pytest.approx(100 * 2 * 4 / 12), MYOCARDIUM: pytest.approx(100 * 2 * 4 / 12)}
+    picture = pixels(tmp_path / "p.png")
+    assert picture.shape[0] > 0.9 * picture.shape[1]  # three rows
+    whole = write_ct(tmp_path / "whole.nii.gz", TRUTH.astype(np.uint8))
+    found = open_segmentation("fold", "ours_full", **given, label=whole).run()
+    assert (found.dice, found.region_dice) == (100.0, {})
+
+
+def test_a_network_of_the_heart_has_no_dice_by_region(tmp_path):
+    path, truth = write_ct(tmp_path / "ct.nii.gz"), write_ct(tmp_path / "truth.nii.gz", REGION_TRUTH)
+    found = open_segmentation("fold", "ours_full", image=path, output=tmp_path / "m.nii.gz", label=truth).run()
+    assert (found.dice, found.region_dice) == (100.0, {})
+    np.testing.assert_array_equal(found.mask.array, TRUTH)
 
 
 def test_what_is_no_ct_is_refused_unless_told(tmp_path):

@@ -19,3 +19,14 @@ def test_image_and_label_move_together(rng):
         assert 2 * np.sum(bright & (mask > 0)) / (bright.sum() + mask.sum()) > 0.9
         centres.append(np.argwhere(mask).mean(0))
     assert np.ptp(centres, axis=0).max() > 1.0
+
+
+def test_region_ids_move_as_the_heart_does_and_stay_ids(rng):
+    ids = rng.integers(0, 8, (12, 12, 12)).astype(np.uint8)
+    image = rng.uniform(-1, 1, ids.shape).astype(np.float32)
+    seed = int(rng.integers(1000))
+    _, moved = augment(image, ids, np.random.default_rng(seed))
+    assert moved.dtype == np.uint8
+    for region in range(1, 8):
+        _, mask = augment(image, (ids == region).astype(np.float32), np.random.default_rng(seed))
+        np.testing.assert_array_equal(moved == region, mask)

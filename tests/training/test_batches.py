@@ -1,4 +1,8 @@
+import dataclasses
+import functools
+
 import numpy as np
+import pytest
 
 from fedsim_tf.training.batches import Batches
 from fedsim_tf.training.randomness import StepSeeds
@@ -64,3 +68,18 @@ def test_stages_and_seeds_have_batches_of_their_own():
     first = batches().at(0)[0].numpy()
     assert not np.array_equal(first, batches(stage="other").at(0)[0])
     assert not np.array_equal(first, batches(seed=1).at(0)[0])
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_labels_are_region_ids_where_volumes_have_them_and_a_network_wants_them(augment):
+    data = volumes()
+    ids = np.random.default_rng(0).integers(0, 8, data.images.shape).astype(np.uint8)
+    by_region = dataclasses.replace(data, regions=ids)
+    make = functools.partial(Batches, size=1, seeds=StepSeeds(0, "stage"), augment=augment)
+    found, heart = make(by_region, by_region=True), make(by_region)
+    assert found.at(0)[1].dtype == np.uint8
+    assert set(np.unique(found.at(0)[1])) <= set(range(8))
+    if not augment:
+        np.testing.assert_array_equal(found.at(2)[1][0, ..., 0], ids[found.choose(2)[0]])
+    np.testing.assert_array_equal(heart.at(1)[1], make(data).at(1)[1])
+    np.testing.assert_array_equal(make(data, by_region=True).at(1)[1], make(data).at(1)[1])

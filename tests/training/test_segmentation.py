@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,6 +10,7 @@ from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.segmentation import UNetTraining, make_segmenter, mean_dice, train_segmenter
 from tests.runs.toy_networks import use_small_parts
 from tests.training.test_watch import shown
+from tests.training.toy_regions import toy_site_by_region
 from tests.training.toy_site import toy_config, toy_site
 
 
@@ -119,3 +122,54 @@ def test_a_network_that_gets_no_better_stops_and_keeps_its_best(tmp_path, monkey
         np.testing.assert_array_equal(kept[look], looked[best])
         assert look == best or np.any(kept[look] != looked[look])
     assert run.finished("segmentation/arm/finetune")["steps"] == 1
+
+
+def test_learns_regions_and_keeps_the_state_with_the_best_mean_over_regions(tmp_path):
+    site = toy_site_by_region()
+    config = toy_config(
+        model={"unet_width": 4, "labels": "regions"},
+        segmentation={"pretraining_steps": 110, "finetuning_steps": 1, "validation_every": 20, "rate": 5e-3},
+    )
+    network = UNetTraining(config, site.validation)
+    segment = train_segmenter(
+        RunFolder(tmp_path / "run", config), network, "arm", pretrain=site.labelled, finetune=site.labelled
+    )
+    masks = [segment(image) for image in site.test.images]
+    assert all(mask.dtype == np.uint8 for mask in masks)
+    wanted = (1, 5, 7)
+    each = [
+        np.mean([dice(mask == region, true == region) for region in wanted])
+        for mask, true in zip(masks, site.test.regions, strict=True)
+    ]
+    assert mean_dice(segment, site.test) == pytest.approx(np.mean(each))
+    assert np.mean(each) > 75
+    assert np.mean([dice(m > 0, t) for m, t in zip(masks, site.test.labels, strict=True)]) > 80
+
+
+def test_segmenter_by_region_takes_the_most_probable_region():
+    logits = np.random.default_rng(0).normal(size=(1, 2, 3, 4, 8)).astype(np.float32)
+    segment = make_segmenter(lambda _: tf.constant(logits))
+    found = segment(np.zeros((2, 3, 4), np.float32))
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, logits[0].argmax(axis=-1))
+
+
+@pytest.mark.parametrize("has_ids", [False, True])
+def test_a_site_with_binary_labels_teaches_and_judges_a_network_by_region_by_the_heart(has_ids):
+    """Its labels have no regions, or region 1 alone, as they are read from files."""
+    site = toy_site()
+    if has_ids:
+        as_ids = {n: getattr(site, n) for n in ("labelled", "validation", "test")}
+        site = dataclasses.replace(
+            site, **{n: dataclasses.replace(v, regions=v.labels.astype(np.uint8)) for n, v in as_ids.items()}
+        )
+    config = toy_config(model={"labels": "regions"}, segmentation={"batch": 1})
+    training = UNetTraining(config, site.validation)
+    training.begin(site.labelled, rate=1e-3, steps=100, stage="pretrain")
+    first = training.step(0, None)["loss"]
+    assert np.isfinite(first)
+    assert training.network.trainable_variables[-1].shape == (8,)
+    hearts = [dice(training._predict(i) > 0, j) for i, j in zip(site.test.images, site.test.labels, strict=True)]
+    assert mean_dice(training._predict, site.test) == pytest.approx(np.mean(hearts))
+    (picture,) = training.validation_slices().values()
+    assert 0 <= picture.min() <= picture.max() <= 1.0
