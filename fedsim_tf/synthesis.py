@@ -106,7 +106,7 @@ class GenerativeModel(tf.Module):
         """
         upsampled = resize_slices(coarse, index, self.size)[..., None]
         position = tf.cast(index, tf.float32)[:, None, None, None] / self.size
-        label_slices = label_slices if label_slices.shape.rank == 4 else label_slices[..., None]
+        label_slices = label_slices if len(label_slices.shape) == 4 else label_slices[..., None]
         return tf.concat([upsampled, label_slices, tf.ones_like(upsampled) * position], axis=-1)
 
 

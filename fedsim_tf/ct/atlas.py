@@ -75,7 +75,7 @@ class FixedAtlas:
           occupancy: the heart's share of each voxel (B, z, y, x), or each region's (B, z, y, x, 7), 0 to 1, by which
             voxels at its surface are mixed.
         """
-        if occupancy.shape.rank == 5:
+        if len(occupancy.shape) == 5:
             by_region = tf.linalg.matvec(occupancy, tf.constant(self.region_mu_per_mm, occupancy.dtype))
             return body_mu_per_mm * (1.0 - tf.reduce_sum(occupancy, axis=-1)) + by_region
         return body_mu_per_mm + occupancy * (self.heart_mu_per_mm - body_mu_per_mm)

@@ -52,7 +52,7 @@ def draw_slices(learner: SiteLearner, images: tf.Tensor, labels: tf.Tensor, coar
 
 
 def label_grey(semantics: np.ndarray) -> np.ndarray:
-    """Return the labels (n, y, x) in semantics (n, y, x, S), background -1, heart or last region 1."""
+    """Return the labels (...) in semantics (..., S), background -1, heart or last region 1."""
     masks = semantics[..., 1:-1]
     brightness = np.arange(1, masks.shape[-1] + 1, dtype=np.float32) / masks.shape[-1]
     return 2.0 * (masks @ brightness) - 1.0
