@@ -133,7 +133,7 @@ def test_labels_are_drawn_as_bright_as_their_number():
 
 def test_a_resumed_run_repeats_an_undisturbed_one(tmp_path, monkeypatch):
     """It is interrupted within stage 3 and goes on with a learner of its own; one heart has no regions."""
-    config = region_config(pretraining={"steps": 1}, gan={"steps": 1}, semi={"steps": 3}, checkpoint_every=1)
+    config = region_config(pretraining={"steps": 1}, gan={"steps": 1}, semi={"steps": 3}, checkpoint_every=2)
 
     def run(folder):
         learner, place = region_learner(config, whole=(1,)), RunFolder(folder, config)
