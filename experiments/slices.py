@@ -9,7 +9,9 @@ from experiments import command
 
 command.define_run("slices")
 command.define_path("images", "Folder of 8-bit PNG slices.", required=True)
-command.define_path("labels", "Folder of masks with the same names, heart where not zero.", required=True)
+command.define_path(
+    "labels", "Folder of masks with the same names, heart where not zero; or region ids.", required=True
+)
 flags.DEFINE_integer("held_out", 4, "Slices, last by name, that are rendered but not trained on.", lower_bound=1)
 flags.adopt_module_key_flags(command)
 FLAGS = flags.FLAGS

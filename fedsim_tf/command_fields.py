@@ -29,7 +29,7 @@ _READ_BY = {
         "model.size",
     ),
     "slices": (
-        *("seed", "checkpoint_every", "model.size", "model.coarse_size", "model.gan_width"),
+        *("seed", "checkpoint_every", "model.size", "model.coarse_size", "model.labels", "model.gan_width"),
         *("model.discriminator_width", "model.precision", "model.vgg_weights", "gan"),
     ),
 }

@@ -16,6 +16,7 @@ from fedsim_tf.config_fields import Checked, is_path_value, option
 from fedsim_tf.crop_size import parse_crop_size
 from fedsim_tf.errors import InputError
 from fedsim_tf.label_values import parse_label_values
+from fedsim_tf.regions import REGION_IDS
 
 DATASETS = ("ct20", "ct34lc", "ct34mc", "totalsegmentator", "nifti")
 # The paper's smaller and larger number of annotated training volumes. Table 3 reports both.
@@ -139,6 +140,16 @@ class ModelConfig(Checked):
     def by_region(self) -> bool:
         """Whether labels tell the regions of the heart apart."""
         return self.labels == "regions"
+
+    @property
+    def label_channels(self) -> int:
+        """How many channels a label has: one for the heart, or one for each region."""
+        return len(REGION_IDS) if self.by_region else 1
+
+    @property
+    def semantic_channels(self) -> int:
+        """How many channels the enhancement network sees: coarse CT, label, and the constant k / size."""
+        return 2 + self.label_channels
 
     def __post_init__(self):
         super().__post_init__()

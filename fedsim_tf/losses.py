@@ -17,7 +17,7 @@ Maps = Sequence[Sequence[tf.Tensor]]  # scale, then level
 Features = Callable[[tf.Tensor], Sequence[tf.Tensor]]  # images (B, y, x, 1) to feature maps
 
 
-def iou_loss(found: tf.Tensor, truth: tf.Tensor, *, union_weight: float = UNION_WEIGHT) -> tf.Tensor:
+def iou_loss(found: tf.Tensor, truth: tf.Tensor, *, union_weight: float | tf.Tensor = UNION_WEIGHT) -> tf.Tensor:
     """Return L_IoU of soft occupancies: the mean over volumes of 1 - sum(Y Y') / sum(Y + Y' - Y Y').
 
     By region, a volume's loss is the mean over the regions that are present in its true label, with weight
@@ -27,7 +27,7 @@ def iou_loss(found: tf.Tensor, truth: tf.Tensor, *, union_weight: float = UNION_
 
     Args:
       found, truth: (B, z, y, x), or by region (B, z, y, x, R), where regions add up to the heart.
-      union_weight: from 0 to 1; it says nothing where unions alone are compared.
+      union_weight: from 0 to 1, one or one for each volume (B,); it says nothing where unions alone are compared.
     """
     found, truth = tf.cast(found, tf.float32), tf.cast(truth, tf.float32)
     if found.shape.rank == truth.shape.rank == 5:
@@ -43,7 +43,7 @@ def merge_regions(occupancy: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(occupancy, axis=-1) if occupancy.shape.rank == 5 else occupancy
 
 
-def _iou_losses_by_region(found: tf.Tensor, truth: tf.Tensor, union_weight: float) -> tf.Tensor:
+def _iou_losses_by_region(found: tf.Tensor, truth: tf.Tensor, union_weight: float | tf.Tensor) -> tf.Tensor:
     """Return the loss (B,) of each volume from regions (B, z, y, x, R)."""
     found, truth = (tf.reshape(part, (tf.shape(part)[0], -1, part.shape[-1])) for part in (found, truth))
     overlaps, found_sums, truth_sums = _overlaps(found, tf.stop_gradient(truth))

@@ -21,13 +21,14 @@ from fedsim_tf.shape.decoder import ShapeDecoder
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.parameters import shape_frame_mm
 from fedsim_tf.shape.ssm import StatisticalShapeModel
+from fedsim_tf.shape.voxelize import separate_regions, to_label_map
 
 
 class SyntheticVolume(NamedTuple):
     """A labelled synthetic CT on the model's grid, which is centred on the origin of coordinates."""
 
     image: np.ndarray  # (z, y, x), -1 to 1 over the CT window
-    label: np.ndarray  # (z, y, x) uint8, heart or not
+    label: np.ndarray  # (z, y, x) uint8: heart or not, or region ids; heart where not zero
     coarse: np.ndarray  # (c, c, c), the simulated CT before enhancement, same scale
     latent: np.ndarray  # (d,)
 
@@ -58,8 +59,25 @@ class GenerativeModel(tf.Module):
         return self.shape_generator.trainable_variables + self.material_generator.trainable_variables
 
     def labels(self, z: tf.Tensor) -> tf.Tensor:
-        """Return Y_z, the occupancy of the heart (B, z, y, x) in [0, 1], for latents (B, d)."""
+        """Return Y_z, the occupancy in [0, 1] for latents (B, d): of the heart (B, z, y, x), or (B, z, y, x, 7)."""
         return self.decoder(self.shape_generator(z))
+
+    def encode_label(self, label: tf.Tensor) -> tf.Tensor:
+        """Return labels as the enhancement network takes them.
+
+        Args:
+          label: heart or not (...), or where labels tell regions apart their ids (...).
+
+        Returns:
+          float32: the mask (...), or a mask for each region (..., 7).
+        """
+        return separate_regions(label) if self._config.model.by_region else tf.cast(label, tf.float32)
+
+    def hard_label(self, occupancy: tf.Tensor) -> tf.Tensor:
+        """Return labels uint8 of occupancies (...) or (..., 7): where the heart fills more than half, or region ids."""
+        if self._config.model.by_region:
+            return to_label_map(occupancy)
+        return tf.cast(occupancy > 0.5, tf.uint8)
 
     def coarse_ct(self, z: tf.Tensor) -> tf.Tensor:
         """Return X~_z, the simulated coarse CT (B, c, c, c) for latents (B, d), on the scale of images, not clipped.
@@ -72,14 +90,24 @@ class GenerativeModel(tf.Module):
     def enhanced_slices(
         self, coarse: tf.Tensor, label_slices: tf.Tensor, index: tf.Tensor, *, training: bool
     ) -> tf.Tensor:
-        """Return X_z,k, CT slices (B, y, x), for coarse CTs (B, c, c, c), label slices (B, y, x) and numbers (B,)."""
+        """Return X_z,k, CT slices (B, y, x), for coarse CTs, label slices and their numbers, see `semantics`."""
         return self.enhancer(self.semantics(coarse, label_slices, index), training=training)[..., 0]
 
     def semantics(self, coarse: tf.Tensor, label_slices: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-        """Return the enhancer's input (B, y, x, 3): upsampled coarse CT, label, and the constant k / size."""
-        upsampled = resize_slices(coarse, index, self.size)
-        position = tf.cast(index, tf.float32)[:, None, None] / self.size
-        return tf.stack([upsampled, label_slices, tf.ones_like(upsampled) * position], axis=-1)
+        """Return the enhancement network's input: upsampled coarse CT, label, and the constant k / size.
+
+        Args:
+          coarse: coarse CTs (B, c, c, c).
+          label_slices: of the heart (B, y, x), or by region (B, y, x, 7); masks or occupancies.
+          index: the slices' numbers k (B,).
+
+        Returns:
+          (B, y, x, 3), or by region (B, y, x, 9).
+        """
+        upsampled = resize_slices(coarse, index, self.size)[..., None]
+        position = tf.cast(index, tf.float32)[:, None, None, None] / self.size
+        label_slices = label_slices if len(label_slices.shape) == 4 else label_slices[..., None]
+        return tf.concat([upsampled, label_slices, tf.ones_like(upsampled) * position], axis=-1)
 
 
 def shared_networks(sizes: ModelConfig, *, n_modes: int, seed: int) -> tuple[ShapeGenerator, MaterialGenerator]:
@@ -105,17 +133,17 @@ def unit_scale(hu: tf.Tensor, window_hu: tuple[float, float]) -> tf.Tensor:
 
 
 def take_slices(volumes: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-    """Return slice `index` (B,) along z of each of the volumes (B, z, y, x), as (B, y, x)."""
+    """Return slice `index` (B,) along z of each of the volumes (B, z, y, x) as (B, y, x), with their channels."""
     return tf.gather(volumes, index, axis=1, batch_dims=1)
 
 
 def sample_volumes(
     model: GenerativeModel, distribution: LatentDistribution, count: int, *, seed: int, batch: int = 8
 ) -> Iterator[SyntheticVolume]:
-    """Draw latents from the fitted normal and render every slice of each; labels are thresholded at one half."""
+    """Draw latents from the fitted normal and render every slice of each, with labels as `hard_label` gives them."""
     render = slice_renderer(model)
     for z in distribution.sample(count, seed=seed).astype(np.float32):
-        label = (model.labels(z[None])[0] > 0.5).numpy().astype(np.uint8)
+        label = model.hard_label(model.labels(z[None]))[0].numpy()
         coarse = model.coarse_ct(z[None])
         image = render_volume(render, coarse, label, batch=batch)
         yield SyntheticVolume(image, label, coarse[0].numpy(), z)
@@ -124,10 +152,11 @@ def sample_volumes(
 def slice_renderer(model: GenerativeModel) -> Callable[..., tf.Tensor]:
     """Return the enhancer as a traced function.
 
-    It takes coarse CTs (B, c, c, c), label slices (B, y, x) and slice numbers (B,), and returns slices (B, y, x).
+    It takes coarse CTs (B, c, c, c), label slices (B, y, x), heart or not or region ids, and slice numbers (B,), and
+    returns slices (B, y, x).
     """
     return tf.function(
-        lambda coarse, labels, index: model.enhanced_slices(coarse, labels, index, training=False),
+        lambda coarse, labels, index: model.enhanced_slices(coarse, model.encode_label(labels), index, training=False),
         autograph=False,
         reduce_retracing=True,
     )
@@ -141,7 +170,7 @@ def render_volume(
     Args:
       render: see `slice_renderer`.
       coarse: the simulated CT.
-      label: heart or not.
+      label: heart or not, or region ids.
       batch: slices rendered at a time.
     """
     slices = []
@@ -159,7 +188,7 @@ def downsample(images: np.ndarray, coarse_size: int) -> np.ndarray:
 
 def _decoder(sizes: ModelConfig, ssm: StatisticalShapeModel, field_of_view_mm: tuple[float, ...]) -> ShapeDecoder:
     grid = Grid.centred((sizes.size,) * 3, shape_frame_mm(field_of_view_mm))
-    return ShapeDecoder(ssm, grid, rows_per_voxel=sizes.rows_per_voxel)
+    return ShapeDecoder(ssm, grid, labels=sizes.labels, rows_per_voxel=sizes.rows_per_voxel)
 
 
 def ct_simulator(sizes: ModelConfig, edge: int, field_of_view_mm: tuple[float, ...]) -> CTSimulator:

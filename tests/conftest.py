@@ -23,6 +23,7 @@ SLOW_MODULES = (
     "training/test_killed.py",
     "federated/flare/test_fold.py",
     "training/test_simulation.py",
+    "training/test_simulation_by_region.py",
     "training/test_segmentation.py",
     "runs/test_single_site.py",
     "federated/flare/test_simulated_run.py",

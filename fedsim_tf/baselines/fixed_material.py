@@ -6,6 +6,7 @@ tissues are told apart by CT value.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -15,11 +16,12 @@ from scipy import ndimage
 
 from fedsim_tf.ct.atlas import FixedAtlas
 from fedsim_tf.data.preprocess import hu_from_unit
-from fedsim_tf.losses import iou_loss
+from fedsim_tf.losses import merge_regions
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.parameters import N_POSE
-from fedsim_tf.synthesis import SyntheticVolume, ct_simulator, render_volume, scan, slice_renderer, take_slices
+from fedsim_tf.synthesis import SyntheticVolume, ct_simulator, render_volume, scan, slice_renderer
+from fedsim_tf.training.annotated_labels import AnnotatedLabels
 from fedsim_tf.training.batch_norm import random_slices
 from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.learner import SiteLearner
@@ -39,7 +41,7 @@ class Heart(NamedTuple):
     """A heart to be rendered."""
 
     z: np.ndarray  # (d,), or empty where it comes from no latent
-    label: np.ndarray  # (z, y, x) uint8
+    label: np.ndarray  # (z, y, x) uint8: heart or not, or region ids
 
 
 class ShapePretraining(GeneratorPretraining):
@@ -49,7 +51,7 @@ class ShapePretraining(GeneratorPretraining):
 
     def losses(self, batch: tf.Tensor) -> TensorLosses:
         z = self.learner.labelled_latents.lookup(batch)
-        return {"iou": iou_loss(self.learner.model.labels(z), tf.gather(self.labels, batch))}
+        return {"iou": self.labels.iou_loss(self.learner.model.labels(z), batch)}
 
 
 class FixedMaterialSite:
@@ -72,8 +74,21 @@ class FixedMaterialSite:
         pairs = zip(images_hu, volumes.labels, strict=True)
         self.rim_voxels = rim_voxels(spacing)
         self._bodies = [self._atlas.body(remove_heart(image, label, spacing)) for image, label in pairs]
-        own = [self._simulate(number, label, f"own/{number}") for number, label in enumerate(volumes.labels)]
-        self._own = tf.concat(own, axis=0)
+
+    @functools.cached_property
+    def _labels(self) -> AnnotatedLabels:
+        """The annotated volumes' labels, as they are once shapes have been learnt."""
+        learner = self._learner
+        labels = AnnotatedLabels(learner.data.labelled, by_region=learner.config.model.by_region)
+        labels.divide_whole_hearts(learner)
+        return labels
+
+    @functools.cached_property
+    def _own(self) -> tf.Tensor:
+        """The scans (n, z, y, x) of the annotated volumes' own hearts in their own bodies."""
+        numbers = range(len(self._learner.data.labelled))
+        own = [self._simulate(number, self._labels.number(number), f"own/{number}") for number in numbers]
+        return tf.concat(own, axis=0)
 
     def learn(self, run: RunFolder) -> LatentDistribution:
         """Learn shapes and latents, then the enhancement network; return the normal fitted to the latents."""
@@ -87,7 +102,7 @@ class FixedMaterialSite:
         """Yield the hearts of latents drawn from a fitted normal, as many as synthetic volumes are wanted."""
         config = self._learner.config
         for z in distribution.sample(config.synthesis.volumes, seed=config.seed).astype(np.float32):
-            yield Heart(z, _threshold(self._learner.model.labels(z[None])))
+            yield Heart(z, self._hard_label(self._learner.model.labels(z[None])))
 
     def random_hearts(self) -> Iterator[Heart]:
         """Yield upright hearts with standard normal weights of the modes, for which nothing was learnt.
@@ -100,7 +115,7 @@ class FixedMaterialSite:
             rng = step_rng(config.seed, "random hearts", number)
             weights = rng.standard_normal(decoder.ssm.n_modes)
             place = labels[rng.integers(len(labels))]
-            yield Heart(np.zeros(0, np.float32), _threshold(decoder(self._pose(weights, place))))
+            yield Heart(np.zeros(0, np.float32), self._hard_label(decoder(self._pose(weights, place))))
 
     def volumes(self, hearts: Iterator[Heart]) -> Iterator[SyntheticVolume]:
         """Render hearts, each in the body of some annotated patient; the images are the enhanced CTs."""
@@ -113,11 +128,11 @@ class FixedMaterialSite:
             yield SyntheticVolume(image, heart.label, simulated[0].numpy(), heart.z)
 
     def training_slices(self) -> Iterator[tf.Tensor]:
-        """Yield the semantics (8, y, x, 3) of random annotated slices, for the statistics of batch norm."""
+        """Yield the semantics (8, y, x, S) of random annotated slices, for the statistics of batch norm."""
         learner = self._learner
-        rng, labels = learner.rng("fixed_material/statistics"), learner.data.labelled.labels
-        for volume, index in random_slices(rng, volumes=len(labels), size=learner.model.size):
-            label = take_slices(tf.constant(labels[volume]), index)
+        rng, count = learner.rng("fixed_material/statistics"), len(learner.data.labelled)
+        for volume, index in random_slices(rng, volumes=count, size=learner.model.size):
+            label = self._labels.slices(volume, index)
             yield learner.model.semantics(tf.gather(self._own, volume), label, index)
 
     def _simulate(self, body: int, label: np.ndarray, noise: str) -> tf.Tensor:
@@ -127,10 +142,11 @@ class FixedMaterialSite:
 
         Args:
           body: number of the annotated volume.
-          label: the heart (z, y, x).
+          label: the heart (z, y, x), or region ids.
           noise: a word that is the scan's own.
         """
-        mu_per_mm = self._atlas.add_heart(self._bodies[body][None], tf.constant(label[None], tf.float32))
+        heart = self._learner.model.encode_label(label[None])
+        mu_per_mm = self._atlas.add_heart(self._bodies[body][None], heart)
         rng = step_rng(self._learner.config.seed, f"fixed_material/noise/{noise}", 0)
         seed = tf.constant(rng.integers(1 << 31, size=2), tf.int32)
         return scan(self._simulator, mu_per_mm, self._learner.config, seed=seed)
@@ -144,11 +160,15 @@ class FixedMaterialSite:
             return origin + spacing * np.array(ndimage.center_of_mass(occupancy))[::-1]
 
         tau = np.concatenate([weights, np.zeros(N_POSE)])
-        upright = decoder(tf.constant(tau[None], tf.float32))[0].numpy()
+        decode = lambda: merge_regions(decoder(tf.constant(tau[None], tf.float32)))[0].numpy()  # noqa: E731
+        upright = decode()
         tau[-1] = np.log(place.sum() / upright.sum()) / 3.0
-        scaled = decoder(tf.constant(tau[None], tf.float32))[0].numpy()
+        scaled = decode()
         tau[-4:-1] = centre_mm(place) - centre_mm(scaled)
         return tf.constant(tau[None], tf.float32)
+
+    def _hard_label(self, occupancy: tf.Tensor) -> np.ndarray:
+        return self._learner.model.hard_label(occupancy)[0].numpy()
 
 
 def blend_volume(volume: SyntheticVolume, blend: Blend) -> SyntheticVolume:
@@ -175,7 +195,3 @@ def remove_heart(image_hu: np.ndarray, label: np.ndarray, spacing_mm: tuple[floa
         return image_hu
     nearest = ndimage.distance_transform_edt(heart, spacing_mm, return_distances=False, return_indices=True)
     return image_hu[tuple(nearest)]
-
-
-def _threshold(occupancy: tf.Tensor) -> np.ndarray:
-    return (occupancy[0] > 0.5).numpy().astype(np.uint8)

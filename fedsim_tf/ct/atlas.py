@@ -16,8 +16,13 @@ from fedsim_tf.ct.attenuation import (
     water_mu_per_mm,
 )
 from fedsim_tf.ct.simulator import CTSimulator
+from fedsim_tf.regions import AORTA, LA, LV, MYOCARDIUM, PULMONARY_ARTERY, RA, REGION_IDS, RV
 
 _BLOOD_SHARE = 0.75  # share of a heart's volume that is blood, for labels that say heart or not
+# Contrast agent by region, as a share of that in the blood of the left heart: coronary CT angiograms are timed so that
+# the left heart is brightest, while the right heart is washed out and the myocardium has only begun to take it up.
+_RIGHT, _TAKEN_UP = 0.6, 0.2
+_CONTRAST = {LV: 1.0, RV: _RIGHT, LA: 1.0, RA: _RIGHT, MYOCARDIUM: _TAKEN_UP, AORTA: 1.0, PULMONARY_ARTERY: _RIGHT}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +31,8 @@ class FixedAtlas:
 
     Attributes:
       energy_kev: the energy.
-      iodine_mg_per_ml: contrast agent in the blood of heart and great vessels.
+      iodine_mg_per_ml: contrast agent in the blood of heart and great vessels; where regions are told apart, in that of
+        the left heart and the aorta.
     """
 
     energy_kev: float = 70.0
@@ -43,6 +49,16 @@ class FixedAtlas:
         muscle = tissue_mu_per_mm("muscle", self.energy_kev)
         return _BLOOD_SHARE * self.blood_mu_per_mm + (1.0 - _BLOOD_SHARE) * muscle
 
+    @functools.cached_property
+    def region_mu_per_mm(self) -> tuple[float, ...]:
+        """The attenuation of each region, in the order of their ids: blood by phase, and muscle."""
+        return tuple(self._region_mu_per_mm(region) for region in REGION_IDS)
+
+    def _region_mu_per_mm(self, region: int) -> float:
+        tissue = "muscle" if region == MYOCARDIUM else "blood"
+        iodine = contrast_mu_per_mm(_CONTRAST[region] * self.iodine_mg_per_ml, self.energy_kev)
+        return tissue_mu_per_mm(tissue, self.energy_kev) + iodine
+
     def body(self, hu: tf.Tensor) -> tf.Tensor:
         """Return the attenuation in 1/mm of the tissues that CT values belong to, an array of any shape."""
         hu = tf.convert_to_tensor(hu, tf.float32)
@@ -56,8 +72,12 @@ class FixedAtlas:
 
         Args:
           body_mu_per_mm: the body (B, z, y, x).
-          occupancy: the heart's share of each voxel (B, z, y, x), 0 to 1, by which voxels at its surface are mixed.
+          occupancy: the heart's share of each voxel (B, z, y, x), or each region's (B, z, y, x, 7), 0 to 1, by which
+            voxels at its surface are mixed.
         """
+        if len(occupancy.shape) == 5:
+            by_region = tf.linalg.matvec(occupancy, tf.constant(self.region_mu_per_mm, occupancy.dtype))
+            return body_mu_per_mm * (1.0 - tf.reduce_sum(occupancy, axis=-1)) + by_region
         return body_mu_per_mm + occupancy * (self.heart_mu_per_mm - body_mu_per_mm)
 
 

@@ -17,7 +17,7 @@ def enhancement_generator(config: ModelConfig, *, seed: int) -> GauGANGenerator:
     """Return the enhancement network; equal seeds give equal initial values."""
     with use_precision(config.precision):
         network = GauGANGenerator(size=config.size, width=config.gan_width, seed=seed)
-        network(tf.zeros((1, config.size, config.size, 3)))
+        network(tf.zeros((1, config.size, config.size, config.semantic_channels)))
     return network
 
 
@@ -25,7 +25,7 @@ def discriminator(config: ModelConfig, *, seed: int) -> MultiScaleDiscriminator:
     """Return the discriminator of enhanced slices; equal seeds give equal initial values."""
     with use_precision(config.precision):
         network = MultiScaleDiscriminator(width=config.discriminator_width, seed=seed)
-        network(tf.zeros((1, config.size, config.size, 4)))
+        network(tf.zeros((1, config.size, config.size, config.semantic_channels + 1)))
     return network
 
 

@@ -72,7 +72,7 @@ class MultiScaleDiscriminator(Network):
         ]
 
     def call(self, images: tf.Tensor, training: bool = False) -> list[list[tf.Tensor]]:
-        """Return the feature maps of each scale for semantics and image together, (B, y, x, 4)."""
+        """Return the feature maps of each scale for semantics and image together, (B, y, x, S + 1)."""
         maps = []
         for discriminator in self.discriminators:
             maps.append(discriminator(images, training=training))

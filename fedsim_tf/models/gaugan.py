@@ -59,7 +59,7 @@ class GauGANGenerator(Network):
         )
 
     def call(self, semantics: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Return images (B, size, size, 1) in [-1, 1], float32, for semantics (B, size, size, 3)."""
+        """Return images (B, size, size, 1) in [-1, 1], float32, for semantics (B, size, size, S)."""
         out = self.first(tf.image.resize(semantics, (START, START), "nearest"))
         for number, block in enumerate(self.blocks):
             if number in self.upsampled:

@@ -98,4 +98,5 @@ def _choose_volumes(site: SiteVolumes, arm: str, samples: Mapping[str, Samples])
         return site.labelled, site.labelled
     if arm == "upper_bound":
         return site.fully_labelled, site.fully_labelled
-    return stack_samples(samples[arm]), site.labelled if ARMS[arm].finetuned else None
+    synthetic = stack_samples(samples[arm], by_region=site.labelled.regions is not None)
+    return synthetic, site.labelled if ARMS[arm].finetuned else None

@@ -18,6 +18,7 @@ from fedsim_tf.files import read_json
 from fedsim_tf.models.precision_record import read_precision
 from fedsim_tf.phantom.sites import SITES, VERSION, n_dealt
 from fedsim_tf.progress import progress_bar
+from fedsim_tf.regions import REGIONS
 from fedsim_tf.shape.ssm import PHANTOM_MODEL, StatisticalShapeModel, load_shape_model
 from fedsim_tf.training.run import CONFIG
 
@@ -209,11 +210,17 @@ def open_shape_model(config: Config) -> StatisticalShapeModel:
     """Return the configured shape model, or the shipped one of phantom hearts that are in no cohort.
 
     Raises:
-      InputError: a file that is no shape model, or one of too few modes.
+      InputError: a file that is no shape model, one of too few modes, or one that lacks regions which are told apart.
     """
     if not config.model.shape_model and not config.is_phantom:
         logging.warning("The shape model is one of phantom hearts; model.shape_model takes one of real hearts")
-    return load_shape_model(config.model.shape_model or PHANTOM_MODEL, n_modes=config.model.shape_modes)
+    file = config.model.shape_model or PHANTOM_MODEL
+    model = load_shape_model(file, n_modes=config.model.shape_modes)
+    if config.model.by_region and model.missing_regions:
+        missing = ", ".join(REGIONS[region].title for region in model.missing_regions)
+        expected = "a shape model of all seven regions for model.labels=regions"
+        raise InputError(file, found=f"no {missing}", expected=expected)
+    return model
 
 
 def open_vgg(config: Config) -> VGG19Features:

@@ -28,7 +28,7 @@ from fedsim_tf.records.fold_data import (
 from fedsim_tf.records.versioned import write_record
 from fedsim_tf.shape.ssm import PHANTOM_MODEL
 from fedsim_tf.training.run import RunFolder
-from fedsim_tf.training.volumes import SiteVolumes
+from fedsim_tf.training.volumes import SiteVolumes, Volumes
 
 FINDER = "heart_atlases.npz"
 TOLERANCE = 1e-3  # on the scale of images, or mm: machines and versions of libraries round differently
@@ -120,7 +120,7 @@ def _describe_data(config: Config, site: SiteVolumes) -> FoldData:
     parts = {
         name: {
             identity: (*_marks(image), float(label.sum()), *_centre(label))
-            for identity, image, label in zip(part.identities, part.images, part.labels, strict=True)
+            for identity, image, label in zip(part.identities, part.images, _labels_of(part), strict=True)
         }
         for name, part in annotated.items()
     }
@@ -135,6 +135,11 @@ def _describe_data(config: Config, site: SiteVolumes) -> FoldData:
         in_files_mm=_round_extent(site.in_files_mm or site.field_of_view_mm),
         parts=parts,
     )
+
+
+def _labels_of(part: Volumes) -> np.ndarray:
+    """Return labels (n, z, y, x) as a run learns from them: region ids where they are told apart, else masks."""
+    return part.labels if part.regions is None else part.regions
 
 
 def _round_extent(extent_mm: Sequence[float]) -> tuple[float, float, float]:

@@ -119,12 +119,14 @@ def draw_samples(
     return _load(arrays)
 
 
-def stack_samples(samples: Sequence[SyntheticVolume]) -> Volumes:
-    """Stack synthetic volumes for training."""
+def stack_samples(samples: Sequence[SyntheticVolume], *, by_region: bool = False) -> Volumes:
+    """Stack synthetic volumes for training, where asked for with their region ids."""
+    labels = np.stack([sample.label for sample in samples])
     return Volumes(
         tuple(f"synthetic_{number:03d}" for number in range(len(samples))),
         np.stack([sample.image for sample in samples]),
-        np.stack([sample.label for sample in samples]).astype(np.float32),
+        (labels > 0).astype(np.float32),
+        labels if by_region else None,
     )
 
 
@@ -153,7 +155,7 @@ def show_samples(
     """
     real = site.training_images
     sample_gallery(run.pictures / f"samples_{name}.png", samples, real, title=title)
-    synthetic, window_hu = stack_samples(samples), run.config.data.window_hu
+    synthetic, window_hu = stack_samples(samples, by_region=run.config.model.by_region), run.config.data.window_hu
     tissues = show_likeness(
         run.pictures / f"likeness_{name}.png",
         site.fully_labelled,
@@ -180,7 +182,7 @@ def _read_shape_modes(folder: pathlib.Path) -> ShapeModes | None:
 def write_sample(
     folder: pathlib.Path, number: int, sample: SyntheticVolume, model: GenerativeModel, config: Config
 ) -> None:
-    """Write image (HU) and label as NIfTI, centred on the coordinates' origin."""
+    """Write image (HU) and label as NIfTI, centred on the coordinates' origin. By region, labels are region ids."""
     grid = Grid.centred((model.size,) * 3, model.field_of_view_mm)
     place = Geometry(grid.spacing_mm, grid.origin_mm)
     image_hu = np.rint(hu_from_unit(sample.image, config.data.window_hu)).astype(np.int16)

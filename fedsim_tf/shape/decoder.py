@@ -140,9 +140,9 @@ def _surfaces_of(ssm: StatisticalShapeModel, labels: str) -> Surfaces:
     """Return the surfaces of a shape model, to be voxelized as one heart or by region."""
     if labels == "heart":
         return Surfaces.as_one(ssm.faces)
-    missing = [region.title for number, region in REGIONS.items() if number not in ssm.region_id]
-    if missing:
-        found = f"'regions' with a shape model without {', '.join(missing)}"
+    if ssm.missing_regions:
+        missing = ", ".join(REGIONS[region].title for region in ssm.missing_regions)
+        found = f"'regions' with a shape model without {missing}"
         raise InputError("labels", found=found, expected="a shape model of all seven regions, or 'heart'")
     return Surfaces.by_region(ssm.faces, ssm.region_id)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from fedsim_tf.errors import InputError, naming
 from fedsim_tf.files import read_npz, write_npz
+from fedsim_tf.regions import REGION_IDS
 from fedsim_tf.shape.surfaces import CorrespondingShapes, check_surfaces, read_subjects, subjects_as_arrays
 
 FORMAT_VERSION = 1
@@ -45,6 +46,11 @@ class StatisticalShapeModel:
     def n_modes(self) -> int:
         """Return the number of modes."""
         return len(self.std)
+
+    @property
+    def missing_regions(self) -> tuple[int, ...]:
+        """Return the regions of the heart that the model has no surface of."""
+        return tuple(region for region in REGION_IDS if region not in self.region_id)
 
     @classmethod
     def fit(

@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.regions import PAINTING_ORDER
+from fedsim_tf.regions import PAINTING_ORDER, REGION_IDS
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.native import ops
 
@@ -128,6 +128,11 @@ def to_label_map(occupancies: tf.Tensor) -> tf.Tensor:
     """
     largest = tf.cast(tf.argmax(occupancies, axis=-1), tf.uint8) + 1
     return tf.where(tf.reduce_sum(occupancies, axis=-1) > 0.5, largest, tf.zeros_like(largest))
+
+
+def separate_regions(label_map: tf.Tensor) -> tf.Tensor:
+    """Return the seven masks (..., 7) float32, 0 or 1, of region ids of any shape; see `to_label_map`."""
+    return tf.one_hot(tf.cast(label_map, tf.int32) - 1, len(REGION_IDS))
 
 
 def painting_ranks(region: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ from fedsim_tf.runs.results import current_commit
 from fedsim_tf.runs.same_data import read_known_volumes
 from fedsim_tf.synthesis import downsample, render_volume, slice_renderer
 from fedsim_tf.tools.visit import STAGE, Visit, VisitedFold
+from fedsim_tf.training.annotated_labels import are_whole_hearts, get_region_ids
 from fedsim_tf.training.batch_norm import settle_statistics, training_slices
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import METRICS, RunFolder, site_path
@@ -114,9 +115,20 @@ def _render_visitors(host: VisitedFold, site: SiteVolumes, patients: Volumes) ->
     coarse = downsample(patients.images, model.coarse_size)
     render = slice_renderer(model)
     with settle_statistics(model.enhancer, training_slices(learner, with_unlabelled=learnt)):
-        pairs = zip(coarse, patients.labels, strict=True)
+        labels = _find_regions(patients) if host.config.model.by_region else patients.labels
+        pairs = zip(coarse, labels, strict=True)
         images = [render_volume(render, tf.constant(one[None]), label) for one, label in pairs]
-    return Volumes(patients.identities, np.stack(images), patients.labels)
+    return Volumes(patients.identities, np.stack(images), patients.labels, patients.regions)
+
+
+def _find_regions(patients: Volumes) -> np.ndarray:
+    """Return the region ids (n, z, y, x) of patients, which the host's enhancement network is to be shown."""
+    regions = get_region_ids(patients)
+    whole = [name for name, is_whole in zip(patients.identities, are_whole_hearts(regions), strict=True) if is_whole]
+    if whole:
+        expected = "labels that tell the heart's regions apart, as the hospital's run does"
+        raise InputError(", ".join(whole), found="hearts as a whole", expected=expected)
+    return regions
 
 
 def _learnt_objects(learner: SiteLearner) -> Mapping[str, tf.Module]:

@@ -14,9 +14,11 @@ from PIL import Image
 
 from fedsim_tf.data.case_files import index_files
 from fedsim_tf.errors import InputError, Refusals, listed
+from fedsim_tf.regions import LV, REGION_IDS
 
 _EIGHT_BIT = ("1", "L", "LA", "P", "RGB", "RGBA")
 MOST_VALUES = 32  # of a mask, one for each structure
+_REGION_VALUES = "region ids 0 to 7 as values of grey or of a palette, for model.labels=regions"
 
 
 class Slices(NamedTuple):
@@ -26,14 +28,18 @@ class Slices(NamedTuple):
       names: the files' names without suffix.
       images: (n, y, x) float32 in [-1, 1].
       masks: (n, y, x) float32, 0 or 1.
+      regions: (n, y, x) uint8 region ids, where masks tell regions apart.
     """
 
     names: tuple[str, ...]
     images: np.ndarray
     masks: np.ndarray
+    regions: np.ndarray | None = None
 
 
-def read_slices(images: str | os.PathLike, labels: str | os.PathLike, *, size: int, held_out: int) -> Slices:
+def read_slices(
+    images: str | os.PathLike, labels: str | os.PathLike, *, size: int, held_out: int, by_region: bool = False
+) -> Slices:
     """Read 8-bit PNG files and the masks of the same names, reduced to size x size pixels.
 
     Masks without any heart are named in the log.
@@ -41,13 +47,15 @@ def read_slices(images: str | os.PathLike, labels: str | os.PathLike, *, size: i
     Args:
       images: the folder of pictures.
       labels: the folder of masks, heart where not zero: the value of a grey or coloured one, the index of one with a
-        palette.
+        palette. By region, that value is the region's id.
       size: pixels along each edge.
       held_out: how many pictures are not learnt from; there have to be more.
+      by_region: whether masks tell regions apart.
 
     Raises:
       InputError: too few pictures, one without its mask or of another size, one of more than eight bits a value, or
-        masks that are no masks, that are heart everywhere, or of which none shows a heart.
+        masks that are no masks, that are heart everywhere, or of which none shows a heart; by region, values other
+        than 0 to 7 or masks of region 1 alone.
     """
     pictures, masks = find_png_files(images), find_png_files(labels)
     if not pictures:
@@ -61,15 +69,19 @@ def read_slices(images: str | os.PathLike, labels: str | os.PathLike, *, size: i
     refusals, pairs = Refusals(labels), []
     for name, path in pictures.items():
         with refusals.each():
-            pairs.append(_read_pair(path, masks[name]))
+            pairs.append(_read_pair(path, masks[name], by_region=by_region))
     refusals.check()
     _check_masks({masks[name].name: mask for name, (_, mask) in zip(pictures, pairs, strict=True)}, labels)
+    if by_region and max(mask.max() for _, mask in pairs) <= LV:
+        raise InputError(labels, found="masks of region 1 alone", expected=_REGION_VALUES)
     reduced = [picture.resize((size, size), Image.Resampling.BOX) for picture, _ in pairs]
     hearts = [Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST) for _, mask in pairs]
+    values = np.stack([np.asarray(mask) for mask in hearts])
     return Slices(
         tuple(pictures),
         np.stack([np.asarray(picture, np.float32) / 127.5 - 1.0 for picture in reduced]),
-        np.stack([np.asarray(mask) for mask in hearts]).astype(np.float32),
+        (values > 0).astype(np.float32),
+        values if by_region else None,
     )
 
 
@@ -87,7 +99,8 @@ def find_png_files(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
 
 def digest_slices(slices: Slices) -> dict[str, str]:
     """Return the SHA-256 of each picture with its mask, by name."""
-    pairs = zip(slices.names, slices.images, slices.masks, strict=True)
+    labels = slices.masks if slices.regions is None else slices.regions
+    pairs = zip(slices.names, slices.images, labels, strict=True)
     return {name: hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest() for name, image, mask in pairs}
 
 
@@ -104,9 +117,9 @@ def _check_masks(masks: Mapping[str, np.ndarray], labels: str | os.PathLike) -> 
         logging.warning("%s: %d of %d masks show no heart: %s", labels, len(empty), len(masks), listed(empty))
 
 
-def _read_pair(picture: pathlib.Path, mask: pathlib.Path) -> tuple[Image.Image, np.ndarray]:
-    """Return a picture in grey, and its mask (y, x) as bool."""
-    grey, heart = _open(picture).convert("L"), _read_mask(mask)
+def _read_pair(picture: pathlib.Path, mask: pathlib.Path, *, by_region: bool) -> tuple[Image.Image, np.ndarray]:
+    """Return a picture in grey, and its mask (y, x) as bool, or as region ids uint8."""
+    grey, heart = _open(picture).convert("L"), (_read_regions if by_region else _read_mask)(mask)
     if grey.size != heart.shape[::-1]:
         raise InputError(mask, found=f"{heart.shape[::-1]} pixels", expected=f"{grey.size}, as its picture has")
     return grey, heart
@@ -124,6 +137,18 @@ def _read_mask(path: pathlib.Path) -> np.ndarray:
         expected = f"at most {MOST_VALUES}: a soft edge has to be cut at one half"
         raise InputError(path, found=f"{distinct} different values, as of a picture or a soft mask", expected=expected)
     return values.any(axis=2) if values.ndim == 3 else values.astype(bool)
+
+
+def _read_regions(path: pathlib.Path) -> np.ndarray:
+    """Return the values of a mask (y, x), or its palette's indices, as region ids uint8."""
+    image = _open(path)
+    values = np.asarray(image).astype(np.uint8)
+    if values.ndim == 3:
+        raise InputError(path, found=f"a picture of mode {image.mode}", expected=_REGION_VALUES)
+    unknown = sorted(set(np.unique(values).tolist()) - {0, *REGION_IDS})
+    if unknown:
+        raise InputError(path, found=f"values {listed(list(map(str, unknown)))}", expected=_REGION_VALUES)
+    return values
 
 
 def _open(path: pathlib.Path) -> Image.Image:

@@ -23,11 +23,12 @@ from fedsim_tf.records.versioned import write_record
 from fedsim_tf.resize import linear_matrix
 from fedsim_tf.runs.inputs import open_vgg
 from fedsim_tf.runs.results import draw_losses
+from fedsim_tf.shape.voxelize import separate_regions
 from fedsim_tf.tools.slice_files import Slices
 from fedsim_tf.tools.slices_start import SlicesStart
 from fedsim_tf.training.batch_norm import SLICES, settle_statistics
 from fedsim_tf.training.enhancement import EnhancementTrainer
-from fedsim_tf.training.pictures import SHOWN
+from fedsim_tf.training.pictures import SHOWN, label_grey
 from fedsim_tf.training.protocols import TensorLosses
 from fedsim_tf.training.randomness import StepSeeds
 from fedsim_tf.training.run import RunFolder
@@ -58,12 +59,15 @@ def run_slices(start: SlicesStart) -> pathlib.Path:
 
 
 def slice_semantics(slices: Slices, coarse_size: int) -> np.ndarray:
-    """Return the input (n, y, x, 3) of the enhancement network for pictures."""
+    """Return the input of the enhancement network for pictures: (n, y, x, 3), or by region (n, y, x, 9)."""
     size = slices.images.shape[-1]
     down, up = linear_matrix(size, coarse_size), linear_matrix(coarse_size, size)
     blur = up @ down
     coarse = np.einsum("yi,nij,xj->nyx", blur, slices.images, blur)
-    return np.stack([coarse, slices.masks, np.full_like(coarse, UNKNOWN_POSITION)], axis=-1).astype(np.float32)
+    regions = slices.regions
+    masks = slices.masks[..., None] if regions is None else separate_regions(tf.constant(regions)).numpy()
+    position = np.full_like(coarse, UNKNOWN_POSITION)
+    return np.concatenate([coarse[..., None], masks, position[..., None]], axis=-1).astype(np.float32)
 
 
 class SliceTraining:
@@ -91,7 +95,7 @@ class SliceTraining:
         columns = [
             self._images[:SHOWN],
             shown[..., 0],
-            2.0 * shown[..., 1] - 1.0,
+            label_grey(shown),
             render_pictures(self.enhancer, shown),
         ]
         return Look(self._trainer.scalars(), {"annotated": montage(columns)})
@@ -115,7 +119,7 @@ class SliceTraining:
 
 
 def render_pictures(enhancer: GauGANGenerator, semantics: np.ndarray) -> np.ndarray:
-    """Return pictures (n, y, x) in [-1, 1] for semantics (n, y, x, 3)."""
+    """Return pictures (n, y, x) in [-1, 1] for semantics (n, y, x, S)."""
     parts = [semantics[first : first + SLICES] for first in range(0, len(semantics), SLICES)]
     return np.concatenate([enhancer(part, training=False)[..., 0].numpy() for part in parts])
 
@@ -129,7 +133,7 @@ def _compare(
     rows = [
         [
             (semantics[i, ..., 0], None, None),
-            (slices.masks[i] * 2 - 1, None, None),
+            (label_grey(semantics[i]), None, None),
             (fake, None, None),
             (slices.images[i], slices.masks[i], None),
         ]

@@ -69,7 +69,7 @@ def open_slices(
     config = adopt_kept_precision(config, run_dir, cache_dir=cache_dir)
     check_files(config)
     check_run_folder(run_dir, config)
-    slices = read_slices(images, labels, size=config.model.size, held_out=held_out)
+    slices = read_slices(images, labels, size=config.model.size, held_out=held_out, by_region=config.model.by_region)
     start = SlicesStart(config, run_dir, cache_dir, str(images), slices, held_out)
     _check_same_pictures(run_dir / DATA, start.record)
     return start

@@ -24,7 +24,7 @@ def settle_statistics(enhancer: GauGANGenerator, batches: Iterable[tf.Tensor]) -
 
     Args:
       enhancer: the network.
-      batches: of semantics (B, y, x, 3), such as `training_slices`.
+      batches: of semantics (B, y, x, S), such as `training_slices`.
     """
     norms = [layer for layer in enhancer.submodules if isinstance(layer, tf.keras.layers.BatchNormalization)]
     weights, momenta = enhancer.get_weights(), [norm.momentum for norm in norms]
@@ -54,15 +54,15 @@ def training_slices(learner: SiteLearner, *, with_unlabelled: bool) -> Iterator[
       with_unlabelled: whether the latents of unannotated volumes have been learnt, and are used.
 
     Yields:
-      Semantics (8, y, x, 3), 32 times.
+      Semantics (8, y, x, S), 32 times.
     """
     rng, model = learner.rng("statistics"), learner.model
     tables = [learner.labelled_latents.table] + ([learner.unlabelled_latents.table] if with_unlabelled else [])
     latents = tf.concat(tables, axis=0)
     for volume, index in random_slices(rng, volumes=latents.shape[0], size=model.size):
         z = tf.gather(latents, volume)
-        label = tf.cast(take_slices(model.labels(z), index) > 0.5, tf.float32)
-        yield model.semantics(model.coarse_ct(z), label, index)
+        label = model.hard_label(take_slices(model.labels(z), index))
+        yield model.semantics(model.coarse_ct(z), model.encode_label(label), index)
 
 
 def random_slices(rng: np.random.Generator, *, volumes: int, size: int) -> Iterator[tuple[np.ndarray, tf.Tensor]]:

@@ -20,10 +20,11 @@ from fedsim_tf.models.discriminator import MultiScaleDiscriminator
 from fedsim_tf.models.gaugan import GauGANGenerator
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.synthesis import take_slices
+from fedsim_tf.training.annotated_labels import AnnotatedLabels
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import TTUR_BETAS, adam
 from fedsim_tf.training.pairs import augment_pairs
-from fedsim_tf.training.pictures import draw_slices
+from fedsim_tf.training.pictures import draw_slices, middle_slices
 from fedsim_tf.training.pretraining import simulate_fitted
 from fedsim_tf.training.protocols import TensorLosses
 from fedsim_tf.training.randomness import StepSeeds
@@ -71,7 +72,7 @@ class EnhancementTrainer:
         """Take one step of each network.
 
         Args:
-          semantics: (B, y, x, 3); real: slices (B, y, x).
+          semantics: (B, y, x, S); real: slices (B, y, x).
           seed: (2,) int32, for the augmentation of the pairs.
 
         Returns:
@@ -114,7 +115,8 @@ class EnhancementPretraining:
     def __init__(self, learner: SiteLearner, *, simulated: tf.Tensor | None = None, name: str = "gan"):
         self._learner, self.name = learner, name
         self._images = tf.constant(learner.data.labelled.images)
-        self._labels = tf.constant(learner.data.labelled.labels)
+        self._labels = AnnotatedLabels(learner.data.labelled, by_region=learner.config.model.by_region)
+        self._labels.divide_whole_hearts(learner)
         self._coarse = tf.constant(simulate_fitted(learner)) if simulated is None else simulated
         self._trainer = EnhancementTrainer(
             learner.model.enhancer, learner.discriminator, learner.vgg, learner.config.gan
@@ -134,7 +136,9 @@ class EnhancementPretraining:
 
     def look(self) -> Look:
         """Return rates, spectral norms and some annotated slices."""
-        shown = draw_slices(self._learner, self._images, self._labels, self._coarse)
+        middle = middle_slices(self._learner, self._images)
+        labels = self._labels.slices(tf.range(len(middle)), middle)
+        shown = draw_slices(self._learner, self._images, labels, self._coarse)
         return Look(self._trainer.scalars(), {"annotated": shown})
 
     def step(self, _index: int, rng: np.random.Generator) -> TensorLosses:
@@ -148,7 +152,7 @@ class EnhancementPretraining:
 
     def _update(self, volumes: tf.Tensor, slices: tf.Tensor, seed: tf.Tensor) -> tuple[TensorLosses, TensorLosses]:
         real = take_slices(tf.gather(self._images, volumes), slices)
-        labels = take_slices(tf.gather(self._labels, volumes), slices)
+        labels = self._labels.slices(volumes, slices)
         semantics = self._learner.model.semantics(tf.gather(self._coarse, volumes), labels, slices)
         return self._trainer.update(semantics, real, seed)
 
@@ -176,7 +180,7 @@ def generator_losses(
     Args:
       discriminator, vgg: the networks that the losses are measured with.
       settings: their weights.
-      semantics: (B, y, x, 3), what the fake slices were made from.
+      semantics: (B, y, x, S), what the fake slices were made from.
       real, fake: slices (B, y, x).
     """
     real_maps, fake_maps = discriminate(discriminator, semantics, real, fake, training=False)

@@ -15,7 +15,7 @@ def augment_pairs(
     """Return the pairs with half of them mirrored left to right and the contrast of each changed.
 
     Args:
-      semantics: (B, y, x, 3), the coarse CT in the first channel; real: slices (B, y, x) in [-1, 1].
+      semantics: (B, y, x, S), the coarse CT in the first channel; real: slices (B, y, x) in [-1, 1].
       seed: (2,) int32; the same seed gives the same changes.
       flip: whether to mirror.
       intensity: largest change of gain and of offset, the same for the coarse CT and the real slice.

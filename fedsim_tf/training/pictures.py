@@ -20,22 +20,39 @@ def draw_generated_slices(learner: SiteLearner, images: tf.Tensor, z: tf.Tensor)
     size, z = learner.model.size, z[:SHOWN]
     if not len(z):
         return np.zeros((size, 4 * size), np.float32)
-    return draw_slices(learner, images, learner.model.labels(z), learner.model.coarse_ct(z))
+    labels = take_slices(learner.model.labels(z), middle_slices(learner, images))
+    return draw_slices(learner, images, labels, learner.model.coarse_ct(z))
+
+
+def middle_slices(learner: SiteLearner, images: tf.Tensor) -> tf.Tensor:
+    """Return the number of the slice that is drawn of each of the first volumes."""
+    return tf.fill((min(SHOWN, len(images)),), learner.model.size // 2)
 
 
 def draw_slices(learner: SiteLearner, images: tf.Tensor, labels: tf.Tensor, coarse: tf.Tensor) -> np.ndarray:
     """Draw the middle slice of the first volumes as one picture: real, coarse CT, label, enhanced.
 
+    By region, labels are drawn the brighter the larger the region's id is.
+
     Args:
       learner: whose enhancement network is used.
-      images: real volumes (n, z, y, x); labels: (n, z, y, x); coarse: CTs (n, c, c, c).
+      images: real volumes (n, z, y, x).
+      labels: their middle slices, see `middle_slices`: (m, y, x), or by region (m, y, x, 7).
+      coarse: CTs (n, c, c, c).
 
     Returns:
       (rows * y, 4 * x), 0 to 1.
     """
-    model, count = learner.model, min(SHOWN, len(images))
-    middle = tf.fill((count,), model.size // 2)
-    semantics = model.semantics(coarse[:count], take_slices(labels[:count], middle), middle)
+    model, middle = learner.model, middle_slices(learner, images)
+    count = len(middle)
+    semantics = model.semantics(coarse[:count], labels, middle)
     enhanced = model.enhancer(semantics, training=False)[..., 0]
     real = take_slices(images[:count], middle)
-    return montage([real.numpy(), semantics[..., 0].numpy(), 2.0 * semantics[..., 1].numpy() - 1.0, enhanced.numpy()])
+    return montage([real.numpy(), semantics[..., 0].numpy(), label_grey(semantics.numpy()), enhanced.numpy()])
+
+
+def label_grey(semantics: np.ndarray) -> np.ndarray:
+    """Return the labels (...) in semantics (..., S), background -1, heart or last region 1."""
+    masks = semantics[..., 1:-1]
+    brightness = np.arange(1, masks.shape[-1] + 1, dtype=np.float32) / masks.shape[-1]
+    return 2.0 * (masks @ brightness) - 1.0

@@ -74,6 +74,20 @@ def warn_of_other_regions(site: str, cases: Sequence[PreparedCase]) -> None:
     warn(text, site, count, len(found), _name_regions(usual), listed(others))
 
 
+def warn_of_missing_regions(site: str, cases: Sequence[PreparedCase]) -> None:
+    """Warn of regions that no label of a site has, where labels are to tell all seven apart.
+
+    Such regions take no part in L_IoU, and a site with hearts as a whole alone is compared by their masks.
+    """
+    found = {region for case in cases for region in case.regions}
+    missing = [REGIONS[region].short_name for region in REGIONS if region not in found]
+    if found == {1}:
+        text = "%s: labels do not tell regions apart; shapes are fitted to whole hearts, whose regions are then theirs"
+        warn(text, site)
+    elif found and missing:
+        warn("%s: no label has %s; nothing will be learnt of the shapes of these regions", site, " ".join(missing))
+
+
 def _name_regions(regions: Sequence[int]) -> str:
     return "region 1 alone" if tuple(regions) == (1,) else " ".join(REGIONS[region].short_name for region in regions)
 

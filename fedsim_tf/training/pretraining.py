@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from fedsim_tf.losses import iou_loss, material_losses, slice_features
+from fedsim_tf.losses import material_losses, slice_features
 from fedsim_tf.synthesis import downsample
+from fedsim_tf.training.annotated_labels import AnnotatedLabels
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.pictures import draw_generated_slices
@@ -26,7 +27,8 @@ class GeneratorPretraining:
     def __init__(self, learner: SiteLearner):
         data, config = learner.data, learner.config
         self.learner = learner
-        self.images, self.labels = tf.constant(data.labelled.images), tf.constant(data.labelled.labels)
+        self.images = tf.constant(data.labelled.images)
+        self.labels = AnnotatedLabels(data.labelled, by_region=config.model.by_region)
         self._coarse = tf.constant(downsample(data.labelled.images, config.model.coarse_size))
         self._coarse_features = slice_features(learner.vgg, self._coarse)
         self.optimizer = adam(config.pretraining.latent_rate, learner.labelled_latents.trainable_variables)
@@ -86,7 +88,7 @@ class GeneratorPretraining:
         features = [tf.gather(level, batch) for level in self._coarse_features]
         squared, perceptual = material_losses(learner.vgg, coarse, target, features)
         return {
-            "iou": iou_loss(learner.model.labels(z), tf.gather(self.labels, batch)),
+            "iou": self.labels.iou_loss(learner.model.labels(z), batch),
             "material_mse": squared,
             "material_perceptual": learner.config.pretraining.perceptual_weight * perceptual,
         }

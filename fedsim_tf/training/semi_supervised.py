@@ -36,6 +36,7 @@ class SemiSupervised:
         self.learner = learner
         self._supervised = GeneratorPretraining(learner)
         self._labels, self._labelled_images = self._supervised.labels, self._supervised.images
+        self._labels.divide_whole_hearts(learner)
         self._unlabelled_images = tf.constant(data.unlabelled.images)
         self._generator = learner.model.enhancer.trainable_variables
         # One optimizer for each table: the momentum of one kind's steps must not move the latents of the other kind.
@@ -105,7 +106,7 @@ class SemiSupervised:
             coarse = learner.model.coarse_ct(z)
             losses = self._supervised.compare(batch, z, coarse)
             real = take_slices(tf.gather(self._labelled_images, batch), slices)
-            labels = take_slices(tf.gather(self._labels, batch), slices)
+            labels = self._labels.slices(batch, slices)
             # As in stage 2 these losses take the material as given: they move the enhancement network alone.
             enhanced = self._enhancement_losses(tf.stop_gradient(coarse), labels, slices, real)
             losses.update({f"labelled_{key}": value for key, value in enhanced.items()})

@@ -17,6 +17,7 @@ from fedsim_tf.errors import InputError, raise_error
 from fedsim_tf.localization.finder import HeartFinder, find_crops, make_finder
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.training.plausibility import (
+    warn_of_missing_regions,
     warn_of_odd_volumes,
     warn_of_other_extents,
     warn_of_other_regions,
@@ -189,6 +190,8 @@ def warn_of_implausible(
     hearts = {case.identity: case.label > 0 for case in annotated if case.label is not None}
     warn_of_odd_volumes(site, cases)
     warn_of_other_regions(site, cases)
+    if config.model.by_region:
+        warn_of_missing_regions(site, annotated)
     usual_mm = (in_files_mm * scale_to_given(config, in_files_mm)).tolist()
     warn_of_unreachable_hearts(site, list(hearts), list(hearts.values()), usual_mm)
 

@@ -5,10 +5,15 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage
 
+from fedsim_tf.baselines.blending import alpha_blend
 from fedsim_tf.baselines.fixed_material import FixedMaterialSite, ShapePretraining, blend_volume, remove_heart
 from fedsim_tf.ct import attenuation
 from fedsim_tf.ct.atlas import FixedAtlas
+from fedsim_tf.losses import iou_loss
 from fedsim_tf.metrics import dice
+from fedsim_tf.regions import LA, LV, MYOCARDIUM, RA, RV
+from fedsim_tf.synthesis import SyntheticVolume
+from tests.training.region_site import region_config, region_learner, region_volumes
 from tests.training.toy_site import toy_config, toy_learner
 
 WATER = attenuation.water_mu_per_mm(70.0)
@@ -111,3 +116,53 @@ def test_photon_noise_is_the_same_in_a_resumed_run():
     np.testing.assert_array_equal(one, other)
     noiseless = next(FixedMaterialSite(toy_learner(toy_config(synthesis={"volumes": 1}))).volumes(iter(heart))).coarse
     assert np.abs(one - noiseless).max() > 1e-3
+
+
+@pytest.fixture(scope="module")
+def site_by_region():
+    return FixedMaterialSite(region_learner(region_config(synthesis={"volumes": 1})))
+
+
+def hu_of(region):
+    return float(attenuation.hu_from_mu(FixedAtlas().region_mu_per_mm[region - 1], WATER))
+
+
+def test_chambers_and_wall_are_rendered(site_by_region):
+    """In the simulated scan each region's core has its tissue's CT value, in the enhancement network's input too."""
+    (heart,) = site_by_region.random_hearts()
+    assert set(np.unique(heart.label)) == set(range(8))
+    (volume,) = site_by_region.volumes(iter([heart]))
+    np.testing.assert_array_equal(volume.label, heart.label)
+    for region in (LV, RV, LA, RA):
+        core = ndimage.binary_erosion(heart.label == region)
+        assert core.sum() > 20
+        assert np.median(volume.coarse[core]) * 1000.0 == pytest.approx(hu_of(region), abs=40)
+    wall = volume.coarse[heart.label == MYOCARDIUM]
+    assert np.percentile(wall, 25) * 1000.0 < 0.5 * (hu_of(MYOCARDIUM) + hu_of(LV))
+    (semantics, *_) = site_by_region.training_slices()
+    assert semantics.shape == (8, 32, 32, 9)
+    masks = semantics[..., 1:8].numpy()
+    assert set(np.unique(masks)) == {0.0, 1.0}
+    assert masks.sum(axis=-1).max() == 1.0
+
+
+def test_random_hearts_of_regions_are_as_large_as_an_annotated_one(site_by_region):
+    labels = region_volumes(3, 0).labels
+    (heart,) = site_by_region.random_hearts()
+    assert min(abs(np.count_nonzero(heart.label) / label.sum() - 1) for label in labels) < 0.05
+
+
+def test_shapes_of_regions_are_learnt_and_blended():
+    learner = region_learner()
+    batch = tf.constant([0, 2])
+    (loss,) = ShapePretraining(learner).losses(batch).values()
+    z = learner.labelled_latents.lookup(batch)
+    truth = learner.data.labelled.regions[[0, 2]][..., None] == np.arange(1, 8)
+    expected = iou_loss(learner.model.labels(z), tf.constant(truth, tf.float32))
+    assert float(loss) == pytest.approx(float(expected), rel=1e-6)
+    label = learner.data.labelled.regions[0]
+    blank = np.zeros(label.shape, np.float32)
+    volume = SyntheticVolume(blank, label, blank + 0.5, np.zeros(0, np.float32))
+    blended = blend_volume(volume, alpha_blend).image
+    np.testing.assert_allclose(blended, blend_volume(volume._replace(label=1 * (label > 0)), alpha_blend).image)
+    assert blended[ndimage.binary_erosion(label > 0, iterations=4)].min() > 0.49

@@ -22,6 +22,14 @@ def test_parameter_count_of_the_published_network():
     assert sum(int(np.prod(weight.shape)) for weight in discriminator.trainable_weights) == 5_529_730
 
 
+def test_parameter_count_with_a_mask_for_each_region():
+    """Nine channels of semantics and the image, six more than the published four, enter both scales' first 4 x 4."""
+    discriminator = MultiScaleDiscriminator(seed=0)
+    discriminator.build((None, 128, 128, 10))
+    count = sum(int(np.prod(weight.shape)) for weight in discriminator.trainable_weights)
+    assert count == 5_529_730 + 2 * 6 * 16 * 64 == 5_542_018
+
+
 def test_maps_at_128_pixels(rng):
     maps = MultiScaleDiscriminator(4, seed=0)(images(rng, 1, 128))
     assert [[m.shape[1] for m in scale] for scale in maps] == [[65, 33, 17, 18, 19], [33, 17, 9, 10, 11]]

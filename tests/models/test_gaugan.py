@@ -16,6 +16,20 @@ def test_parameter_count_of_the_published_network():
     assert sum(int(np.prod(weight.shape)) for weight in generator.trainable_weights) == 92_058_433
 
 
+def test_parameter_count_with_a_mask_for_each_region():
+    """Coarse CT, seven regions and k / size: six channels more than the published network's three.
+
+    The semantics enter by 3 x 3 convolutions alone: the first one to 16 x 64 channels, and the one to 128 channels of
+    each SPADE. Seven blocks have two SPADEs, and the four that change the width a third one.
+    """
+    generator = GauGANGenerator(seed=0)
+    generator.build((None, 128, 128, 9))
+    added = 6 * 9 * (16 * 64 + (7 * 2 + 4) * 128)
+    assert added == 179_712
+    count = sum(int(np.prod(weight.shape)) for weight in generator.trainable_weights)
+    assert count == 92_058_433 + added == 92_238_145
+
+
 @pytest.mark.parametrize("size", [32, 64, 128])
 def test_images_have_the_size_and_range(rng, size):
     generator = GauGANGenerator(size, 4, seed=0)

@@ -28,16 +28,16 @@ def vgg() -> VGG19Features:
     return VGG19Features("random", seed=3)
 
 
-def generator() -> GauGANGenerator:
+def generator(channels: int = 3) -> GauGANGenerator:
     network = GauGANGenerator(seeded.GAN_SIZE, seeded.GAN_WIDTH, seed=0)
-    network(tf.zeros((1, seeded.GAN_SIZE, seeded.GAN_SIZE, 3)))
+    network(tf.zeros((1, seeded.GAN_SIZE, seeded.GAN_SIZE, channels)))
     seeded.fill(network, seeded.generator_layers(), seed=1)
     return network
 
 
-def discriminator() -> MultiScaleDiscriminator:
+def discriminator(channels: int = 4) -> MultiScaleDiscriminator:
     network = MultiScaleDiscriminator(seeded.GAN_WIDTH, seed=0)
-    network(tf.zeros((1, seeded.GAN_SIZE, seeded.GAN_SIZE, 4)))
+    network(tf.zeros((1, seeded.GAN_SIZE, seeded.GAN_SIZE, channels)))
     seeded.fill(network, seeded.discriminator_layers(), seed=2)
     return network
 
@@ -49,9 +49,9 @@ def unet() -> UNet3D:
     return network
 
 
-def gan_gradients(enhancer: GauGANGenerator, discriminator: MultiScaleDiscriminator) -> Numbers:
+def gan_gradients(enhancer: GauGANGenerator, discriminator: MultiScaleDiscriminator, *, channels: int = 3) -> Numbers:
     """Return the losses and the gradients of every variable, of both networks as they are."""
-    semantics, real = (tf.constant(part) for part in seeded.gan_inputs(0))
+    semantics, real = (tf.constant(part) for part in seeded.gan_inputs(0, channels))
     with tf.GradientTape(persistent=True) as tape:
         fake = enhancer(semantics, training=True)[..., 0]
         losses = generator_losses(discriminator, vgg(), SETTINGS, semantics, real, fake)
@@ -77,16 +77,18 @@ def unet_gradients(network: UNet3D) -> Numbers:
 
 
 class GanTraining:
-    """The trainer with seeded networks."""
+    """The trainer with seeded networks, for semantics of so many channels."""
 
-    def __init__(self):
-        self.enhancer, self.discriminator = generator(), discriminator()
+    def __init__(self, channels: int = 3):
+        self._channels = channels
+        self.enhancer, self.discriminator = generator(channels), discriminator(channels + 1)
         trainer = EnhancementTrainer(self.enhancer, self.discriminator, vgg(), SETTINGS)
         self._traced = tf.function(trainer.update, autograph=False)
 
     def losses(self, step: int) -> dict[str, tf.Tensor]:
         """Return the losses of one step."""
-        return self._traced(*(tf.constant(part) for part in seeded.gan_inputs(step)), tf.zeros((2,), tf.int32))[0]
+        inputs = (tf.constant(part) for part in seeded.gan_inputs(step, self._channels))
+        return self._traced(*inputs, tf.zeros((2,), tf.int32))[0]
 
 
 class SegmenterTraining:

@@ -24,11 +24,11 @@ def unet_inputs(step: int) -> list[torch.Tensor]:
 
 
 class GanTraining:
-    """A generator and a discriminator with the weights of ours."""
+    """A generator and a discriminator with the weights of ours, for semantics of so many channels."""
 
-    def __init__(self, enhancer: tf.Module, discriminator: tf.Module):
-        self.generator = Generator(seeded.GAN_SIZE, seeded.GAN_WIDTH)
-        self.discriminator = Discriminator(seeded.GAN_WIDTH)
+    def __init__(self, enhancer: tf.Module, discriminator: tf.Module, *, channels: int = 3):
+        self._channels = channels
+        self.generator, self.discriminator = gan_networks(channels)
         self.generator_links = load(enhancer, self.generator, seeded.generator_layers())
         self.discriminator_links = load(discriminator, self.discriminator, seeded.discriminator_layers())
         vgg = VGG19()
@@ -37,7 +37,7 @@ class GanTraining:
 
     def losses(self, step: int) -> dict[str, float]:
         """Return the losses of one step."""
-        return self.step(*(to_torch(part) for part in _with_channels(*seeded.gan_inputs(step))))
+        return self.step(*(to_torch(part) for part in _with_channels(*seeded.gan_inputs(step, self._channels))))
 
 
 class SegmenterTraining:
@@ -53,9 +53,17 @@ class SegmenterTraining:
         return {"loss": self.step(*unet_inputs(step))}
 
 
-def gan_gradients(generator: Generator, discriminator: Discriminator, vgg: VGG19) -> dict[str, float]:
+def gan_networks(channels: int = 3) -> tuple[Generator, Discriminator]:
+    """Return both networks for semantics of so many channels."""
+    generator = Generator(seeded.GAN_SIZE, seeded.GAN_WIDTH, channels)
+    return generator, Discriminator(seeded.GAN_WIDTH, channels=channels + 1)
+
+
+def gan_gradients(
+    generator: Generator, discriminator: Discriminator, vgg: VGG19, *, channels: int = 3
+) -> dict[str, float]:
     """Return the losses of both networks as they are; the gradients are left in the networks."""
-    semantics, real = (to_torch(part) for part in _with_channels(*seeded.gan_inputs(0)))
+    semantics, real = (to_torch(part) for part in _with_channels(*seeded.gan_inputs(0, channels)))
     fake = generator.train()(semantics)
     losses = generator_losses(discriminator.eval().requires_grad_(False), vgg, semantics, real, fake)
     torch.stack(list(losses.values())).sum().backward()

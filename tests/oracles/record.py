@@ -14,7 +14,15 @@ from tests.oracles.torch_weights import Link, load, load_vgg, to_numpy, to_torch
 
 def peers_numbers() -> recorded.Numbers:
     """Return maps, losses, gradients, and the weights and losses of a few training steps."""
-    return {**maps(), **_gan_gradients(), **_unet_gradients(), **_gan_steps(), **_unet_steps()}
+    numbers = {**maps(), **_unet_gradients(), **_unet_steps()}
+    for prefix, channels in seeded.SEMANTICS.items():
+        numbers |= {f"{prefix}{name}": value for name, value in gan_numbers(channels).items()}
+    return numbers
+
+
+def gan_numbers(channels: int) -> recorded.Numbers:
+    """Return losses and gradients of both networks, and a few training steps, for semantics of so many channels."""
+    return {**_gan_gradients(channels), **_gan_steps(channels)}
 
 
 def maps() -> recorded.Numbers:
@@ -33,13 +41,13 @@ def maps() -> recorded.Numbers:
     return recorded.projections("", {name: to_numpy(array) for name, array in arrays.items()})
 
 
-def _gan_gradients() -> recorded.Numbers:
-    generator, discriminator = Generator(seeded.GAN_SIZE, seeded.GAN_WIDTH), Discriminator(seeded.GAN_WIDTH)
-    links = load(ours.generator(), generator, seeded.generator_layers())
-    links += load(ours.discriminator(), discriminator, seeded.discriminator_layers())
+def _gan_gradients(channels: int) -> recorded.Numbers:
+    generator, discriminator = peers.gan_networks(channels)
+    links = load(ours.generator(channels), generator, seeded.generator_layers())
+    links += load(ours.discriminator(channels + 1), discriminator, seeded.discriminator_layers())
     vgg = VGG19()
     load_vgg(ours.vgg(), vgg)
-    losses = peers.gan_gradients(generator, discriminator, vgg)
+    losses = peers.gan_gradients(generator, discriminator, vgg, channels=channels)
     return {**_named("gan", losses), **recorded.projections("gan gradient ", _gradients(links))}
 
 
@@ -50,8 +58,9 @@ def _unet_gradients() -> recorded.Numbers:
     return {**_named("unet", losses), **recorded.projections("unet gradient ", _gradients(links))}
 
 
-def _gan_steps() -> recorded.Numbers:
-    training = peers.GanTraining(ours.generator(), ours.discriminator())
+def _gan_steps(channels: int) -> recorded.Numbers:
+    enhancer, discriminator = ours.generator(channels), ours.discriminator(channels + 1)
+    training = peers.GanTraining(enhancer, discriminator, channels=channels)
     losses, links = training.losses(0), [*training.generator_links, *training.discriminator_links]
     weights = recorded.projections("gan weight ", _values(links))
     return {**weights, **_steps("gan", training, losses)}
@@ -72,7 +81,7 @@ def _steps(prefix: str, training, first: dict[str, float]) -> recorded.Numbers:
 
 
 def _networks() -> tuple[Generator, Discriminator, UNet3D]:
-    generator, discriminator = Generator(seeded.GAN_SIZE, seeded.GAN_WIDTH), Discriminator(seeded.GAN_WIDTH)
+    generator, discriminator = peers.gan_networks()
     unet = peers.unet()
     load(ours.generator(), generator, seeded.generator_layers())
     load(ours.discriminator(), discriminator, seeded.discriminator_layers())

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 LEARNT_SHORTCUTS = (3, 4, 5, 6)  # blocks of the generator where the width changes
 GAN_SIZE, GAN_WIDTH, GAN_BATCH = 32, 4, 2
+SEMANTICS = {"": 3, "regions ": 9}  # channels of the enhancement network's input, by the prefix of recorded numbers
 UNET_SIZE, UNET_WIDTH = 32, 2
 # Variables of Keras's layers, and what PyTorch calls them.
 VARIABLES = {
@@ -85,11 +86,11 @@ def _weights(kind: str, noise: np.ndarray) -> np.ndarray:
     return 0.2 * noise
 
 
-def gan_inputs(step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return semantics (B, y, x, 3) and real slices (B, y, x)."""
+def gan_inputs(step: int, channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Return semantics (B, y, x, channels) and real slices (B, y, x)."""
     rng = np.random.default_rng(100 + step)
     edges = (GAN_BATCH, GAN_SIZE, GAN_SIZE)
-    return rng.uniform(-1, 1, (*edges, 3)).astype(np.float32), rng.uniform(-1, 1, edges).astype(np.float32)
+    return rng.uniform(-1, 1, (*edges, channels)).astype(np.float32), rng.uniform(-1, 1, edges).astype(np.float32)
 
 
 def unet_inputs(step: int) -> tuple[np.ndarray, np.ndarray]:

@@ -60,7 +60,7 @@ class SpadeResidualBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """Semantics (B, 3, size, size) to an image (B, 1, size, size) in [-1, 1]."""
+    """Semantics (B, S, size, size) to an image (B, 1, size, size) in [-1, 1]."""
 
     def __init__(self, size: int = 128, width: int = 64, semantics: int = 3):
         super().__init__()
@@ -101,11 +101,11 @@ class PatchDiscriminator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Semantics and image (B, 4, y, x) to the feature maps of two scales."""
+    """Semantics and image (B, C, y, x) to the feature maps of two scales."""
 
-    def __init__(self, width: int = 64, scales: int = 2):
+    def __init__(self, width: int = 64, scales: int = 2, channels: int = 4):
         super().__init__()
-        self.discriminators = nn.ModuleList(PatchDiscriminator(width) for _ in range(scales))
+        self.discriminators = nn.ModuleList(PatchDiscriminator(width, channels) for _ in range(scales))
 
     def forward(self, images: Tensor) -> list[list[Tensor]]:
         maps = []

@@ -164,6 +164,21 @@ def test_synthetic_volumes_are_stacked_in_order(drawn):
     np.testing.assert_array_equal(stacked.labels[1], drawn.volumes[1].label)
 
 
+def test_regions_of_synthetic_volumes_are_written_and_stacked(tmp_path, drawn):
+    """NIfTI labels have the region ids that data sets of one's own have."""
+    regions = np.random.default_rng(1).integers(0, 8, (8, 8, 8)).astype(np.uint8)
+    volumes = [volume._replace(label=regions) for volume in drawn.volumes]
+    config = toy_config(model={"labels": "regions"}, synthesis={"volumes": 2})
+    kept = draw_samples(tmp_path, MODEL, config, volumes=lambda: iter(volumes))
+    label = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "synthetic_001_label.nii.gz")))
+    np.testing.assert_array_equal(label, regions)
+    stacked = samples_module.stack_samples(kept, by_region=True)
+    np.testing.assert_array_equal(stacked.regions, [regions] * 2)
+    np.testing.assert_array_equal(stacked.labels, [regions > 0] * 2)
+    assert stacked.labels.dtype == np.float32
+    assert samples_module.stack_samples(kept).regions is None
+
+
 def test_results_over_folds_and_sites_are_on_disk_and_on_the_terminal(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     run = RunFolder(tmp_path / "run", toy_config())

@@ -12,6 +12,7 @@ from fedsim_tf.runs.same_data import check_same_data, read_fields_of_view, read_
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.volumes import UnlabelledVolumes, Volumes
 from tests.runs.toy_cohorts import write_shapes
+from tests.training.region_site import region_site
 from tests.training.toy_site import FIELD_OF_VIEW_MM, toy_config, toy_site
 
 
@@ -147,3 +148,14 @@ def test_extents_that_were_given_stand_beside_those_in_the_files(begun):
     check_same_data(begun, dataclasses.replace(toy_site(), in_files_mm=(512.0, 512.0, 300.0)))
     assert read_fields_of_view(begun.path) == [FIELD_OF_VIEW_MM, (512.0, 512.0, 300.0)]
     assert read_fields_of_view(begun.path / "elsewhere") == []
+
+
+def test_regions_that_changed_within_the_same_hearts_are_noticed(tmp_path):
+    run = RunFolder(tmp_path / "run", toy_config(model={"labels": "regions", "shape_modes": 4}))
+    site = region_site()
+    check_same_data(run, site)
+    check_same_data(run, region_site())
+    regions = site.test.regions.copy()
+    regions[(regions == 1) | (regions == 5)] = 5
+    with pytest.raises(InputError, match="toy_300_0 changed since the fold began"):
+        check_same_data(run, dataclasses.replace(site, test=dataclasses.replace(site.test, regions=regions)))

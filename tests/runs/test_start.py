@@ -88,6 +88,14 @@ def test_an_older_shape_model_is_told_by_the_names_of_its_subjects(config, tmp_p
     opened(config, tmp_path, model={"shape_model": path})
 
 
+def test_a_shape_model_without_some_regions_is_refused_where_regions_are_told_apart(config, tmp_path):
+    expected = r"shapes.npz: found no LA, RA, myocardium, aorta, PA; expected .* all seven regions for model.labels=reg"
+    with pytest.raises(InputError, match=expected):
+        opened(config, tmp_path, model={"labels": "regions"})
+    assert not (tmp_path / "cache").exists()
+    opened(config, tmp_path, model={"labels": "regions", "shape_model": "", "shape_modes": 4})
+
+
 def test_all_known_hearts_are_found():
     class Cohort:
         def label_digest(self, scan):

@@ -14,6 +14,7 @@ from fedsim_tf.shape.voxelize import (
     fill_occupancy,
     inner_products,
     occupancy,
+    separate_regions,
     surface_gradient,
     to_label_map,
 )
@@ -201,3 +202,11 @@ def test_unknown_regions_are_refused():
     points, faces, _ = seven_balls(subdivisions=1)
     with pytest.raises(InputError, match="regions"):
         occupancy(points, faces, GRID, region_id=np.full(len(points), 8))
+
+
+def test_a_label_map_is_taken_apart_and_put_together_again(rng):
+    ids = rng.integers(0, 8, (3, 4, 5)).astype(np.uint8)
+    found = separate_regions(tf.constant(ids))
+    assert found.dtype == tf.float32
+    np.testing.assert_array_equal(found, ids[..., None] == np.arange(1, 8))
+    np.testing.assert_array_equal(to_label_map(found), ids)

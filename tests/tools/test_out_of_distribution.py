@@ -1,5 +1,6 @@
 """Two toy hospitals whose scanners show blood differently, and the patients of one at the other."""
 
+import dataclasses
 import json
 import shutil
 
@@ -12,12 +13,13 @@ from fedsim_tf.files import write_json
 from fedsim_tf.records.run_metrics import read_metrics
 from fedsim_tf.tools import out_of_distribution as job
 from fedsim_tf.tools import visit
-from fedsim_tf.tools.out_of_distribution import run_out_of_distribution
+from fedsim_tf.tools.out_of_distribution import _find_regions, run_out_of_distribution
 from fedsim_tf.tools.visit import open_visit
 from fedsim_tf.training.run import RunFolder, site_path
 from tests.evaluation.pictures_for_tests import is_drawn
 from tests.runs.toy_cohorts import write_paper_cohort, write_shapes
 from tests.runs.toy_starts import open_and_run
+from tests.training.region_site import region_volumes, without_regions
 from tests.training.toy_site import toy_config
 
 SITES = ("ct20", "ct34lc")
@@ -207,3 +209,14 @@ def test_wrong_folders_are_one_line(hospitals, tmp_path):
     (tmp_path / "fold_0").mkdir()
     with pytest.raises(InputError, match="found no run"):
         run_visit(tmp_path / "fold_0", hospitals["ct34lc"], tmp_path, cache_dir=tmp_path)
+
+
+def test_patients_without_regions_cannot_be_shown_to_a_hospital_that_tells_them_apart():
+    patients = region_volumes(3, 0)
+    np.testing.assert_array_equal(_find_regions(patients), patients.regions)
+    for visitors, names in (
+        (without_regions(patients, 1), "toy_0_1"),
+        (dataclasses.replace(patients, regions=None), "toy_0_0, toy_0_1, toy_0_2"),
+    ):
+        with pytest.raises(InputError, match=f"^{names}: found hearts as a whole; expected labels that tell"):
+            _find_regions(visitors)

@@ -7,11 +7,12 @@ import pytest
 from PIL import Image
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.tools.slice_files import read_slices
+from fedsim_tf.tools.slice_files import digest_slices, read_slices
 from fedsim_tf.tools.slices import SliceTraining, run_slices, slice_semantics
 from fedsim_tf.tools.slices_start import open_slices
 from fedsim_tf.training.batch_norm import SLICES
 from tests.evaluation.pictures_for_tests import is_drawn, recorded_titles
+from tests.runs.toy_networks import use_small_parts
 from tests.training.test_watch import shown
 from tests.training.toy_site import toy_config
 
@@ -96,6 +97,50 @@ def test_hidden_files_of_macos_are_no_pictures(tmp_path):
     files = draw(tmp_path, count=1)
     (files.images / "._slice_0.png").write_bytes(b"macOS")
     assert read(files).names == ("slice_0",)
+
+
+def draw_regions(folder, *, count=COUNT, size=64):
+    """The pictures, with masks of two regions: a disc of region 5 with region 1 in its middle."""
+    files = draw(folder, count=count, size=size)
+    y, x = np.mgrid[:size, :size]
+    for number in range(count):
+        squared = (x - 20 - 5 * number) ** 2 + (y - 30) ** 2
+        regions = np.where(squared < 60, 1, np.where(squared < 150, 5, 0)).astype(np.uint8)
+        Image.fromarray(regions).save(files.labels / f"slice_{number}.png")
+    return files
+
+
+def test_masks_of_regions_get_a_channel_each(tmp_path):
+    files = draw_regions(tmp_path, count=2)
+    slices = read_slices(files.images, files.labels, size=32, held_out=0, by_region=True)
+    ids = np.stack([np.asarray(Image.open(files.labels / f"slice_{n}.png"))[1::2, 1::2] for n in range(2)])
+    np.testing.assert_array_equal(slices.regions, ids)
+    np.testing.assert_array_equal(slices.masks, ids > 0)
+    semantics = slice_semantics(slices, 16)
+    np.testing.assert_array_equal(semantics[..., 1:8], ids[..., None] == np.arange(1, 8))
+    for channel, other in ((0, 0), (8, 2)):
+        np.testing.assert_array_equal(semantics[..., channel], slice_semantics(read(files), 16)[..., other])
+    assert digest_slices(slices) != digest_slices(slices._replace(regions=ids[:, ::-1]))
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_regions_are_trained_with_and_drawn(tmp_path, monkeypatch):
+    use_small_parts(monkeypatch)
+    config = toy_config(gan={"steps": 1}, model={"labels": "regions"})
+    files, places = draw_regions(tmp_path), {"held_out": 2, "cache_dir": tmp_path}
+    begun = open_slices(config, tmp_path / "run", images=files.images, labels=files.labels, **places)
+    assert is_drawn(run_slices(begun))
+
+
+def test_values_that_are_no_regions_are_refused(tmp_path):
+    files = draw(tmp_path, count=1)
+    read_regions = lambda: read_slices(files.images, files.labels, size=32, held_out=0, by_region=True)  # noqa: E731
+    refused(read_regions, "slice_0.png", "values 255", "region ids 0 to 7", "model.labels=regions")
+    mask = np.asarray(Image.open(files.labels / "slice_0.png"))
+    Image.fromarray((mask > 0).astype(np.uint8)).save(files.labels / "slice_0.png")
+    refused(read_regions, files.labels, "masks of region 1 alone")
+    Image.fromarray(mask).convert("RGB").save(files.labels / "slice_0.png")
+    refused(read_regions, "slice_0.png", "a picture of mode RGB")
 
 
 def test_semantics_are_the_picture_made_coarse_its_mask_and_a_constant(tmp_path):

@@ -60,10 +60,11 @@ def test_maps(expected):
         assert_array(name, array, expected[name], error=1e-3 * expected[name][1])
 
 
-def test_gan_losses_and_gradients(expected):
-    found = ours.gan_gradients(ours.generator(), ours.discriminator())
-    assert_losses(found, chosen(expected, "gan loss "), relative=1e-4)
-    assert_gradients(found, chosen(expected, "gan gradient "))
+@pytest.mark.parametrize(("prefix", "channels"), seeded.SEMANTICS.items())
+def test_gan_losses_and_gradients(expected, prefix, channels):
+    found = ours.gan_gradients(ours.generator(channels), ours.discriminator(channels + 1), channels=channels)
+    assert_losses(found, chosen(expected, f"{prefix}gan loss "), relative=1e-4)
+    assert_gradients(found, chosen(expected, f"{prefix}gan gradient "))
 
 
 def test_unet_loss_and_gradients(expected):
@@ -72,17 +73,18 @@ def test_unet_loss_and_gradients(expected):
     assert_gradients(found, chosen(expected, "unet gradient "))
 
 
-def test_gan_steps(expected, eagerly):
-    training = ours.GanTraining()
-    assert_losses(training.losses(0), chosen(expected, "gan 0 loss "), relative=1e-4)
+@pytest.mark.parametrize(("prefix", "channels"), seeded.SEMANTICS.items())
+def test_gan_steps(expected, eagerly, prefix, channels):
+    training = ours.GanTraining(channels)
+    assert_losses(training.losses(0), chosen(expected, f"{prefix}gan 0 loss "), relative=1e-4)
     for network, layers, rate in (
         (training.enhancer, seeded.generator_layers(), 1e-4),
         (training.discriminator, seeded.discriminator_layers(), 4e-4),
     ):
-        found, weights = ours.values(network, layers), chosen(expected, "gan weight ")
+        found, weights = ours.values(network, layers), chosen(expected, f"{prefix}gan weight ")
         assert_weights(found, {name: weights[name] for name in found}, rate)
     for step in range(1, recorded.STEPS):
-        assert_losses(training.losses(step), chosen(expected, f"gan {step} loss "), relative=1e-3)
+        assert_losses(training.losses(step), chosen(expected, f"{prefix}gan {step} loss "), relative=1e-3)
 
 
 def test_unet_steps(expected, eagerly):

@@ -7,6 +7,7 @@ import pytest
 
 from fedsim_tf.data.preprocess import PreparedCase
 from fedsim_tf.training.plausibility import (
+    warn_of_missing_regions,
     warn_of_odd_volumes,
     warn_of_other_extents,
     warn_of_other_regions,
@@ -108,3 +109,15 @@ def test_labels_with_other_regions_than_most_are_named(said):
     warn_of_other_regions("here", [*whole, heart("binary", 5, (1,)), heart("three", 5, (1, 2, 3))])
     assert "here: 3 of 5 labels have LV RV LA RA myo ao PA; others" in said.text
     assert "binary (region 1 alone), three (LV RV LA)" in said.text
+
+
+def test_regions_that_no_label_has_are_named(said):
+    whole = [heart(f"p{number}", 5) for number in range(3)]
+    warn_of_missing_regions("here", [*whole, heart("three", 5, (1, 2, 3))])
+    warn_of_missing_regions("unannotated", [case("a", USUAL_MM)])
+    assert said.text == ""
+    warn_of_missing_regions("here", [heart("a", 5, (1, 2, 4, 5)), heart("b", 5, (1, 2, 5, 6))])
+    assert "here: no label has LA PA; nothing will be learnt" in said.text
+    said.clear()
+    warn_of_missing_regions("here", [heart("a", 5, (1,)), heart("b", 5, (1,))])
+    assert "here: labels do not tell regions apart" in said.text

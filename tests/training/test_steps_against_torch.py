@@ -46,9 +46,10 @@ def assert_losses_agree(found, expected):
         assert float(found[name]) == pytest.approx(loss, rel=1e-3, abs=1e-3), name
 
 
-def test_gan(eagerly):
-    found = ours.GanTraining()
-    expected = peers.GanTraining(found.enhancer, found.discriminator)
+@pytest.mark.parametrize("channels", seeded.SEMANTICS.values())
+def test_gan(eagerly, channels):
+    found = ours.GanTraining(channels)
+    expected = peers.GanTraining(found.enhancer, found.discriminator, channels=channels)
     optimizers = expected.step.generator_optimizer, expected.step.discriminator_optimizer
     sides = [
         (expected.generator_links, found.enhancer, seeded.generator_layers(), optimizers[0], 1e-4),
