@@ -13,10 +13,10 @@ def test_what_a_user_may_say(text, found):
 
 @pytest.mark.parametrize("text", ["", "big", "-200", "30", "5000", "nan", "inf", "200 mm"])
 def test_other_words_are_refused(text):
-    with pytest.raises(InputError, match="crop_mm.* must be 0 .*auto.* 60 to 1000 mm"):
+    with pytest.raises(InputError, match=r"crop_mm.* must be 0 .*auto.* 60 to 1000 mm"):
         make_config("demo", data={"crop_mm": text})
 
 
 def test_a_crop_needs_the_true_spacing():
-    with pytest.raises(InputError, match="crop_mm.* true spacing"):
+    with pytest.raises(InputError, match=r"crop_mm.* true spacing"):
         make_config("demo", data={"crop_mm": AUTO, "field_of_view_mm": 200.0})

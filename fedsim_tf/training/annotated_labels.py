@@ -12,7 +12,7 @@ import tensorflow as tf
 from scipy import ndimage
 
 from fedsim_tf.losses import UNION_WEIGHT, iou_loss
-from fedsim_tf.regions import LV
+from fedsim_tf.regions import is_whole_heart
 from fedsim_tf.shape.voxelize import separate_regions, to_label_map
 from fedsim_tf.synthesis import take_slices
 
@@ -79,7 +79,7 @@ def get_region_ids(volumes: Volumes) -> np.ndarray:
 
 def are_whole_hearts(regions: np.ndarray) -> np.ndarray:
     """Return for each label (n, z, y, x) of region ids whether it is a heart as a whole, region 1 alone."""
-    return np.array([label.max(initial=0) <= LV for label in regions], bool)
+    return np.array([is_whole_heart(label) for label in regions], bool)
 
 
 def divide_mask(mask: np.ndarray, regions: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
