@@ -55,8 +55,9 @@ def home_of(path):
 def another_value(path):
     """Return a value that differs from the default, as text and as the configuration has it."""
     field = FIELDS[path]
-    if path == "data.label_values":
-        return "heart:51", "heart:51"
+    words = {"data.label_values": "heart:51", "data.crop_mm": "auto"}
+    if path in words:
+        return words[path], words[path]
     choices, high = field.metadata.get("choices"), field.metadata.get("high")
     if isinstance(field.default, bool):
         return str(not field.default).lower(), not field.default
@@ -92,6 +93,7 @@ def test_small_commands_have_few_flags():
             "model_size",
             *(f"data_{name}" for name in ("root", "division", "label_values", "phantom_shapes", "phantom_version")),
             *(f"data_{name}" for name in ("field_of_view_mm", "field_of_view_z_mm", "window_low_hu", "window_high_hu")),
+            "data_crop_mm",
         }
     with command_flags("slices", "--images=a", "--labels=b"):
         assert "gan_steps" in flags.FLAGS
