@@ -369,7 +369,7 @@ def test_a_true_label_may_be_of_any_site(finished, tmp_path):
     sitk.WriteImage(empty, str(given["label"]))
     one_line(lambda: segment_file(fold, "ours_full", **given), given["label"], "no voxel of any region")
     given["label"] = image
-    one_line(lambda: segment_file(fold, "ours_full", **given), image, "label values")
+    one_line(lambda: segment_file(fold, "ours_full", **given), image, "different values, as of a CT")
 
 
 def test_segmenting_never_writes_over_what_it_reads(finished, tmp_path):
