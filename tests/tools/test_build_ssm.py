@@ -105,7 +105,7 @@ def test_every_label_file_of_a_subject_counts(tmp_path, monkeypatch):
             CaseFiles("b", tmp_path / "b.nii", tmp_path / "b_label.nii"),
         ],
     )
-    monkeypatch.setattr(ssm_start, "find_cohort", lambda *_: cohort)
+    monkeypatch.setattr(ssm_start, "find_cohort", lambda *_, **__: cohort)
     found = find_subjects(tmp_path, "totalsegmentator")
     assert set(found["a"].files) == {tmp_path / "a5.nii", tmp_path / "a1.nii"}
     assert found["b"].files == (tmp_path / "b_label.nii",)
