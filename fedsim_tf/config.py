@@ -16,7 +16,7 @@ from fedsim_tf.config_fields import Checked, is_path_value, option
 from fedsim_tf.crop_size import parse_crop_size
 from fedsim_tf.errors import InputError
 from fedsim_tf.label_values import parse_label_values
-from fedsim_tf.regions import REGION_IDS
+from fedsim_tf.regions import LABEL_KINDS, REGION_IDS
 
 DATASETS = ("ct20", "ct34lc", "ct34mc", "totalsegmentator", "nifti")
 # The paper's smaller and larger number of annotated training volumes. Table 3 reports both.
@@ -90,9 +90,6 @@ class DataConfig(Checked):
     def window_hu(self) -> tuple[float, float]:
         """The CT values in HU that become -1 and 1."""
         return (self.window_low_hu, self.window_high_hu)
-
-
-LABEL_KINDS = ("heart", "regions")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -76,6 +76,7 @@ MMWHS_VALUES: Mapping[int, int] = {
 }
 # Names that users may write, without blanks, "-" and "_".
 HEART = "heart"  # as a whole
+LABEL_KINDS = (HEART, "regions")  # what labels tell: the heart as a whole, or its regions apart
 ALIASES: Mapping[str, int] = {
     HEART: LV,
     "lv": LV,

@@ -10,6 +10,20 @@ from fedsim_tf import losses
 LEVEL_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1)  # Park et al. 2019
 
 
+def check_by_differences(loss, numpy_loss, values):
+    """Check that a loss is NumPy's, and that its gradient is NumPy's by central differences."""
+    variable = tf.Variable(values, dtype=tf.float32)
+    with tf.GradientTape() as tape:
+        value = loss(variable)
+    assert float(value) == pytest.approx(numpy_loss(values), rel=1e-5)
+    gradient = tape.gradient(value, variable).numpy()
+    for index in np.ndindex(values.shape):
+        step = np.zeros_like(values)
+        step[index] = 1e-5
+        expected = (numpy_loss(values + step) - numpy_loss(values - step)) / 2e-5
+        assert gradient[index] == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
 def random_masks(rng, count=2, edge=5):
     return (rng.random((count, edge, edge, edge)) < 0.4).astype(np.float32)
 
@@ -136,16 +150,7 @@ def test_gradient_of_the_iou_by_region_agrees_with_finite_differences(rng, weigh
         ]
         return np.mean(each)
 
-    variable = tf.Variable(found, dtype=tf.float32)
-    with tf.GradientTape() as tape:
-        value = losses.iou_loss(variable, truth, union_weight=weight)
-    assert float(value) == pytest.approx(numpy_loss(found), rel=1e-5)
-    gradient = tape.gradient(value, variable).numpy()
-    for index in np.ndindex(found.shape):
-        step = np.zeros_like(found)
-        step[index] = 1e-5
-        expected = (numpy_loss(found + step) - numpy_loss(found - step)) / 2e-5
-        assert gradient[index] == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    check_by_differences(lambda y: losses.iou_loss(y, truth, union_weight=weight), numpy_loss, found)
 
 
 def test_a_site_with_binary_labels_has_the_loss_of_the_union(rng):
@@ -377,16 +382,8 @@ def test_gradient_of_the_segmentation_loss_by_region_agrees_with_finite_differen
         ]
         return entropy + np.mean([*each, dice(1 - p[2, ..., 0], ids[2] > 0)])
 
-    variable = tf.Variable(values, dtype=tf.float32)
-    with tf.GradientTape() as tape:
-        value = losses.segmentation_loss(variable, tf.constant(ids)[..., None], heart_weight=2.5)
-    assert float(value) == pytest.approx(numpy_loss(values), rel=1e-5)
-    gradient = tape.gradient(value, variable).numpy()
-    for index in np.ndindex(values.shape):
-        step = np.zeros_like(values)
-        step[index] = 1e-5
-        expected = (numpy_loss(values + step) - numpy_loss(values - step)) / 2e-5
-        assert gradient[index] == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    own_loss = lambda y: losses.segmentation_loss(y, tf.constant(ids)[..., None], heart_weight=2.5)  # noqa: E731
+    check_by_differences(own_loss, numpy_loss, values)
 
 
 def test_regions_are_compared_with_binary_labels_as_one_heart(rng):

@@ -96,7 +96,7 @@ def _load_prepared(
         whole = cohort.load(identity)
         case = prepare(whole, size, window_hu=window_hu, crop=crop)
         _check_heart_left(case)
-        warn_of_cut_heart(whole, case)
+        _warn_of_cut_heart(whole, case)
     case = dataclasses.replace(case, remarks=tuple(remarks))
     if path is not None:
         write_prepared(case, path)
@@ -110,7 +110,7 @@ def _check_heart_left(case: PreparedCase) -> None:
         raise InputError(case.identity, found=found, expected="a whole heart as label, or a CT cropped around it")
 
 
-def warn_of_cut_heart(whole: Case, cube: PreparedCase) -> None:
+def _warn_of_cut_heart(whole: Case, cube: PreparedCase) -> None:
     """Warn where a part of the heart lies outside the cube: it is neither learnt nor scored."""
     if whole.label is None or cube.crop is None or cube.heart_ml is None:
         return

@@ -14,7 +14,7 @@ from fedsim_tf.localization.matching import Match, ScoutSearch
 from fedsim_tf.localization.scouts import SPACING_MM, Scout
 
 LEAST_ATLASES, MOST_ATLASES = 2, 5  # registered; more are searched with
-MOST_OTHERS = 1  # atlases that may disagree: in necks, abdomens and CTs upside down two do, on whole chests at most one
+MOST_OTHERS = 1  # atlases that may disagree: on whole chests at most one did
 APART_MM = 30.0  # from the median: an atlas farther away does not agree
 LEAST_CORRELATION = 0.42  # of soft tissue around a heart, the median of the atlases that agree
 

@@ -56,11 +56,11 @@ class ScoutSearch:
 
     def search(self, atlas: Scout) -> Match:
         """Return the best place of an atlas's box of chest among all places and a few sizes."""
-        found = []
+        coarse, found = _coarse_atlas(atlas), []
         for scale in SCALES:
             n = round(_HALF_BOX_MM * scale / SEARCH_MM)
             matrix = np.eye(3) * scale
-            template, weights = _cut_template(_coarse_atlas(atlas), SEARCH_MM, atlas.heart_mm, matrix, n, _CHEST_HU)
+            template, weights = _cut_template(coarse, SEARCH_MM, atlas.heart_mm, matrix, n, _CHEST_HU)
             place, value = find_peak(self._correlator.correlate(template, weights))
             # The middle of the first block of two voxels lies half a voxel from the first voxel's.
             found.append(Match(place[::-1] * SEARCH_MM + SPACING_MM / 2, value, matrix))

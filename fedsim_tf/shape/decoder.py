@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.regions import REGIONS
+from fedsim_tf.regions import LABEL_KINDS, REGIONS
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.parameters import N_POSE
 from fedsim_tf.shape.pose import rotation_matrices
@@ -22,7 +22,6 @@ from fedsim_tf.shape.voxelize import (
 
 STEP_VOXELS = 0.5  # root mean square motion of the surface in a finite-difference step
 GRADIENTS = ("finite_difference", "surface")
-LABELS = ("heart", "regions")
 
 
 class ShapeDecoder:
@@ -58,7 +57,7 @@ class ShapeDecoder:
         rows_per_voxel: int = ROWS_PER_VOXEL,
         step_voxels: float = STEP_VOXELS,
     ):
-        for name, given, known in (("gradient", gradient, GRADIENTS), ("labels", labels, LABELS)):
+        for name, given, known in (("gradient", gradient, GRADIENTS), ("labels", labels, LABEL_KINDS)):
             if given not in known:
                 raise InputError(name, found=repr(given), expected=" or ".join(map(repr, known)))
         if not step_voxels > 0:

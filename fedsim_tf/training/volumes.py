@@ -228,8 +228,7 @@ def prepare_cases(
     crops = None
     if finder is not None:
         with progress_bar(len(identities), f"hearts of {cohort.name}") as bar:
-            advance = lambda *_: bar.update()  # noqa: E731
-            crops = find_crops(cohort, identities, finder, cache_dir=cache_dir, progress=advance, refused=refused)
+            crops = find_crops(cohort, identities, finder, cache_dir=cache_dir, progress=bar.update, refused=refused)
         identities = list(crops)
     with progress_bar(len(identities), f"volumes of {cohort.name}") as bar:
         cases = prepare_cohort(
