@@ -47,9 +47,9 @@ def make_surface(points: np.ndarray, shapes: CorrespondingShapes, *, voxel_mm: f
     """Return the surface of a heart, read back from its label map."""
     low, high = points.min(axis=0) - MARGIN_MM, points.max(axis=0) + MARGIN_MM
     count = np.ceil((high - low) / voxel_mm).astype(int)
-    grid = Grid(tuple(count[::-1].tolist()), (voxel_mm,) * 3, tuple(low.tolist()))  # type: ignore[arg-type]
+    grid = Grid(tuple(count[::-1].tolist()), (voxel_mm,) * 3, tuple(low.tolist()))
     labels = label_map(points, shapes.faces, shapes.region_id, grid).numpy()
-    place = Geometry(grid.spacing_mm, grid.origin_mm, tuple(np.eye(3).ravel().tolist()))  # type: ignore[arg-type]
+    place = Geometry(grid.spacing_mm, grid.origin_mm, tuple(np.eye(3).ravel().tolist()))
     return label_surface(Volume(labels, place), identity=name)
 
 

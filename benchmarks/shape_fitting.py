@@ -23,8 +23,8 @@ from fedsim_tf.evaluation.shape_figures import fit_figure
 from fedsim_tf.losses import UNION_WEIGHT, iou_loss
 from fedsim_tf.metrics import iou
 from fedsim_tf.phantom.hearts import ADULTS, draw_hearts
-from fedsim_tf.regions import AORTA, PULMONARY_ARTERY, REGION_IDS, REGIONS
-from fedsim_tf.shape.decoder import GRADIENTS, LABELS, ShapeDecoder
+from fedsim_tf.regions import AORTA, LABEL_KINDS, PULMONARY_ARTERY, REGION_IDS, REGIONS
+from fedsim_tf.shape.decoder import GRADIENTS, ShapeDecoder
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.shape.surfaces import CorrespondingShapes
@@ -143,7 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", help="corresponding shapes (.npz)")
     parser.add_argument("--gradient", choices=GRADIENTS, default="finite_difference")
-    parser.add_argument("--labels", nargs="+", choices=LABELS, default=["heart"])
+    parser.add_argument("--labels", nargs="+", choices=LABEL_KINDS, default=["heart"])
     parser.add_argument("--union_weight", type=float, default=UNION_WEIGHT)
     parser.add_argument("--modes", type=int, default=14)
     parser.add_argument("--size", type=int, default=128)

@@ -28,8 +28,8 @@ from scipy.ndimage import gaussian_filter
 
 from benchmarks.vtk_stencil import StencilVoxelizer
 from fedsim_tf.phantom.hearts import model_hearts
-from fedsim_tf.regions import PAINTING_ORDER, REGION_IDS
-from fedsim_tf.shape.decoder import LABELS, ShapeDecoder
+from fedsim_tf.regions import LABEL_KINDS, PAINTING_ORDER, REGION_IDS
+from fedsim_tf.shape.decoder import ShapeDecoder
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.shape.surfaces import CorrespondingShapes
@@ -131,7 +131,7 @@ class Comparison:
         grid = Grid.centred((size,) * 3, (FIELD_OF_VIEW_MM,) * 3)
         self.decoders = {
             (labels, gradient): ShapeDecoder(ssm, grid, gradient, labels=labels, rows_per_voxel=rows_per_voxel)
-            for labels in LABELS
+            for labels in LABEL_KINDS
             for gradient in ("finite_difference", "surface")
         }
         region_of_face = ssm.region_id[ssm.faces[:, 0]]
@@ -155,7 +155,7 @@ class Comparison:
 
     def forward(self) -> Calls:
         """Return calls for occupancies and masks."""
-        heart, regions = (self.decoders[labels, "surface"] for labels in LABELS)
+        heart, regions = (self.decoders[labels, "surface"] for labels in LABEL_KINDS)
         return {
             "VTK, a stencil each": lambda: self.peers["a stencil each"].masks(self.points),
             "VTK, one stencil": lambda: self.peers["one stencil"].mask(self.points),
@@ -214,7 +214,7 @@ def main() -> None:
     print(f"{processor()}; {arguments.threads} threads, {len(ssm.faces)} faces, {arguments.size}^3 voxels, ", end="")
     print(f"{arguments.rows_per_voxel}^2 rows a voxel; medians of {arguments.repeats}")
     print(f"voxels where our half-full and VTK's mask differ: {comparison.differing_voxels():.2e}")
-    for labels in LABELS:
+    for labels in LABEL_KINDS:
         with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             given = labels, arguments.shapes, arguments.size, arguments.rows_per_voxel
             volumes = process.submit(memory_of_differences, *given).result()

@@ -46,7 +46,7 @@ def definitions(kind: type | tuple[type, ...]) -> dict[str, list[str]]:
     for module, tree in trees().items():
         for node in tree.body:
             if isinstance(node, kind):
-                found[node.name].append(module)
+                found[node.name].append(module)  # type: ignore[attr-defined]
     return found
 
 
