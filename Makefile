@@ -13,7 +13,7 @@ demo: $(STAMP)
 
 # Modules go to the two workers one by one, those with the longest tests first (tests/conftest.py).
 test: $(STAMP) lint
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder --cov
+	$(BIN)/python -m slipcover -m pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
