@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.runs.toy_networks import use_small_gan
+
 THREADS = 2
 tf.config.threading.set_intra_op_parallelism_threads(THREADS)
 tf.config.threading.set_inter_op_parallelism_threads(THREADS)
@@ -70,6 +72,14 @@ def real_data():
         return path
 
     return find
+
+
+@pytest.fixture(scope="module")
+def small_gan():
+    """Give learners GANs of three blocks, for tests that do not ask what a GAN of all seven makes."""
+    with pytest.MonkeyPatch.context() as patch:
+        use_small_gan(patch)
+        yield
 
 
 @pytest.fixture

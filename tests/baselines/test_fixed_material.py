@@ -16,6 +16,8 @@ from fedsim_tf.synthesis import SyntheticVolume
 from tests.training.region_site import region_config, region_learner, region_volumes
 from tests.training.toy_site import toy_config, toy_learner
 
+pytestmark = pytest.mark.usefixtures("small_gan")
+
 WATER = attenuation.water_mu_per_mm(70.0)
 HEART_HU = float(attenuation.hu_from_mu(FixedAtlas().heart_mu_per_mm, WATER))
 

@@ -1,7 +1,11 @@
-"""Stand-ins for the two largest networks and for long loops, so that whole runs take seconds."""
+"""Stand-ins for the largest networks and for long loops, so that whole runs take seconds."""
+
+import functools
 
 import numpy as np
 import tensorflow as tf
+
+from fedsim_tf.models.discriminator import MultiScaleDiscriminator
 
 
 class SmallVGG:
@@ -32,8 +36,17 @@ class SmallUNet(tf.keras.Sequential):
         super().__init__(layers, name="small_unet")
 
 
+def use_small_gan(patch):
+    """Puts GANs of three blocks instead of seven, and of one scale instead of two, where learners have them built."""
+    patch.setattr("fedsim_tf.models.gaugan.WIDTHS", (4, 2, 1))
+    patch.setattr("fedsim_tf.models.gaugan.UPSAMPLED_BLOCKS", (0, 0, 0, 1, 2))  # 32 pixels leave out the first two
+    one_scale = functools.partial(MultiScaleDiscriminator, scales=1)
+    patch.setattr("fedsim_tf.models.built.MultiScaleDiscriminator", one_scale)
+
+
 def use_small_parts(patch):
-    """Puts both where runs have them built, and lets the GAN's statistics be means over two batches, not over 32."""
+    """Puts all of them where runs have them built, and lets the GAN's statistics be means over two batches, not 32."""
+    use_small_gan(patch)
     patch.setattr("fedsim_tf.models.built.VGG19Features", SmallVGG)
     patch.setattr("fedsim_tf.models.built.UNet3D", SmallUNet)
     patch.setattr("fedsim_tf.training.batch_norm.BATCHES", 2)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from fedsim_tf.arms import DIRECT
@@ -27,7 +28,7 @@ from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.segmentation import UNetTraining, finetune_segmenter, train_segmenter
 from fedsim_tf.training.simulation import pretrain, semi_supervise
 from tests.federated.toy_federation import ToyFederation
-from tests.runs.toy_networks import SmallUNet
+from tests.runs.toy_networks import SmallUNet, use_small_gan
 from tests.training import toy_site
 
 Job = Callable[[pathlib.Path], dict[str, np.ndarray]]  # a run folder to every number that was learnt
@@ -178,4 +179,5 @@ def main(root: pathlib.Path, name: str) -> None:
 
 
 if __name__ == "__main__":
+    use_small_gan(pytest.MonkeyPatch())
     main(pathlib.Path(sys.argv[1]), sys.argv[2])

@@ -11,6 +11,8 @@ from fedsim_tf.training.randomness import step_rng
 from fedsim_tf.training.semi_supervised import SemiSupervised
 from tests.training.toy_site import toy_config, toy_learner
 
+pytestmark = pytest.mark.usefixtures("small_gan")
+
 
 def weights(learner):
     return {

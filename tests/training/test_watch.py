@@ -16,6 +16,8 @@ from fedsim_tf.training.volumes import UnlabelledVolumes
 from fedsim_tf.training.watch import Board, montage, norms, spectral_norms
 from tests.training.toy_site import toy_config, toy_learner
 
+pytestmark = pytest.mark.usefixtures("small_gan")
+
 
 def shown(folder):
     """(tag to [(step, value)], tags of pictures, tags of histograms)."""
