@@ -5,6 +5,7 @@ import pytest
 
 from fedsim_tf.arms import ARMS
 from fedsim_tf.evaluation.report import format_score, print_table, write_report
+from fedsim_tf.evaluation.tables import Table
 from fedsim_tf.metrics import Agreement
 from fedsim_tf.records.fold_scores import ArmSummary
 from fedsim_tf.records.run_metrics import RunFacts
@@ -33,6 +34,7 @@ STAGES = {
     },
     "fold_0/gan": {"steps": 8, "seconds": 1.0},
 }
+VOLUMES = Table(("data", "measure", "Ours-Full"), [["ct20 4", "mean, lung, HU", "-800 / -801"]])
 PICTURES = [("pictures/samples.png", "Samples of <b>ours</b>")]
 
 
@@ -71,6 +73,7 @@ def page(tmp_path, **changes):
         "title": "Single site: phantom cohort (ct20)",
         "facts": FACTS,
         "summary": SUMMARY,
+        "volumes": VOLUMES,
         "stages": STAGES,
         "pictures": PICTURES,
     }

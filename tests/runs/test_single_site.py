@@ -107,6 +107,13 @@ def test_synthetic_hearts_are_held_against_the_real_ones_ct_values(finished):
         modes = fold["nifti"][arm].get("likeness", {}).get("shape_modes", {})
         assert set(modes) == ({"learnt", "sampled"} if arm in LEARNT_SHAPES else set())
         assert all(len(weights["mean"]) == len(weights["sd"]) == 4 for weights in modes.values())
+    for arm in SIMULATED:
+        measured = fold["nifti"][arm]["likeness"]
+        assert set(measured["planes"]) == {"axial", "coronal", "sagittal"}
+        assert 0 < measured["hearts"]["real"]["pair_dice"] < 100
+        assert all(one > 0 for one in measured["differences"]["heart"]["synthetic"]["first"])
+        assert 0 <= measured["upper_bound_dice"]["synthetic"] <= 100
+        assert measured["upper_bound_dice"]["real"] == fold["nifti"]["upper_bound"]["dice"]
     heart = fold["nifti"]["ours_full"]["likeness"]["tissues"]["heart"]
     novel = fold["nifti"]["ours_full"]["likeness"]["novelty"]
     assert 0 < novel["closest_sample_hu"] <= novel["sample_to_real_hu"]
