@@ -112,7 +112,7 @@ class FeatureDistances:
 class ModeWeights:
     """Mean and standard deviation over hearts of each mode's weight, in standard deviations of the shape model.
 
-    The standard deviation is of a sample (n - 1); before version 3 it was of the whole (n).
+    The standard deviation is of a sample (n - 1), and 0 of one heart; before version 3 it was of the whole (n).
     """
 
     mean: tuple[float, ...]

@@ -70,23 +70,26 @@ def draw_samples_of(
 def note_shape_modes(folder: pathlib.Path, learner: SiteLearner, samples: Sequence[SyntheticVolume]) -> None:
     """Write mean and spread of the shape model's weights beside the samples, if they are not there yet.
 
-    Where there are fewer than two annotated volumes or samples, there is no spread and no file.
-
     Args:
       folder: where the samples are kept.
       learner: the site's state; it gives the weights that were learnt for annotated volumes.
       samples: they give the weights that were sampled.
     """
     file, model = folder / _SHAPE_MODES, learner.model
-    if not file.exists() and min(learner.count, len(samples)) > 1:
+    if not file.exists():
         latents = {
             "learnt": learner.labelled_latents.table,
             "sampled": tf.stack([sample.latent for sample in samples]),
         }
         modes = model.decoder.ssm.n_modes
         weights = {kind: model.shape_generator(z).numpy()[:, :modes] for kind, z in latents.items()}
-        moments = {kind: {"mean": w.mean(axis=0), "sd": w.std(axis=0, ddof=1)} for kind, w in weights.items()}
-        write_json(file, {kind: {name: v.tolist() for name, v in one.items()} for kind, one in moments.items()})
+        write_json(file, {kind: _measure_weights(rows) for kind, rows in weights.items()})
+
+
+def _measure_weights(weights: np.ndarray) -> dict[str, list[float]]:
+    """Return mean and standard deviation over hearts of weights (hearts, modes) as `ModeWeights` has them."""
+    sd = weights.std(axis=0, ddof=1) if len(weights) > 1 else np.zeros(weights.shape[1])
+    return {"mean": weights.mean(axis=0).tolist(), "sd": sd.tolist()}
 
 
 def draw_samples(

@@ -49,7 +49,33 @@ def test_stripes_along_z_show_in_the_planes_that_cut_them():
     striped = smooth.copy()
     striped[:, 1::2] = -1.0
     one, other = (average_features(small_vgg(), images) for images in (smooth, striped))
-    assert all(len(features[plane][0]) == SLICES for features in (one, other) for plane in PLANES)
-    np.testing.assert_array_equal(one["axial"][0], other["axial"][0])
+    assert all(len(features[plane]) == SLICES for features in (one, other) for plane in PLANES)
+    np.testing.assert_array_equal(one["axial"], other["axial"])
     for plane in ("coronal", "sagittal"):
-        assert not np.allclose(one[plane][0], other[plane][0], rtol=0.05)
+        assert not np.allclose(one[plane], other[plane], rtol=0.05)
+
+
+def test_distances_do_not_depend_on_the_scale_of_features(rng):
+    real, synthetic = (
+        {plane: rng.normal(mean, 1.0, (count, 5)) for plane in PLANES} for mean, count in ((1, 48), (2, 16))
+    )
+    found, scaled = (
+        compare_features(*({plane: factor * one for plane, one in part.items()} for part in (real, synthetic)))
+        for factor in (1.0, 1e4)
+    )
+    for plane in PLANES:
+        assert scaled[plane].real_to_synthetic == pytest.approx(found[plane].real_to_synthetic)
+        unit = np.sqrt(np.mean(real[plane] ** 2))
+        assert found[plane].real_to_synthetic == pytest.approx(
+            kernel_distance(real[plane] / unit, synthetic[plane] / unit)
+        )
+
+
+def test_halves_of_the_real_volumes_are_every_other_one():
+    """Even volumes have one feature, odd ones another; what differs within a volume differs in both halves alike."""
+    within = np.linspace(0.0, 0.1, SLICES)[:, None]
+    volumes = [within + (0.0 if number % 2 else 1.0) for number in range(4)]
+    features = {plane: np.concatenate(volumes) for plane in PLANES}
+    unit = np.sqrt(np.mean(features["axial"] ** 2))
+    halves = (np.concatenate(volumes[start::2]) / unit for start in (0, 1))
+    assert compare_features(features, features)["coronal"].real_to_real == pytest.approx(kernel_distance(*halves))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedsim_tf.evaluation import likeness
-from fedsim_tf.evaluation.kernel_distance import PLANES
+from fedsim_tf.evaluation.kernel_distance import PLANES, SLICES
 from fedsim_tf.runs import compare_arms
 from fedsim_tf.runs import samples as samples_module
 from fedsim_tf.synthesis import SyntheticVolume
@@ -19,12 +19,12 @@ from tests.training.toy_site import toy_config, toy_site
 
 @pytest.fixture
 def counted(monkeypatch):
-    """The means of the volumes whose features were taken; without pictures and training, networks find what is bright."""
+    """The means of the volumes whose features were taken; networks find what is bright, and no picture is drawn."""
     seen = []
 
     def features(vgg, images):
         seen.extend(float(image.mean()) for image in images)
-        return {plane: [np.ones((2, 1)) * image.mean() for image in images] for plane in PLANES}
+        return {plane: np.repeat(images.mean(axis=(1, 2, 3)), SLICES)[:, None] for plane in PLANES}
 
     monkeypatch.setattr(likeness, "average_features", features)
     for module, name in (

@@ -55,7 +55,7 @@ def finished(tmp_path_factory):
         pretraining={"steps": 1},
         gan={"steps": 2},
         semi={"steps": 2},
-        synthesis={"volumes": 1},
+        synthesis={"volumes": 2},
         data={"root": str(root / "data"), "labels": 2},
         model={"shape_model": str(write_shapes(root / "shapes.npz"))},
         segmentation={"arms": ARMS, "pretraining_steps": 2, "finetuning_steps": 3, "rate": 0.05},
