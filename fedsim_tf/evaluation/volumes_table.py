@@ -18,8 +18,8 @@ from fedsim_tf.regions import LV, MYOCARDIUM, REGIONS
 
 VOLUMES = "Synthetic volumes"
 READ_AS = (
-    "Synthetic / real = ratio, or without the ratio where it means nothing: CT values have no true zero, and kernel "
-    "distances of real volumes are those of one half to the other"
+    "Each cell is synthetic / real = ratio. There is no ratio of mean CT values, which have no true zero, nor of kernel "
+    "distances, where real stands for one half of the real volumes against the other"
 )
 _BLOOD, _WALL = REGIONS[LV].short_name, REGIONS[MYOCARDIUM].short_name
 
@@ -100,10 +100,13 @@ def _list_rows(likenesses: Sequence[Likeness]) -> list[_Row]:
         *(_Row(f"spread of shape mode {mode + 1}, SD", _mode(mode), ".2f") for mode in range(modes)),
         *(_Row(f"kernel distance, {plane} slices", _plane(plane), ".3g", False) for plane in PLANES),
         _Row(
-            "distance to the nearest training volume, HU",
+            "mean distance to the nearest training volume, HU",
             _novelty(lambda one: (one.real_to_real_hu, one.sample_to_real_hu)),
         ),
-        _Row("the same, of the closest volume, HU", _novelty(lambda one: (one.closest_real_hu, one.closest_sample_hu))),
+        _Row(
+            "smallest distance to a training volume, HU",
+            _novelty(lambda one: (one.closest_real_hu, one.closest_sample_hu)),
+        ),
         _Row("Dice of the upper bound's network, %", lambda one: one.upper_bound_dice, ".1f"),
     ]
 

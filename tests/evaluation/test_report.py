@@ -97,6 +97,12 @@ def test_report_shows_facts_and_stages(tmp_path):
     assert ["", "", "", "mse", "0.5", "0.625", "up"] in rows
 
 
+def test_report_has_the_table_of_the_volumes_where_there_are_some(tmp_path):
+    rows = page(tmp_path).rows
+    assert rows[rows.index(list(VOLUMES.headings)) + 1] == list(VOLUMES.rows[0])
+    assert not any("measure" in row for row in page(tmp_path, volumes=Table(VOLUMES.headings, [])).rows)
+
+
 def test_report_says_phantom_in_its_titles(tmp_path):
     assert page(tmp_path).headings == ["Single site: phantom cohort (ct20)"] * 2
 

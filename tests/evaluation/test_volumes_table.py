@@ -53,8 +53,8 @@ WORDS = {
     "Dice between two hearts, %": "67.0 / 53.0 = 1.26",
     "spread of shape mode 2, SD": "0.80 / 0.50 = 1.60",
     "kernel distance, coronal slices": "0.5 / -0.25",
-    "distance to the nearest training volume, HU": "120 / 200 = 0.60",
-    "the same, of the closest volume, HU": "90 / 180 = 0.50",
+    "mean distance to the nearest training volume, HU": "120 / 200 = 0.60",
+    "smallest distance to a training volume, HU": "90 / 180 = 0.50",
     "Dice of the upper bound's network, %": "87.5 / 90.0 = 0.97",
 }
 
@@ -87,7 +87,7 @@ def test_measures_that_no_arm_has_have_no_rows():
 def test_ratios_are_of_the_means_over_folds():
     other = dataclasses.replace(LIKENESS, novelty=Novelty(200.0, 90.0, 400.0, 180.0))
     found = cells(volumes_table([run(ours_full=[LIKENESS, other])]))
-    assert found["ct20 4", "distance to the nearest training volume, HU", "Ours-Full"] == "160 / 300 = 0.53"
+    assert found["ct20 4", "mean distance to the nearest training volume, HU", "Ours-Full"] == "160 / 300 = 0.53"
 
 
 def test_arms_have_columns_in_the_order_of_the_tables_and_dashes_for_what_they_lack():
@@ -104,6 +104,6 @@ def test_arms_have_columns_in_the_order_of_the_tables_and_dashes_for_what_they_l
 def test_a_fold_without_a_measure_leaves_a_dash_and_runs_without_samples_no_table():
     less = dataclasses.replace(LIKENESS, novelty=None)
     found = cells(volumes_table([run(ours_full=[LIKENESS, less])]))
-    assert ("ct20 4", "the same, of the closest volume, HU", "Ours-Full") not in found
+    assert ("ct20 4", "smallest distance to a training volume, HU", "Ours-Full") not in found
     assert found["ct20 4", "mean heart volume, ml", "Ours-Full"] == "620 / 600 = 1.03"
     assert volumes_table([run(ours_full=[None])]).rows == []
