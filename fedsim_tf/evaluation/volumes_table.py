@@ -18,8 +18,8 @@ from fedsim_tf.regions import LV, MYOCARDIUM, REGIONS
 
 VOLUMES = "Synthetic volumes"
 READ_AS = (
-    "Each cell is synthetic / real = ratio. There is no ratio of mean CT values, which have no true zero, nor of kernel "
-    "distances, where real stands for one half of the real volumes against the other"
+    "Each cell is synthetic / real = ratio. There is no ratio of mean CT values, which have no true zero, nor of "
+    "kernel distances, where real stands for one half of the real volumes against the other"
 )
 _BLOOD, _WALL = REGIONS[LV].short_name, REGIONS[MYOCARDIUM].short_name
 
