@@ -1,20 +1,17 @@
-"""Tables that the paper does not have: more measures, likeness of synthetic volumes, patients at another hospital."""
+"""Tables that the paper does not have: more measures, scores by region, patients at another hospital."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from fedsim_tf import arms
 from fedsim_tf.evaluation.comparison import Cell, collect_scores
-from fedsim_tf.evaluation.tables import MISSING, Table, experiment_data_and_arm, format_mean
-from fedsim_tf.evaluation.tissues import TISSUES
-from fedsim_tf.records.fold_scores import FeatureDistances, Likeness, Novelty, TissueComparison
+from fedsim_tf.evaluation.tables import Table, experiment_data_and_arm, format_mean
 from fedsim_tf.records.run_metrics import AS_SCANNED, RENDERED, SINGLE_SITE_RUN, RunMetrics, VisitMetrics
 from fedsim_tf.regions import REGIONS
 
-Values = Callable[[Likeness], Sequence[float] | None]  # what to show of a fold's likeness; None where it lacks that
 _MEASURES = {
     "dice": "Dice %",
     "iou": "IoU %",
@@ -53,47 +50,6 @@ def regions_table(metrics: Sequence[RunMetrics], measure: str = "dice") -> Table
     return Table(("", "data", "arm", *(f"{name}, {_MEASURES[measure]}" for name in names), "mean"), rows)
 
 
-def novelty_table(metrics: Iterable[RunMetrics]) -> Table:
-    """Return how far synthetic volumes lie from real ones, see `evaluation.novelty`; means over folds."""
-    columns = {
-        "sample to nearest real, HU": _novelty(lambda one: one.sample_to_real_hu),
-        "real to nearest real, HU": _novelty(lambda one: one.real_to_real_hu),
-        "closest sample, HU": _novelty(lambda one: one.closest_sample_hu),
-        "closest real, HU": _novelty(lambda one: one.closest_real_hu),
-        "VGG features, real to synthetic": _features(lambda one: one.real_to_synthetic),
-        "real to real": _features(lambda one: one.real_to_real),
-    }
-    return _likeness_table(metrics, columns, ".3g")
-
-
-def tissue_values(metrics: Sequence[RunMetrics]) -> Table:
-    """Return mean and standard deviation in HU of each tissue in real and synthetic volumes; means over folds.
-
-    Regions of the heart follow where some run tells them apart.
-    """
-    columns: dict[str, Values] = {}
-    measured = {name for _, folds in _simulating_arms(metrics) for one in folds for name in one.tissues}
-    regions = [region.short_name for region in REGIONS.values() if region.short_name in measured]
-    for tissue in (*TISSUES, *regions):
-        columns[f"{tissue}, real, HU"] = _tissue(tissue, lambda one: (one.real_mean_hu, one.real_sd_hu))
-        columns[f"{tissue}, synthetic, HU"] = _tissue(tissue, lambda one: (one.synthetic_mean_hu, one.synthetic_sd_hu))
-    return _likeness_table(metrics, columns, ".0f")
-
-
-def shape_modes(metrics: Iterable[RunMetrics], *, first: int = 5) -> Table:
-    """Return weights of the shape model's first modes, of the training volumes as learnt and of the samples.
-
-    Each is mean and standard deviation over hearts, in standard deviations of the shape model's own; means over folds.
-    """
-    rows = []
-    for cell, folds in _simulating_arms(metrics):
-        for kind in ("learnt", "sampled"):
-            words = [_format_means(folds, _mode_weights(kind, mode), ".2f") for mode in range(first)]
-            if words[0] != MISSING:
-                rows.append([*experiment_data_and_arm(cell), kind, *words])
-    return Table(("", "data", "arm", "hearts", *(f"mode {mode + 1}" for mode in range(first))), rows)
-
-
 def visitors(visits: Iterable[VisitMetrics]) -> Table:
     """Return the Dice of a hospital's networks on another one's patients, on rendered and on scanned images, by arm."""
     rows = []
@@ -120,52 +76,3 @@ def across_sites(runs: Iterable[RunMetrics], visits: Iterable[VisitMetrics], arm
         for (site, labels), row in sorted(found.items())
     ]
     return Table((f"{arms.title(arm)}, trained at", *(f"tested at {site}" for site in sites)), rows)
-
-
-def _likeness_table(metrics: Iterable[RunMetrics], columns: Mapping[str, Values], form: str) -> Table:
-    """Return a row for each arm with synthetic volumes, a column for each heading."""
-    rows = [
-        [*experiment_data_and_arm(cell), *(_format_means(folds, values, form) for values in columns.values())]
-        for cell, folds in _simulating_arms(metrics)
-    ]
-    return Table(("", "data", "arm", *columns), rows)
-
-
-def _simulating_arms(metrics: Iterable[RunMetrics]) -> Iterator[tuple[Cell, list[Likeness]]]:
-    """Give the cell of every arm with synthetic volumes, and the likeness of each of its folds."""
-    for one in metrics:
-        for cell in collect_scores([one]):
-            folds = [fold[cell.site][cell.arm].likeness for fold in one.folds]
-            found = [likeness for likeness in folds if likeness is not None]
-            if len(found) == len(folds):
-                yield cell, found
-
-
-def _novelty(value: Callable[[Novelty], float]) -> Values:
-    return lambda one: None if one.novelty is None else [value(one.novelty)]
-
-
-def _features(value: Callable[[FeatureDistances], float]) -> Values:
-    return lambda one: None if one.features is None else [value(one.features)]
-
-
-def _tissue(tissue: str, values: Callable[[TissueComparison], Sequence[float]]) -> Values:
-    return lambda one: values(one.tissues[tissue]) if tissue in one.tissues else None
-
-
-def _mode_weights(kind: str, mode: int) -> Values:
-    def values(one: Likeness) -> Sequence[float] | None:
-        if one.shape_modes is None:
-            return None
-        weights = one.shape_modes.learnt if kind == "learnt" else one.shape_modes.sampled
-        return (weights.mean[mode], weights.sd[mode]) if mode < len(weights.mean) else None
-
-    return values
-
-
-def _format_means(folds: Sequence[Likeness], values: Values, form: str) -> str:
-    """Return the means of a fold's values over folds, separated by commas; a dash where some fold lacks them."""
-    found = [one for one in map(values, folds) if one]
-    if len(found) < len(folds):
-        return MISSING
-    return ", ".join(format(float(np.mean(column)), form) for column in zip(*found, strict=True))

@@ -1,71 +1,107 @@
-"""Show how much synthetic volumes look like their site's: a picture of slices and CT values by tissue, and numbers."""
+"""Measure synthetic volumes and their site's real ones in the same way, and compare what was measured."""
 
 from __future__ import annotations
 
-import pathlib
-from typing import Any
+import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from fedsim_tf.evaluation.figures import CELL_INCHES, save_figure
-from fedsim_tf.evaluation.tissues import TISSUES, Tissues, compare_tissues, tissue_values_hu
-from fedsim_tf.records.fold_scores import TissueComparison
+from fedsim_tf.data.preprocess import hu_from_unit
+from fedsim_tf.evaluation.differences import mean_differences, sum_differences
+from fedsim_tf.evaluation.heart_variety import measure_hearts
+from fedsim_tf.evaluation.kernel_distance import PlaneFeatures, average_features, compare_features
+from fedsim_tf.evaluation.novelty import measure_novelty
+from fedsim_tf.evaluation.tissues import PLACES, TISSUES, TissueValues, compare_tissues, region_masks, tissue_masks
+from fedsim_tf.models.vgg import VGG19Features
+from fedsim_tf.records.likeness_record import (
+    DifferenceComparison,
+    Differences,
+    HeartComparison,
+    HeartVariety,
+    Likeness,
+)
 from fedsim_tf.training.volumes import Volumes
 
-SHOWN = 8  # slices of each kind
-HEIGHTS = (0.25, 0.75)  # of the first and last slice shown, as shares of the volume's height
-BINS = 100
-COLOURS = {"real": "#1f77b4", "synthetic": "#ff7f0e"}
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MeasuredVolumes:
+    """What is measured of a set of volumes without looking at another.
+
+    Attributes:
+      annotated: the volumes with labels, of which everything is measured but the features.
+      images: (n, z, y, x) in [-1, 1], all volumes, annotated or not.
+      values_hu: CT values by tissue; regions of the heart are tissues too, where labels have some.
+      differences: between neighbouring voxels, by where these lie; places that no volume has are left out.
+      hearts: None where fewer than two labels have one.
+      features: VGG features of all volumes.
+    """
+
+    annotated: Volumes
+    images: np.ndarray
+    values_hu: TissueValues
+    differences: Mapping[str, Differences]
+    hearts: HeartVariety | None
+    features: PlaneFeatures
 
 
-def show_likeness(
-    path: pathlib.Path, real: Volumes, synthetic: Volumes, *, window_hu: tuple[float, float], title: str
-) -> dict[str, TissueComparison]:
-    """Draw slices of real volumes above synthetic ones and the distributions of CT values in heart, lung and bone.
+def measure_volumes(
+    annotated: Volumes,
+    images: np.ndarray,
+    *,
+    vgg: VGG19Features,
+    window_hu: tuple[float, float],
+    field_of_view_mm: tuple[float, float, float],
+) -> MeasuredVolumes:
+    """Return the measures of a set of volumes.
 
     Args:
-      path: the PNG to write.
-      real, synthetic: annotated volumes of the same size.
+      annotated: the volumes with labels.
+      images: (n, z, y, x) in [-1, 1], all volumes, annotated or not.
+      vgg: the features.
       window_hu: CT values that are -1 and 1 in images.
-      title: above everything; says which cohort this is.
-
-    Returns:
-      CT values by tissue, see `compare_tissues`.
+      field_of_view_mm: extent (x, y, z) of each volume.
     """
-    values = {name: tissue_values_hu(part, window_hu) for name, part in (("real", real), ("synthetic", synthetic))}
-    figure = Figure(figsize=(CELL_INCHES * SHOWN, CELL_INCHES * 2 + 3.0), layout="constrained")
-    parts: Any = figure.subfigures(2, 1, height_ratios=(CELL_INCHES * 2 + 0.4, 2.6))
-    slices, distributions = parts
-    axes = slices.subplots(2, SHOWN)
-    for line, (name, volumes) in zip(axes, (("real", real), ("synthetic", synthetic)), strict=True):
-        for axis, image in zip(line, spread_slices(volumes.images), strict=True):
-            axis.imshow(image, cmap="gray", vmin=-1.0, vmax=1.0, interpolation="bilinear")
-            axis.set_axis_off()
-        line[0].set_title(name, fontsize=9)
-    for axis, tissue in zip(distributions.subplots(1, len(TISSUES)), TISSUES, strict=True):
-        _histogram(axis, tissue, {name: found[tissue] for name, found in values.items()}, window_hu)
-    figure.suptitle(title, fontsize=9)
-    save_figure(figure, path)
-    return compare_tissues(values["real"], values["synthetic"])
+    values_hu: dict[str, list[np.ndarray]] = {tissue: [] for tissue in TISSUES}
+    sums: dict[str, list[np.ndarray]] = {place: [] for place in PLACES}
+    for number, (image, label) in enumerate(zip(annotated.images, annotated.labels, strict=True)):
+        image_hu = hu_from_unit(image, window_hu)
+        masks = tissue_masks(image_hu, label)
+        for place, found in sums.items():
+            found.append(sum_differences(image_hu, masks[place]))
+        regions = None if annotated.regions is None else annotated.regions[number]
+        for tissue, mask in {**masks, **region_masks(regions)}.items():
+            if tissue != "body" and mask.any():
+                values_hu.setdefault(tissue, []).append(image_hu[mask])
+    differences = {place: mean_differences(np.sum(found, axis=0)) for place, found in sums.items()}
+    z, y, x = images.shape[1:]
+    spacing_mm = tuple(extent / edge for extent, edge in zip(field_of_view_mm, (x, y, z), strict=True))
+    return MeasuredVolumes(
+        annotated,
+        images,
+        values_hu,
+        {place: found for place, found in differences.items() if found is not None},
+        measure_hearts(annotated.labels, spacing_mm),  # type: ignore[arg-type]
+        average_features(vgg, images),
+    )
 
 
-def spread_slices(images: np.ndarray) -> np.ndarray:
-    """Return eight slices (8, y, x) of volumes (n, z, y, x), ever higher up and from as many volumes as there are."""
-    volumes = np.arange(SHOWN) * len(images) // SHOWN if len(images) >= SHOWN else np.arange(SHOWN) % len(images)
-    heights = np.linspace(*HEIGHTS, SHOWN) * (images.shape[1] - 1)
-    return images[volumes, np.rint(heights).astype(int)]
+def compare_volumes(real: MeasuredVolumes, synthetic: MeasuredVolumes, *, window_hu: tuple[float, float]) -> Likeness:
+    """Return every measure of real and synthetic volumes that their images and labels alone give.
 
-
-def _histogram(axis: Axes, tissue: str, values_hu: Tissues, window_hu: tuple[float, float]) -> None:
-    edges = np.linspace(*window_hu, BINS + 1)
-    for name, found in values_hu.items():
-        if found.size:
-            shares = np.histogram(found, edges)[0] / found.size
-            axis.stairs(shares, edges, color=COLOURS[name], label=f"{name}: {found.mean():.0f} ± {found.std():.0f} HU")
-    axis.set_title(tissue, fontsize=8)
-    axis.set_xlabel("CT value, HU", fontsize=7)
-    axis.tick_params(labelsize=6)
-    axis.set_yticks([])
-    axis.legend(fontsize=7)
+    Args:
+      real: the site's training part; at least two volumes.
+      synthetic: an arm's samples.
+      window_hu: CT values that are -1 and 1 in images.
+    """
+    return Likeness(
+        tissues=compare_tissues(real.values_hu, synthetic.values_hu),
+        differences={
+            place: DifferenceComparison(one, synthetic.differences[place])
+            for place, one in real.differences.items()
+            if place in synthetic.differences
+        },
+        hearts=HeartComparison(real.hearts, synthetic.hearts) if real.hearts and synthetic.hearts else None,
+        novelty=measure_novelty(real.images, synthetic.images, window_hu),
+        planes=compare_features(real.features, synthetic.features),
+    )

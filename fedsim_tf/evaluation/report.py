@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as TerminalTable
 from rich.text import Text
 
 from fedsim_tf import arms
 from fedsim_tf.evaluation.pages import render_page
+from fedsim_tf.evaluation.tables import Table
+from fedsim_tf.evaluation.volumes_table import READ_AS, VOLUMES
 from fedsim_tf.records.fold_scores import ArmSummary
 from fedsim_tf.records.run_metrics import RunFacts, StageRecords
 from fedsim_tf.records.versioned import convert_to_json
@@ -40,7 +42,7 @@ def mean_over_regions(row: ArmSummary, measure: str) -> str:
 def print_table(title: str, summary: Summary) -> None:
     """Print Dice and IoU of every site and arm on the terminal."""
     # Folders in the title may contain what rich takes for markup, such as [v1].
-    table = Table(title=Text(title, style="table.title"))
+    table = TerminalTable(title=Text(title, style="table.title"))
     for heading in ("site", "arm", "Dice %", "IoU %", "folds"):
         table.add_column(heading)
     for site, rows in summary.items():
@@ -56,6 +58,7 @@ def write_report(
     title: str,
     facts: RunFacts,
     summary: Summary,
+    volumes: Table,
     stages: StageRecords,
     pictures: Sequence[tuple[str, str]],
 ) -> None:
@@ -66,6 +69,7 @@ def write_report(
       title: the page's heading.
       facts: what ran, on which data.
       summary: scores over folds.
+      volumes: measures of synthetic and real volumes, see `volumes_table`.
       stages: the stages' records, with their losses at start and end.
       pictures: (relative path, caption).
     """
@@ -75,6 +79,9 @@ def write_report(
         title=title,
         facts=convert_to_json(facts),
         summary=summary,
+        volumes=volumes,
+        volumes_title=VOLUMES,
+        volumes_note=READ_AS,
         stages=stages,
         pictures=pictures,
         arm_title=arms.title,

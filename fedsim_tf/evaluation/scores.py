@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.metrics import Agreement, annotated_regions, compare_masks, compare_regions, mean_agreement
+from fedsim_tf.metrics import Agreement, annotated_regions, compare_masks, compare_regions, dice, mean_agreement
 from fedsim_tf.records.fold_scores import ArmScores, RegionScores
 from fedsim_tf.regions import REGIONS, is_whole_heart
 from fedsim_tf.training.segmentation import Segmenter
@@ -46,6 +46,12 @@ def score_segmenter(segment: Segmenter, volumes: Volumes, extents_mm: np.ndarray
             by_region[identity] = compare_regions(found, volumes.regions[number], spacing_mm, regions=regions)
     mean = mean_agreement(each.values())
     return ArmScores(**dataclasses.asdict(mean), cases=each, regions=_by_region(by_region, regions) or None)
+
+
+def score_on_own_labels(segment: Segmenter, volumes: Volumes) -> float:
+    """Return the mean Dice in percent of a network's hearts on synthetic volumes against the labels they came with."""
+    pairs = zip(volumes.images, volumes.labels, strict=True)
+    return float(np.mean([dice(segment(image), label) for image, label in pairs]))
 
 
 def _by_region(each: Mapping[str, Mapping[int, Agreement]], regions: Sequence[int]) -> dict[str, RegionScores]:

@@ -12,81 +12,11 @@ import numpy as np
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.metrics import MEASURES, Agreement, mean_agreement
+from fedsim_tf.records.likeness_record import Likeness
 from fedsim_tf.records.versioned import Record, read_record
 from fedsim_tf.regions import REGIONS
 
 SCORES = "scores.json"
-
-
-@dataclasses.dataclass(frozen=True)
-class TissueComparison:
-    """CT values of a tissue in real and in synthetic volumes.
-
-    Attributes:
-      real_mean_hu, real_sd_hu, synthetic_mean_hu, synthetic_sd_hu: mean and standard deviation over voxels, in HU.
-      distance_hu: earth mover's distance of the two distributions in HU; a shift by s HU gives s.
-    """
-
-    real_mean_hu: float
-    real_sd_hu: float
-    synthetic_mean_hu: float
-    synthetic_sd_hu: float
-    distance_hu: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Novelty:
-    """Root mean square distances over the whole CT, in HU, between a volume and the nearest real one.
-
-    Attributes:
-      sample_to_real_hu, closest_sample_hu: mean and smallest over synthetic volumes.
-      real_to_real_hu, closest_real_hu: mean and smallest over real volumes, each with the nearest other one.
-    """
-
-    sample_to_real_hu: float
-    closest_sample_hu: float
-    real_to_real_hu: float
-    closest_real_hu: float
-
-
-@dataclasses.dataclass(frozen=True)
-class FeatureDistances:
-    """Kernel distances between slices' VGG features: real to synthetic, and of one half of the real to the other."""
-
-    real_to_synthetic: float
-    real_to_real: float
-
-
-@dataclasses.dataclass(frozen=True)
-class ModeWeights:
-    """Mean and standard deviation over hearts of each mode's weight, in standard deviations of the shape model."""
-
-    mean: tuple[float, ...]
-    sd: tuple[float, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class ShapeModes:
-    """Weights of the shape model's modes in the annotated training volumes, as learnt, and in the samples."""
-
-    learnt: ModeWeights
-    sampled: ModeWeights
-
-
-@dataclasses.dataclass(frozen=True)
-class Likeness:
-    """How much an arm's synthetic volumes look like the site's.
-
-    Attributes:
-      tissues: by tissue, those that both kinds of volumes have.
-      novelty, features: None in files from before they were measured.
-      shape_modes: None where the arm's shapes were not learnt.
-    """
-
-    tissues: Mapping[str, TissueComparison]
-    novelty: Novelty | None = None
-    features: FeatureDistances | None = None
-    shape_modes: ShapeModes | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +64,7 @@ class FoldScores(Record):
       sites: by site and arm.
     """
 
-    VERSION: ClassVar[int] = 2  # in which arms may have scores by region
+    VERSION: ClassVar[int] = 3  # 2: arms may have scores by region; 3: likeness measures the volumes themselves
     REMEDY: ClassVar[str] = "move it away, and the run's command makes it anew"
 
     sites: ScoresBySite

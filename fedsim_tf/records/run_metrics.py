@@ -79,7 +79,7 @@ class VisitFacts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Results(Record):
-    VERSION: ClassVar[int] = 2  # in which arms may have scores by region
+    VERSION: ClassVar[int] = 3  # as of `FoldScores`
     REMEDY: ClassVar[str] = _REMEDY
 
     folds: tuple[ScoresBySite, ...]

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from fedsim_tf.arms import ARMS, get_volumes_arm
 from fedsim_tf.evaluation.galleries import segmentation_gallery
-from fedsim_tf.evaluation.novelty import average_features
-from fedsim_tf.evaluation.scores import score_segmenter
+from fedsim_tf.evaluation.scores import score_on_own_labels, score_segmenter
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.records.fold_scores import ArmScores
+from fedsim_tf.records.likeness_record import Likeness, Pair
 from fedsim_tf.runs.results import draw_losses
-from fedsim_tf.runs.samples import samples_folder, show_samples, stack_samples
+from fedsim_tf.runs.samples import measure_site, samples_folder, show_samples, stack_samples
 from fedsim_tf.synthesis import SyntheticVolume
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.segmentation import Segmenter, UNetTraining, train_segmenter
@@ -41,8 +41,24 @@ def compare_with_pictures(
     Returns:
       Scores by arm; those of an arm with samples say how much these look like the site's volumes.
     """
-    real_features = average_features(vgg, site.training_images) if samples else []  # the same for each arm
-    likeness = {
+    likeness = _show_all_samples(run, site, samples, vgg=vgg, data=data) if samples else {}
+    segmenters, scores = compare(run, site, arms, samples, trained=trained)
+    segmentation_gallery(run.pictures / "segmentations.png", segmenters, site.test, title=f"Segmentations, {data}")
+    draw_losses(run, data=data)
+    if "upper_bound" in arms:
+        for arm, volumes in samples.items():
+            synthetic = score_on_own_labels(segmenters["upper_bound"], stack_samples(volumes))
+            pair = Pair(real=scores["upper_bound"].dice, synthetic=synthetic)
+            likeness[arm] = dataclasses.replace(likeness[arm], upper_bound_dice=pair)
+    return {arm: dataclasses.replace(found, likeness=likeness.get(arm)) for arm, found in scores.items()}
+
+
+def _show_all_samples(
+    run: RunFolder, site: SiteVolumes, samples: Mapping[str, Samples], *, vgg: VGG19Features, data: str
+) -> dict[str, Likeness]:
+    """Show and measure the samples of each arm; the real volumes are measured once."""
+    real = measure_site(site, vgg, run.config)
+    return {
         arm: show_samples(
             run,
             arm,
@@ -50,15 +66,11 @@ def compare_with_pictures(
             volumes,
             site,
             vgg=vgg,
-            real_features=real_features,
+            real=real,
             title=f"Samples of {arm}, {data}",
         )
         for arm, volumes in samples.items()
     }
-    segmenters, scores = compare(run, site, arms, samples, trained=trained)
-    segmentation_gallery(run.pictures / "segmentations.png", segmenters, site.test, title=f"Segmentations, {data}")
-    draw_losses(run, data=data)
-    return {arm: dataclasses.replace(found, likeness=likeness.get(arm)) for arm, found in scores.items()}
 
 
 def compare(

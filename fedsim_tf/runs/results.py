@@ -15,6 +15,7 @@ from fedsim_tf.data.cohorts import Cohort
 from fedsim_tf.data.splits import split_sizes
 from fedsim_tf.evaluation.figures import draw_loss_curves
 from fedsim_tf.evaluation.report import print_table, write_report
+from fedsim_tf.evaluation.volumes_table import volumes_table
 from fedsim_tf.files import list_whole_files, read_json, write_json
 from fedsim_tf.models.precision import device, resolve_precision
 from fedsim_tf.records.fold_scores import SCORES, FoldScores, ScoresBySite, has_scores, read_fold_scores
@@ -95,7 +96,15 @@ def finish(
     write_record(run.path / METRICS, metrics)
     files = [file.relative_to(run.path) for file in list_whole_files(run.path, "*.png")]
     pictures = [(str(file), _caption(file)) for file in files]
-    write_report(run.path / "report.html", title=title, facts=facts, summary=summary, stages=stages, pictures=pictures)
+    write_report(
+        run.path / "report.html",
+        title=title,
+        facts=facts,
+        summary=summary,
+        volumes=volumes_table([metrics]),
+        stages=stages,
+        pictures=pictures,
+    )
     print_table(title, summary)
     print(f"Report: {run.path / 'report.html'}")
     return metrics

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -16,13 +17,13 @@ from fedsim_tf.data.preprocess import hu_from_unit
 from fedsim_tf.data.writing import write_volume
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.galleries import sample_gallery
-from fedsim_tf.evaluation.likeness import show_likeness
-from fedsim_tf.evaluation.novelty import average_features, compare_features, measure_novelty
+from fedsim_tf.evaluation.likeness import MeasuredVolumes, compare_volumes, measure_volumes
+from fedsim_tf.evaluation.likeness_figures import draw_likeness
 from fedsim_tf.files import read_json, read_npz, write_json, write_npz
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.progress import progress_bar
-from fedsim_tf.records.fold_scores import Likeness, ShapeModes
+from fedsim_tf.records.likeness_record import Likeness, ShapeModes
 from fedsim_tf.records.versioned import parse
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.synthesis import GenerativeModel, SyntheticVolume, sample_volumes
@@ -82,8 +83,13 @@ def note_shape_modes(folder: pathlib.Path, learner: SiteLearner, samples: Sequen
         }
         modes = model.decoder.ssm.n_modes
         weights = {kind: model.shape_generator(z).numpy()[:, :modes] for kind, z in latents.items()}
-        values = {kind: {"mean": w.mean(axis=0).tolist(), "sd": w.std(axis=0).tolist()} for kind, w in weights.items()}
-        write_json(file, values)
+        write_json(file, {kind: _measure_weights(rows) for kind, rows in weights.items()})
+
+
+def _measure_weights(weights: np.ndarray) -> dict[str, list[float]]:
+    """Return mean and standard deviation over hearts of weights (hearts, modes) as `ModeWeights` has them."""
+    sd = weights.std(axis=0, ddof=1) if len(weights) > 1 else np.zeros(weights.shape[1])
+    return {"mean": weights.mean(axis=0).tolist(), "sd": sd.tolist()}
 
 
 def draw_samples(
@@ -130,6 +136,21 @@ def stack_samples(samples: Sequence[SyntheticVolume], *, by_region: bool = False
     )
 
 
+def measure_site(site: SiteVolumes, vgg: VGG19Features, config: Config) -> MeasuredVolumes:
+    """Return the measures of the real volumes that samples are compared with: those of the site's training part.
+
+    Features and distances to the nearest volume are of all of them; what needs the heart's label is of those that files
+    annotate, whether or not the method may use their labels.
+    """
+    return measure_volumes(
+        site.fully_labelled,
+        site.training_images,
+        vgg=vgg,
+        window_hu=config.data.window_hu,
+        field_of_view_mm=site.field_of_view_mm,
+    )
+
+
 def show_samples(
     run: RunFolder,
     name: str,
@@ -138,37 +159,35 @@ def show_samples(
     site: SiteVolumes,
     *,
     vgg: VGG19Features,
-    real_features: Sequence[np.ndarray],
+    real: MeasuredVolumes,
     title: str,
 ) -> Likeness:
-    """Draw samples beside their nearest real volumes and measure how much they look like the site's.
+    """Draw samples beside their nearest real volumes and measure how much they are like the site's.
 
     Args:
       run: the run whose folder takes the pictures.
       name: the arm or site, for the pictures' names.
       folder: where the samples are kept.
       samples: the synthetic volumes.
-      site: its training part is compared with; for CT values by tissue only its annotated volumes.
+      site: its training part is compared with.
       vgg: features for distances between slices.
-      real_features: those of the site's training images.
+      real: what `measure_site` gives.
       title: stands above the pictures and says which cohort this is.
     """
-    real = site.training_images
-    sample_gallery(run.pictures / f"samples_{name}.png", samples, real, title=title)
-    synthetic, window_hu = stack_samples(samples, by_region=run.config.model.by_region), run.config.data.window_hu
-    tissues = show_likeness(
+    sample_gallery(run.pictures / f"samples_{name}.png", samples, site.training_images, title=title)
+    volumes, window_hu = stack_samples(samples, by_region=run.config.model.by_region), run.config.data.window_hu
+    synthetic = measure_volumes(
+        volumes, volumes.images, vgg=vgg, window_hu=window_hu, field_of_view_mm=site.field_of_view_mm
+    )
+    draw_likeness(
         run.pictures / f"likeness_{name}.png",
-        site.fully_labelled,
+        real,
         synthetic,
         window_hu=window_hu,
         title=f"{title}: slices and CT values, real and synthetic",
     )
-    return Likeness(
-        tissues=tissues,
-        novelty=measure_novelty(real, synthetic.images, window_hu),
-        features=compare_features(real_features, average_features(vgg, synthetic.images)),
-        shape_modes=_read_shape_modes(folder),
-    )
+    likeness = compare_volumes(real, synthetic, window_hu=window_hu)
+    return dataclasses.replace(likeness, shape_modes=_read_shape_modes(folder))
 
 
 def _read_shape_modes(folder: pathlib.Path) -> ShapeModes | None:

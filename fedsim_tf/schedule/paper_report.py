@@ -9,6 +9,7 @@ from fedsim_tf.evaluation import further_tables, paired_tables, tables
 from fedsim_tf.evaluation.comparison import collect_scores
 from fedsim_tf.evaluation.figures import stack_pictures
 from fedsim_tf.evaluation.tables import Table, format_table
+from fedsim_tf.evaluation.volumes_table import READ_AS, VOLUMES, volumes_table
 from fedsim_tf.files import write_text
 from fedsim_tf.records.run_metrics import RunMetrics, VisitMetrics, read_metrics
 from fedsim_tf.schedule.paper_runs import FEDERATED_BATCH
@@ -29,11 +30,7 @@ _NOTES = {  # what a table's numbers are; those of others are _SCORES
     "Among Table 2": _PAIRED,
     "All data sets together": f"{_PAIRED} of all data sets. {_FEDERATED}",
     "Across sites": f"{_SCORES}; beside each site the number of annotated volumes",
-    "Novelty": "Means over folds",
-    "CT values": "Mean and standard deviation over voxels, means over folds",
-    "Shape modes": (
-        "Mean and standard deviation over hearts, in standard deviations of the shape model's own; means over folds"
-    ),
+    VOLUMES: f"{READ_AS}; means over folds",
 }
 
 
@@ -58,6 +55,8 @@ def write_tables(folder: pathlib.Path, files: Mapping[str, pathlib.Path]) -> dic
     page = []
     for title, table in made.items():
         note = f"{_NOTES.get(title, _SCORES)}."
+        if title == VOLUMES:
+            note += f" VGG-19 weights of the kernel distances: {_list_values(one.facts.vgg for one in runs)}."
         for kind in KINDS:
             write_text(folder / f"{_file_name(title)}.{kind}", format_table(table, kind, f"{title}. {note} {about}"))
         page.append(f"## {title}\n\n{format_table(table, 'md', note)}")
@@ -100,9 +99,7 @@ def _make_tables(runs: Sequence[RunMetrics], visits: Sequence[VisitMetrics]) -> 
         "Further measures": further_tables.measures(runs),
         "Out of distribution": further_tables.visitors(visits),
         "Across sites": further_tables.across_sites(runs, visits),
-        "Novelty": further_tables.novelty_table(runs),
-        "CT values": further_tables.tissue_values(runs),
-        "Shape modes": further_tables.shape_modes(runs),
+        VOLUMES: volumes_table(runs),
         **{title: table for title, table in by_region.items() if table.rows},
     }
 

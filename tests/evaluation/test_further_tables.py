@@ -5,37 +5,19 @@ import pytest
 
 from fedsim_tf.evaluation import further_tables
 from fedsim_tf.metrics import MEASURES
-from fedsim_tf.records.fold_scores import (
-    FeatureDistances,
-    Likeness,
-    ModeWeights,
-    Novelty,
-    ShapeModes,
-    TissueComparison,
-)
 from fedsim_tf.records.run_metrics import RunFacts, RunMetrics, VisitFacts, VisitMetrics
 from tests.evaluation.records_for_tests import record, scores
 
 
-def likeness(shift, *, with_features=True):
-    weights = ModeWeights(mean=(0.1 + shift, -0.2), sd=(1.0, 0.5))
-    return Likeness(
-        tissues={"heart": TissueComparison(150.0, 50.0, 140.0 + shift, 40.0, 10.0)},
-        novelty=Novelty(100.0 + shift, 90.0, 200.0, 180.0),
-        features=FeatureDistances(0.5 + shift, 0.25) if with_features else None,
-        shape_modes=ShapeModes(learnt=weights, sampled=weights),
-    )
-
-
-def run(*likenesses):
+def run():
     folds = tuple(
-        {"ct20": {"lower_bound": scores(lower), "ours_full": scores(full, likeness=one)}}
-        for lower, full, one in zip((80.0, 84.0), (90.0, 88.0), likenesses, strict=True)
+        {"ct20": {"lower_bound": scores(lower), "ours_full": scores(full)}}
+        for lower, full in zip((80.0, 84.0), (90.0, 88.0), strict=True)
     )
     return RunMetrics(facts=RunFacts(data="d", experiment="single_site", labelled=4), folds=folds)
 
 
-RUN = run(likeness(0.0), likeness(2.0))
+RUN = run()
 
 
 def visit(patients, hospital, *, labelled=6, rendered=70.0, scanned=60.0):
@@ -57,27 +39,6 @@ def test_measures_are_means_and_deviations_over_folds():
         assert mean == pytest.approx(values.mean(), abs=0.006)
         assert spread == pytest.approx(values.std(ddof=1), abs=0.006)
     assert len(row) == len(MEASURES)
-
-
-def test_quality_tables_show_arms_with_synthetic_volumes_alone():
-    for table in (further_tables.novelty_table, further_tables.tissue_values, further_tables.shape_modes):
-        assert {row[2] for row in table([RUN]).rows} == {"Ours-Full"}
-
-
-def test_quality_tables_hold_means_over_folds_and_dashes_for_what_was_not_recorded():
-    (near,) = rows(further_tables.novelty_table([RUN])).values()
-    assert near["sample to nearest real, HU"] == "101"
-    assert near["VGG features, real to synthetic"] == "1.5"
-    (near,) = rows(further_tables.novelty_table([run(likeness(0.0), likeness(2.0, with_features=False))])).values()
-    assert near["VGG features, real to synthetic"] == "-"
-    assert near["closest real, HU"] == "180"
-    (values,) = rows(further_tables.tissue_values([RUN])).values()
-    assert values["heart, real, HU"] == "150, 50"
-    assert values["heart, synthetic, HU"] == "141, 40"
-    assert values["lung, real, HU"] == "-"
-    table = further_tables.shape_modes([RUN], first=3)
-    assert [row[3] for row in table.rows] == ["learnt", "sampled"]
-    assert list(table.rows[0][4:]) == ["1.10, 1.00", "-0.20, 0.50", "-"]
 
 
 def test_visitors_have_a_row_for_each_arm():
@@ -114,13 +75,3 @@ def test_regions_have_a_column_each_and_runs_without_regions_no_row():
     ]
     (distances,) = further_tables.regions_table([other], "hd95_mm").rows
     assert distances[9] == f"{30 / 3:.2f}"
-
-
-def test_ct_values_of_regions_follow_where_a_run_has_them():
-    headings = further_tables.tissue_values([RUN]).headings
-    assert len(headings) == 3 + 2 * 3
-    values = {"heart": TissueComparison(150.0, 50.0, 140.0, 40.0, 10.0), "myo": TissueComparison(90, 20, 80, 25, 9)}
-    by_region = run(Likeness(tissues=values), Likeness(tissues=values))
-    table = further_tables.tissue_values([by_region])
-    assert table.headings[9:] == ("myo, real, HU", "myo, synthetic, HU")
-    assert table.rows[0][9:] == ["90, 20", "80, 25"]

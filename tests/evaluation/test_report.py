@@ -5,6 +5,7 @@ import pytest
 
 from fedsim_tf.arms import ARMS
 from fedsim_tf.evaluation.report import format_score, print_table, write_report
+from fedsim_tf.evaluation.tables import Table
 from fedsim_tf.metrics import Agreement
 from fedsim_tf.records.fold_scores import ArmSummary
 from fedsim_tf.records.run_metrics import RunFacts
@@ -33,6 +34,7 @@ STAGES = {
     },
     "fold_0/gan": {"steps": 8, "seconds": 1.0},
 }
+VOLUMES = Table(("data", "measure", "Ours-Full"), [["ct20 4", "mean, lung, HU", "-800 / -801"]])
 PICTURES = [("pictures/samples.png", "Samples of <b>ours</b>")]
 
 
@@ -71,6 +73,7 @@ def page(tmp_path, **changes):
         "title": "Single site: phantom cohort (ct20)",
         "facts": FACTS,
         "summary": SUMMARY,
+        "volumes": VOLUMES,
         "stages": STAGES,
         "pictures": PICTURES,
     }
@@ -92,6 +95,12 @@ def test_report_shows_facts_and_stages(tmp_path):
     assert "vgg" not in {row[0] for row in rows}  # what is not known has no row
     assert ["fold_0/pretraining", "4321", "12.5", "iou", "0.9877", "0.1234", "down"] in rows
     assert ["", "", "", "mse", "0.5", "0.625", "up"] in rows
+
+
+def test_report_has_the_table_of_the_volumes_where_there_are_some(tmp_path):
+    rows = page(tmp_path).rows
+    assert rows[rows.index(list(VOLUMES.headings)) + 1] == list(VOLUMES.rows[0])
+    assert not any("measure" in row for row in page(tmp_path, volumes=Table(VOLUMES.headings, [])).rows)
 
 
 def test_report_says_phantom_in_its_titles(tmp_path):

@@ -9,27 +9,34 @@ from fedsim_tf.data.splits import SplitSizes
 from fedsim_tf.errors import InputError
 from fedsim_tf.metrics import Agreement
 from fedsim_tf.records.fold_data import DATA, FoldData, SliceData, read_fold_data, read_slice_data
-from fedsim_tf.records.fold_scores import (
-    SCORES,
+from fedsim_tf.records.fold_scores import SCORES, FoldScores, RegionScores, read_fold_scores
+from fedsim_tf.records.likeness_record import (
+    DifferenceComparison,
+    Differences,
     FeatureDistances,
-    FoldScores,
+    HeartComparison,
+    HeartVariety,
     Likeness,
     ModeWeights,
     Novelty,
-    RegionScores,
+    Pair,
     ShapeModes,
     TissueComparison,
-    read_fold_scores,
 )
 from fedsim_tf.records.run_metrics import RunFacts, RunMetrics, VisitFacts, VisitMetrics, read_metrics
 from fedsim_tf.records.versioned import write_record
 from tests.evaluation.records_for_tests import scores
 
 LIKENESS = Likeness(
-    tissues={"heart": TissueComparison(150.0, 50.0, 140.0, 40.0, 10.0)},
+    tissues={"heart": TissueComparison(150.0, 50.0, 140.0, 40.0, 10.0, 45.0, 35.0)},
+    differences={
+        "lung": DifferenceComparison(Differences((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)), Differences((7.0,) * 3, (8.0,) * 3))
+    },
+    hearts=HeartComparison(HeartVariety(600.0, 0.18, 9.0, 12.0, 53.0), HeartVariety(620.0, 0.1, 6.0, 8.0, 67.0)),
     novelty=Novelty(100.0, 90.0, 200.0, 180.0),
-    features=FeatureDistances(0.5, 0.25),
+    planes={"axial": FeatureDistances(0.5, 0.25)},
     shape_modes=ShapeModes(ModeWeights((0.1, -0.2), (1.0, 0.5)), ModeWeights((0.0, 0.0), (0.9, 0.8))),
+    upper_bound_dice=Pair(90.0, 88.0),
 )
 AGREEMENT = (91.0, 80.0, 3.0, 1.0, 2.0)
 ARMS = {
@@ -205,6 +212,15 @@ def test_results_and_scores_of_version_1_are_read_and_have_no_regions(tmp_path):
     (fold,) = read_metrics(tmp_path / "metrics.json").folds
     assert scores_read == fold["ct20"]["lower_bound"]
     assert (scores_read.dice, scores_read.regions) == (80.0, None)
+
+
+def test_likeness_of_version_2_is_read_and_lacks_what_was_not_measured(tmp_path):
+    tissue = {"real_mean_hu": 150, "real_sd_hu": 50, "synthetic_mean_hu": 140, "synthetic_sd_hu": 40, "distance_hu": 10}
+    earlier = {"tissues": {"heart": tissue}, "features": {"real_to_synthetic": 0.5, "real_to_real": 0.25}}
+    arm = {**EARLIER_ARM, "likeness": earlier}
+    (tmp_path / SCORES).write_text(json.dumps({"version": 2, "sites": {"ct20": {"ours_full": arm}}}))
+    found = read_fold_scores(tmp_path, site="ct20").sites["ct20"]["ours_full"].likeness
+    assert found == Likeness(tissues={"heart": TissueComparison(150.0, 50.0, 140.0, 40.0, 10.0)})
 
 
 def test_the_summary_has_regions_only_where_there_are_some(tmp_path):
