@@ -54,7 +54,7 @@ def gan_gradients(enhancer: GauGANGenerator, discriminator: MultiScaleDiscrimina
     semantics, real = (tf.constant(part) for part in seeded.gan_inputs(0, channels))
     with tf.GradientTape(persistent=True) as tape:
         fake = enhancer(semantics, training=True)[..., 0]
-        losses = generator_losses(discriminator, vgg(), SETTINGS, semantics, real, fake)
+        losses = generator_losses(discriminator, vgg(), SETTINGS, semantics, real, fake, condition_is_learnt=False)
         total = tf.add_n(list(losses.values()))
         discriminator_loss = hinge_discriminator_loss(
             *discriminate(discriminator, semantics, real, tf.stop_gradient(fake), training=True)
