@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 
 import numpy as np
 import tensorflow as tf
@@ -25,7 +26,9 @@ Numbers = dict[str, np.ndarray]
 
 @functools.cache
 def vgg() -> VGG19Features:
-    return VGG19Features("random", seed=3)
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(f"{folder}/vgg.npz", **seeded.vgg_arrays(seed=3))
+        return VGG19Features(f"{folder}/vgg.npz")
 
 
 def generator(channels: int = 3) -> GauGANGenerator:
