@@ -130,17 +130,18 @@ def hinge_generator_loss(fake: Maps) -> tf.Tensor:
     return -tf.add_n([tf.reduce_mean(tf.cast(scale[-1], tf.float32)) for scale in fake]) / len(fake)
 
 
-def feature_matching_loss(real: Maps, fake: Maps, *, weight: float = 10.0) -> tf.Tensor:
+def feature_matching_loss(real: Maps, fake: Maps, *, condition_is_learnt: bool, weight: float = 10.0) -> tf.Tensor:
     """Return the mean absolute differences of all maps but the logits, summed over levels and averaged over scales.
-
-    No gradient goes to the real maps.
 
     Args:
       real, fake: feature maps of each scale.
+      condition_is_learnt: whether what the discriminator sees beside the slices is being learnt. It stands in the real
+        maps too, which keep their gradient then. Otherwise they are targets and have none (Park et al. 2019).
       weight: a factor (Park et al. 2019: 10).
     """
+    target = tf.identity if condition_is_learnt else tf.stop_gradient
     terms = [
-        tf.reduce_mean(tf.abs(tf.cast(f, tf.float32) - tf.stop_gradient(tf.cast(r, tf.float32))))
+        tf.reduce_mean(tf.abs(tf.cast(f, tf.float32) - target(tf.cast(r, tf.float32))))
         for real_scale, fake_scale in zip(real, fake, strict=True)
         for r, f in zip(real_scale[:-1], fake_scale[:-1], strict=True)
     ]

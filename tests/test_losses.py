@@ -1,3 +1,4 @@
+import functools
 import math
 
 import numpy as np
@@ -249,20 +250,28 @@ def test_feature_matching_averages_scales_and_sums_levels(rng):
     differences = [[np.abs(r - f).mean() for r, f in zip(*pair, strict=True)] for pair in zip(real, fake, strict=True)]
     real, fake = ([[*scale, np.full((2, 2, 2, 1), np.nan, np.float32)] for scale in maps] for maps in (real, fake))
     expected = np.mean([sum(scale) for scale in differences])
-    assert float(losses.feature_matching_loss(real, fake)) == pytest.approx(10 * expected, rel=1e-5)
-    assert float(losses.feature_matching_loss(real, fake, weight=3.0)) == pytest.approx(3 * expected, rel=1e-5)
+    for learnt in (False, True):
+        of_maps = functools.partial(losses.feature_matching_loss, real, fake, condition_is_learnt=learnt)
+        assert float(of_maps()) == pytest.approx(10 * expected, rel=1e-5)
+        assert float(of_maps(weight=3.0)) == pytest.approx(3 * expected, rel=1e-5)
 
 
-def test_feature_matching_detaches_the_real_maps(rng):
+@pytest.mark.parametrize("learnt", [False, True])
+def test_feature_matching_reaches_the_real_maps_where_their_condition_is_learnt(rng, learnt):
     real, fake = ([[tf.Variable(m) for m in scale] for scale in feature_maps(rng)] for _ in range(2))
     with tf.GradientTape() as tape:
-        loss = losses.feature_matching_loss(real, fake)
+        loss = losses.feature_matching_loss(real, fake, condition_is_learnt=learnt)
     to_real, to_fake = tape.gradient(loss, [real, fake])
-    assert to_real == [[None] * 3] * 2
-    for scale, real_scale, fake_scale in zip(to_fake, real, fake, strict=True):
-        assert scale[-1] is None
-        for gradient, r, f in zip(scale[:-1], real_scale[:-1], fake_scale[:-1], strict=True):
-            np.testing.assert_allclose(gradient, 5 * np.sign(f.numpy() - r.numpy()) / f.numpy().size, rtol=1e-5)
+    assert [scale[-1] for scale in (*to_real, *to_fake)] == [None] * 4  # the logits
+    for scale in range(2):
+        for level in range(2):
+            r, f = real[scale][level].numpy(), fake[scale][level].numpy()
+            expected = 5 * np.sign(f - r) / f.size
+            np.testing.assert_allclose(to_fake[scale][level], expected, rtol=1e-5)
+            if learnt:
+                np.testing.assert_allclose(to_real[scale][level], -expected, rtol=1e-5)
+            else:
+                assert to_real[scale][level] is None
 
 
 def test_dice_loss_at_hand_computed_values():

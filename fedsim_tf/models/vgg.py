@@ -25,7 +25,7 @@ class VGG19Features:
     """The fixed features relu1_1 ... relu5_1 of grey images.
 
     Args:
-      weights: "imagenet", a path, or "random" (scaled by He's rule, so that activations keep their scale).
+      weights: "imagenet", a path, or "random" (scaled so that CT slices differ as much as by ImageNet's weights).
       seed: what random weights are drawn from.
       dtype: what the convolutions compute in, "float32" or "bfloat16".
 

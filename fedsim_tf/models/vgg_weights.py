@@ -9,8 +9,15 @@ import numpy as np
 
 from fedsim_tf.config import VGG_WORDS
 from fedsim_tf.errors import InputError
+from fedsim_tf.files import digest_file
 
 CHOICES = "'imagenet' (downloaded by Keras), a path to .h5 or .npz weights, or 'random'"
+# Of random features, level by level. Each level's differences between CT slices are then as large as ImageNet's, and so
+# are the losses made of them. Without it VGG loss and feature matching begin at 1 : 2 instead of 2 : 1. docs/method.md
+# says how this was measured.
+RANDOM_GAINS = (0.9, 6.0, 6.1, 22.6, 5.3)
+RANDOM_VERSION = 2  # of random weights; every change of what is drawn raises it
+_FIRST_RANDOM = "random"  # what records of version 1 call them
 _BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 1))  # width and convolutions; block 5 ends at its first
 
 Layer = tuple[np.ndarray, np.ndarray]  # kernel (3, 3, inputs, outputs) and bias (outputs,)
@@ -53,8 +60,30 @@ def read_layers(path: str) -> dict[str, Layer]:
 
 
 def draw_layers(seed: int) -> dict[str, Layer]:
-    """Return random layers by Keras's names, scaled by He's rule, so that activations keep their scale."""
+    """Return random layers by Keras's names.
+
+    They follow He's rule, under which activations keep their scale, but for each block's first layer. Without biases a
+    factor of a layer goes through all later ones, so that these five give each level of features its `RANDOM_GAINS`.
+    """
     return pick_layers(_random(seed), "random")
+
+
+def identify_weights(weights: str) -> str:
+    """Return what tells weights from others: a file's SHA-256, the version of random ones, or else their word."""
+    if weights == "random":
+        return f"random, version {RANDOM_VERSION}"
+    return weights if weights in VGG_WORDS else digest_file(weights)
+
+
+def are_noted_weights(weights: str, noted: str | None) -> bool:
+    """Return whether these weights are those that a run has noted, as `identify_weights` gives them.
+
+    Runs that noted nothing are taken for ones with the same weights. Only random ones are known to be others: their
+    first version is older than the notes.
+    """
+    if noted is None:
+        noted = _FIRST_RANDOM if weights == "random" else identify_weights(weights)
+    return noted == identify_weights(weights)
 
 
 def pick_layers(arrays: dict[str, np.ndarray], source: str) -> dict[str, Layer]:
@@ -81,8 +110,11 @@ def _find_layer(
 
 def _random(seed: int) -> dict[str, np.ndarray]:
     rng, arrays = np.random.default_rng(seed), {}
+    steps = np.divide(RANDOM_GAINS, (1.0, *RANDOM_GAINS[:-1]))
     for name, shape in _SHAPES:
         scale = np.sqrt(2.0 / np.prod(shape[:-1]))
+        if name.endswith("conv1"):
+            scale *= steps[int(name.removeprefix("block")[0]) - 1]
         arrays[f"{name}/kernel"] = (scale * rng.standard_normal(shape)).astype(np.float32)
         arrays[f"{name}/bias"] = np.zeros(shape[-1], np.float32)
     return arrays

@@ -20,7 +20,7 @@ class FoldData(Record):
 
     Attributes:
       shape_model: SHA-256 of the shape model's file.
-      vgg: SHA-256 of the VGG-19 weights' file, or the word for weights that are no file; None in earlier files.
+      vgg: SHA-256 of the VGG-19 weights' file, or words for weights that are no file; None in earlier files.
       field_of_view_mm: extent (x, y, z) in mm, the median over the training part.
       in_files_mm: the extent in the files, where others were given; None in earlier files.
       parts: by part and identity, numbers that change where the volume, its mask or its extent does.
@@ -37,10 +37,17 @@ class FoldData(Record):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SliceData(Record):
-    """The data of a run on pictures: how many are held out, and each picture's SHA-256 (with its mask) by name."""
+    """The data of a run on pictures.
+
+    Attributes:
+      vgg: as in `FoldData`.
+      held_out: how many pictures are held out.
+      pictures: each picture's SHA-256, with its mask, by name.
+    """
 
     REMEDY: ClassVar[str] = _REMEDY
 
+    vgg: str | None = None
     held_out: int
     pictures: Mapping[str, str]
 

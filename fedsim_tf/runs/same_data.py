@@ -10,11 +10,12 @@ import numpy as np
 from absl import logging
 from scipy import ndimage
 
-from fedsim_tf.config import VGG_WORDS, Config
+from fedsim_tf.config import Config
 from fedsim_tf.data.checks import extent_text
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import digest_file
 from fedsim_tf.localization.finder import write_finder
+from fedsim_tf.models.vgg_weights import are_noted_weights, identify_weights
 from fedsim_tf.records.fold_data import (
     DATA,
     LABELLED,
@@ -66,7 +67,7 @@ def compare_with_note(fold_dir: pathlib.Path, config: Config, site: SiteVolumes)
         raise InputError(file, found=_OTHER_VERSION, expected=_ANOTHER)
     if kept.shape_model != found.shape_model:
         raise InputError(file, found="another shape model now", expected=_ANOTHER)
-    if kept.vgg not in (None, found.vgg):
+    if not are_noted_weights(config.model.vgg_weights, kept.vgg):
         raise InputError(file, found="other VGG-19 weights now", expected=_ANOTHER)
     for part, values in found.parts.items():
         _compare_parts(file, part, kept.parts[part], values)
@@ -130,7 +131,7 @@ def _describe_data(config: Config, site: SiteVolumes) -> FoldData:
     parts[UNLABELLED] = {name: _marks(image) for name, image in zip(other.identities, other.images, strict=True)}
     return FoldData(
         shape_model=shape_model_digest(config),
-        vgg=_vgg_digest(config.model.vgg_weights),
+        vgg=identify_weights(config.model.vgg_weights),
         field_of_view_mm=_round_extent(site.field_of_view_mm),
         in_files_mm=_round_extent(site.in_files_mm or site.field_of_view_mm),
         parts=parts,
@@ -145,11 +146,6 @@ def _labels_of(part: Volumes) -> np.ndarray:
 def _round_extent(extent_mm: Sequence[float]) -> tuple[float, float, float]:
     x, y, z = (round(mm, 3) for mm in extent_mm)
     return x, y, z
-
-
-def _vgg_digest(weights: str) -> str:
-    """Return the SHA-256 of a file of weights; the word for weights that are no file."""
-    return weights if weights in VGG_WORDS else digest_file(weights)
 
 
 def _marks(image: np.ndarray) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ import pathlib
 
 from fedsim_tf.config import Config
 from fedsim_tf.errors import InputError, listed
+from fedsim_tf.models.vgg_weights import are_noted_weights, identify_weights
 from fedsim_tf.records.fold_data import DATA, SliceData, read_slice_data
 from fedsim_tf.runs.inputs import adopt_kept_precision, check_files
 from fedsim_tf.tools.slice_files import Slices, digest_slices, read_slices
@@ -38,8 +39,9 @@ class SlicesStart:
 
     @property
     def record(self) -> SliceData:
-        """Return what the run keeps of the pictures, so that a later start can tell whether they are the same."""
-        return SliceData(held_out=self.held_out, pictures=digest_slices(self.slices))
+        """Return what the run keeps of its data, so that a later start can tell whether that is the same."""
+        vgg = identify_weights(self.config.model.vgg_weights)
+        return SliceData(vgg=vgg, held_out=self.held_out, pictures=digest_slices(self.slices))
 
 
 def open_slices(
@@ -71,14 +73,16 @@ def open_slices(
     check_run_folder(run_dir, config)
     slices = read_slices(images, labels, size=config.model.size, held_out=held_out, by_region=config.model.by_region)
     start = SlicesStart(config, run_dir, cache_dir, str(images), slices, held_out)
-    _check_same_pictures(run_dir / DATA, start.record)
+    _check_same_data(run_dir / DATA, config, start.record)
     return start
 
 
-def _check_same_pictures(file: pathlib.Path, found: SliceData) -> None:
+def _check_same_data(file: pathlib.Path, config: Config, found: SliceData) -> None:
     if not file.exists():
         return
     kept = read_slice_data(file)
+    if not are_noted_weights(config.model.vgg_weights, kept.vgg):
+        raise InputError(file, found="other VGG-19 weights now", expected=_ANOTHER)
     if kept.held_out != found.held_out:
         must = f"be {kept.held_out}, as when the run began; another run folder may have another number"
         raise InputError("held_out", value=found.held_out, must=must)

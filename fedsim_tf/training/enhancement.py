@@ -83,7 +83,9 @@ class EnhancementTrainer:
         with tf.GradientTape() as tape:
             fake = self._enhancer(semantics, training=True)[..., 0]
             discriminator_loss, discriminator_norms = self._update_discriminator(semantics, real, fake)
-            losses = generator_losses(self._discriminator, self._vgg, self._settings, semantics, real, fake)
+            losses = generator_losses(
+                self._discriminator, self._vgg, settings, semantics, real, fake, condition_is_learnt=False
+            )
             total = tf.add_n(list(losses.values()))
         variables = self._enhancer.trainable_variables
         gradients = tape.gradient(total, variables)
@@ -174,6 +176,8 @@ def generator_losses(
     semantics: tf.Tensor,
     real: tf.Tensor,
     fake: tf.Tensor,
+    *,
+    condition_is_learnt: bool,
 ) -> TensorLosses:
     """Return adversarial, feature matching and VGG losses of fake slices (B, y, x); the discriminator stays as it is.
 
@@ -182,11 +186,15 @@ def generator_losses(
       settings: their weights.
       semantics: (B, y, x, S), what the fake slices were made from.
       real, fake: slices (B, y, x).
+      condition_is_learnt: whether gradients of the losses go on to what the semantics were made from. See
+        `feature_matching_loss`.
     """
     real_maps, fake_maps = discriminate(discriminator, semantics, real, fake, training=False)
     perceptual = perceptual_loss(vgg(fake[..., None]), vgg(real[..., None]))
     return {
         "adversarial": hinge_generator_loss(fake_maps),
-        "feature_matching": feature_matching_loss(real_maps, fake_maps, weight=settings.feature_weight),
+        "feature_matching": feature_matching_loss(
+            real_maps, fake_maps, condition_is_learnt=condition_is_learnt, weight=settings.feature_weight
+        ),
         "vgg": settings.vgg_weight * perceptual,
     }

@@ -3,7 +3,8 @@
 The latents of unannotated volumes are drawn from the normal that was fitted to the learnt ones. A supervised step
 repeats the losses of stages 1 and 2; the unsupervised ones after it, one unless configured otherwise, run from z to a
 random slice and compare with the real one through the GAN's losses. The discriminator is frozen, which the paper found
-to make this stage stable (section 2.2).
+to make this stage stable (section 2.2). It sees label and coarse CT beside the slice. In unsupervised steps these are
+being learnt, so that the maps of the real slice depend on them as those of the enhanced slice do.
 """
 
 from __future__ import annotations
@@ -108,7 +109,9 @@ class SemiSupervised:
             real = take_slices(tf.gather(self._labelled_images, batch), slices)
             labels = self._labels.slices(batch, slices)
             # As in stage 2 these losses take the material as given: they move the enhancement network alone.
-            enhanced = self._enhancement_losses(tf.stop_gradient(coarse), labels, slices, real)
+            enhanced = self._enhancement_losses(
+                tf.stop_gradient(coarse), labels, slices, real, condition_is_learnt=False
+            )
             losses.update({f"labelled_{key}": value for key, value in enhanced.items()})
             total = tf.add_n(list(losses.values()))
         found, shared = self._apply_own(tape, total, learner.labelled_latents, self.labelled_optimizer)
@@ -122,7 +125,7 @@ class SemiSupervised:
             z = self.learner.unlabelled_latents.lookup(batch)
             real = take_slices(tf.gather(self._unlabelled_images, batch), slices)
             labels = take_slices(model.labels(z), slices)
-            enhanced = self._enhancement_losses(model.coarse_ct(z), labels, slices, real)
+            enhanced = self._enhancement_losses(model.coarse_ct(z), labels, slices, real, condition_is_learnt=True)
             losses = {f"unlabelled_{key}": value for key, value in enhanced.items()}
             total = tf.add_n(list(losses.values()))
         latents = self.learner.unlabelled_latents
@@ -134,13 +137,26 @@ class SemiSupervised:
         return losses, found, self.learner.scale_shared(shared, **scales)
 
     def _enhancement_losses(
-        self, coarse: tf.Tensor, labels: tf.Tensor, slices: tf.Tensor, real: tf.Tensor
+        self,
+        coarse: tf.Tensor,
+        labels: tf.Tensor,
+        slices: tf.Tensor,
+        real: tf.Tensor,
+        *,
+        condition_is_learnt: bool,
     ) -> TensorLosses:
-        model = self.learner.model
+        learner, model = self.learner, self.learner.model
         semantics = model.semantics(coarse, labels, slices)
         fake = model.enhancer(semantics, training=True)[..., 0]
-        learner = self.learner
-        return generator_losses(learner.discriminator, learner.vgg, learner.config.gan, semantics, real, fake)
+        return generator_losses(
+            learner.discriminator,
+            learner.vgg,
+            learner.config.gan,
+            semantics,
+            real,
+            fake,
+            condition_is_learnt=condition_is_learnt,
+        )
 
     def _apply_own(
         self, tape: tf.GradientTape, total: tf.Tensor, latents: LatentTable, optimizer: tf.keras.optimizers.Optimizer

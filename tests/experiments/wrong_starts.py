@@ -13,6 +13,7 @@ from PIL import Image
 
 from fedsim_tf.config import make_config
 from fedsim_tf.files import write_json
+from fedsim_tf.models.vgg_weights import identify_weights
 from fedsim_tf.records.fold_data import SliceData
 from fedsim_tf.records.versioned import write_record
 from tests.runs.toy_cohorts import ball, write, write_own_cohort, write_shapes
@@ -219,7 +220,7 @@ def make_files(root: pathlib.Path) -> None:
     write_json(root / "done" / "stages" / "segmentation" / "lower_bound" / "finetune.json", {"steps": 3})
     config = make_config("demo", model={"precision": "float32"})
     write_json(root / "slices_run" / "config.json", config.to_dict())
-    write_record(root / "slices_run" / "data.json", SliceData(held_out=1, pictures={}))
+    write_record(root / "slices_run" / "data.json", SliceData(vgg=identify_weights("random"), held_out=1, pictures={}))
 
 
 def _take_up(file: pathlib.Path) -> None:

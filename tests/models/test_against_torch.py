@@ -129,10 +129,13 @@ def test_losses(rng):
         [[rng.normal(size=(2, n, n, c)).astype(np.float32) for n, c in sizes] for _ in range(2)] for _ in range(2)
     )
     peers = [[[to_torch(maps) for maps in scale] for scale in side] for side in (real, fake)]
-    for name in ("hinge_discriminator_loss", "feature_matching_loss"):
-        assert float(getattr(losses, name)(real, fake)) == pytest.approx(
-            float(getattr(torch_losses, name)(*peers)), rel=1e-5
-        )
+    assert float(losses.hinge_discriminator_loss(real, fake)) == pytest.approx(
+        float(torch_losses.hinge_discriminator_loss(*peers)), rel=1e-5
+    )
+    matching = float(torch_losses.feature_matching_loss(*peers))
+    for learnt in (False, True):
+        found = losses.feature_matching_loss(real, fake, condition_is_learnt=learnt)
+        assert float(found) == pytest.approx(matching, rel=1e-5)
     assert float(losses.hinge_generator_loss(fake)) == pytest.approx(
         float(torch_losses.hinge_generator_loss(peers[1])), rel=1e-5
     )

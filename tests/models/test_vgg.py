@@ -1,13 +1,21 @@
+import hashlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import ndimage
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import lock_file
+from fedsim_tf.losses import PERCEPTUAL_WEIGHTS
 from fedsim_tf.models.vgg import VGG19Features
+from fedsim_tf.models.vgg_weights import RANDOM_GAINS, are_noted_weights, identify_weights
+from tests.oracles import seeded
 
 CONVOLUTIONS = (2, 2, 4, 4, 1)  # of blocks 1 to 5, as far as relu5_1
 WIDTHS = [64, 128, 256, 512, 512]
+# Of `distances_to_blurred`, measured with ImageNet's weights of Keras (blocks 4 and 5 stored in 8 bits).
+IMAGENET_DISTANCES = (13.54, 107.06, 158.88, 671.13, 96.06)
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +113,57 @@ def test_random_weights_are_the_same_for_the_same_seed_only(untrained, rng):
         assert np.abs(maps - other).max() > 0.1 * np.abs(maps).max()
 
 
-def test_random_features_keep_their_scale_through_the_levels(untrained, rng):
-    powers = [np.mean(np.square(maps)) for maps in untrained(slices(rng, 2, 32))]
-    assert max(powers) / min(powers) < 30
+def like_cts(count=8, size=32):
+    """Seeded images of blobs of air, lung, soft tissue, contrast agent and bone in some noise, (B, y, x, 1)."""
+    rng = np.random.default_rng(0)
+    smooth = ndimage.gaussian_filter(rng.standard_normal((count, size, size)), (0, size / 10, size / 10))
+    tissue = np.digitize(smooth / smooth.std(), [-0.5, 0.2, 0.7, 1.2, 1.8])
+    images = np.array([-0.9, -0.85, 0.0, 0.05, 0.3, 0.8])[tissue]
+    return (images + 0.03 * rng.standard_normal(images.shape)).astype(np.float32)[..., None]
+
+
+def distances_to_blurred(features):
+    """Mean absolute differences at each level between images and copies that were four times smaller in between."""
+    images = like_cts()
+    edge = images.shape[1]
+    blurred = tf.image.resize(tf.image.resize(images, (edge // 4,) * 2, antialias=True), (edge, edge))
+    return [float(tf.reduce_mean(tf.abs(a - b))) for a, b in zip(features(images), features(blurred), strict=True)]
+
+
+def test_imagenet_features_have_the_recorded_distances(pretrained):
+    assert distances_to_blurred(pretrained) == pytest.approx(IMAGENET_DISTANCES, rel=0.01)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_random_features_of_images_differ_about_as_much_as_imagenets(seed):
+    found = distances_to_blurred(VGG19Features("random", seed=seed))
+    ratios = np.divide(found, IMAGENET_DISTANCES)
+    assert (ratios.min(), ratios.max()) == pytest.approx((1, 1), rel=0.55)
+    totals = [np.dot(PERCEPTUAL_WEIGHTS, distances) for distances in (found, IMAGENET_DISTANCES)]
+    assert totals[0] / totals[1] == pytest.approx(1, rel=0.5)
+
+
+def test_random_weights_are_hes_times_the_gain_of_each_level(rng):
+    """Without biases a factor of one layer is one of all features from there on."""
+    plain, images = seeded.vgg_arrays(seed=3), slices(rng)
+    expected = numpy_features(plain, images)
+    for maps, truth, gain in zip(VGG19Features("random", seed=3)(images), expected, RANDOM_GAINS, strict=True):
+        np.testing.assert_allclose(maps, gain * truth, rtol=1e-3, atol=1e-4 * gain * truth.max())
+
+
+def test_runs_note_which_weights_they_have(tmp_path):
+    """Random weights of the first version were noted as "random", or were not noted."""
+    file = tmp_path / "vgg.npz"
+    file.write_bytes(b"weights")
+    for weights, noted, others in (
+        ("imagenet", "imagenet", "random"),
+        ("random", "random, version 2", "random"),
+        (str(file), hashlib.sha256(b"weights").hexdigest(), "imagenet"),
+    ):
+        assert identify_weights(weights) == noted
+        assert are_noted_weights(weights, noted)
+        assert not are_noted_weights(weights, others)
+        assert are_noted_weights(weights, None) == (weights != "random")
 
 
 def test_gradient_reaches_every_pixel(untrained, rng):

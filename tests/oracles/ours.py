@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 
 import numpy as np
 import tensorflow as tf
@@ -25,7 +26,9 @@ Numbers = dict[str, np.ndarray]
 
 @functools.cache
 def vgg() -> VGG19Features:
-    return VGG19Features("random", seed=3)
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(f"{folder}/vgg.npz", **seeded.vgg_arrays(seed=3))
+        return VGG19Features(f"{folder}/vgg.npz")
 
 
 def generator(channels: int = 3) -> GauGANGenerator:
@@ -54,7 +57,7 @@ def gan_gradients(enhancer: GauGANGenerator, discriminator: MultiScaleDiscrimina
     semantics, real = (tf.constant(part) for part in seeded.gan_inputs(0, channels))
     with tf.GradientTape(persistent=True) as tape:
         fake = enhancer(semantics, training=True)[..., 0]
-        losses = generator_losses(discriminator, vgg(), SETTINGS, semantics, real, fake)
+        losses = generator_losses(discriminator, vgg(), SETTINGS, semantics, real, fake, condition_is_learnt=False)
         total = tf.add_n(list(losses.values()))
         discriminator_loss = hinge_discriminator_loss(
             *discriminate(discriminator, semantics, real, tf.stop_gradient(fake), training=True)

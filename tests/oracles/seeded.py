@@ -86,6 +86,19 @@ def _weights(kind: str, noise: np.ndarray) -> np.ndarray:
     return 0.2 * noise
 
 
+def vgg_arrays(*, seed: int) -> dict[str, np.ndarray]:
+    """Return kernels (He's rule) and biases of VGG-19 as far as relu5_1, by Keras's names."""
+    rng, arrays, inputs = np.random.default_rng(seed), {}, 3
+    for block, (width, count) in enumerate(((64, 2), (128, 2), (256, 4), (512, 4), (512, 1)), start=1):
+        for number in range(1, count + 1):
+            noise = rng.standard_normal((3, 3, inputs, width))
+            kernel = np.sqrt(2.0 / (9 * inputs)) * noise
+            arrays[f"block{block}_conv{number}/kernel"] = kernel.astype(np.float32)
+            arrays[f"block{block}_conv{number}/bias"] = np.zeros(width, np.float32)
+            inputs = width
+    return arrays
+
+
 def gan_inputs(step: int, channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
     """Return semantics (B, y, x, channels) and real slices (B, y, x)."""
     rng = np.random.default_rng(100 + step)

@@ -134,12 +134,23 @@ def test_other_vgg_weights_of_the_same_name_are_refused(tmp_path):
         check_same_data(run, toy_site())
 
 
-def test_a_record_of_before_vgg_weights_were_noted_is_gone_on_with(begun):
-    record = read_json(begun.path / DATA)
+def test_a_record_of_before_vgg_weights_were_noted_is_gone_on_with(tmp_path):
+    run = RunFolder(tmp_path / "run", toy_config(model={"vgg_weights": "imagenet"}))
+    check_same_data(run, toy_site())
+    record = read_json(run.path / DATA)
     for name in ("version", "vgg", "in_files_mm"):
         del record[name]
-    write_json(begun.path / DATA, record)
-    check_same_data(begun, toy_site())
+    write_json(run.path / DATA, record)
+    check_same_data(run, toy_site())
+
+
+@pytest.mark.parametrize("noted", [{}, {"vgg": "random"}])
+def test_a_run_with_random_vgg_weights_of_before_is_refused(begun, noted):
+    record = read_json(begun.path / DATA)
+    del record["vgg"]
+    write_json(begun.path / DATA, record | noted)
+    with pytest.raises(InputError, match="other VGG-19 weights now; expected what the run began with"):
+        check_same_data(begun, toy_site())
 
 
 def test_extents_that_were_given_stand_beside_those_in_the_files(begun):

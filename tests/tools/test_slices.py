@@ -1,5 +1,6 @@
 """GAN pre-training on a handful of PNGs."""
 
+import json
 import types
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.records.fold_data import DATA
 from fedsim_tf.tools.slice_files import digest_slices, read_slices
 from fedsim_tf.tools.slices import SliceTraining, run_slices, slice_semantics
 from fedsim_tf.tools.slices_start import open_slices
@@ -275,6 +277,11 @@ def test_a_run_goes_on_with_its_own_pictures_alone(finished, tmp_path):
     (other.images / "slice_5.png").unlink()
     (other.labels / "slice_5.png").unlink()
     refused(lambda: again(other), "found other pictures: slice_1;")
+    note = finished.root / "run" / DATA
+    kept = note.read_text()
+    note.write_text(json.dumps(json.loads(kept) | {"vgg": "random"}))  # the first version of random weights
+    refused(lambda: again(finished.files), "found other VGG-19 weights now", "another run folder")
+    note.write_text(kept)
 
 
 def test_statistics_see_batches_of_one_size_and_every_picture():

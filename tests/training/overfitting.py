@@ -134,7 +134,9 @@ def _unannotated_loss(learner: SiteLearner) -> float:
     def loss(index: tf.Tensor) -> tf.Tensor:
         semantics = model.semantics(coarse, take_slices(labels, index), index)
         fake, real = model.enhancer(semantics, training=True)[..., 0], take_slices(tf.constant(images), index)
-        losses = generator_losses(learner.discriminator, learner.vgg, learner.config.gan, semantics, real, fake)
+        losses = generator_losses(
+            learner.discriminator, learner.vgg, learner.config.gan, semantics, real, fake, condition_is_learnt=True
+        )
         return tf.add_n(list(losses.values()))
 
     traced = tf.function(loss, autograph=False)
