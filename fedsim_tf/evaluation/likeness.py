@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fedsim_tf.evaluation.figures import CELL_INCHES, save_figure
+from fedsim_tf.evaluation.region_figures import add_legend, colour_regions
 from fedsim_tf.evaluation.tissues import TISSUES, Tissues, compare_tissues, tissue_values_hu
 from fedsim_tf.records.fold_scores import TissueComparison
+from fedsim_tf.regions import BACKGROUND
+from fedsim_tf.training.annotated_labels import are_whole_hearts
 from fedsim_tf.training.volumes import Volumes
 
 SHOWN = 8  # slices of each kind
@@ -25,6 +29,8 @@ def show_likeness(
 ) -> dict[str, TissueComparison]:
     """Draw slices of real volumes above synthetic ones and the distributions of CT values in heart, lung and bone.
 
+    Where volumes have regions, the slices are shown a second time with these in colours.
+
     Args:
       path: the PNG to write.
       real, synthetic: annotated volumes of the same size.
@@ -35,20 +41,44 @@ def show_likeness(
       CT values by tissue, see `compare_tissues`.
     """
     values = {name: tissue_values_hu(part, window_hu) for name, part in (("real", real), ("synthetic", synthetic))}
-    figure = Figure(figsize=(CELL_INCHES * SHOWN, CELL_INCHES * 2 + 3.0), layout="constrained")
-    parts: Any = figure.subfigures(2, 1, height_ratios=(CELL_INCHES * 2 + 0.4, 2.6))
+    rows = [*_list_rows("real", real), *_list_rows("synthetic", synthetic)]
+    figure = Figure(figsize=(CELL_INCHES * SHOWN, CELL_INCHES * len(rows) + 3.0), layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=(CELL_INCHES * len(rows) + 0.4, 2.6))
     slices, distributions = parts
-    axes = slices.subplots(2, SHOWN)
-    for line, (name, volumes) in zip(axes, (("real", real), ("synthetic", synthetic)), strict=True):
-        for axis, image in zip(line, spread_slices(volumes.images), strict=True):
-            axis.imshow(image, cmap="gray", vmin=-1.0, vmax=1.0, interpolation="bilinear")
-            axis.set_axis_off()
-        line[0].set_title(name, fontsize=9)
+    for line, row in zip(slices.subplots(len(rows), SHOWN), rows, strict=True):
+        _draw_row(line, row)
+    add_legend(figure, {region for row in rows if row.ids is not None for region in np.unique(row.ids).tolist()})
     for axis, tissue in zip(distributions.subplots(1, len(TISSUES)), TISSUES, strict=True):
         _histogram(axis, tissue, {name: found[tissue] for name, found in values.items()}, window_hu)
     figure.suptitle(title, fontsize=9)
     save_figure(figure, path)
     return compare_tissues(values["real"], values["synthetic"])
+
+
+class _Row(NamedTuple):
+    """Slices (n, y, x) in [-1, 1] under a title, with region ids (n, y, x) where these are shown."""
+
+    title: str
+    images: np.ndarray
+    ids: np.ndarray | None = None
+
+
+def _list_rows(name: str, volumes: Volumes) -> list[_Row]:
+    row = _Row(name, spread_slices(volumes.images))
+    if volumes.regions is None:
+        return [row]
+    whole = are_whole_hearts(volumes.regions)[:, None, None, None]  # they are no left ventricles
+    return [row, _Row(f"{name}, regions", row.images, spread_slices(np.where(whole, BACKGROUND, volumes.regions)))]
+
+
+def _draw_row(axes: Sequence[Axes], row: _Row) -> None:
+    for number, (axis, image) in enumerate(zip(axes, row.images, strict=True)):
+        if row.ids is None:
+            axis.imshow(image, cmap="gray", vmin=-1.0, vmax=1.0, interpolation="bilinear")
+        else:
+            axis.imshow(colour_regions(image, row.ids[number]), interpolation="nearest")
+        axis.set_axis_off()
+    axes[0].set_title(row.title, fontsize=9)
 
 
 def spread_slices(images: np.ndarray) -> np.ndarray:
