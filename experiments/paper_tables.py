@@ -1,6 +1,7 @@
 """Make the paper's tables: plan every run behind them, run what is not done yet, and write the tables.
 
 python -m experiments.paper_tables
+python -m experiments.paper_tables --label_kinds=heart,regions
 python -m experiments.paper_tables --sites=ct20 --parts=single_site --label_sizes=fewer --preset=small --data_folds=3
 """
 
@@ -14,6 +15,7 @@ from experiments import command
 from fedsim_tf.arms import PARTS
 from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS
 from fedsim_tf.errors import InputError, RunStopped
+from fedsim_tf.regions import HEART, LABEL_KINDS
 
 SITES = tuple(PAPER_LABELS)
 LAUNCHERS = ("local", "slurm", "submitit_local")
@@ -24,6 +26,9 @@ command.define_dry_run("Only say what would run and about how long.")
 flags.DEFINE_bool("tables_only", False, "Only make the tables of the runs that have finished.")
 flags.DEFINE_list("sites", list(SITES), "Data sets of the single-site rows.")
 flags.DEFINE_list("label_sizes", list(LABEL_SIZES), "Of the paper's two numbers of annotated volumes: fewer, more.")
+flags.DEFINE_list(
+    "label_kinds", [HEART], "What networks tell apart, of: heart (paper), regions; each has its own runs."
+)
 flags.DEFINE_list("parts", list(PARTS), f"What to make, of: {', '.join(PARTS)}.")
 flags.DEFINE_integer("processes", 1, "Jobs at a time.", lower_bound=1)
 flags.DEFINE_enum("launcher", "local", LAUNCHERS, "Where jobs run: here, or through submitit (pip extra [cluster]).")
@@ -74,8 +79,9 @@ def _wanted_runs():
     from fedsim_tf.schedule.paper_runs import check_runs
     from fedsim_tf.schedule.settings import settle_config
 
-    chosen = {name: tuple(FLAGS[name].value or ()) for name in ("sites", "label_sizes", "parts")}
-    for name, choices in (("sites", SITES), ("label_sizes", LABEL_SIZES), ("parts", PARTS)):
+    known = {"sites": SITES, "label_sizes": LABEL_SIZES, "label_kinds": LABEL_KINDS, "parts": PARTS}
+    chosen = {name: tuple(FLAGS[name].value or ()) for name in known}
+    for name, choices in known.items():
         wrong = [value for value in chosen[name] if value not in choices]
         if wrong or not chosen[name]:
             raise InputError(name, value=",".join(wrong) or "empty", must=f"be of {', '.join(choices)}")

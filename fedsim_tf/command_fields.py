@@ -14,7 +14,7 @@ _READ_BY = {
     "federated": ("seed", "checkpoint_every", "data", *_LEARNING, "federated"),
     "paper_tables": (
         *("seed", "checkpoint_every", "data", *_LEARNING, "federated"),
-        *("-data.labels", "-segmentation.arms", "-segmentation.batch", "-federated.more_labels"),
+        *("-data.labels", "-model.labels", "-segmentation.arms", "-segmentation.batch", "-federated.more_labels"),
     ),
     "prepare": (
         *("dataset", "data.root", "data.division", "data.phantom_shapes", "data.phantom_version"),

@@ -11,6 +11,7 @@ from scipy import stats
 from fedsim_tf.arms import ARMS
 from fedsim_tf.errors import InputError
 from fedsim_tf.records.run_metrics import SINGLE_SITE_RUN, RunMetrics
+from fedsim_tf.regions import HEART, LABEL_KINDS
 
 
 class Cell(NamedTuple):
@@ -21,12 +22,14 @@ class Cell(NamedTuple):
       arm: see `fedsim_tf.arms`.
       site: the data set.
       labels: annotated training volumes.
+      label_kind: of `regions.LABEL_KINDS`, what the networks tell apart.
     """
 
     experiment: str
     arm: str
     site: str
     labels: int
+    label_kind: str = HEART
 
 
 class PairedTest(NamedTuple):
@@ -71,7 +74,8 @@ def collect_scores(
             if not values:
                 continue
             if cells.setdefault(cell, values) != values:
-                where = f"{cell.experiment}, {cell.site} with {cell.labels} labels"
+                data = name_by_kind(f"{cell.site} with {cell.labels} labels", cell.label_kind)
+                where = f"{cell.experiment}, {data}"
                 raise InputError("metrics", found=f"two runs with other scores of {cell.arm}, {where}", expected="one")
     return dict(sorted(cells.items(), key=lambda item: _sorting_key(item[0])))
 
@@ -80,10 +84,21 @@ def _cells(metrics: RunMetrics) -> list[Cell]:
     """Return the cell of each site and arm of a run."""
     facts = metrics.facts
     return [
-        Cell(facts.experiment, arm, site, facts.labels_at(site))
+        Cell(facts.experiment, arm, site, facts.labels_at(site), facts.label_kind)
         for site, arms in metrics.folds[0].items()
         for arm in arms
     ]
+
+
+def name_by_kind(words: str, label_kind: str) -> str:
+    """Return words about scores of whole hearts as they are, and those about networks of regions with "by region"."""
+    return words if label_kind == HEART else f"{words} by region"
+
+
+def list_label_kinds(cells: Iterable[Cell]) -> list[str]:
+    """Return the kinds of labels of which there are cells, in their order; the heart alone where there is no cell."""
+    found = {cell.label_kind for cell in cells}
+    return [kind for kind in LABEL_KINDS if kind in found] or [HEART]
 
 
 def find_scores(cells: Mapping[Cell, Sequence[float]], cell: Cell) -> Sequence[float]:
@@ -113,4 +128,4 @@ def paired_test(first: Sequence[float], second: Sequence[float]) -> PairedTest:
 def _sorting_key(cell: Cell) -> tuple:
     arms = list(ARMS)
     row = arms.index(cell.arm) if cell.arm in arms else len(arms)
-    return (cell.experiment != SINGLE_SITE_RUN, cell.site, cell.labels, row)
+    return (cell.experiment != SINGLE_SITE_RUN, cell.site, cell.labels, LABEL_KINDS.index(cell.label_kind), row)

@@ -48,56 +48,6 @@ def panel(
     save_figure(figure, path)
 
 
-def cut_planes(volume: np.ndarray, centre: Sequence[int]) -> list[np.ndarray]:
-    """Return an axial, a coronal and a sagittal slice, upright and with the patient's left on the right.
-
-    Args:
-      volume: (z, y, x) with axes to the head, to the back and to the left.
-      centre: the voxel (z, y, x) that all three pass through.
-    """
-    z, y, x = centre
-    return [volume[z], volume[::-1, y], volume[::-1, :, x]]
-
-
-def draw_planes(
-    path: pathlib.Path,
-    image: np.ndarray,
-    mask: np.ndarray | None,
-    centre: Sequence[int],
-    *,
-    extent_mm: Sequence[float],
-    title: str,
-) -> None:
-    """Draw a volume in three planes in its true proportions, with a mask's outline.
-
-    Args:
-      path: the PNG to write.
-      image: (z, y, x) in [-1, 1]; its axes are those of `cut_planes`.
-      mask: (z, y, x) bool, or None.
-      centre: see `cut_planes`.
-      extent_mm: the field of view along (x, y, z).
-      title: above everything.
-    """
-    x_mm, y_mm, z_mm = extent_mm
-    sizes_mm = [(x_mm, y_mm), (x_mm, z_mm), (y_mm, z_mm)]
-    inches = (3 * CELL_INCHES * 1.4, CELL_INCHES * 1.4 * max(b / a for a, b in sizes_mm) + 0.5)
-    figure = Figure(figsize=inches, layout="constrained")
-    images, masks = cut_planes(image, centre), [None] * 3 if mask is None else cut_planes(mask, centre)
-    axes = figure.subplots(1, 3, width_ratios=[width for width, _ in sizes_mm])
-    for axis, cut, outline, (width, height), name in zip(
-        axes, images, masks, sizes_mm, ("axial", "coronal", "sagittal"), strict=True
-    ):
-        place = (0.0, width, height, 0.0)
-        axis.imshow(cut, cmap="gray", vmin=-1.0, vmax=1.0, interpolation="bilinear", extent=place)
-        if outline is not None and outline.any() and not outline.all():
-            rows, columns = ((np.arange(n) + 0.5) / n for n in outline.shape)
-            axis.contour(columns * width, rows * height, outline, levels=[0.5], colors="#39d353", linewidths=1.0)
-        axis.set_title(name, fontsize=8)
-        axis.set_axis_off()
-    figure.suptitle(title, fontsize=9)
-    save_figure(figure, path)
-
-
 def draw_loss_curves(path: pathlib.Path, tables: Mapping[str, pathlib.Path], *, title: str) -> None:
     """Draw a small plot for each stage, with each loss smoothed over a twentieth of the steps and scaled to start at 1.
 

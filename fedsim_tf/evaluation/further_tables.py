@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from fedsim_tf import arms
-from fedsim_tf.evaluation.comparison import Cell, collect_scores
-from fedsim_tf.evaluation.tables import Table, experiment_data_and_arm, format_mean
+from fedsim_tf.evaluation.comparison import Cell, collect_scores, name_by_kind
+from fedsim_tf.evaluation.tables import Table, experiment_and_data, experiment_data_and_arm, format_mean
 from fedsim_tf.records.run_metrics import AS_SCANNED, RENDERED, SINGLE_SITE_RUN, RunMetrics, VisitMetrics
 from fedsim_tf.regions import REGIONS
 
@@ -56,7 +56,8 @@ def visitors(visits: Iterable[VisitMetrics]) -> Table:
     for one in visits:
         facts = one.facts
         for arm in filter(one.folds[0][RENDERED].__contains__, arms.ARMS):
-            names = [facts.patients, f"{facts.hospital} {facts.labelled}", arms.title(arm)]
+            at = name_by_kind(f"{facts.hospital} {facts.labelled}", facts.label_kind)
+            names = [facts.patients, at, arms.title(arm)]
             dice = [[fold[images][arm].dice for fold in one.folds] for images in (RENDERED, AS_SCANNED)]
             rows.append([*names, *map(format_mean, dice), str(len(one.folds))])
     return Table(("patients of", "at", "arm", "Dice %, rendered", "Dice %, as scanned", "folds"), rows)
@@ -65,14 +66,15 @@ def visitors(visits: Iterable[VisitMetrics]) -> Table:
 def across_sites(runs: Iterable[RunMetrics], visits: Iterable[VisitMetrics], arm: str = "lower_bound") -> Table:
     """Return the Dice of networks trained at one site (rows) on the scans of another (columns)."""
     own = collect_scores([one for one in runs if one.facts.experiment == SINGLE_SITE_RUN])
-    found: dict[tuple[str, int], dict[str, Sequence[float]]] = {}  # by site and its number of labels, then by patients
+    found: dict[Cell, dict[str, Sequence[float]]] = {}  # by site, number and kind of labels, then by patients
     for one in visits:
-        site, labels = one.facts.hospital, one.facts.labelled
-        row = found.setdefault((site, labels), {site: own.get(Cell(SINGLE_SITE_RUN, arm, site, labels), ())})
+        site = one.facts.hospital
+        cell = Cell(SINGLE_SITE_RUN, arm, site, one.facts.labelled, one.facts.label_kind)
+        row = found.setdefault(cell, {site: own.get(cell, ())})
         row[one.facts.patients] = [fold[AS_SCANNED][arm].dice for fold in one.folds]
     sites = sorted({patients for row in found.values() for patients in row})
     rows = [
-        [f"{site} {labels}", *(format_mean(row.get(other, ())) for other in sites)]
-        for (site, labels), row in sorted(found.items())
+        [experiment_and_data(cell)[1], *(format_mean(row.get(other, ())) for other in sites)]
+        for cell, row in sorted(found.items())
     ]
     return Table((f"{arms.title(arm)}, trained at", *(f"tested at {site}" for site in sites)), rows)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +12,11 @@ from matplotlib.figure import Figure
 
 from fedsim_tf.evaluation.figures import CELL_INCHES, save_figure
 from fedsim_tf.evaluation.likeness import MeasuredVolumes
+from fedsim_tf.evaluation.region_figures import add_legend, colour_regions
 from fedsim_tf.evaluation.tissues import TISSUES
+from fedsim_tf.regions import BACKGROUND
+from fedsim_tf.training.annotated_labels import are_whole_hearts
+from fedsim_tf.training.volumes import Volumes
 
 SHOWN = 8  # slices of each kind
 HEIGHTS = (0.25, 0.75)  # of the first and last slice shown, as shares of the volume's height
@@ -30,6 +34,8 @@ def draw_likeness(
 ) -> None:
     """Draw slices of real volumes above synthetic ones, and the distributions of CT values in each tissue.
 
+    Where volumes have regions, the slices are shown a second time with these in colours.
+
     Args:
       path: the PNG to write.
       real, synthetic: volumes of the same size.
@@ -37,20 +43,44 @@ def draw_likeness(
       title: above everything; says which cohort this is.
     """
     measured = {"real": real, "synthetic": synthetic}
-    figure = Figure(figsize=(CELL_INCHES * SHOWN, CELL_INCHES * 2 + 3.0), layout="constrained")
-    parts: Any = figure.subfigures(2, 1, height_ratios=(CELL_INCHES * 2 + 0.4, 2.6))
+    rows = [row for name, volumes in measured.items() for row in _list_rows(name, volumes.annotated)]
+    figure = Figure(figsize=(CELL_INCHES * SHOWN, CELL_INCHES * len(rows) + 3.0), layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=(CELL_INCHES * len(rows) + 0.4, 2.6))
     slices, distributions = parts
-    axes = slices.subplots(2, SHOWN)
-    for line, (name, volumes) in zip(axes, measured.items(), strict=True):
-        for axis, image in zip(line, spread_slices(volumes.annotated.images), strict=True):
-            axis.imshow(image, cmap="gray", vmin=-1.0, vmax=1.0, interpolation="bilinear")
-            axis.set_axis_off()
-        line[0].set_title(name, fontsize=9)
+    for line, row in zip(slices.subplots(len(rows), SHOWN), rows, strict=True):
+        _draw_row(line, row)
+    add_legend(figure, {region for row in rows if row.ids is not None for region in np.unique(row.ids).tolist()})
     for axis, tissue in zip(distributions.subplots(1, len(TISSUES)), TISSUES, strict=True):
         values_hu = {name: volumes.values_hu[tissue] for name, volumes in measured.items()}
         _histogram(axis, tissue, {name: np.concatenate(found) for name, found in values_hu.items() if found}, window_hu)
     figure.suptitle(title, fontsize=9)
     save_figure(figure, path)
+
+
+class _SliceRow(NamedTuple):
+    """Slices (n, y, x) in [-1, 1] under a title, with region ids (n, y, x) where these are shown."""
+
+    title: str
+    images: np.ndarray
+    ids: np.ndarray | None = None
+
+
+def _list_rows(name: str, volumes: Volumes) -> list[_SliceRow]:
+    row = _SliceRow(name, spread_slices(volumes.images))
+    if volumes.regions is None:
+        return [row]
+    whole = are_whole_hearts(volumes.regions)[:, None, None, None]  # they are no left ventricles
+    return [row, _SliceRow(f"{name}, regions", row.images, spread_slices(np.where(whole, BACKGROUND, volumes.regions)))]
+
+
+def _draw_row(axes: Sequence[Axes], row: _SliceRow) -> None:
+    for number, (axis, image) in enumerate(zip(axes, row.images, strict=True)):
+        if row.ids is None:
+            axis.imshow(image, cmap="gray", vmin=-1.0, vmax=1.0, interpolation="bilinear")
+        else:
+            axis.imshow(colour_regions(image, row.ids[number]), interpolation="nearest")
+        axis.set_axis_off()
+    axes[0].set_title(row.title, fontsize=9)
 
 
 def spread_slices(images: np.ndarray) -> np.ndarray:

@@ -1,16 +1,18 @@
-"""Arms against each other over folds, with a paired t-test: at each data set, and at all of them together."""
+"""Arms against each other, and regions against the heart, with a paired t-test over folds at one site or at all."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from fedsim_tf import arms
 from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS
-from fedsim_tf.evaluation.comparison import Cell, find_scores, paired_test
+from fedsim_tf.evaluation.comparison import Cell, collect_scores, find_scores, name_by_kind, paired_test
 from fedsim_tf.evaluation.tables import MISSING, Table, experiment_and_data
-from fedsim_tf.records.run_metrics import SINGLE_SITE_RUN
+from fedsim_tf.records.run_metrics import SINGLE_SITE_RUN, RunMetrics
+from fedsim_tf.regions import HEART
 
 Pairs = Iterable[tuple[str, str]]  # an arm, and the one that it is compared with
 
@@ -25,8 +27,17 @@ AMONG_TABLE_2 = (
     *((arm, "random_shape") for arm in ("alpha_blend", "poisson_blend")),
     *(("fix_mat_alone", arm) for arm in ("random_shape", "alpha_blend", "poisson_blend")),
 )
-_HEADINGS = ("arm", "less", "Dice", "p, paired t", "Cohen's d", "folds")
+_HEADINGS = ("", "data", "arm", "less", "Dice", "p, paired t", "Cohen's d", "folds")
 Cells = Mapping[Cell, Sequence[float]]
+
+
+class _Pair(NamedTuple):
+    """A cell, the one that it is compared with, and the scores of the folds that both have."""
+
+    cell: Cell
+    other: Cell
+    values: Sequence[float]
+    others: Sequence[float]
 
 
 def compare_at_each_site(cells: Cells, pairs: Pairs) -> Table:
@@ -35,11 +46,7 @@ def compare_at_each_site(cells: Cells, pairs: Pairs) -> Table:
     The partner is of the same experiment, or else the single site's. The latter is the paper's comparison, in which a
     federated run's U-Nets take three volumes a step and the single site's one.
     """
-    rows = [
-        [*experiment_and_data(cell), *_words(cell.arm, reference, values, others)]
-        for cell, reference, values, others in _partners(cells, pairs)
-    ]
-    return Table(("", "data", *_HEADINGS), rows)
+    return _list_by_site(_pair_arms(cells, pairs))
 
 
 def compare_over_all_sites(cells: Cells, pairs: Pairs) -> Table:
@@ -48,38 +55,91 @@ def compare_over_all_sites(cells: Cells, pairs: Pairs) -> Table:
     The paper's smaller and larger numbers of labels have rows of their own. Arms that ran on one data set alone are
     left out: `compare_at_each_site` has their rows.
     """
-    found: dict[tuple[str, str, str, str], list[tuple[Sequence[float], Sequence[float]]]] = {}
-    for cell, reference, values, others in _partners(cells, pairs):
-        if cell.labels in PAPER_LABELS.get(cell.site, ()):
-            size = LABEL_SIZES[PAPER_LABELS[cell.site].index(cell.labels)]
-            found.setdefault((cell.experiment, size, cell.arm, reference), []).append((values, others))
-    rows = []
-    for (experiment, size, arm, reference), sites in found.items():
-        if len(sites) > 1:
-            first, second = (np.concatenate(scores) for scores in zip(*sites, strict=True))
-            data = f"{size} labels, {len(sites)} data sets"
-            rows.append([experiment.replace("_", " "), data, *_words(arm, reference, first, second)])
-    return Table(("", "data", *_HEADINGS), rows)
+    return _list_over_sites(_pair_arms(cells, pairs))
 
 
-def _partners(cells: Cells, pairs: Pairs) -> Iterator[tuple[Cell, str, Sequence[float], Sequence[float]]]:
-    """Give each cell of a pair's first arm that has a partner, the partner's arm, and the scores of their folds."""
+def compare_kinds_at_each_site(metrics: Sequence[RunMetrics]) -> Table:
+    """Return each arm by region less the same arm of the heart, on the same data with the same seed.
+
+    Both scores are those of the whole heart, which is the union of the regions. Runs of other seeds are not compared.
+    """
+    return _list_by_site(_pair_kinds(metrics))
+
+
+def compare_kinds_over_all_sites(metrics: Sequence[RunMetrics]) -> Table:
+    """Return each arm by region less the same arm of the heart over the folds of all data sets.
+
+    See `compare_kinds_at_each_site` for what is compared and `compare_over_all_sites` for the rows.
+    """
+    return _list_over_sites(_pair_kinds(metrics))
+
+
+def _pair_arms(cells: Cells, pairs: Pairs) -> Iterator[_Pair]:
+    """Give each cell of a pair's first arm that has a partner."""
     pairs = tuple(pairs)
     for cell in dict.fromkeys(other._replace(arm=arm) for other in cells for arm, _ in pairs):
         for reference in (second for first, second in pairs if first == cell.arm):
             other = cell._replace(arm=reference)
-            values = find_scores(cells, cell)
             others = find_scores(cells, other) or find_scores(cells, other._replace(experiment=SINGLE_SITE_RUN))
-            folds = min(len(values), len(others))
-            if folds:
-                yield cell, reference, values[:folds], others[:folds]
+            yield from _pair_folds(cell, other, find_scores(cells, cell), others)
 
 
-def _words(arm: str, reference: str, first: Sequence[float], second: Sequence[float]) -> list[str]:
+def _pair_kinds(metrics: Sequence[RunMetrics]) -> Iterator[_Pair]:
+    """Give each cell of networks by region that has one of the heart in a run with the same seed."""
+    for seed in dict.fromkeys(one.facts.seed for one in metrics):
+        cells = collect_scores([one for one in metrics if one.facts.seed == seed])
+        for cell in (one for one in cells if one.label_kind != HEART):
+            other = cell._replace(label_kind=HEART)
+            yield from _pair_folds(cell, other, cells[cell], find_scores(cells, other))
+
+
+def _pair_folds(cell: Cell, other: Cell, values: Sequence[float], others: Sequence[float]) -> Iterator[_Pair]:
+    folds = min(len(values), len(others))
+    if folds:
+        yield _Pair(cell, other, values[:folds], others[:folds])
+
+
+def _list_by_site(pairs: Iterable[_Pair]) -> Table:
+    rows = [
+        [*experiment_and_data(_common(one)), *_name_arms(one), *_test_words(one.values, one.others)] for one in pairs
+    ]
+    return Table(_HEADINGS, rows)
+
+
+def _list_over_sites(pairs: Iterable[_Pair]) -> Table:
+    found: dict[tuple[str, ...], list[_Pair]] = {}
+    for one in pairs:
+        cell = _common(one)
+        if cell.labels in PAPER_LABELS.get(cell.site, ()):
+            size = LABEL_SIZES[PAPER_LABELS[cell.site].index(cell.labels)]
+            found.setdefault((cell.experiment, size, cell.label_kind, *_name_arms(one)), []).append(one)
+    rows = []
+    for (experiment, size, kind, *names), sites in found.items():
+        if len(sites) > 1:
+            first = np.concatenate([one.values for one in sites]).tolist()
+            second = np.concatenate([one.others for one in sites]).tolist()
+            data = name_by_kind(f"{size} labels, {len(sites)} data sets", kind)
+            rows.append([experiment.replace("_", " "), data, *names, *_test_words(first, second)])
+    return Table(_HEADINGS, rows)
+
+
+def _common(pair: _Pair) -> Cell:
+    """Return the cell whose data stands for both: where kinds of labels differ, the names of the arms say them."""
+    return pair.cell if pair.cell.label_kind == pair.other.label_kind else pair.cell._replace(label_kind=HEART)
+
+
+def _name_arms(pair: _Pair) -> list[str]:
+    """Return the titles of both arms, with the kind of labels where it differs between them."""
+    cells = (pair.cell, pair.other)
+    if pair.cell.label_kind == pair.other.label_kind:
+        return [arms.title(cell.arm) for cell in cells]
+    return [name_by_kind(arms.title(cell.arm), cell.label_kind) for cell in cells]
+
+
+def _test_words(first: Sequence[float], second: Sequence[float]) -> list[str]:
     test = paired_test(first, second)
     effect = format(test.effect, "+.2f") if np.isfinite(test.effect) else MISSING
-    names = [arms.title(arm), arms.title(reference)]
-    return [*names, f"{test.difference:+.2f}", _format_p(test.p), effect, str(test.folds)]
+    return [f"{test.difference:+.2f}", _format_p(test.p), effect, str(test.folds)]
 
 
 def _format_p(value: float) -> str:

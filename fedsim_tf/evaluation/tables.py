@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from tabulate import tabulate
 from fedsim_tf import arms
 from fedsim_tf.data.splits import PAPER_SIZES, SplitSizes
 from fedsim_tf.evaluation import paper
-from fedsim_tf.evaluation.comparison import Cell, find_scores
+from fedsim_tf.evaluation.comparison import Cell, find_scores, list_label_kinds, name_by_kind
 from fedsim_tf.evaluation.paper import Published
 from fedsim_tf.records.run_metrics import SINGLE_SITE_RUN, RunMetrics
 
@@ -46,20 +47,26 @@ def table_1(metrics: Iterable[RunMetrics]) -> Table:
 def table_2(cells: Mapping[Cell, Sequence[float]]) -> Table:
     """Return the ablations: measured and printed Dice, their difference, and the number of folds."""
     rows = []
-    for arm, published in paper.TABLE_2.items():
-        values = cells.get(Cell(SINGLE_SITE_RUN, arm, ABLATION_SITE, ABLATION_LABELS), ())
+    for (arm, published), kind in itertools.product(paper.TABLE_2.items(), list_label_kinds(cells)):
+        values = cells.get(Cell(SINGLE_SITE_RUN, arm, ABLATION_SITE, ABLATION_LABELS, kind), ())
         words = [format_mean(values), format_published(published), format_difference(values, published)]
-        rows.append([arms.title(arm), *words, str(len(values))])
+        rows.append([name_by_kind(arms.title(arm), kind), *words, str(len(values))])
     return Table(("method", "Dice %", "paper", "difference", "folds"), rows)
 
 
 def table_3(cells: Mapping[Cell, Sequence[float]]) -> Table:
-    """Return every row of Table 3, the measured numbers above the printed ones."""
+    """Return every row of Table 3, the measured numbers above the printed ones.
+
+    Where runs tell regions apart, their numbers stand between: those of the whole heart, the regions' union.
+    """
     headings = ["", "arm", "", *(f"{site} {labels}" for site, labels in paper.COLUMNS)]
     rows = []
     for (experiment, arm), published in paper.TABLE_3.items():
-        found = [find_scores(cells, Cell(experiment, arm, *column)) for column in paper.COLUMNS]
-        rows.append([*experiment_and_arm(experiment, arm), "ours", *map(format_mean, found)])
+        names = experiment_and_arm(experiment, arm)
+        for kind in list_label_kinds(cells):
+            found = [find_scores(cells, Cell(experiment, arm, *column, kind)) for column in paper.COLUMNS]
+            rows.append([*names, name_by_kind("ours", kind), *map(format_mean, found)])
+            names = ["", ""]
         rows.append(["", "", "paper", *(format_published(published[column]) for column in paper.COLUMNS)])
     return Table(headings, rows)
 
@@ -67,13 +74,14 @@ def table_3(cells: Mapping[Cell, Sequence[float]]) -> Table:
 def table_3_differences(cells: Mapping[Cell, Sequence[float]]) -> Table:
     """Return the measured less the printed Dice in every cell of Table 3, and the number of folds."""
     rows = []
-    for (experiment, arm), published in paper.TABLE_3.items():
+    for ((experiment, arm), published), kind in itertools.product(paper.TABLE_3.items(), list_label_kinds(cells)):
         words = []
         for column in paper.COLUMNS:
-            values = find_scores(cells, Cell(experiment, arm, *column))
+            values = find_scores(cells, Cell(experiment, arm, *column, kind))
             difference = format_difference(values, published[column])
             words.append(f"{difference} ({len(values)})" if len(values) else MISSING)
-        rows.append([*experiment_and_arm(experiment, arm), *words])
+        row, title = experiment_and_arm(experiment, arm)
+        rows.append([row, name_by_kind(title, kind), *words])
     headings = [f"{site} {labels} (folds)" for site, labels in paper.COLUMNS]
     return Table(("", "arm", *headings), rows)
 
@@ -84,12 +92,12 @@ def experiment_and_arm(experiment: str, arm: str) -> list[str]:
 
 
 def experiment_and_data(cell: Cell) -> list[str]:
-    """Return a cell's experiment, and its data set with the number of labels, in words."""
-    return [cell.experiment.replace("_", " "), f"{cell.site} {cell.labels}"]
+    """Return a cell's experiment, and its data set with the number of labels and their kind, in words."""
+    return [cell.experiment.replace("_", " "), name_by_kind(f"{cell.site} {cell.labels}", cell.label_kind)]
 
 
 def experiment_data_and_arm(cell: Cell) -> list[str]:
-    """Return a cell's experiment, its data set with the number of labels, and its arm, in words."""
+    """Return a cell's experiment, its data set with the number of labels and their kind, and its arm, in words."""
     return [*experiment_and_data(cell), arms.title(cell.arm)]
 
 

@@ -6,16 +6,28 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+import pydantic
 
 from fedsim_tf.data.splits import SplitSizes
 from fedsim_tf.errors import InputError
 from fedsim_tf.records.fold_scores import ArmSummary, ScoresBySite, summarize_folds
 from fedsim_tf.records.versioned import Record, parse_record, read_object
+from fedsim_tf.regions import HEART, LABEL_KINDS
 
 SINGLE_SITE_RUN, FEDERATED_RUN, VISIT = "single_site", "federated", "out_of_distribution"  # experiments
 RENDERED, AS_SCANNED = "rendered", "as scanned"  # images of patients at another hospital
 _REMEDY = "move it away, and the command that made it makes it anew"
+
+
+def _check_label_kind(value: str) -> str:
+    if value not in LABEL_KINDS:
+        raise InputError(f"facts.label_kind {value!r}, not {' or '.join(LABEL_KINDS)}")
+    return value
+
+
+LabelKind = Annotated[str, pydantic.AfterValidator(_check_label_kind)]
 StageRecords = Mapping[str, Mapping[str, Any]]  # by stage: what `training.stage` keeps of a finished one
 
 
@@ -30,6 +42,8 @@ class RunFacts:
       volumes: their size in words.
       experiment: `SINGLE_SITE_RUN` or `FEDERATED_RUN`.
       labelled: annotated training volumes; by site in a federated run.
+      label_kind: of `regions.LABEL_KINDS`, what networks tell apart: the heart or its regions. Earlier files, which do
+        not say it, are of the heart.
       fedsim_tf, tensorflow: versions; commit: of the code that worked on the run; machine, finished: where and when.
       vgg: the VGG-19 weights.
     """
@@ -43,6 +57,7 @@ class RunFacts:
     precision: str | None = None
     experiment: str
     labelled: int | Mapping[str, int]
+    label_kind: LabelKind = HEART
     fedsim_tf: str | None = None
     commit: str | None = None
     tensorflow: str | None = None
@@ -64,6 +79,7 @@ class VisitFacts:
       patients, hospital: the data sets of the patients and of the hospital's networks.
       data: both cohorts' names and places.
       labelled: annotated training volumes of the hospital.
+      label_kind: see `RunFacts`; that of the hospital's networks.
       folds, preset, commit: see `RunFacts`.
     """
 
@@ -72,6 +88,7 @@ class VisitFacts:
     hospital: str
     data: str
     labelled: int
+    label_kind: LabelKind = HEART
     folds: int | None = None
     preset: str | None = None
     commit: str | None = None
@@ -79,7 +96,7 @@ class VisitFacts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Results(Record):
-    VERSION: ClassVar[int] = 3  # as of `FoldScores`
+    VERSION: ClassVar[int] = 3  # as of `FoldScores`, and facts say the kind of labels
     REMEDY: ClassVar[str] = _REMEDY
 
     folds: tuple[ScoresBySite, ...]

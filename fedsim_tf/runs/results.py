@@ -52,6 +52,7 @@ def gather_facts(
         precision=resolve_precision(run.config.model.precision),
         experiment=experiment,
         labelled=labelled,
+        label_kind=run.config.model.labels,
         fedsim_tf=fedsim_tf.__version__,
         commit=" ".join(_read_commits(run)) or current_commit(),
         tensorflow=tf.__version__,

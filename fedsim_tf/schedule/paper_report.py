@@ -18,6 +18,7 @@ _BY_REGION = {"Dice": "dice", "HD95": "hd95_mm", "Surface distance": "surface_mm
 KINDS = ("md", "csv", "tex")
 _SCORES = "Test scores, mean and standard deviation over folds"
 _PAIRED = "Mean difference of test Dice over folds"
+_KINDS = "whole heart's test Dice, networks by region less networks of the heart with the same folds and seed"
 _FEDERATED = (
     f"Federated arms, whose U-Nets take {FEDERATED_BATCH} volumes a step, are compared with the single site's lower "
     "bound, as in the paper"
@@ -29,6 +30,8 @@ _NOTES = {  # what a table's numbers are; those of others are _SCORES
     "Among Table 3": _PAIRED,
     "Among Table 2": _PAIRED,
     "All data sets together": f"{_PAIRED} of all data sets. {_FEDERATED}",
+    "Regions less the heart": f"Mean difference of the {_KINDS}",
+    "Regions less the heart together": f"Mean difference of the {_KINDS}, over folds of all data sets",
     "Across sites": f"{_SCORES}; beside each site the number of annotated volumes",
     VOLUMES: f"{READ_AS}; means over folds",
 }
@@ -82,8 +85,10 @@ def draw_figure_3(path: pathlib.Path, files: Mapping[str, pathlib.Path]) -> None
 
 def _make_tables(runs: Sequence[RunMetrics], visits: Sequence[VisitMetrics]) -> dict[str, Table]:
     cells = collect_scores(runs)
-    by_region = {
-        f"{title} by region": further_tables.regions_table(runs, measure) for title, measure in _BY_REGION.items()
+    of_regions = {
+        "Regions less the heart": paired_tables.compare_kinds_at_each_site(runs),
+        "Regions less the heart together": paired_tables.compare_kinds_over_all_sites(runs),
+        **{f"{title} by region": further_tables.regions_table(runs, measure) for title, measure in _BY_REGION.items()},
     }
     return {
         "Table 1": tables.table_1(runs),
@@ -100,7 +105,7 @@ def _make_tables(runs: Sequence[RunMetrics], visits: Sequence[VisitMetrics]) -> 
         "Out of distribution": further_tables.visitors(visits),
         "Across sites": further_tables.across_sites(runs, visits),
         VOLUMES: volumes_table(runs),
-        **{title: table for title, table in by_region.items() if table.rows},
+        **{title: table for title, table in of_regions.items() if table.rows},
     }
 
 

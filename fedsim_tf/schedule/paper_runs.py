@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.tables import ABLATION_LABELS, ABLATION_SITE
 from fedsim_tf.files import digest_json
 from fedsim_tf.records.fold_scores import SCORES
+from fedsim_tf.regions import HEART
 from fedsim_tf.runs.estimate import PHANTOM_SITE_SECONDS, START_SECONDS, estimate_cost, estimate_visit
 from fedsim_tf.runs.inputs import settle_choices
 from fedsim_tf.runs.start import open_run
@@ -35,6 +37,7 @@ class PaperRuns(NamedTuple):
       root: the folder of all runs.
       sites: the data sets whose cells are wanted.
       label_sizes: the wanted numbers of labels, of "fewer" and "more".
+      label_kinds: what the networks are to tell apart, of `regions.LABEL_KINDS`; each kind has runs of its own.
       parts: the wanted experiments, of `PARTS`.
     """
 
@@ -43,6 +46,7 @@ class PaperRuns(NamedTuple):
     root: pathlib.Path
     sites: tuple[str, ...]
     label_sizes: tuple[str, ...] = LABEL_SIZES
+    label_kinds: tuple[str, ...] = (HEART,)
     parts: tuple[str, ...] = PARTS
 
 
@@ -61,7 +65,8 @@ def paper_jobs(wanted: PaperRuns) -> list[Job]:
     for run in _list_runs(wanted):
         jobs += _run(wanted, run)
     if "out_of_distribution" in wanted.parts:
-        jobs += _visits(wanted)
+        for kind in wanted.label_kinds:
+            jobs += _visits(wanted, kind)
     return jobs
 
 
@@ -96,10 +101,11 @@ def check_runs(wanted: PaperRuns, *, cache_dir: pathlib.Path) -> None:
 
 def _list_runs(wanted: PaperRuns) -> list[_RunSpec]:
     runs = []
+    sizes = list(itertools.product(wanted.label_kinds, wanted.label_sizes))
     if "single_site" in wanted.parts:
-        runs += [_single_site(wanted, site, size) for site in wanted.sites for size in wanted.label_sizes]
+        runs += [_single_site(wanted, site, size, kind) for site in wanted.sites for kind, size in sizes]
     if "federated" in wanted.parts:
-        runs += [_federated(wanted, size) for size in wanted.label_sizes]
+        runs += [_federated(wanted, size, kind) for kind, size in sizes]
     return runs
 
 
@@ -128,28 +134,39 @@ def _all_sites(wanted: PaperRuns) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*wanted.sites, *federated)))
 
 
-def _single_site(wanted: PaperRuns, site: str, size: str) -> _RunSpec:
+def _single_site(wanted: PaperRuns, site: str, size: str, kind: str) -> _RunSpec:
     labels = _labels(site, size)
     arms: tuple[str, ...] = _SINGLE_SITE_ARMS
     if size == wanted.label_sizes[0]:
         arms += ("upper_bound",)
     if "ablation" in wanted.parts and (site, labels) == (ABLATION_SITE, ABLATION_LABELS):
         arms += ABLATION
-    values = {"dataset": site, "data": {"labels": labels}, "segmentation": {"arms": arms}}
+    config = _with(wanted, kind, {"dataset": site, "data": {"labels": labels}, "segmentation": {"arms": arms}})
     flags = (f"--dataset={site}", f"--data_labels={labels}", f"--segmentation_arms={','.join(arms)}")
-    return _RunSpec(f"single_site/{site}-{labels}", "experiments.single_site", flags, _with(wanted, values), (site,))
+    name = f"single_site/{site}-{labels}{_suffix(kind)}"
+    return _RunSpec(name, "experiments.single_site", (*flags, *_kind_flags(kind)), config, (site,))
 
 
 def _labels(site: str, size: str) -> int:
     return PAPER_LABELS[site][LABEL_SIZES.index(size)]
 
 
-def _federated(wanted: PaperRuns, size: str) -> _RunSpec:
+def _federated(wanted: PaperRuns, size: str, kind: str) -> _RunSpec:
     more = size == "more"
     segmentation: dict[str, Any] = {"batch": FEDERATED_BATCH, "arms": FEDERATED_ARMS}
-    config = _with(wanted, {"federated": {"more_labels": more}, "segmentation": segmentation})
+    config = _with(wanted, kind, {"federated": {"more_labels": more}, "segmentation": segmentation})
     flags = (f"--federated_more_labels={str(more).lower()}", f"--segmentation_arms={','.join(FEDERATED_ARMS)}")
-    return _RunSpec(f"federated/{size}", "experiments.federated", flags, config, config.federated.sites, federated=True)
+    name, module = f"federated/{size}{_suffix(kind)}", "experiments.federated"
+    return _RunSpec(name, module, (*flags, *_kind_flags(kind)), config, config.federated.sites, federated=True)
+
+
+def _suffix(kind: str) -> str:
+    """Return what the names of jobs end with; the paper's binary labels are not said."""
+    return "" if kind == HEART else f"-{kind}"
+
+
+def _kind_flags(kind: str) -> tuple[str, ...]:
+    return () if kind == HEART else (f"--model_labels={kind}",)
 
 
 def _flags_of(command: str, wanted: PaperRuns) -> tuple[str, ...]:
@@ -161,7 +178,8 @@ def _flags_of(command: str, wanted: PaperRuns) -> tuple[str, ...]:
 def _preparation(wanted: PaperRuns, site: str) -> Job:
     seconds = START_SECONDS + (PHANTOM_SITE_SECONDS if wanted.config.is_phantom else 0.0)
     command = ("experiments.prepare", *_flags_of("prepare", wanted), f"--dataset={site}")
-    return Job(f"prepare/{site}", command, seconds, settings=_digest(_with(wanted, {"dataset": site})))
+    settings = _digest(_with(wanted, HEART, {"dataset": site}))  # the volumes are the same for all kinds of labels
+    return Job(f"prepare/{site}", command, seconds, settings=settings)
 
 
 def _run(wanted: PaperRuns, run: _RunSpec) -> Iterator[Job]:
@@ -177,15 +195,15 @@ def _run(wanted: PaperRuns, run: _RunSpec) -> Iterator[Job]:
     yield Job(run.name, command, START_SECONDS, folds, wanted.root / run.name / METRICS, settings)
 
 
-def _visits(wanted: PaperRuns) -> Iterator[Job]:
+def _visits(wanted: PaperRuns, kind: str) -> Iterator[Job]:
     """Give the jobs that show each site's patients to each other site's networks of the first number of labels."""
-    runs = {site: _single_site(wanted, site, wanted.label_sizes[0]) for site in wanted.sites}
+    runs = {site: _single_site(wanted, site, wanted.label_sizes[0], kind) for site in wanted.sites}
     cache = tuple(flag for flag in wanted.flags if flag.startswith("--cache_dir="))
     for patients, hospital in ((a, b) for a in wanted.sites for b in wanted.sites if a != b):
-        name = f"out_of_distribution/{patients}-at-{hospital}"
+        name = f"out_of_distribution/{patients}-at-{hospital}{_suffix(kind)}"
         needed = {"patients": runs[patients], "hospital": runs[hospital]}
         if "federated" in wanted.parts and hospital in wanted.config.federated.sites:
-            needed["federated"] = _federated(wanted, wanted.label_sizes[0])
+            needed["federated"] = _federated(wanted, wanted.label_sizes[0], kind)
         flags = {flag: run.name for flag, run in needed.items()} | {"output": name}
         command = [f"--{flag}={wanted.root / value}" for flag, value in flags.items()]
         fold = _VISIT_SECONDS + estimate_visit(wanted.config, patients=PAPER_SIZES[patients].test)
@@ -204,5 +222,5 @@ def _digest(config: Config) -> str:
     return digest_json(comparable_settings(settle_choices(config).to_dict()))[:16]
 
 
-def _with(wanted: PaperRuns, values: dict[str, Any]) -> Config:
-    return from_dict(merge(wanted.config.to_dict(), values))
+def _with(wanted: PaperRuns, kind: str, values: dict[str, Any]) -> Config:
+    return from_dict(merge(merge(wanted.config.to_dict(), {"model": {"labels": kind}}), values))

@@ -130,13 +130,12 @@ class Plan:
           speed: how much faster so many processes are than one.
         """
         left = [job for job in self.jobs.values() if not self.is_done(job)]
+        counts = self._count_by_run()
+        width = max(40, *(2 + len(name) for name in counts))
         seconds, disk = sum(job.seconds for job in left) / speed, sum(job.disk for job in left)
         return "\n".join(
             [
-                *(
-                    f"  {name:<40}{done:>3} of {count_jobs(count)} done"
-                    for name, (done, count) in self._count_by_run().items()
-                ),
+                *(f"  {name:<{width}}{done:>3} of {count_jobs(count)} done" for name, (done, count) in counts.items()),
                 f"{count_jobs(len(self.jobs))}, {len(self.jobs) - len(left)} done; records and logs in {self.folder}",
                 f"disk for checkpoints of the rest: {room(disk, self.folder)}",
                 f"estimated time for the rest: {duration(seconds)}, {processes} at a time",

@@ -55,6 +55,7 @@ def run_out_of_distribution(visit: Visit) -> VisitMetrics:
         hospital=host.config.dataset,
         data=f"{home.data}, {host.data}",
         labelled=count_labels(host.config, host.config.dataset),
+        label_kind=host.config.model.labels,
         folds=len(folds),
         preset=host.config.preset,
         commit=current_commit(),

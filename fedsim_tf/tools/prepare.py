@@ -102,7 +102,7 @@ def write_page(
       title: the page's heading.
       left_out, remarks: see `write_volume_page`.
     """
-    from fedsim_tf.evaluation.figures import draw_planes
+    from fedsim_tf.evaluation.planes import draw_planes
     from fedsim_tf.evaluation.volume_page import describe_volume, write_volume_page
 
     cohort = start.open_cohort()
@@ -111,10 +111,9 @@ def write_page(
     rows = []
     for number, case in enumerate(cases):
         picture = f"pictures/{number:03d}.png"
-        mask = None if case.label is None else case.label > 0
-        middle = np.array(case.image.shape) // 2 if mask is None else np.argwhere(mask).mean(axis=0).astype(int)
-        extent_mm = case.field_of_view_mm
-        draw_planes(folder / picture, case.image, mask, middle.tolist(), extent_mm=extent_mm, title=case.identity)
+        label, extent_mm = case.label, case.field_of_view_mm
+        middle = np.array(case.image.shape) // 2 if label is None else np.argwhere(label).mean(axis=0).astype(int)
+        draw_planes(folder / picture, case.image, label, middle.tolist(), extent_mm=extent_mm, title=case.identity)
         rows.append(describe_volume(case, patient=cohort.patient(case.identity), picture=picture))
     page = folder / "index.html"
     write_volume_page(page, title=title, rows=rows, left_out=left_out, remarks=remarks)

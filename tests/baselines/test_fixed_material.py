@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from scipy import ndimage
+from scipy import ndimage, spatial
 
 from fedsim_tf.baselines.blending import alpha_blend
 from fedsim_tf.baselines.fixed_material import FixedMaterialSite, ShapePretraining, blend_volume, remove_heart
@@ -146,6 +146,45 @@ def test_chambers_and_wall_are_rendered(site_by_region):
     masks = semantics[..., 1:8].numpy()
     assert set(np.unique(masks)) == {0.0, 1.0}
     assert masks.sum(axis=-1).max() == 1.0
+
+
+def test_binary_labels_are_rendered_with_the_nearest_regions_of_the_fitted_shapes():
+    """The scan of a heart as a whole, were it taken without blur: within its mask alone, blood by phase and muscle."""
+    learner = region_learner(whole=(0, 1, 2))
+    site = FixedMaterialSite(learner)
+    site._simulator = lambda mu_per_mm, seed: mu_per_mm
+    tissues = ["blood"] * 4 + ["muscle"] + ["blood"] * 2
+    iodine = np.array([1.0, 0.6, 1.0, 0.6, 0.2, 1.0, 0.6]) * 10.0  # mg/ml in LV, RV, LA, RA, wall, aorta, PA
+    mu = [attenuation.tissue_mu_per_mm(one, 70.0) for one in tissues] + iodine * attenuation.contrast_mu_per_mm(
+        1.0, 70.0
+    )
+    low, high = learner.config.data.window_hu
+    expected = 2.0 * (1000.0 * (mu / WATER - 1.0) - low) / (high - low) - 1.0
+    assert expected[LV - 1] > expected[RV - 1] + 0.1 > expected[MYOCARDIUM - 1] + 0.2
+    occupancy = learner.model.labels(learner.labelled_latents.table).numpy()
+    shown = set()
+    for number, heart in enumerate(learner.data.labelled.labels > 0):
+        fitted = np.argwhere(occupancy[number].sum(axis=-1) > 0.5)
+        regions = occupancy[number][tuple(fitted.T)].argmax(axis=-1)
+        voxels = np.argwhere(heart)
+        distances, nearest = spatial.cKDTree(fitted).query(voxels, k=12)  # voxels are cubes
+        candidates = np.where(distances < distances[:, :1] + 1e-6, regions[nearest], regions[nearest[:, :1]])
+        alone = (candidates == candidates[:, :1]).all(axis=1)  # of several that are as near any may be taken
+        assert alone.mean() > 0.8
+        assert (distances[:, 0] > 0).any()
+        rendered = site._own[number].numpy()
+        np.testing.assert_allclose(rendered[tuple(voxels[alone].T)], expected[candidates[alone, 0]], atol=1e-5)
+        body = learner.data.labelled.images[number][~heart]  # lung or soft tissue, without contrast agent
+        assert body.max() < expected[MYOCARDIUM - 1]
+        assert rendered[~heart].max() < expected[MYOCARDIUM - 1]
+        shown |= set(candidates[alone, 0])
+    assert len(shown) > 4
+    (semantics, *_) = site.training_slices()
+    masks, scans = semantics[..., 1:8].numpy(), semantics[..., 0].numpy()
+    assert masks.sum(axis=-1).max() == 1.0
+    np.testing.assert_allclose(
+        scans[masks.any(axis=-1)], expected[masks[masks.any(axis=-1)].argmax(axis=-1)], atol=1e-5
+    )
 
 
 def test_random_hearts_of_regions_are_as_large_as_an_annotated_one(site_by_region):

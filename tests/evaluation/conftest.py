@@ -1,1 +1,1 @@
-from tests.evaluation.pictures_for_tests import titles  # noqa: F401
+from tests.evaluation.pictures_for_tests import legends, titles  # noqa: F401

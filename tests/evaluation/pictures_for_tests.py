@@ -3,7 +3,7 @@
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -38,13 +38,19 @@ def recorded_titles() -> Iterator[dict[str, list[str]]]:
 
     No letter can be read back from pixels.
     """
+    with _recorded(lambda figure: [figure.get_suptitle(), *(axis.get_title() for axis in figure.axes)]) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def _recorded(texts_of: Callable[[Figure], list[str]]) -> Iterator[dict[str, list[str]]]:
+    """Collects file name, and whole path, to texts of every figure saved."""
     found = {}
     save = Figure.savefig
 
     def recorded(figure, path, **settings):
-        texts = [figure.get_suptitle(), *(axis.get_title() for axis in figure.axes)]
         name = pathlib.Path(path).name.removeprefix(f".partial-{os.getpid()}-")
-        found[name] = found[str(pathlib.Path(path).parent / name)] = [text for text in texts if text]
+        found[name] = found[str(pathlib.Path(path).parent / name)] = [text for text in texts_of(figure) if text]
         save(figure, path, **settings)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -56,6 +62,13 @@ def recorded_titles() -> Iterator[dict[str, list[str]]]:
 def titles() -> Iterator[dict[str, list[str]]]:
     """`recorded_titles` during one test."""
     with recorded_titles() as found:
+        yield found
+
+
+@pytest.fixture
+def legends() -> Iterator[dict[str, list[str]]]:
+    """The names in the legend below every figure saved during one test, by file."""
+    with _recorded(lambda figure: [t.get_text() for one in figure.legends for t in one.get_texts()]) as found:
         yield found
 
 

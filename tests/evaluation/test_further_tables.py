@@ -20,10 +20,10 @@ def run():
 RUN = run()
 
 
-def visit(patients, hospital, *, labelled=6, rendered=70.0, scanned=60.0):
+def visit(patients, hospital, *, labelled=6, rendered=70.0, scanned=60.0, label_kind="heart"):
     arms = {"ours_full": scores(rendered + 5.0), "lower_bound": scores(rendered)}
     fold = {"rendered": arms, "as scanned": dict.fromkeys(arms, scores(scanned))}
-    facts = VisitFacts(patients=patients, hospital=hospital, data="d", labelled=labelled)
+    facts = VisitFacts(patients=patients, hospital=hospital, data="d", labelled=labelled, label_kind=label_kind)
     return VisitMetrics(facts=facts, folds=(fold, fold))
 
 
@@ -58,6 +58,19 @@ def test_across_sites_has_a_sites_own_score_with_as_many_labels_on_the_diagonal(
         assert table.headings[1:] == ("tested at ct20", "tested at ct34lc")
         assert table.rows == [["ct20 4", "82.00 ± 2.83", "55.00 ± 0.00"], ["ct34lc 6", "60.00 ± 0.00", "-"]]
     assert further_tables.across_sites([other], visits).rows[0][1] == "-"
+
+
+def test_visitors_of_networks_by_region_have_rows_of_their_own():
+    regions = record("single_site", 4, facts={"label_kind": "regions"}, lower_bound=(75.0,))
+    visits = [
+        visit("ct34lc", "ct20", labelled=4),
+        visit("ct34lc", "ct20", labelled=4, scanned=50.0, label_kind="regions"),
+    ]
+    assert [row[1] for row in further_tables.visitors(visits).rows] == 2 * ["ct20 4"] + 2 * ["ct20 4 by region"]
+    assert further_tables.across_sites([RUN, regions], visits).rows == [
+        ["ct20 4", "82.00 ± 2.83", "60.00 ± 0.00"],
+        ["ct20 4 by region", "75.00", "50.00 ± 0.00"],
+    ]
 
 
 def test_regions_have_a_column_each_and_runs_without_regions_no_row():

@@ -9,9 +9,9 @@ from scipy import ndimage
 from fedsim_tf.evaluation.likeness import compare_volumes, measure_volumes
 from fedsim_tf.evaluation.likeness_figures import SHOWN, draw_likeness, spread_slices
 from fedsim_tf.evaluation.tissues import compare_tissues, tissue_masks
-from fedsim_tf.regions import MYOCARDIUM
+from fedsim_tf.regions import LV, MYOCARDIUM, REGIONS
 from fedsim_tf.training.volumes import Volumes
-from tests.evaluation.pictures_for_tests import is_drawn
+from tests.evaluation.pictures_for_tests import is_drawn, pixels
 from tests.training.toy_site import small_vgg
 
 SIZE = 20
@@ -141,6 +141,27 @@ def test_picture_has_both_rows_and_a_plot_for_each_tissue_even_of_those_that_are
     draw_likeness(tmp_path / "a.png", measure(real), measure(solid), window_hu=WINDOW_HU, title="phantom cohort")
     assert is_drawn(tmp_path / "a.png")
     assert titles["a.png"] == ["phantom cohort", "real", "synthetic", "heart", "lung", "soft tissue", "bone"]
+
+
+def test_picture_by_region_has_rows_in_colours_and_a_legend(tmp_path, titles, legends):
+    """A heart as a whole is not coloured as a ventricle."""
+    real, synthetic = volumes(0.0, 20.0), volumes(0.0)
+    ids = np.stack([HEART] * 2).astype(np.uint8)
+    ids[0, 10:] *= MYOCARDIUM
+    real, synthetic = (dataclasses.replace(one, regions=ids[: len(one)]) for one in (real, synthetic))
+    draw_likeness(tmp_path / "a.png", measure(real), measure(synthetic), window_hu=WINDOW_HU, title="t")
+    assert titles["a.png"][1:5] == ["real", "real, regions", "synthetic", "synthetic, regions"]
+    assert legends["a.png"] == ["LV", "myo"]
+    image = pixels(tmp_path / "a.png")
+    grey = 0.5 * HU["heart"] / 1000 + 0.5
+    by_region = {
+        region: np.argwhere(np.abs(image - 0.4 * 255 * grey - 0.6 * np.array(REGIONS[region].rgb)).max(axis=-1) < 6)
+        for region in (LV, MYOCARDIUM)
+    }
+    rows = {region: set((4 * found[:, 0] / (0.74 * len(image))).astype(int)) for region, found in by_region.items()}
+    assert rows == {LV: {1, 3}, MYOCARDIUM: {1, 3}}
+    columns = 8 * by_region[LV][by_region[LV][:, 0] < len(image) / 2][:, 1] / image.shape[1]
+    assert set(columns.astype(int)) <= {0, 1, 2, 3}  # slices of the first volume; the second one is a whole heart
 
 
 def test_regions_are_tissues_too_where_labels_tell_them_apart():

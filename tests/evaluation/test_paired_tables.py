@@ -10,6 +10,8 @@ from fedsim_tf.evaluation.paired_tables import (
     AMONG_TABLE_2,
     AMONG_TABLE_3,
     compare_at_each_site,
+    compare_kinds_at_each_site,
+    compare_kinds_over_all_sites,
     compare_over_all_sites,
 )
 from tests.evaluation.records_for_tests import FULL, LOWER, RECORDS, record
@@ -75,6 +77,40 @@ def test_data_sets_are_taken_together_by_the_papers_numbers_of_labels():
     assert row[4] == f"{np.mean(first) - np.mean(second):+.2f}"
     assert row[5] == f"{stats.ttest_rel(first, second).pvalue:.3f}"
     assert row[7] == "5"
+
+
+def test_arms_are_tested_against_arms_of_their_own_kind_of_labels():
+    regions = record(
+        "single_site", 4, facts={"label_kind": "regions"}, lower_bound=(60.0, 61.0), ours_full=(65.0, 70.0)
+    )
+    table = compare_at_each_site(collect_scores([RECORDS[0], regions]), AGAINST_LOWER_BOUND)
+    assert [(row[1], row[4]) for row in table.rows] == [
+        ("ct20 4", f"{np.mean(FULL) - np.mean(LOWER):+.2f}"),
+        ("ct20 4 by region", "+7.00"),
+    ]
+
+
+def test_regions_are_tested_against_the_heart_of_the_same_folds_and_seed():
+    def by_region(seed=None, site="ct20", labels=4, **arms):
+        return record("single_site", {site: labels}, facts={"label_kind": "regions", "seed": seed}, **arms)
+
+    found = (81.0, 82.0, 88.5, 99.0)  # the fourth fold has no partner
+    records = [*RECORDS, by_region(ours_full=found, ours_pre=found), by_region(seed=1, lower_bound=LOWER)]
+    (row,) = compare_kinds_at_each_site(records).rows
+    assert row[:4] == ["single site", "ct20 4", "Ours-Full by region", "Ours-Full"]
+    assert row[4] == f"{np.mean(found[:3]) - np.mean(FULL):+.2f}"
+    assert row[5] == f"{stats.ttest_rel(found[:3], FULL).pvalue:.3f}"
+    assert row[7] == "3"
+    assert compare_kinds_over_all_sites(records).rows == []
+    other, theirs = (71.0, 72.5), (70.0, 74.0)
+    records += [
+        by_region(site="ct34lc", labels=6, ours_full=other),
+        record("single_site", {"ct34lc": 6}, ours_full=theirs),
+    ]
+    (row,) = compare_kinds_over_all_sites(records).rows
+    first, second = (*found[:3], *other), (*FULL, *theirs)
+    assert row[:4] == ["single site", "fewer labels, 2 data sets", "Ours-Full by region", "Ours-Full"]
+    assert row[4:6] == [f"{np.mean(first) - np.mean(second):+.2f}", f"{stats.ttest_rel(first, second).pvalue:.3f}"]
 
 
 def test_a_p_that_three_digits_cannot_show_is_said_to_be_below_them():

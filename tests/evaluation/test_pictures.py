@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fedsim_tf
-from fedsim_tf.evaluation import galleries, region_figures
+from fedsim_tf.evaluation import galleries
 from fedsim_tf.evaluation.figures import _smooth, draw_loss_curves, panel
 from fedsim_tf.evaluation.galleries import heart_slice, nearest_image, sample_gallery, segmentation_gallery
 from fedsim_tf.evaluation.region_figures import colour_regions
@@ -180,24 +180,6 @@ def test_segmentation_gallery_shows_every_arm_with_truth_and_finding(tmp_path, t
 
 def rgb(region):
     return [int(REGIONS[region].colour[start : start + 2], 16) for start in (1, 3, 5)]
-
-
-def legend_of(figure):
-    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-
-
-@pytest.fixture
-def legends(monkeypatch):
-    """The names in the legend of every figure saved, by file."""
-    found = {}
-    save = region_figures.save_figure
-
-    def recorded(figure, path, **settings):
-        found[path.name] = legend_of(figure)
-        save(figure, path, **settings)
-
-    monkeypatch.setattr(region_figures, "save_figure", recorded)
-    return found
 
 
 def test_regions_are_mixed_with_the_greys_below_and_the_background_stays_grey():

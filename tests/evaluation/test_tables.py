@@ -53,6 +53,34 @@ def test_records_that_disagree_are_refused():
     assert collect_scores([RECORDS[0], RECORDS[0]]) == collect_scores(RECORDS[:1])
 
 
+BY_REGION = record(
+    "single_site", 4, facts={"label_kind": "regions"}, ours_full=(70.0, 71.0, 75.0), random_shape=(65.0, 66.0, 67.0)
+)
+
+
+def test_runs_by_region_have_cells_of_their_own():
+    cells = collect_scores([*RECORDS, BY_REGION])
+    assert cells[Cell("single_site", "ours_full", "ct20", 4, "regions")] == [70.0, 71.0, 75.0]
+    assert {cell: one for cell, one in cells.items() if cell.label_kind == "heart"} == collect_scores(RECORDS)
+    with pytest.raises(InputError, match="other scores of ours_full, single_site, ct20 with 4 labels by region"):
+        collect_scores([BY_REGION, record("single_site", 4, facts={"label_kind": "regions"}, ours_full=(1.0,))])
+
+
+def test_both_kinds_of_labels_stand_in_the_papers_tables():
+    cells = collect_scores([*RECORDS, BY_REGION])
+    table, alone = table_3(cells), table_3(collect_scores(RECORDS))
+    assert [row for row in table.rows if row[2] != "ours by region"] == alone.rows
+    place = next(number for number, row in enumerate(table.rows) if row[1] == "Ours-Full")
+    assert table.rows[place + 1][:5] == ["", "", "ours by region", f"72.00 ± {math.sqrt(7):.2f}", "-"]
+    rows = {row[0]: row[1:] for row in table_2(cells).rows}
+    assert rows["Random shape + GAN by region"] == ["66.00 ± 1.00", "67.07", "-1.07", "3"]
+    assert len(rows) == 8
+    rows = {row[1]: row[2:] for row in table_3_differences(cells).rows}
+    assert rows["Ours-Full by region"][:2] == ["-16.95 (3)", "-"]
+    assert rows["Ours-Full"][0] == f"{np.mean(FULL) - 88.95:+.2f} (3)"
+    assert [row[2] for row in table_3(collect_scores([BY_REGION])).rows[:2]] == ["ours by region", "paper"]
+
+
 def test_paired_test_is_scipys():
     found = paired_test(FULL, LOWER)
     assert found.p == pytest.approx(stats.ttest_rel(FULL, LOWER).pvalue)

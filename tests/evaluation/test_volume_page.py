@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from fedsim_tf.data.preprocess import prepare
-from fedsim_tf.evaluation.figures import cut_planes, draw_planes
+from fedsim_tf.evaluation.planes import cut_planes, draw_planes
 from fedsim_tf.evaluation.volume_page import describe_volume, write_volume_page
+from fedsim_tf.regions import LV, MYOCARDIUM, REGIONS
 from fedsim_tf.volume import Case, Geometry, Volume
+from tests.evaluation.pictures_for_tests import pixels
 
 EXTENT_MM = (200.0, 100.0, 150.0)
 
@@ -33,8 +35,8 @@ def test_cuts_are_upright_with_the_left_on_the_right():
 
 
 def test_a_picture_has_the_volumes_proportions_and_the_outline(tmp_path, case):
-    for name, mask in (("with", case.label > 0), ("without", None)):
-        draw_planes(tmp_path / name, case.image, mask, (10, 9, 9), extent_mm=case.field_of_view_mm, title="t")
+    for name, label in (("with", case.label), ("without", None)):
+        draw_planes(tmp_path / name, case.image, label, (10, 9, 9), extent_mm=case.field_of_view_mm, title="t")
     pictures = [matplotlib.image.imread(tmp_path / name, format="png")[..., :3] for name in ("with", "without")]
     green = [np.argwhere(p[..., 1] > p[..., 0] + 0.3) for p in pictures]
     assert len(green[1]) == 0
@@ -44,6 +46,26 @@ def test_a_picture_has_the_volumes_proportions_and_the_outline(tmp_path, case):
     width = pictures[0].shape[1]
     axial = green[0][green[0][:, 1] < width * 0.4]
     assert np.ptp(axial[:, 1]) / np.ptp(axial[:, 0]) == pytest.approx(2.0, rel=0.15)
+
+
+def test_regions_are_outlined_in_their_colours_with_a_legend(tmp_path, case, titles, legends):
+    """The box's right half is the ventricle, its left half the wall; one slice has the wall alone."""
+    ids = (case.label > 0) * np.where(np.arange(case.label.shape[2]) < 10, LV, MYOCARDIUM).astype(np.uint8)
+    draw_planes(tmp_path / "a.png", case.image, ids, (10, 9, 11), extent_mm=case.field_of_view_mm, title="t")
+    assert titles["a.png"] == ["t", "axial", "coronal", "sagittal"]
+    assert legends["a.png"] == ["LV", "myo"]
+    image = pixels(tmp_path / "a.png")
+    ventricle, wall = (np.argwhere(np.abs(image - REGIONS[one].rgb).max(axis=-1) < 30) for one in (LV, MYOCARDIUM))
+    within = lambda points, low, high: points[(points[:, 1] > low) & (points[:, 1] < high)]  # noqa: E731
+    width, height = image.shape[1], 0.85 * image.shape[0]  # the legend is below
+    axial = [within(points[points[:, 0] < height], 0, 0.4 * width)[:, 1] for points in (ventricle, wall)]
+    assert axial[0].max() == pytest.approx(axial[1].min(), abs=4)
+    assert axial[0].min() < axial[1].min()
+    assert axial[0].max() < axial[1].max()
+    sagittal = [within(points[points[:, 0] < height], 0.75 * width, width) for points in (ventricle, wall)]
+    assert (len(sagittal[0]), len(sagittal[1]) > 50) == (0, True)
+    draw_planes(tmp_path / "b.png", case.image, case.label, (10, 9, 11), extent_mm=case.field_of_view_mm, title="t")
+    assert legends["b.png"] == []
 
 
 def test_numbers_are_the_files_own(case):

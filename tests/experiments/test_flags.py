@@ -15,7 +15,10 @@ UNREAD = {
     "single_site": ("federated",),
     "ablation": ("federated",),
     "federated": ("dataset",),
-    "paper_tables": ("dataset", "data.labels", "segmentation.arms", "segmentation.batch", "federated.more_labels"),
+    "paper_tables": (
+        *("dataset", "data.labels", "model.labels"),
+        *("segmentation.arms", "segmentation.batch", "federated.more_labels"),
+    ),
 }
 NEEDED = {"federated.noise_multiplier": {"federated": {"clip_norm": 1.0}}}
 

@@ -93,6 +93,7 @@ TABLE = [
     WrongStart("federated", ("--flare_kit=data", "--engine=nvflare"), ("--flare_kit is data", "an admin's kit")),
     WrongStart("federated", ("--run_dir=single_run",), ("single_run: found a single-site run",)),
     WrongStart("paper_tables", ("--sites=ct99",), ("--sites is ct99", "ct20, ct34lc, ct34mc")),
+    WrongStart("paper_tables", ("--label_kinds=heart,lungs",), ("--label_kinds is lungs", "heart, regions")),
     WrongStart("paper_tables", ("--parts=ablation",), ("parts", "ablation alone")),
     WrongStart("paper_tables", ("--launcher=slurm",), ("--model_precision is auto", "another kind")),
     WrongStart("paper_tables", ("--cluster=slurm_partition=gpu",), ("--cluster is slurm_partition=gpu",)),

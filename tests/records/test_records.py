@@ -223,6 +223,23 @@ def test_likeness_of_version_2_is_read_and_lacks_what_was_not_measured(tmp_path)
     assert found == Likeness(tissues={"heart": TissueComparison(150.0, 50.0, 140.0, 40.0, 10.0)})
 
 
+@pytest.mark.parametrize(("results", "earlier"), [(RUN, EARLIER_METRICS), (VISIT, None)])
+def test_results_say_their_kind_of_labels_and_those_that_do_not_are_of_the_heart(tmp_path, results, earlier):
+    file = tmp_path / "metrics.json"
+    facts = dataclasses.replace(results.facts, label_kind="regions")
+    write_record(file, dataclasses.replace(results, facts=facts))
+    assert read_metrics(file).facts == facts
+    values = json.loads(file.read_text())
+    del values["facts"]["label_kind"]
+    for one in filter(None, (values, earlier)):
+        file.write_text(json.dumps(one))
+        assert read_metrics(file).facts.label_kind == "heart"
+    values["facts"]["label_kind"] = "lungs"
+    file.write_text(json.dumps(values))
+    with pytest.raises(InputError, match=r"found facts\.label_kind 'lungs', not heart or regions; expected"):
+        read_metrics(file)
+
+
 def test_the_summary_has_regions_only_where_there_are_some(tmp_path):
     write_record(tmp_path / "metrics.json", RUN)
     row = json.loads((tmp_path / "metrics.json").read_text())["summary"]["ct20"]["upper_bound"]

@@ -5,7 +5,8 @@ import pathlib
 import numpy as np
 import SimpleITK as sitk
 
-from tests.shape.shapes_for_tests import sphere
+from fedsim_tf.regions import LV, MYOCARDIUM, PULMONARY_ARTERY
+from tests.shape.shapes_for_tests import population_of_regions, sphere
 
 CUBE = (32, 32, 32)
 EXTENT_MM = 96.0
@@ -35,13 +36,22 @@ def write(
     return path
 
 
-def write_own_cohort(root: pathlib.Path, *, annotated: int = 6, unannotated: int = 1, seed: int = 0) -> None:
-    """`images/` and `labels/`; every third volume is no cube of 32 voxels."""
+def write_own_cohort(
+    root: pathlib.Path, *, annotated: int = 6, unannotated: int = 1, seed: int = 0, by_region: bool = False
+) -> None:
+    """`images/` and `labels/`; every third volume is no cube of 32 voxels. By region, balls have three parts."""
     for number in range(annotated + unannotated):
         image, mask = ball(seed + number, (20, 24, 28) if number % 3 == 2 else CUBE)
         write(root / "images" / f"case_{number}.nii.gz", image)
         if number < annotated:
-            write(root / "labels" / f"case_{number}.nii.gz", mask)
+            write(root / "labels" / f"case_{number}.nii.gz", cut_in_thirds(mask) if by_region else mask)
+
+
+def cut_in_thirds(mask: np.ndarray) -> np.ndarray:
+    """Region ids of a mask, of which the parts from left to right are other regions."""
+    low, high = np.quantile(np.argwhere(mask)[:, 2], [1 / 3, 2 / 3])
+    column = np.arange(mask.shape[2])
+    return mask * np.where(column < low, LV, np.where(column < high, MYOCARDIUM, PULMONARY_ARTERY)).astype(np.uint8)
 
 
 def write_paper_cohort(root: pathlib.Path, site: str, *, count: int = 5) -> None:
@@ -54,6 +64,13 @@ def write_paper_cohort(root: pathlib.Path, site: str, *, count: int = 5) -> None
     if site != "ct20":
         rows = [f"{number},{site}" for number in range(1001, 1001 + count)]
         (root / "division.csv").write_text("\n".join(["id,site", *rows]) + "\n")
+
+
+def write_shapes_of_regions(path: pathlib.Path) -> pathlib.Path:
+    """Corresponding shapes for a shape model of a few modes with all seven regions."""
+    shapes, faces, region_id = population_of_regions(n=12)
+    np.savez(path, shapes=shapes, faces=faces, region_id=region_id)
+    return path
 
 
 def write_shapes(path: pathlib.Path) -> pathlib.Path:

@@ -2,11 +2,13 @@
 
 import csv
 import json
+import pathlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from fedsim_tf.arms import ARMS
 from fedsim_tf.errors import InputError
 from fedsim_tf.schedule.paper_report import draw_figure_3, write_tables
 from tests.evaluation.pictures_for_tests import is_drawn, pixels
@@ -14,10 +16,12 @@ from tests.evaluation.pictures_for_tests import is_drawn, pixels
 DICE = {"lower_bound": (80.0, 84.0), "ours_full": (83.0, 85.0)}
 
 
+RUNS_OF_THE_HEART = {"a": {}, "b": {"labelled": 8}, "c": {"site": "ct34lc", "labelled": 6}}
+GOLDEN = pathlib.Path(__file__).with_name("tables_of_the_heart.md")
 REGION = {"dice": 61.5, "iou": 50.0, "hd95_mm": 12.25, "surface_mm": 3.5, "volume_error": 9.0, "cases": {}}
 
 
-def record(path, *, site="ct20", labelled=4, commit="abc", regions=None):
+def record(path, *, site="ct20", labelled=4, commit="abc", regions=None, **facts):
     folds = [
         {
             site: {
@@ -36,6 +40,7 @@ def record(path, *, site="ct20", labelled=4, commit="abc", regions=None):
         "folds": 2,
         "commit": commit,
         "split": {site: {"train": 12, "validation": 4, "test": 4}},
+        **facts,
     }
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"facts": facts, "folds": folds}))
@@ -64,6 +69,33 @@ def test_tables_hold_the_records_numbers(tmp_path):
         rows = {row[0]: row[1:] for row in csv.reader(file)}
     assert rows["ct20"] == ["12", "4", "4", "12 / 4 / 4"]
     assert rows["ct34lc"] == ["-", "-", "-", "20 / 7 / 7"]
+
+
+def test_tables_of_the_heart_alone_are_to_the_letter_as_before_there_were_regions(tmp_path):
+    """The pages were made by the code of before kinds of labels were recorded, of records of that time."""
+    files = {name: record(tmp_path / name / "metrics.json", **facts) for name, facts in RUNS_OF_THE_HEART.items()}
+    write_tables(tmp_path / "tables", files)
+    assert (tmp_path / "tables" / "tables.md").read_text() == GOLDEN.read_text()
+
+
+def test_runs_by_region_and_of_the_heart_stand_beside_each_other(tmp_path):
+    files = {
+        "heart": record(tmp_path / "heart" / "metrics.json", seed=0),
+        "regions": record(tmp_path / "r" / "metrics.json", seed=0, label_kind="regions", regions={"myo": REGION}),
+    }
+    made = write_tables(tmp_path / "tables", files)
+    place = next(number for number, row in enumerate(made["Table 3"].rows) if row[1] == "Ours-Full")
+    assert [row[2:4] for row in made["Table 3"].rows[place : place + 3]] == [
+        ["ours", "84.00 ± 1.41"],
+        ["ours by region", "84.00 ± 1.41"],
+        ["paper", "88.95 ± 2.97"],
+    ]
+    rows = made["Regions less the heart"].rows
+    assert [row[1:5] for row in rows] == [
+        ["ct20 4", f"{title} by region", title, "+0.00"] for title in (ARMS["lower_bound"].title, "Ours-Full")
+    ]
+    assert [row[1] for row in made["Dice by region"].rows] == ["ct20 4 by region"] * 2
+    assert "Regions less the heart together" not in made  # one data set alone
 
 
 def test_runs_by_region_have_tables_of_their_own(tmp_path):

@@ -83,6 +83,27 @@ def test_a_part_of_the_tables():
     assert "upper_bound" in flag(more["single_site/ct20-8"], "segmentation_arms")
 
 
+def test_kinds_of_labels_have_runs_of_their_own_side_by_side():
+    both, heart = jobs(label_kinds=("heart", "regions"), folds=2), jobs(folds=2)
+    assert {name: both[name] for name in heart} == heart
+    others = [name for name in both if name not in heart]
+    assert len(others) == len(heart) - len(SITES)  # volumes are prepared once
+    for name in others:
+        run, _, fold = name.partition("/fold_")
+        other = heart[run.removesuffix("-regions") + (f"/fold_{fold}" if fold else "")]
+        assert run.endswith("-regions")
+        assert [one.replace("-regions", "") for one in both[name].after] == list(other.after)
+        assert both[name].settings != other.settings
+        if both[name].command[0] != "experiments.out_of_distribution":
+            own = [word for word in both[name].command if word not in other.command]
+            assert own == ["--model_labels=regions", f"--run_dir=runs/g/{run}"]
+    visit = both["out_of_distribution/ct20-at-ct34mc-regions"]
+    assert visit.after == ("single_site/ct20-4-regions", "single_site/ct34mc-6-regions", "federated/fewer-regions")
+    assert list(jobs(label_kinds=("regions",), folds=2)) == [
+        name for name in both if "prepare" in name or name in others
+    ]
+
+
 def test_parts_of_which_nothing_is_left_are_named():
     assert explain_left_out(wanted()) == []
     assert explain_left_out(wanted(sites=("ct34lc", "ct20"))) == []

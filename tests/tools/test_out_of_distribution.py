@@ -72,7 +72,7 @@ def test_every_arm_is_scored_on_the_visitors_test_patients(hospitals, metrics):
         assert tuple(fold[images]) == ARMS
         for arm in ARMS:
             assert set(fold[images][arm].cases) == set(own[arm]["cases"])
-    assert (metrics.facts.patients, metrics.facts.hospital) == SITES
+    assert (metrics.facts.patients, metrics.facts.hospital, metrics.facts.label_kind) == (*SITES, "heart")
     assert f"ct20 in {hospitals['root'] / 'ct20'}" in metrics.facts.data
     assert read_metrics(hospitals["root"] / "out" / "metrics.json") == metrics
     assert is_drawn(hospitals["root"] / "out" / "segmentations_0.png")

@@ -1,4 +1,4 @@
-"""A toy federation as its members' files: two hospitals with tiny cohorts, and what each has in its local file."""
+"""A toy federation by region as its members' files: two hospitals with tiny cohorts, one with binary labels."""
 
 import contextlib
 import pathlib
@@ -15,11 +15,12 @@ from fedsim_tf.runs.flare_fold import FoldController, FoldExecutor, shape_model_
 from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, strip_local_fields
 from fedsim_tf.training.run import RunFolder, fold_path
 from tests.federated.flare.federation import SERVER
-from tests.runs.toy_cohorts import write_own_cohort, write_shapes
+from tests.runs.toy_cohorts import write_own_cohort, write_shapes_of_regions
 from tests.runs.toy_networks import use_small_parts
 from tests.training.toy_site import toy_config
 
 HOSPITALS = ("leeds", "turin")  # each has a process of its own, which imports TensorFlow
+BINARY = "turin"  # has labels of hearts as a whole; the other's tell three regions apart
 RUN = "toy"
 
 
@@ -28,7 +29,7 @@ def fold_config(root: pathlib.Path):
     sections = {
         "checkpoint_every": 2,
         "data": {"labels": 2},
-        "model": {"shape_model": str(write_shapes(root / "shapes.npz"))},
+        "model": {"shape_model": str(write_shapes_of_regions(root / "shapes.npz")), "labels": "regions"},
         "pretraining": {"steps": 3},
         "gan": {"steps": 1},
         "semi": {"steps": 3},
@@ -47,7 +48,8 @@ def local_of(root: pathlib.Path, member: str, config) -> Local:
     if member in HOSPITALS:
         data = root / "data" / member
         if not data.exists():
-            write_own_cohort(data, annotated=5, seed=100 * HOSPITALS.index(member))
+            number = HOSPITALS.index(member)
+            write_own_cohort(data, annotated=5, seed=100 * number, by_region=member != BINARY)
         fields["data_root"], dataset = str(data), "nifti"
     runs, cache, secret = str(root / "runs" / member), str(root / "cache"), f"of {member}"
     return Local(runs, cache, dataset, least_latents=2, secret=secret, fields=fields)

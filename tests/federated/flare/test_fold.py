@@ -10,7 +10,7 @@ from fedsim_tf.baselines.direct_fl import initial_weights
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.message import Message
 from fedsim_tf.federated.wire_record import BROADCAST, RECEIVED, SENT, WireRecord, read_wire_record
-from fedsim_tf.files import read_json, write_json, write_npz
+from fedsim_tf.files import read_json, read_rows, write_json, write_npz
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.records.fold_scores import read_fold_scores
 from fedsim_tf.runs import on_flare
@@ -24,6 +24,7 @@ from fedsim_tf.training.learner import initial_shared_weights
 from fedsim_tf.training.run import RunFolder
 from tests.federated.flare.federation import SERVER, Federation, job_of_tests
 from tests.federated.flare.fold import (
+    BINARY,
     HOSPITALS,
     RUN,
     ToyFoldController,
@@ -81,9 +82,37 @@ def test_a_deployment_learns_what_one_process_learns(folds):
     check_same_losses(fold(wanted, SERVER), fold(found, SERVER))
     for name in HOSPITALS:
         mine, other = (read_fold_scores(fold(runs, name) / "sites" / name, site=name) for runs in (wanted, found))
+        assert {arm: scores.regions is None for arm, scores in other.sites[name].items()} == dict.fromkeys(
+            ("direct_fl", "ours_sim_fl"), name == BINARY
+        )
         assert {arm: scores.dice for arm, scores in other.sites[name].items()} == pytest.approx(
             {arm: scores.dice for arm, scores in mine.sites[name].items()}, abs=1e-3
         )
+
+
+@pytest.mark.parametrize("name", HOSPITALS)
+def test_a_hospital_is_taught_by_its_regions_or_where_its_labels_are_binary_by_their_union(folds, tmp_path, name):
+    """L_IoU of the deployment's first round, from a model of the same first weights and sums over voxels."""
+    _, found, config = folds
+    write_json(tmp_path / LOCAL_FILE, local_of(found.parent, name, config).to_dict() | {"runs_dir": str(tmp_path)})
+    with as_toy_sites_do():
+        site = FoldExecutor(strip_local_fields(config), RUN, 0, shape_model_digest(config)).open_site(name, tmp_path)
+        learner = site._work.learner
+        occupancy = learner.model.labels(learner.labelled_latents.table).numpy()
+    ids = learner.data.labelled.regions
+    assert set(np.unique(ids)) == ({0, 1} if name == BINARY else {0, 1, 5, 7})
+
+    def loss(occupied, truth):
+        return 1 - (occupied * truth).sum() / (occupied + truth - occupied * truth).sum()
+
+    expected = []
+    for mine, truth in zip(occupancy, ids, strict=True):
+        union = loss(mine.sum(axis=-1), truth > 0)
+        regions = np.mean([loss(mine[..., region - 1], truth == region) for region in (1, 5, 7)])
+        expected.append(union if name == BINARY else 0.5 * union + 0.5 * regions)
+    rows = read_rows(fold(found, SERVER) / "losses" / "pretraining.csv")
+    (first, *_) = [float(value) for _, loss_name, value in rows if loss_name == f"{name}/iou"]
+    assert first == pytest.approx(np.mean(expected), rel=1e-5)
 
 
 def test_nothing_of_an_image_label_or_latent_was_sent(folds):
@@ -118,6 +147,7 @@ def test_each_hospital_has_its_own_model_samples_and_report(folds):
         assert (run / "fold_0" / "sites" / name / "samples" / "ours_sim_fl" / "synthetic_000_image.nii.gz").is_file()
         metrics = read_json(run / "metrics.json")
         assert list(metrics["summary"]) == [name]
+        assert metrics["facts"]["label_kind"] == "regions"
         assert "report.html" in {path.name for path in run.iterdir()}
     assert not list((found / SERVER).rglob("*.nii.gz"))
 
