@@ -111,6 +111,8 @@ def _check_output(folder: pathlib.Path, home: VisitedFold, host: VisitedFold) ->
     found = (earlier.facts.patients, earlier.facts.hospital)
     if found != (home.config.dataset, host.config.dataset):
         raise InputError(file, found=f"patients of {found[0]} at {found[1]}", expected=expected)
+    if earlier.facts.label_kind != host.config.model.labels:
+        raise InputError(file, found=f"networks with labels of kind {earlier.facts.label_kind}", expected=expected)
 
 
 def _open_federated_site(run_dir: str | os.PathLike, site: str, numbers: Sequence[int]) -> dict[int, RunFolder]:

@@ -88,6 +88,11 @@ def test_results_of_something_else_are_not_written_over(hospitals, metrics, tmp_
         run_visit(one, other, tmp_path, **cache)
     with pytest.raises(InputError, match="found patients of ct20 at ct34lc; expected another output folder"):
         run_visit(other, one, hospitals["root"] / "out", **cache)
+    values = json.loads((hospitals["root"] / "out" / "metrics.json").read_text())
+    values["facts"]["label_kind"] = "regions"
+    (tmp_path / "metrics.json").write_text(json.dumps(values))
+    with pytest.raises(InputError, match="found networks with labels of kind regions; expected another output folder"):
+        run_visit(one, other, tmp_path, **cache)
     shutil.copytree(run, tmp_path / "federated")
     (tmp_path / "federated" / "fold_0" / "sites").mkdir()
     with pytest.raises(InputError, match="found a federated run; expected a single-site run"):
