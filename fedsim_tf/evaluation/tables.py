@@ -48,7 +48,8 @@ def table_2(cells: Mapping[Cell, Sequence[float]]) -> Table:
     rows = []
     for arm, published in paper.TABLE_2.items():
         values = cells.get(Cell(SINGLE_SITE_RUN, arm, ABLATION_SITE, ABLATION_LABELS), ())
-        words = [format_mean(values), format_published(published), format_difference(values, published)]
+        beside = (format_published(published), format_difference(values, published)) if published else (MISSING,) * 2
+        words = [format_mean(values), *beside]
         rows.append([arms.title(arm), *words, str(len(values))])
     return Table(("method", "Dice %", "paper", "difference", "folds"), rows)
 
