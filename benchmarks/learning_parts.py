@@ -159,7 +159,8 @@ def semi_supervised_calls(learner: SiteLearner) -> dict[str, Call]:
 
 def _discriminator_loss(learner: SiteLearner, semantics: tf.Tensor, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
     real_maps, fake_maps = discriminate(learner.discriminator, semantics, real, fake, training=False)
-    return hinge_generator_loss(fake_maps) + feature_matching_loss(real_maps, fake_maps)
+    matching = feature_matching_loss(real_maps, fake_maps, condition_is_learnt=True)
+    return hinge_generator_loss(fake_maps) + matching
 
 
 CALLS = {"pretraining": pretraining_calls, "semi": semi_supervised_calls}
