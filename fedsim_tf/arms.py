@@ -31,13 +31,14 @@ SINGLE_SITE = {
     "ours_pre": Arm("Ours-Pre", "pretrained"),
     "ours_full": Arm("Ours-Full", "semi_supervised"),
     "upper_bound": Arm("Upper bound (all labels)"),
+    "random_place": Arm("Random shape, place and size + GAN", "fixed", finetuned=False),
     "random_shape": Arm("Random shape + GAN", "fixed", finetuned=False),
     "alpha_blend": Arm("Random shape + GAN + alpha blend", "fixed", finetuned=False),
     "poisson_blend": Arm("Random shape + GAN + Poisson blend", "fixed", finetuned=False),
     "fix_mat_alone": Arm("Ours-Fix-Mat, synthetic alone", "fixed", finetuned=False, volumes_of="ours_fix_mat"),
 }
 PARTS = ("single_site", "ablation", "federated", "out_of_distribution")  # the paper's experiments
-ABLATION = ("random_shape", "alpha_blend", "poisson_blend", "fix_mat_alone")  # Table 2
+ABLATION = ("random_place", "random_shape", "alpha_blend", "poisson_blend", "fix_mat_alone")  # Table 2
 FEDERATED_SIMULATION = "ours_sim_fl"
 DIRECT = "direct_fl"
 ARMS = {

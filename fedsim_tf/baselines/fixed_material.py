@@ -19,7 +19,7 @@ from fedsim_tf.data.preprocess import hu_from_unit
 from fedsim_tf.losses import merge_regions
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.shape.grid import Grid
-from fedsim_tf.shape.parameters import N_POSE
+from fedsim_tf.shape.parameters import LOG_SCALE_LIMIT, N_POSE
 from fedsim_tf.synthesis import SyntheticVolume, ct_simulator, render_volume, scan, slice_renderer
 from fedsim_tf.training.annotated_labels import AnnotatedLabels
 from fedsim_tf.training.batch_norm import random_slices
@@ -117,6 +117,18 @@ class FixedMaterialSite:
             place = labels[rng.integers(len(labels))]
             yield Heart(np.zeros(0, np.float32), self._hard_label(decoder(self._pose(weights, place))))
 
+    def scattered_hearts(self) -> Iterator[Heart]:
+        """Yield the hearts of `random_hearts`, upright too, of any size and at any place where they lie whole.
+
+        No annotated heart says where they lie or how large they are. The log scale is uniform within the shape
+        network's range, as far as the field of view is large enough, and the place is uniform within the field of view.
+        """
+        config, decoder = self._learner.config, self._learner.model.decoder
+        for number in range(config.synthesis.volumes):
+            weights = step_rng(config.seed, "random hearts", number).standard_normal(decoder.ssm.n_modes)
+            tau = self._scatter(weights, step_rng(config.seed, "scattered hearts", number))
+            yield Heart(np.zeros(0, np.float32), self._hard_label(decoder(tau)))
+
     def volumes(self, hearts: Iterator[Heart]) -> Iterator[SyntheticVolume]:
         """Render hearts, each in the body of some annotated patient; the images are the enhanced CTs."""
         config = self._learner.config
@@ -165,6 +177,20 @@ class FixedMaterialSite:
         tau[-1] = np.log(place.sum() / upright.sum()) / 3.0
         scaled = decode()
         tau[-4:-1] = centre_mm(place) - centre_mm(scaled)
+        return tf.constant(tau[None], tf.float32)
+
+    def _scatter(self, weights: np.ndarray, rng: np.random.Generator) -> tf.Tensor:
+        """Return tau (1, K + 7) of an upright shape of random size at a random place within the grid."""
+        decoder = self._learner.model.decoder
+        spacing, origin = np.array(decoder.grid.spacing_mm), np.array(decoder.grid.origin_mm)
+        # A voxel is left free along each border.
+        first, last = origin + 0.5 * spacing, origin + (np.array(decoder.grid.shape[::-1]) - 1.5) * spacing
+        tau = np.concatenate([weights, np.zeros(N_POSE)])
+        points = decoder.points_mm(tf.constant(tau[None], tf.float32))[0].numpy()
+        largest = min(LOG_SCALE_LIMIT, np.log(np.min((last - first) / np.ptp(points, axis=0))))
+        tau[-1] = rng.uniform(min(-LOG_SCALE_LIMIT, largest), largest)
+        scaled = np.exp(tau[-1]) * points
+        tau[-4:-1] = rng.uniform(first - scaled.min(axis=0), last - scaled.max(axis=0))
         return tf.constant(tau[None], tf.float32)
 
     def _hard_label(self, occupancy: tf.Tensor) -> np.ndarray:

@@ -24,8 +24,9 @@ AMONG_TABLE_3 = (
     (arms.FEDERATED_SIMULATION, arms.DIRECT),
 )
 AMONG_TABLE_2 = (
+    ("random_shape", "random_place"),
     *((arm, "random_shape") for arm in ("alpha_blend", "poisson_blend")),
-    *(("fix_mat_alone", arm) for arm in ("random_shape", "alpha_blend", "poisson_blend")),
+    *(("fix_mat_alone", arm) for arm in ("random_place", "random_shape", "alpha_blend", "poisson_blend")),
 )
 _HEADINGS = ("", "data", "arm", "less", "Dice", "p, paired t", "Cohen's d", "folds")
 Cells = Mapping[Cell, Sequence[float]]

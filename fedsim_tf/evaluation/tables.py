@@ -49,7 +49,8 @@ def table_2(cells: Mapping[Cell, Sequence[float]]) -> Table:
     rows = []
     for (arm, published), kind in itertools.product(paper.TABLE_2.items(), list_label_kinds(cells)):
         values = cells.get(Cell(SINGLE_SITE_RUN, arm, ABLATION_SITE, ABLATION_LABELS, kind), ())
-        words = [format_mean(values), format_published(published), format_difference(values, published)]
+        beside = (format_published(published), format_difference(values, published)) if published else (MISSING,) * 2
+        words = [format_mean(values), *beside]
         rows.append([name_by_kind(arms.title(arm), kind), *words, str(len(values))])
     return Table(("method", "Dice %", "paper", "difference", "folds"), rows)
 

@@ -18,7 +18,7 @@ from fedsim_tf.training.run import RunFolder
 
 
 class _Recipe(NamedTuple):
-    learnt_shapes: bool
+    hearts: str  # "learnt", "random" or "scattered"
     blend: Callable[[FixedMaterialSite], Blend] | None = None
 
 
@@ -27,10 +27,11 @@ def _poisson(site: FixedMaterialSite) -> Blend:
 
 
 _RECIPES = {
-    "ours_fix_mat": _Recipe(learnt_shapes=True),
-    "random_shape": _Recipe(learnt_shapes=False),
-    "alpha_blend": _Recipe(learnt_shapes=False, blend=lambda _: alpha_blend),
-    "poisson_blend": _Recipe(learnt_shapes=False, blend=_poisson),
+    "ours_fix_mat": _Recipe("learnt"),
+    "random_place": _Recipe("scattered"),
+    "random_shape": _Recipe("random"),
+    "alpha_blend": _Recipe("random", blend=lambda _: alpha_blend),
+    "poisson_blend": _Recipe("random", blend=_poisson),
 }
 
 
@@ -69,14 +70,15 @@ def simulate_fixed(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str
     site = FixedMaterialSite(learner)
     learnt_hearts = functools.partial(site.learnt_hearts, site.learn(run))
     render = functools.partial(_render, site, learner)
-    learnt, random = (_Renderings(functools.partial(render, hearts)) for hearts in (learnt_hearts, site.random_hearts))
+    hearts = {"learnt": learnt_hearts, "random": site.random_hearts, "scattered": site.scattered_hearts}
+    renderings = {kind: _Renderings(functools.partial(render, drawn)) for kind, drawn in hearts.items()}
     samples: dict[str, Samples] = {}
     for one in list_volumes_arms(arms):
         recipe = _RECIPES[one]
         folder, blend = samples_folder(run, one), recipe.blend(site) if recipe.blend else None
-        volumes = functools.partial(_blend, learnt if recipe.learnt_shapes else random, blend)
+        volumes = functools.partial(_blend, renderings[recipe.hearts], blend)
         samples[one] = draw_samples(folder, learner.model, run.config, volumes=volumes)
-        if recipe.learnt_shapes:
+        if recipe.hearts == "learnt":
             note_shape_modes(folder, learner, samples[one])
     return {arm: samples[get_volumes_arm(arm)] for arm in arms}
 

@@ -1,5 +1,7 @@
 """Ours-Fix-Mat at the toy site: what is rendered, before anything is learnt."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -65,6 +67,21 @@ def test_random_hearts_lie_where_annotated_ones_lie_and_are_as_large(learner, he
         assert distances[nearest] < 0.3
         assert heart.label.sum() == pytest.approx(volumes[nearest], rel=0.03)
     assert dice(hearts[0].label, hearts[1].label) < 99.0
+
+
+def test_scattered_hearts_are_whole_and_of_any_place_and_size(learner):
+    """Those of random hearts' shapes, for which the annotated ones are not even looked at."""
+    many = dataclasses.replace(learner.config, synthesis=dataclasses.replace(learner.config.synthesis, volumes=24))
+    site = FixedMaterialSite(toy_learner(many))
+    labels = [heart.label for heart in site.scattered_hearts()]
+    site._learner.data.labelled.labels[:] = 0.0
+    for label, again in zip(labels, site.scattered_hearts(), strict=True):
+        np.testing.assert_array_equal(label, again.label)
+        assert not any(side.any() for axis in range(3) for side in (np.take(label, 0, axis), np.take(label, -1, axis)))
+    volumes = np.array([label.sum() for label in labels])
+    assert volumes.max() > 4 * volumes.min()
+    centres = np.array([ndimage.center_of_mass(label) for label in labels])
+    assert np.ptp(centres, axis=0).min() > 6
 
 
 def test_a_volume_shows_the_atlas_heart_where_its_label_is(site, hearts, learner):

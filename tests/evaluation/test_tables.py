@@ -127,6 +127,8 @@ def test_table_2_shows_the_difference_from_the_paper():
     rows = {row[0]: row[1:] for row in table_2(collect_scores(RECORDS)).rows}
     assert rows["Random shape + GAN + Poisson blend"] == ["76.00 ± 1.41", "76.44", "-0.44", "2"]
     assert rows["Random shape + GAN"] == ["-", "67.07", "-", "0"]
+    scattered = collect_scores([record("single_site", 4, random_place=(60.0, 62.0))])
+    assert table_2(scattered).rows[0] == [ARMS["random_place"].title, "61.00 ± 1.41", "-", "-", "2"]
 
 
 def test_the_upper_bound_stands_in_both_columns_of_its_data_set():

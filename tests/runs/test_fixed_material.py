@@ -36,6 +36,7 @@ def drawn(monkeypatch):
     site = types.SimpleNamespace(
         learn=lambda _: learnt.append("site") or "fitted",
         random_hearts=lambda: ["random"],
+        scattered_hearts=lambda: ["scattered"],
         learnt_hearts=lambda distribution: [f"of {distribution}"],
         volumes=render,
         training_slices=lambda: None,
@@ -70,11 +71,12 @@ def test_each_blend_has_volumes_of_its_own(tmp_path, drawn):
 
 
 def test_rows_of_table_2_have_the_hearts_and_the_blend_of_their_names(tmp_path, drawn):
-    simulated(tmp_path, drawn, "random_shape", "alpha_blend", "poisson_blend", "fix_mat_alone")
+    simulated(tmp_path, drawn, "random_place", "random_shape", "alpha_blend", "poisson_blend", "fix_mat_alone")
     found = {arm: (volume.heart, volume.blend) for arm, volume in drawn.made.items()}
     poisson = found.pop("poisson_blend")
     assert found == {
         "ours_fix_mat": ("of fitted", None),
+        "random_place": ("scattered", None),
         "random_shape": ("random", None),
         "alpha_blend": ("random", alpha_blend),
     }

@@ -11,8 +11,8 @@ from tests.training.toy_site import toy_config, toy_shape_model, toy_site, toy_v
 MIDDLE = 16
 CONFIG = toy_config(
     model={"gan_width": 8, "discriminator_width": 8, "unet_width": 4},
-    pretraining={"rate": 3e-3, "perceptual_weight": 10.0, "latent_rate": 1e-2},
-    gan={"steps": 200, "flip": False, "intensity": 0.0, "generator_rate": 1e-3, "discriminator_rate": 1e-3},
+    pretraining={"rate": 3e-3, "perceptual_weight": 1.0, "latent_rate": 1e-2},
+    gan={"steps": 250, "flip": False, "intensity": 0.0, "generator_rate": 1e-3, "discriminator_rate": 1e-3},
     semi={"gan_rate": 4e-4},
     segmentation={"validation_every": 1000},
 )
@@ -31,7 +31,7 @@ def generator(learner):
 
 @pytest.fixture(scope="module")
 def rendering(learner):
-    return overfitting.fit_slice(learner, MIDDLE, steps=200)
+    return overfitting.fit_slice(learner, MIDDLE, steps=250)
 
 
 def test_shape_and_material_of_one_volume(generator):
@@ -41,8 +41,11 @@ def test_shape_and_material_of_one_volume(generator):
 
 
 def test_one_slice(rendering):
-    # GANs amplify rounding: with other seeds or orders of sums the same steps end at 0.13 to 0.19.
-    assert rendering.distance < 0.3 * rendering.distance_of_grey
+    """GANs amplify rounding: other orders of sums change the last digit of the bound.
+
+    The coarse CT itself has 0.43, and two even greys, of heart and body, have 0.23.
+    """
+    assert rendering.distance < 0.2 * rendering.distance_of_grey
 
 
 @pytest.mark.usefixtures("rendering")
