@@ -15,6 +15,8 @@ from tests.runs.toy_networks import use_small_gan
 THREADS = 2
 tf.config.threading.set_intra_op_parallelism_threads(THREADS)
 tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+# Rewriting a graph takes half as long as tracing it, more than the few steps that tests take gain by it.
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 TESTS = pathlib.Path(__file__).resolve().parent
 # The modules that take longest, the longest first; two workers take modules in this order.

@@ -40,7 +40,7 @@ from tests.federated.records_for_tests import read_arrays
 
 SITES = ("leeds", "turin")  # every process of a job imports TensorFlow
 SIMULATED = ("leeds", "munich", "turin")
-ROUNDS = 40
+ROUNDS = 28
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def check_like(server, site_runs, root):
 
 
 def test_members_that_are_killed_cost_the_rounds_since_the_last_state(federation, tmp_path):
-    """A site's worker, then a whole site, then the server, each at a random moment after its job's second state."""
+    """A site's worker and another whole site, then the server, at random moments after their jobs' second states."""
     run = federation.root / "runs" / SERVER / "killed"
     ends = []
     submitted = job("killed", pause=0.2)
@@ -119,18 +119,18 @@ def test_members_that_are_killed_cost_the_rounds_since_the_last_state(federation
     seed = time.time_ns()
     print(f"seed {seed}")  # shown where this fails
     rng = random.Random(seed)
-    for number, kill in enumerate((kill_worker, kill_site, kill_server)):
+    for number, kill in enumerate((kill_worker_and_site, kill_server)):
         wait_until(lambda number=number: rounds_kept(run) >= 8 * (number + 1), within=120)
         time.sleep(rng.uniform(0, 1))
         kill(federation)
     thread.join(120)
-    assert [end.is_completed for end in ends] == [False, False, False, True]
+    assert [end.is_completed for end in ends] == [False, False, True]
     site_runs = {site: site_run(federation, site, "killed") for site in SITES}
     check_like(run, site_runs, tmp_path)
     for site in SITES:
         rounds = gradients_sent(federation, site, "killed")
         assert set(rounds) == set(range(ROUNDS))
-        assert len(rounds) - ROUNDS <= 3 * 5  # four rounds between states, and the one that was under way
+        assert len(rounds) - ROUNDS <= 2 * 5  # four rounds between states, and the one that was under way
 
 
 @pytest.fixture(scope="module")
@@ -280,11 +280,8 @@ def note(ends, federation, submitted):
     return ends[-1]
 
 
-def kill_worker(federation):
+def kill_worker_and_site(federation):
     federation.worker("turin").kill()
-
-
-def kill_site(federation):
     federation.kill("leeds")
     federation.start("leeds")
 
