@@ -11,7 +11,7 @@ from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.records.likeness_record import FeatureDistances
 
 PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}  # the axis of volumes (z, y, x) that slices are taken along
-SLICES = 4  # of each volume and plane, evenly spread; those of a volume are much alike, and features take time
+SLICES = 4  # of each volume and plane, evenly spread: more take time
 BATCH = 32  # slices whose features are taken at a time
 PlaneFeatures = Mapping[str, np.ndarray]  # by plane (slices, channels), those of a volume after one another
 

@@ -10,7 +10,7 @@ import numpy as np
 from fedsim_tf import arms
 from fedsim_tf.evaluation.comparison import Cell, collect_scores
 from fedsim_tf.evaluation.kernel_distance import PLANES
-from fedsim_tf.evaluation.tables import MISSING, Table
+from fedsim_tf.evaluation.tables import MISSING, Table, experiment_and_data
 from fedsim_tf.evaluation.tissues import PLACES, TISSUES
 from fedsim_tf.records.likeness_record import FeatureDistances, HeartVariety, Likeness, Novelty, Pair
 from fedsim_tf.records.run_metrics import RunMetrics
@@ -41,20 +41,22 @@ def volumes_table(metrics: Iterable[RunMetrics]) -> Table:
     found = _collect_likeness(metrics)
     columns = [arm for arm in arms.ARMS if any(arm in by_arm for by_arm in found.values())]
     rows = []
-    for (site, labels), by_arm in found.items():
+    for data, by_arm in found.items():
         for row in _list_rows([one for folds in by_arm.values() for one in folds]):
             words = [_format(row, by_arm.get(arm, ())) for arm in columns]
             if any(word != MISSING for word in words):
-                rows.append([f"{site} {labels}", row.title, *words])
+                rows.append([data, row.title, *words])
     return Table(("data", "measure", *map(arms.title, columns)), rows)
 
 
-def _collect_likeness(metrics: Iterable[RunMetrics]) -> dict[tuple[str, int], dict[str, list[Likeness]]]:
-    """Return the likeness in each fold, by site with its number of labels and by arm; all folds must have one."""
-    found: dict[tuple[str, int], dict[str, list[Likeness]]] = {}
-    for cell, folds in _simulating_arms(metrics):
-        found.setdefault((cell.site, cell.labels), {}).setdefault(cell.arm, folds)
-    return dict(sorted(found.items()))
+def _collect_likeness(metrics: Iterable[RunMetrics]) -> dict[str, dict[str, list[Likeness]]]:
+    """Return the likeness in each fold, by data in words and by arm; all folds must have one."""
+    found: dict[str, dict[str, list[Likeness]]] = {}
+    in_order = sorted(_simulating_arms(metrics), key=lambda one: (one[0].site, one[0].labels, one[0].label_kind))
+    for cell, folds in in_order:
+        _, data = experiment_and_data(cell)
+        found.setdefault(data, {}).setdefault(cell.arm, folds)
+    return found
 
 
 def _simulating_arms(metrics: Iterable[RunMetrics]) -> Iterator[tuple[Cell, list[Likeness]]]:

@@ -36,7 +36,7 @@ class FusedAdam(tf.keras.optimizers.Adam):
 
     Keras composes the update of a dozen operations, each of which reads and writes arrays as long as the weights. For
     the 92 million weights of the enhancement network that took a fifth of a training step. It also makes the scalars
-    anew for each variable, which were a quarter of all operations that a step of the GAN traces.
+    anew for each variable, which were a fifth of all operations that a step of the GAN traces.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):

@@ -59,13 +59,13 @@ WORDS = {
 }
 
 
-def run(labels=4, **by_arm):
+def run(labels=4, kind="heart", **by_arm):
     """Return the results of a run, given the likeness in each fold of each arm."""
     folds = tuple(
         {"ct20": {"lower_bound": scores(80.0), **{arm: scores(85.0, likeness=one) for arm, one in fold.items()}}}
         for fold in (dict(zip(by_arm, likenesses, strict=True)) for likenesses in zip(*by_arm.values(), strict=True))
     )
-    return RunMetrics(facts=RunFacts(data="d", experiment="single_site", labelled=labels), folds=folds)
+    return RunMetrics(facts=RunFacts(data="d", experiment="single_site", labelled=labels, label_kind=kind), folds=folds)
 
 
 def cells(table):
@@ -99,6 +99,14 @@ def test_arms_have_columns_in_the_order_of_the_tables_and_dashes_for_what_they_l
     assert found["ct20 4", "mean, heart, HU", "Ours-Fix-Mat"] == "145 / 150"
     assert found["ct20 8", "mean, heart, HU", "Ours-Fix-Mat"] == "-"
     assert found["ct20 8", "mean, heart, HU", "Ours-Full"] == "145 / 150"
+
+
+def test_runs_of_both_kinds_of_labels_have_rows_of_their_own():
+    other = dataclasses.replace(LIKENESS, novelty=Novelty(200.0, 90.0, 400.0, 180.0))
+    found = cells(volumes_table([run(kind="regions", ours_full=[other]), run(ours_full=[LIKENESS])]))
+    measure = "mean distance to the nearest training volume, HU"
+    assert found["ct20 4", measure, "Ours-Full"] == WORDS[measure]
+    assert found["ct20 4 by region", measure, "Ours-Full"] == "200 / 400 = 0.50"
 
 
 def test_a_fold_without_a_measure_leaves_a_dash_and_runs_without_samples_no_table():
