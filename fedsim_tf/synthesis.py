@@ -13,6 +13,7 @@ from fedsim_tf.ct import attenuation
 from fedsim_tf.ct.atlas import render
 from fedsim_tf.ct.effects import ScanEffects
 from fedsim_tf.ct.simulator import CTSimulator
+from fedsim_tf.data.preprocess import hu_from_unit
 from fedsim_tf.models import built
 from fedsim_tf.models.generators import MaterialGenerator, ShapeGenerator
 from fedsim_tf.models.latents import LatentDistribution
@@ -22,6 +23,7 @@ from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.parameters import shape_frame_mm
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.shape.voxelize import separate_regions, to_label_map
+from fedsim_tf.volume import Geometry, Volume
 
 
 class SyntheticVolume(NamedTuple):
@@ -142,11 +144,48 @@ def sample_volumes(
 ) -> Iterator[SyntheticVolume]:
     """Draw latents from the fitted normal and render every slice of each, with labels as `hard_label` gives them."""
     render = slice_renderer(model)
-    for z in distribution.sample(count, seed=seed).astype(np.float32):
-        label = model.hard_label(model.labels(z[None]))[0].numpy()
-        coarse = model.coarse_ct(z[None])
-        image = render_volume(render, coarse, label, batch=batch)
-        yield SyntheticVolume(image, label, coarse[0].numpy(), z)
+    for z in distribution.sample(count, seed=seed):
+        yield synthesize(model, render, z, batch=batch)
+
+
+def synthesize(
+    model: GenerativeModel,
+    render: Callable[..., tf.Tensor],
+    z: np.ndarray,
+    *,
+    tau: np.ndarray | None = None,
+    batch: int = 8,
+) -> SyntheticVolume:
+    """Return the labelled volume of a latent.
+
+    Args:
+      model: the generative model.
+      render: see `slice_renderer`.
+      z: the latent (d,).
+      tau: shape parameters (K + 7,) that take the place of those of the latent, which then is the material's alone.
+      batch: slices rendered at a time.
+    """
+    occupancy = model.labels(z[None]) if tau is None else model.decoder(tau[None])
+    label = model.hard_label(occupancy)[0].numpy()
+    coarse = model.coarse_ct(z[None])
+    image = render_volume(render, coarse, label, batch=batch)
+    return SyntheticVolume(image, label, coarse[0].numpy(), z)
+
+
+def place_volume(
+    array: np.ndarray, field_of_view_mm: tuple[float, float, float], *, window_hu: tuple[float, float] | None = None
+) -> Volume:
+    """Return a synthetic cube as a volume that is centred on the origin of coordinates.
+
+    Args:
+      array: an image or a label (z, y, x).
+      field_of_view_mm: the cube's extent (x, y, z).
+      window_hu: the CT values that are -1 and 1 in an image, which becomes int16 in HU; None leaves a label as it is.
+    """
+    grid = Grid.centred(array.shape, field_of_view_mm)  # type: ignore[arg-type]
+    if window_hu is not None:
+        array = np.rint(hu_from_unit(array, window_hu)).astype(np.int16)
+    return Volume(array, Geometry(grid.spacing_mm, grid.origin_mm))
 
 
 def slice_renderer(model: GenerativeModel) -> Callable[..., tf.Tensor]:

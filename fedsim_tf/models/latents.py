@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import tensorflow as tf
@@ -58,12 +59,33 @@ class LatentDistribution:
     mean: np.ndarray
     covariance: np.ndarray
 
-    def sample(self, count: int, *, seed: Seed) -> np.ndarray:
-        """Return latents (count, d), float32."""
-        rng = np.random.default_rng(seed)
+    @functools.cached_property
+    def root(self) -> np.ndarray:
+        """A square root R (d, d) of the covariance R R^T, which turns standard normal noise into deviations."""
         values, vectors = np.linalg.eigh(self.covariance)
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
-        return (self.mean + rng.standard_normal((count, len(self.mean))) @ root.T).astype(np.float32)
+        return vectors * np.sqrt(np.maximum(values, 0.0))
+
+    def sample(self, count: int, *, seed: Seed) -> np.ndarray:
+        """Return latents (count, d), float32; see `draw_latents`."""
+        return draw_latents(self.mean, self.root, count, seed=seed)
+
+
+def draw_latents(mean: np.ndarray, root: np.ndarray, count: int, *, seed: Seed, spread: float = 1.0) -> np.ndarray:
+    """Draw latents from a normal distribution. The first ones are the same whatever the count, to the last bit.
+
+    Args:
+      mean: (d,).
+      root: a square root R (d, d) of the covariance R R^T.
+      count: how many.
+      seed: what they are drawn from.
+      spread: a factor on every deviation from the mean.
+
+    Returns:
+      (count, d), float32.
+    """
+    noise = np.random.default_rng(seed).standard_normal((count, len(mean)))
+    # A matrix product adds up in an order that may depend on the count; einsum does not.
+    return (mean + spread * np.einsum("ij,nj->ni", root, noise)).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

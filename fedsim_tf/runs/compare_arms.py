@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from fedsim_tf.arms import ARMS, get_volumes_arm
 from fedsim_tf.evaluation.galleries import segmentation_gallery
 from fedsim_tf.evaluation.scores import score_on_own_labels, score_segmenter
+from fedsim_tf.generator.export import generator_folder
+from fedsim_tf.generator.folder import is_generator, note_scores
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.records.fold_scores import ArmScores
 from fedsim_tf.records.likeness_record import Likeness, Pair
@@ -31,7 +33,7 @@ def compare_with_pictures(
     data: str,
     trained: Mapping[str, Segmenter] | None = None,
 ) -> dict[str, ArmScores]:
-    """Compare arms as `compare` does, and draw samples, segmentations and losses.
+    """Compare arms as `compare` does, note scores in generators' cards, and draw samples, segmentations and losses.
 
     Args:
       run, site, arms, samples, trained: see `compare`.
@@ -43,6 +45,7 @@ def compare_with_pictures(
     """
     likeness = _show_all_samples(run, site, samples, vgg=vgg, data=data) if samples else {}
     segmenters, scores = compare(run, site, arms, samples, trained=trained)
+    _note_generator_scores(run, scores)
     segmentation_gallery(run.pictures / "segmentations.png", segmenters, site.test, title=f"Segmentations, {data}")
     draw_losses(run, data=data)
     if "upper_bound" in arms:
@@ -51,6 +54,14 @@ def compare_with_pictures(
             pair = Pair(real=scores["upper_bound"].dice, synthetic=synthetic)
             likeness[arm] = dataclasses.replace(likeness[arm], upper_bound_dice=pair)
     return {arm: dataclasses.replace(found, likeness=likeness.get(arm)) for arm, found in scores.items()}
+
+
+def _note_generator_scores(run: RunFolder, scores: Mapping[str, ArmScores]) -> None:
+    """Note in the card of each arm's generator, where the arm has one, how the arm scored."""
+    for arm, found in scores.items():
+        generator = generator_folder(run.samples / arm)
+        if is_generator(generator):
+            note_scores(generator, found)
 
 
 def _show_all_samples(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
@@ -13,25 +12,24 @@ import tensorflow as tf
 
 from fedsim_tf.arms import get_volumes_arm
 from fedsim_tf.config import Config
-from fedsim_tf.data.preprocess import hu_from_unit
 from fedsim_tf.data.writing import write_volume
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.galleries import sample_gallery
 from fedsim_tf.evaluation.likeness import MeasuredVolumes, compare_volumes, measure_volumes
 from fedsim_tf.evaluation.likeness_figures import draw_likeness
 from fedsim_tf.files import read_json, read_npz, write_json, write_npz
+from fedsim_tf.generator.export import export_generator, generator_folder
+from fedsim_tf.generator.folder import is_generator
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.records.likeness_record import Likeness, ShapeModes
 from fedsim_tf.records.versioned import parse
-from fedsim_tf.shape.grid import Grid
-from fedsim_tf.synthesis import GenerativeModel, SyntheticVolume, sample_volumes
+from fedsim_tf.synthesis import GenerativeModel, SyntheticVolume, place_volume, sample_volumes
 from fedsim_tf.training.batch_norm import settle_statistics, training_slices
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.volumes import SiteVolumes, Volumes
-from fedsim_tf.volume import Geometry, Volume
 
 _SHAPE_MODES = "shape_modes.json"
 
@@ -44,7 +42,7 @@ def samples_folder(run: RunFolder, arm: str) -> pathlib.Path:
 def draw_samples_of(
     folder: pathlib.Path, learner: SiteLearner, distribution: LatentDistribution, *, with_unlabelled: bool
 ) -> list[SyntheticVolume]:
-    """Draw the synthetic volumes of a site's model; see `draw_samples`.
+    """Draw the synthetic volumes of a site's model, see `draw_samples`, and write the model as a generator.
 
     Every arm and site draws the same random numbers for the latents.
 
@@ -55,14 +53,25 @@ def draw_samples_of(
       with_unlabelled: whether the model has learnt from unannotated volumes too.
     """
     count, seed = learner.config.synthesis.volumes, learner.config.seed
-    slices = training_slices(learner, with_unlabelled=with_unlabelled)
+    generator = generator_folder(folder)
+
+    @contextlib.contextmanager
+    def settle_and_export() -> Iterator[None]:
+        slices = training_slices(learner, with_unlabelled=with_unlabelled)
+        with settle_statistics(learner.model.enhancer, slices):
+            export_generator(generator, learner, distribution, arm=folder.name, with_unlabelled=with_unlabelled)
+            yield
+
     samples = draw_samples(
         folder,
         learner.model,
         learner.config,
         volumes=lambda: sample_volumes(learner.model, distribution, count, seed=seed),
-        while_drawing=functools.partial(settle_statistics, learner.model.enhancer, slices),
+        while_drawing=settle_and_export,
     )
+    if not is_generator(generator):  # an earlier start drew the samples
+        with settle_and_export():
+            pass
     note_shape_modes(folder, learner, samples)
     return samples
 
@@ -202,11 +211,10 @@ def write_sample(
     folder: pathlib.Path, number: int, sample: SyntheticVolume, model: GenerativeModel, config: Config
 ) -> None:
     """Write image (HU) and label as NIfTI, centred on the coordinates' origin. By region, labels are region ids."""
-    grid = Grid.centred((model.size,) * 3, model.field_of_view_mm)
-    place = Geometry(grid.spacing_mm, grid.origin_mm)
-    image_hu = np.rint(hu_from_unit(sample.image, config.data.window_hu)).astype(np.int16)
-    write_volume(Volume(image_hu, place), folder / f"synthetic_{number:03d}_image.nii.gz")
-    write_volume(Volume(sample.label, place), folder / f"synthetic_{number:03d}_label.nii.gz")
+    image = place_volume(sample.image, model.field_of_view_mm, window_hu=config.data.window_hu)
+    write_volume(image, folder / f"synthetic_{number:03d}_image.nii.gz")
+    label = place_volume(sample.label, model.field_of_view_mm)
+    write_volume(label, folder / f"synthetic_{number:03d}_label.nii.gz")
 
 
 def _save(path: pathlib.Path, samples: list[SyntheticVolume]) -> None:

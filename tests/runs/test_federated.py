@@ -5,9 +5,11 @@ import types
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from fedsim_tf.data.splits import PAPER_SIZES, SplitSizes
 from fedsim_tf.errors import InputError
+from fedsim_tf.generator.sampler import load_generator
 from fedsim_tf.runs.finished import open_finished_fold
 from fedsim_tf.runs.start import refuse_other_experiment
 from tests.evaluation.pictures_for_tests import is_drawn, recorded_titles
@@ -52,6 +54,17 @@ def test_every_site_has_its_own_scores_for_each_arm(finished):
     assert next(iter(tested["ct34lc"])).startswith("ct_100")
     assert all(0 < fold[site][arm]["dice"] <= 100 for site in SITES for arm in ARMS)
     assert json.loads((finished.run / "metrics.json").read_text())["summary"] == finished.metrics["summary"]
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_every_site_has_a_generator_of_what_all_have_learnt(finished, site):
+    generator = load_generator(finished.fold / "sites" / site / "generators" / "ours_sim_fl")
+    (fold,) = finished.metrics["folds"]
+    assert (generator.card.data_set, generator.card.sites) == (site, SITES)
+    assert generator.card.scores["dice"] == pytest.approx(fold[site]["ours_sim_fl"]["dice"])
+    (volume,) = generator.sample(1, seed=0)
+    file = finished.fold / "sites" / site / "samples" / "ours_sim_fl" / "synthetic_000_label.nii.gz"
+    np.testing.assert_array_equal(volume.label.array, sitk.GetArrayFromImage(sitk.ReadImage(str(file))))
 
 
 def test_a_federated_run_is_not_gone_on_with_as_a_single_sites(finished):

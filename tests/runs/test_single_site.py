@@ -17,6 +17,7 @@ from fedsim_tf.arms import list_volumes_arms
 from fedsim_tf.config import from_dict, merge
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import lock_file, read_json, write_json
+from fedsim_tf.generator.sampler import load_generator
 from fedsim_tf.metrics import MEASURES
 from fedsim_tf.runs import samples as samples_module
 from fedsim_tf.runs.finished import open_finished_fold
@@ -198,6 +199,26 @@ def test_samples_are_nifti_in_hu_centred_and_as_large_as_the_training_volumes(fi
             assert -1000 <= values.min() < values.max() <= 1000
 
 
+@pytest.mark.parametrize("arm", ["ours_pre", "ours_full"])
+def test_an_arms_generator_draws_the_arms_volumes_and_knows_its_score(finished, arm):
+    folder = finished.fold / "generators" / arm
+    generator = load_generator(folder)
+    for number, volume in enumerate(generator.sample(2, seed=finished.config.of_fold(0).seed)):
+        for kind in ("image", "label"):
+            file = finished.fold / "samples" / arm / f"synthetic_{number:03d}_{kind}.nii.gz"
+            np.testing.assert_allclose(getattr(volume, kind).array, sitk.GetArrayFromImage(sitk.ReadImage(str(file))))
+    (fold,) = finished.metrics["folds"]
+    assert generator.card.scores == pytest.approx({name: fold["nifti"][arm][name] for name in MEASURES})
+    assert generator.card.tested == 2
+    assert (generator.card.annotated, generator.card.unannotated) == (2, 2 if arm == "ours_full" else 0)
+    content = b"".join(file.read_bytes() for file in folder.iterdir())
+    assert not any(name in content for name in (b"case_", str(finished.root).encode()))
+
+
+def test_arms_that_learn_no_material_have_no_generator(finished):
+    assert {path.name for path in finished.fold.glob("generators/*")} == {"ours_pre", "ours_full"}
+
+
 @pytest.mark.usefixtures("_undrawn")
 def test_the_same_call_again_repeats_no_stage(finished, monkeypatch):
     """As if it had been stopped between the fold's last stage and its scores."""
@@ -206,7 +227,7 @@ def test_the_same_call_again_repeats_no_stage(finished, monkeypatch):
     def files():
         kept = [
             path
-            for name in ("checkpoints", "losses", "samples", "stages")
+            for name in ("checkpoints", "generators", "losses", "samples", "stages")
             for path in (finished.fold / name).rglob("*")
         ]
         return {path: path.stat().st_mtime_ns for path in kept if path.is_file()}

@@ -1,0 +1,36 @@
+"""Generators of untrained networks at the smallest size, whose weights answer to the latent."""
+
+import dataclasses
+
+import numpy as np
+
+from fedsim_tf.generator.export import export_generator
+from fedsim_tf.shape.ssm import StatisticalShapeModel
+from fedsim_tf.training.batch_norm import settle_statistics, training_slices
+from fedsim_tf.training.learner import SiteLearner
+from tests.shape.shapes_for_tests import population_of_regions
+from tests.training.toy_site import small_vgg, toy_config, toy_shape_model, toy_site
+
+ARM, SUBJECTS = "ours_full", ("anna", "berta")
+
+
+def make_learner(*, seed=0, by_region=False, **site):
+    """Return a toy site's learner; new networks would make the same volume of every latent."""
+    config = toy_config(seed=seed, model={"labels": "regions" if by_region else "heart"})
+    ssm = dataclasses.replace(toy_shape_model(), subjects=SUBJECTS, subject_digests=("1" * 64, "2" * 64))
+    if by_region:
+        points, faces, region_id = population_of_regions(n=6)
+        ssm = StatisticalShapeModel.fit(points * 3, faces, region_id, n_modes=4)
+    learner = SiteLearner(config, ssm, dataclasses.replace(toy_site(), **site), small_vgg())
+    rng = np.random.default_rng(seed)
+    for variable in learner.shared_variables:
+        variable.assign_add(0.05 * rng.standard_normal(variable.shape))
+    return learner
+
+
+def write_toy_generator(folder, **options):
+    """Write the generator of a new toy site."""
+    learner = make_learner(**options)
+    distribution = learner.latent_statistics(with_unlabelled=True).distribution()
+    with settle_statistics(learner.model.enhancer, training_slices(learner, with_unlabelled=True)):
+        export_generator(folder, learner, distribution, arm=ARM, with_unlabelled=True)
