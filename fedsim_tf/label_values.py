@@ -23,8 +23,13 @@ def parse_label_values(text: str, subject: str) -> dict[int, int]:
       InputError: text of another form, a name that is not known, a value that comes twice or is 0, or the heart beside
         one of its parts.
     """
-    regions: dict[int, int] = {}
-    names = set()
+    values = parse_named_values(text, subject)
+    return {value: ALIASES[name] for value, name in values.items()}
+
+
+def parse_named_values(text: str, subject: str) -> dict[int, str]:
+    """Return the name of each label value, a key of `regions.ALIASES`; see `parse_label_values`."""
+    values: dict[int, str] = {}
     for part in text.split(","):
         found = re.fullmatch(r"\s*([^:=]+?)\s*[:=]\s*(\d{1,9})\s*", part)
         if not found:
@@ -33,11 +38,11 @@ def parse_label_values(text: str, subject: str) -> dict[int, int]:
         if name not in ALIASES:
             known = ", ".join(ALIASES)
             raise InputError(subject, value=repr(text), must=f"name regions, of which {found[1]!r} is none: {known}")
-        if value in regions or value == 0:
+        if value in values or value == 0:
             must = "have no region with value 0, which is background" if value == 0 else f"have value {value} once"
             raise InputError(subject, value=repr(text), must=must)
-        names.add(name)
-        regions[value] = ALIASES[name]
+        values[value] = name
+    names = set(values.values())
     if HEART in names and len(names) > 1 and not all(name == HEART or ALIASES[name] >= 6 for name in names):
         raise InputError(subject, value=repr(text), must="have the heart as a whole or its parts, not both")
-    return regions
+    return values

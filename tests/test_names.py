@@ -18,6 +18,7 @@ SHARED_MODULE_NAMES = {
     "build_ssm": "a command and the tool that it calls",
     "out_of_distribution": "a command and the tool that it calls",
     "prepare": "a command and the tool that it calls",
+    "sample": "a command and the tool that it calls",
     "segment": "a command and the tool that it calls",
     "slices": "a command and the tool that it calls",
 }

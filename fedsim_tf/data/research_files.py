@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import SimpleITK as sitk
@@ -44,8 +44,13 @@ def open_research_file(path: pathlib.Path, *, layers: bool = False) -> tuple[sit
     return image, header
 
 
-def write_research_file(volume: Volume, path: pathlib.Path) -> None:
+def write_research_file(volume: Volume, path: pathlib.Path, *, fields: Mapping[str, str] | None = None) -> None:
     """Write a .nrrd or .mha file, packed; after a failure the file is as it was before.
+
+    Args:
+      volume: the array and its place.
+      path: the file.
+      fields: what else its header says, by name.
 
     Raises:
       InputError: a .nhdr or .mhd file, whose voxels would lie in another one, or a place that cannot be written to.
@@ -55,6 +60,8 @@ def write_research_file(volume: Volume, path: pathlib.Path) -> None:
     try:
         with write_atomically(path) as temporary:
             image = volume_to_image(volume.with_array(to_storable(volume.array)))
+            for name, value in (fields or {}).items():
+                image.SetMetaData(name, value)
             sitk.WriteImage(image, str(temporary), useCompression=True)
             check_voxels_whole(read_text_header(temporary), path)
     except RuntimeError as error:

@@ -97,6 +97,21 @@ def open_visit(
     return Visit(pairs, shared, pathlib.Path(output), cache_dir)
 
 
+def open_folds(run_dir: str | os.PathLike) -> list[VisitedFold]:
+    """Return a run's folds in order, or the one fold whose folder this is.
+
+    Raises:
+      InputError: no run there.
+    """
+    path = pathlib.Path(run_dir).resolve()
+    folders = [path] if _is_fold(path) else sorted(path.glob("fold_*"))
+    found = [(folder, re.fullmatch(r"fold_(\d)", folder.name)) for folder in folders]
+    folds = [(folder, int(number[1])) for folder, number in found if number and (folder / CONFIG).is_file()]
+    if not folds:
+        raise InputError(run_dir, found="no run", expected="a run's folder, or that of a fold such as runs/demo/fold_0")
+    return [VisitedFold(reopen_run(folder), number) for folder, number in folds]
+
+
 def _check_output(folder: pathlib.Path, home: VisitedFold, host: VisitedFold) -> None:
     """Refuse a folder with results of something else."""
     expected = "another output folder"
@@ -118,7 +133,7 @@ def _check_output(folder: pathlib.Path, home: VisitedFold, host: VisitedFold) ->
 def _open_federated_site(run_dir: str | os.PathLike, site: str, numbers: Sequence[int]) -> dict[int, RunFolder]:
     """Return a site's folder in each fold of a federated run, by the fold's number."""
     found = {}
-    for fold in _open_folds(run_dir):
+    for fold in open_folds(run_dir):
         path = site_path(fold.run.path, site)
         if not (path / CONFIG).is_file():
             raise InputError(run_dir, found=f"no {site} in fold {fold.number}", expected="a federated run of this site")
@@ -131,7 +146,7 @@ def _open_federated_site(run_dir: str | os.PathLike, site: str, numbers: Sequenc
 
 def _pair_folds(patients: str | os.PathLike, hospital: str | os.PathLike) -> list[tuple[VisitedFold, VisitedFold]]:
     """Return the folds of both runs that have the same number; two given folds are a pair whatever their numbers."""
-    home, host = ({fold.number: fold for fold in _open_folds(run_dir)} for run_dir in (patients, hospital))
+    home, host = ({fold.number: fold for fold in open_folds(run_dir)} for run_dir in (patients, hospital))
     for run_dir, folds in ((patients, home), (hospital, host)):
         if any(is_federated(fold.run.path) for fold in folds.values()):
             expected = "a single-site run; a federated one is the argument federated"
@@ -142,17 +157,6 @@ def _pair_folds(patients: str | os.PathLike, hospital: str | os.PathLike) -> lis
     if not both:
         raise InputError(hospital, found=f"folds {sorted(host)}", expected=f"one of folds {sorted(home)}")
     return [(home[number], host[number]) for number in both]
-
-
-def _open_folds(run_dir: str | os.PathLike) -> list[VisitedFold]:
-    """Return a run's folds in order, or the one fold whose folder this is."""
-    path = pathlib.Path(run_dir).resolve()
-    folders = [path] if _is_fold(path) else sorted(path.glob("fold_*"))
-    found = [(folder, re.fullmatch(r"fold_(\d)", folder.name)) for folder in folders]
-    folds = [(folder, int(number[1])) for folder, number in found if number and (folder / CONFIG).is_file()]
-    if not folds:
-        raise InputError(run_dir, found="no run", expected="a run's folder, or that of a fold such as runs/demo/fold_0")
-    return [VisitedFold(reopen_run(folder), number) for folder, number in folds]
 
 
 def _is_fold(run_dir: str | os.PathLike) -> bool:

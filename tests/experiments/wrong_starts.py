@@ -3,6 +3,7 @@
 `python -m tests.experiments.wrong_starts FOLDER` runs the dry runs among them with TensorFlow out of reach.
 """
 
+import dataclasses
 import json
 import pathlib
 import sys
@@ -13,9 +14,13 @@ from PIL import Image
 
 from fedsim_tf.config import make_config
 from fedsim_tf.files import write_json
+from fedsim_tf.generator.folder import NETWORKS, write_generator
 from fedsim_tf.models.vgg_weights import identify_weights
 from fedsim_tf.records.fold_data import SliceData
+from fedsim_tf.records.generator_card import GeneratorCard
 from fedsim_tf.records.versioned import write_record
+from fedsim_tf.shape.ssm import PHANTOM_MODEL, StatisticalShapeModel
+from fedsim_tf.tools.sample import SamplingRecord
 from tests.runs.toy_cohorts import ball, write, write_own_cohort, write_shapes
 
 REAL = ("--dataset=nifti", "--preset=demo", "--data_labels=2", "--data_folds=1", "--model_shape_modes=4")
@@ -36,6 +41,13 @@ def real(*flags, words):
     """Return a wrong start of a single-site run on real data."""
     given = {flag.partition("=")[0] for flag in flags}
     return WrongStart("single_site", (*(f for f in REAL if f.partition("=")[0] not in given), *flags), words)
+
+
+def sampled(*flags, words):
+    """Return a wrong start of sampling, of the generator that is there unless another one is given."""
+    usual = ("--generator=generator", "--output=samples", "--cache_dir=cache")
+    given = {flag.partition("=")[0] for flag in flags}
+    return WrongStart("sample", (*(f for f in usual if f.partition("=")[0] not in given), *flags), words)
 
 
 TABLE = [
@@ -147,6 +159,25 @@ TABLE = [
         ("done", "lower_bound"),  # whose checkpoint is gone
         needs_tensorflow=True,
     ),
+    sampled("--generator=no", words=("no: found no such folder; expected a generator's folder",)),
+    sampled("--generator=single_run", words=("single_run: found no generator.json",)),
+    sampled("--generator=cut_generator", words=("cut_generator/shape.npz: found another file than SHA256SUMS says",)),
+    sampled("--rendering=data", words=("data: found no generator.json",)),
+    sampled("--rendering=finer", words=("--rendering is finer; it must have size 32 as generator has, not 64",)),
+    sampled("--output=data", words=("data: found a folder with other files",)),
+    sampled("--output=shapes.npz", words=("shapes.npz: found a file",)),
+    sampled("--output=sampled", words=("sampled/sampling.json: found samples of another generator",)),
+    sampled("--label_values=lv:1", words=("--label_values is 'lv:1'; it must be the heart alone",)),
+    sampled("--label_values=heart:2", "--format=nnunet", words=("--label_values is 'heart:2'", "for nnunet")),
+    sampled("--interpolate=1", words=("--interpolate is 1; it must be the numbers of two samples",)),
+    sampled("--interpolate=1,x", words=("--interpolate is 1,x; it must be whole numbers",)),
+    sampled("--interpolate=0,1", "--count=1", words=("--count is 1; it must be at least 2",)),
+    sampled("--modes=0", words=("--modes is '0'; it must be modes with weights",)),
+    sampled("--modes=2:1", words=("--modes is 2:1; it must name modes from 0 to 1",)),
+    sampled("--modes=0:9", words=("--modes is 0:9; it must have weights within 3 standard deviations",)),
+    sampled("--spread=nan", words=("--spread is nan",)),
+    sampled("--run=data", words=("data: found no run",)),
+    sampled("--run=third_run", words=("--run is third_run; it must be one on ct34lc",)),
     WrongStart("slices", ("--images=no", "--labels=no"), ("no: found no PNG files",)),
     WrongStart("slices", ("--images=png", "--labels=png", "--held_out=9"), ("--held_out is 9",)),
     WrongStart("slices", ("--images=png", "--labels=no"), ("no: found no 0.png",)),
@@ -214,6 +245,7 @@ def make_files(root: pathlib.Path) -> None:
     for name in ("single_run", "third_run"):
         write_json(root / name / "fold_0" / "config.json", config.of_fold(0).to_dict())
         (root / name / "fold_0" / "data.json").write_text("{}")
+    _make_generators(root)
     (root / "federated_run" / "fold_0" / "sites" / "a").mkdir(parents=True)
     _take_up(root / "federated_run" / "config.json")
     done = make_config("demo", model={"precision": "float32"}, segmentation={"arms": ("lower_bound",)})
@@ -222,6 +254,31 @@ def make_files(root: pathlib.Path) -> None:
     config = make_config("demo", model={"precision": "float32"})
     write_json(root / "slices_run" / "config.json", config.to_dict())
     write_record(root / "slices_run" / "data.json", SliceData(vgg=identify_weights("random"), held_out=1, pictures={}))
+
+
+def _make_generators(root: pathlib.Path) -> None:
+    """Write generators whose networks are left out: what is refused is refused before these are built."""
+    model = StatisticalShapeModel.load(PHANTOM_MODEL)
+    model = dataclasses.replace(model, modes=model.modes[:2], std=model.std[:2])
+    for name, size in (("generator", 32), ("finer", 64), ("cut_generator", 32)):
+        config = make_config("demo", model={"size": size, "latent": 3, "shape_modes": 2, "precision": "float32"})
+        card = GeneratorCard(
+            arm="ours_full",
+            data_set="ct34lc",
+            phantom=True,
+            annotated=4,
+            unannotated=8,
+            field_of_view_mm=(200.0, 200.0, 200.0),
+            settings={"model": config.to_dict()["model"]},
+            fedsim_tf="0.1.0",
+            tensorflow="2.15.1",
+            terms="none",
+        )
+        weights = {network: {"0": np.zeros(1)} for network in NETWORKS}
+        write_generator(root / name, card, shape_model=model, mean=np.zeros(3), root=np.eye(3), weights=weights)
+    (root / "cut_generator" / "shape.npz").write_bytes(b"")
+    record = SamplingRecord(generator="another", format="nifti", label_values="", plan={})
+    write_record(root / "sampled" / "sampling.json", record)
 
 
 def _take_up(file: pathlib.Path) -> None:
