@@ -118,17 +118,24 @@ class StatisticalShapeModel:
         return cls(**{name: arrays[name] for name in _ARRAYS[:-1]}, subjects=subjects, subject_digests=digests)
 
 
-def load_shape_model(path: str | os.PathLike, *, n_modes: int) -> StatisticalShapeModel:
-    """Return a model with n_modes modes from a file of a model, or of corresponding shapes, to which it is fitted.
+def load_shape_model(path: str | os.PathLike, *, n_modes: int | None = None) -> StatisticalShapeModel:
+    """Return the model in a file of a model, or of corresponding shapes, to which it is fitted.
+
+    Args:
+      path: the .npz file.
+      n_modes: modes of the result; None: all of the model, or all that the shapes span.
 
     Raises:
       InputError: a file that cannot be used, or one with fewer modes.
     """
     if "shapes" in read_npz(path, required=("faces", "region_id")):
         shapes = CorrespondingShapes.load(path)
-        model = StatisticalShapeModel.fit(shapes.points, shapes.faces, shapes.region_id, n_modes)
+        count = len(shapes.points) - 1 if n_modes is None else n_modes
+        model = StatisticalShapeModel.fit(shapes.points, shapes.faces, shapes.region_id, count)
         return dataclasses.replace(model, subjects=shapes.subjects, subject_digests=shapes.subject_digests)
     model = StatisticalShapeModel.load(path)
+    if n_modes is None:
+        return model
     if model.n_modes < n_modes:
         raise InputError(path, found=f"{model.n_modes} modes", expected=f"at least {n_modes}, or fewer asked for")
     return dataclasses.replace(model, modes=model.modes[:n_modes], std=model.std[:n_modes])

@@ -95,7 +95,9 @@ class SegmentationStart:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainedNetwork:
-    """A network of a finished fold, loaded when it is first needed, so that CTs are refused without TensorFlow.
+    """A segmentation network of a finished fold, called with a CT.
+
+    It is loaded when it is first needed, so that CTs are refused without TensorFlow.
 
     Attributes:
       fold: the fold.
@@ -131,6 +133,31 @@ class TrainedNetwork:
         """
         _ = self.segment
 
+    def __call__(self, ct: Volume) -> Volume:
+        """Return the heart in a CT.
+
+        Args:
+          ct: the CT in HU, with axes in any order and direction.
+
+        Returns:
+          The mask on the CT's own grid, uint8: heart or not, or region ids where the network tells regions apart.
+
+        Raises:
+          InputError: an image that is no CT, or where volumes are cropped one in which no heart is found.
+        """
+        case = Case("ct", ct.with_array(ct.array.astype(np.float32)))
+        check_image(case.image, case.identity, any_values=False)
+        prepared = self._prepare(case, case.identity)
+        return resample_to_original(self.segment(prepared.image), prepared, nearest=True)
+
+    def _prepare(self, case: Case, subject: str | os.PathLike) -> PreparedCase:
+        """Return a CT as the network takes it; one of unusual extent is warned of."""
+        config = self.fold.run.config
+        crop = self.find_crop(case, subject)
+        prepared = prepare(case, config.model.size, window_hu=config.data.window_hu, crop=crop)
+        _warn_of_other_extent(prepared, self.fold.fields_of_view_mm(), subject)
+        return prepared
+
     def open_case(
         self,
         image: str | os.PathLike,
@@ -144,20 +171,16 @@ class TrainedNetwork:
         """Read and check a CT; see `open_segmentation`."""
         case = _read_case(image, any_values=any_values)
         truth = _read_truth(label, case.image, self.fold, image_subject=image) if label else None
-        config = self.fold.run.config
-        crop = self.find_crop(case, image)
-        prepared = prepare(case, config.model.size, window_hu=config.data.window_hu, crop=crop)
-        _warn_of_other_extent(prepared, self.fold.fields_of_view_mm(), image)
         return SegmentationStart(
             pathlib.Path(image),
             case,
-            prepared,
+            self._prepare(case, image),
             self.segment,
             pathlib.Path(output),
             truth,
             pathlib.Path(picture) if picture else None,
             mask_format,
-            config.model.by_region,
+            self.fold.run.config.model.by_region,
         )
 
 
@@ -203,6 +226,21 @@ def open_network(fold_dir: str | os.PathLike, arm: str) -> TrainedNetwork:
     """
     fold = open_finished_fold(fold_dir)
     return TrainedNetwork(fold, fold.last_stage_of(arm))
+
+
+def load_segmenter(path: str | os.PathLike, arm: str = "ours_full") -> TrainedNetwork:
+    """Load a segmentation network that a run has trained. Called with a CT, it returns the heart.
+
+    Args:
+      path: a finished fold of the run, such as runs/demo/fold_0; of a federated one, a site's folder in it.
+      arm: the arm whose network is taken.
+
+    Raises:
+      InputError: no finished run, an arm that it has not finished, or a damaged checkpoint.
+    """
+    network = open_network(path, arm)
+    network.load()
+    return network
 
 
 def check_outputs(outputs: Sequence[str | os.PathLike | None], *, inputs: Sequence[str | os.PathLike | None]) -> None:

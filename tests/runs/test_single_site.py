@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from fedsim_tf.arms import ARMS as ALL_ARMS
 from fedsim_tf.arms import list_volumes_arms
 from fedsim_tf.config import from_dict, merge
+from fedsim_tf.data.reading import read_volume
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import lock_file, read_json, write_json
 from fedsim_tf.generator.sampler import load_generator
@@ -22,7 +23,7 @@ from fedsim_tf.metrics import MEASURES
 from fedsim_tf.runs import samples as samples_module
 from fedsim_tf.runs.finished import open_finished_fold
 from fedsim_tf.runs.start import refuse_other_experiment
-from fedsim_tf.tools.segment import open_segmentation
+from fedsim_tf.tools.segment import load_segmenter, open_segmentation
 from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.pretraining import GeneratorPretraining
 from fedsim_tf.training.segmentation import UNetTraining
@@ -324,6 +325,15 @@ def test_a_file_is_segmented_as_well_as_the_run_says(finished, tmp_path):
     mask, label = (sitk.GetArrayFromImage(sitk.ReadImage(str(p))) for p in (tmp_path / "heart.nii.gz", files["label"]))
     np.testing.assert_array_equal(mask, found.mask.array)
     assert 100 * 2 * np.sum(mask * label) / (mask.sum() + label.sum()) == pytest.approx(found.dice)
+
+
+def test_a_loaded_network_finds_what_the_command_finds(finished, tmp_path):
+    path = finished.root / "data" / "images" / "case_2.nii.gz"  # of another size than the network's
+    found = segment_file(finished.fold, "upper_bound", image=path, output=tmp_path / "heart.nii.gz")
+    mask = load_segmenter(finished.fold, "upper_bound")(read_volume(path))
+    np.testing.assert_array_equal(mask.array, found.mask.array)
+    assert mask.array.any()
+    assert mask.geometry == found.mask.geometry
 
 
 def test_a_mask_lies_exactly_where_its_image_lies(finished, tmp_path):
