@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -22,14 +23,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 CT = Volume(HU, Geometry((3.0, 3.0, 3.0)))
 
 
-def blocks(text, pattern):
-    """Return the examples of a text, which one pattern finds, without their indentation."""
-    return ["\n".join(line.removeprefix("    ") for line in found.split("\n")) for found in re.findall(pattern, text)]
+def examples(text, pattern):
+    """Return the code in a text, which one pattern finds part by part."""
+    return textwrap.dedent("\n".join(re.findall(pattern, text)))
 
 
 EXAMPLES = {
-    "docs/sampling.md": "\n".join(blocks((ROOT / "docs/sampling.md").read_text(), r"(?s)```python\n(.*?)```")),
-    "fedsim_tf": "\n".join(blocks(fedsim_tf.__doc__, r"(?m)(?:^    .*\n|^\n)+")),
+    "docs/sampling.md": examples((ROOT / "docs/sampling.md").read_text(), r"(?s)```python\n(.*?)```"),
+    "fedsim_tf": examples(fedsim_tf.__doc__, r"(?m)^(?: {4}.*)?$"),
 }
 
 

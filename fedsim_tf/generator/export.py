@@ -42,18 +42,19 @@ def export_generator(
       with_unlabelled: whether the networks have learnt from unannotated volumes too.
     """
     model, config, data = learner.model, learner.config, learner.data
+    sites = config.federated.sites if arm == FEDERATED_SIMULATION else ()
     card = GeneratorCard(
         arm=arm,
         data_set=data.name,
         phantom=config.is_phantom,
         annotated=len(data.labelled),
         unannotated=len(data.unlabelled) if with_unlabelled else 0,
-        sites=config.federated.sites if arm == FEDERATED_SIMULATION else (),
+        sites=sites,
         field_of_view_mm=model.field_of_view_mm,
         settings=_take_settings(config),
         fedsim_tf=fedsim_tf.__version__,
         tensorflow=tf.__version__,
-        terms=find_terms(data.name, phantom=config.is_phantom),
+        terms=find_terms(data.name, phantom=config.is_phantom, sites=sites),
     )
     networks = {"shape": model.shape_generator, "material": model.material_generator, "enhancement": model.enhancer}
     write_generator(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from fedsim_tf.arms import title
@@ -71,9 +71,12 @@ class GeneratorCard(Record):
     not_for: tuple[str, ...] = _NOT_FOR
 
 
-def find_terms(data_set: str, *, phantom: bool) -> str:
-    """Return on what terms a generator may be used that has learnt from a data set."""
-    return _PHANTOM_TERMS if phantom else _TERMS.get(data_set, _OWN_TERMS)
+def find_terms(data_set: str, *, phantom: bool, sites: Sequence[str] = ()) -> str:
+    """Return on what terms a generator may be used that has learnt from a data set, or from those of several sites."""
+    if phantom:
+        return _PHANTOM_TERMS
+    own = _TERMS.get(data_set, _OWN_TERMS)
+    return f"{own} The owners at {', '.join(sites)} have a say too." if sites else own
 
 
 def format_card(card: GeneratorCard) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from fedsim_tf.data.preprocess import unit_from_hu
 from fedsim_tf.data.reading import read_volume
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.novelty import find_nearest_hu, summarize_novelty
-from fedsim_tf.files import hold_during, make_folder, write_json, write_text
+from fedsim_tf.files import hold_during, is_partial, make_folder, write_json, write_text
 from fedsim_tf.generator.folder import GeneratorFiles, read_generator
 from fedsim_tf.generator.plan import SamplingPlan, check_modes, check_rendering
 from fedsim_tf.progress import progress_bar
@@ -104,21 +105,24 @@ class SamplingStart:
 
     def run(self) -> Novelty | None:
         """Draw and write what is not there yet; return how near the plan's volumes come to real ones, where asked."""
-        from fedsim_tf.generator.sampler import Generator
-
         make_folder(self.folder.path)
         with hold_during(self.folder.path):
             write_record(self.folder.path / _RECORD, self.record)
             write_text(self.folder.path / _CARD, format_card(self.files.card))
             self.folder.remove_unfinished()
-            missing = self.missing
-            generator = Generator(self.files, rendering=self.rendering)
-            with progress_bar(self.plan.count, "sampling", done=self.plan.count - len(missing)) as bar:
-                for volume in generator.draw(self.plan, missing):
-                    self.folder.write(volume)
-                    bar.update()
+            if self.missing:
+                self._draw(self.missing)
             self.folder.write_index()
             return None if self.training is None else self._compare(self.training)
+
+    def _draw(self, numbers: Sequence[int]) -> None:
+        from fedsim_tf.generator.sampler import Generator
+
+        generator = Generator(self.files, rendering=self.rendering)
+        with progress_bar(self.plan.count, "sampling", done=self.plan.count - len(numbers)) as bar:
+            for volume in generator.draw(self.plan, numbers):
+                self.folder.write(volume)
+                bar.update()
 
     def _compare(self, training: TrainingVolumes) -> Novelty:
         """Write each volume's distance to the nearest training volume, and return their summary."""
@@ -195,7 +199,7 @@ def _check_output(folder: pathlib.Path, record: SamplingRecord) -> None:
         raise InputError(folder, found="a file", expected="a folder for the samples")
     file = folder / _RECORD
     if not file.exists():
-        if folder.is_dir() and any(one.name != ".lock" for one in folder.iterdir()):
+        if folder.is_dir() and not all(one.name == ".lock" or is_partial(one) for one in folder.iterdir()):
             raise InputError(folder, found="a folder with other files", expected="a new folder for the samples")
         return
     earlier = read_record(file, SamplingRecord)
