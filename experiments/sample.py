@@ -44,7 +44,7 @@ FLAGS = flags.FLAGS
 
 def run() -> None:
     from fedsim_tf.arms import title
-    from fedsim_tf.generator.plan import SamplingPlan, parse_modes
+    from fedsim_tf.generator.sampling_plan import SamplingPlan, parse_modes
     from fedsim_tf.tools.sample import open_sampling
 
     ends = None if FLAGS.interpolate is None else command.read_whole_numbers("interpolate")

@@ -14,7 +14,7 @@ from fedsim_tf.config import Config
 from fedsim_tf.data.preprocess import hu_from_unit
 from fedsim_tf.errors import InputError
 from fedsim_tf.generator.folder import NETWORKS, GeneratorFiles, read_generator
-from fedsim_tf.generator.plan import SamplingPlan, check_modes, check_rendering
+from fedsim_tf.generator.sampling_plan import SamplingPlan, check_mode_weights, check_rendering
 from fedsim_tf.generator.weights import restore_weights
 from fedsim_tf.models.latents import draw_latents
 from fedsim_tf.records.generator_card import GeneratorCard
@@ -119,7 +119,7 @@ class Generator:
         Raises:
           InputError: modes that the shape model does not have.
         """
-        check_modes(plan.modes, self._files.shape_model.n_modes)
+        check_mode_weights(plan.modes, self._files.shape_model.n_modes)
         files = self._files
         latents = draw_latents(files.mean, files.root, plan.drawn, seed=plan.seed, spread=plan.spread)
         return (self._make(number, *_choose_latents(plan, latents, number), plan.modes) for number in numbers)

@@ -18,7 +18,7 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.novelty import find_nearest_hu, summarize_novelty
 from fedsim_tf.files import hold_during, is_partial, make_folder, write_json, write_text
 from fedsim_tf.generator.folder import GeneratorFiles, read_generator
-from fedsim_tf.generator.plan import SamplingPlan, check_modes, check_rendering
+from fedsim_tf.generator.sampling_plan import SamplingPlan, check_mode_weights, check_rendering
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.records.generator_card import format_card
 from fedsim_tf.records.likeness_record import Novelty
@@ -168,7 +168,7 @@ def open_sampling(
     look = None if rendering is None else read_generator(rendering)
     if look is not None:
         check_rendering(files, look)
-    check_modes(plan.modes, files.shape_model.n_modes)
+    check_mode_weights(plan.modes, files.shape_model.n_modes)
     by_region = files.config.model.by_region
     labels = choose_written_labels(label_values, by_region=by_region, subject="label_values")
     check_labels_for(file_format, labels, text=label_values)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.generator.plan import SamplingPlan, parse_modes
 from fedsim_tf.generator.sampler import load_generator
+from fedsim_tf.generator.sampling_plan import SamplingPlan, parse_modes
 from fedsim_tf.models.latents import LatentDistribution, draw_latents
 from tests.generator.toy_generator import write_toy_generator
 

@@ -11,8 +11,8 @@ from fedsim_tf.data.cohorts import find_cohort
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import read_json, write_json
 from fedsim_tf.generator.folder import read_generator
-from fedsim_tf.generator.plan import SamplingPlan
 from fedsim_tf.generator.sampler import Generator, load_generator
+from fedsim_tf.generator.sampling_plan import SamplingPlan
 from fedsim_tf.tools import sample_formats
 from fedsim_tf.tools.sample import open_sampling
 from fedsim_tf.tools.sample_formats import FORMATS

@@ -84,7 +84,7 @@ def parse_modes(text: str) -> dict[int, float]:
     return modes
 
 
-def check_modes(modes: Mapping[int, float], n_modes: int) -> None:
+def check_mode_weights(modes: Mapping[int, float], n_modes: int) -> None:
     """Refuse modes that a shape model does not have, and weights beyond what the shape network learns.
 
     Raises:
