@@ -16,6 +16,7 @@ from fedsim_tf.arms import PARTS
 from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.regions import HEART, LABEL_KINDS
+from fedsim_tf.schedule.paper_runs import SINGLE_SITE_ARMS
 
 SITES = tuple(PAPER_LABELS)
 LAUNCHERS = ("local", "slurm", "submitit_local")
@@ -28,6 +29,11 @@ flags.DEFINE_list("sites", list(SITES), "Data sets of the single-site rows.")
 flags.DEFINE_list("label_sizes", list(LABEL_SIZES), "Of the paper's two numbers of annotated volumes: fewer, more.")
 flags.DEFINE_list(
     "label_kinds", [HEART], "What networks tell apart, of: heart (paper), regions; each has its own runs."
+)
+flags.DEFINE_list(
+    "arms",
+    list(SINGLE_SITE_ARMS),
+    "Single-site rows; ours_plus goes beyond the paper. The upper bound is run once a site.",
 )
 flags.DEFINE_list("parts", list(PARTS), f"What to make, of: {', '.join(PARTS)}.")
 flags.DEFINE_integer("processes", 1, "Jobs at a time.", lower_bound=1)
@@ -79,7 +85,13 @@ def _wanted_runs():
     from fedsim_tf.schedule.paper_runs import check_runs
     from fedsim_tf.schedule.settings import settle_config
 
-    known = {"sites": SITES, "label_sizes": LABEL_SIZES, "label_kinds": LABEL_KINDS, "parts": PARTS}
+    known = {
+        "sites": SITES,
+        "label_sizes": LABEL_SIZES,
+        "label_kinds": LABEL_KINDS,
+        "parts": PARTS,
+        "arms": SINGLE_SITE_ARMS,
+    }
     chosen = {name: tuple(FLAGS[name].value or ()) for name in known}
     for name, choices in known.items():
         wrong = [value for value in chosen[name] if value not in choices]

@@ -12,7 +12,8 @@ class Arm(NamedTuple):
     Attributes:
       title: its name in tables.
       simulator: what makes its synthetic volumes: shape and material networks of a site ("pretrained" or
-        "semi_supervised") or of all sites ("federated"), or a "fixed" atlas of materials; empty where it has none.
+        "semi_supervised", or "plus" with what goes beyond the paper) or of all sites ("federated"), or a "fixed" atlas
+        of materials; empty where it has none.
       finetuned: whether a second stage trains on real annotated volumes.
       federated: whether its first stage needs several sites.
       volumes_of: the arm whose synthetic volumes it uses, where they are not its own.
@@ -30,6 +31,7 @@ SINGLE_SITE = {
     "ours_fix_mat": Arm("Ours-Fix-Mat", "fixed"),
     "ours_pre": Arm("Ours-Pre", "pretrained"),
     "ours_full": Arm("Ours-Full", "semi_supervised"),
+    "ours_plus": Arm("Ours-Plus", "plus"),
     "upper_bound": Arm("Upper bound (all labels)"),
     "random_place": Arm("Random shape, place and size + GAN", "fixed", finetuned=False),
     "random_shape": Arm("Random shape + GAN", "fixed", finetuned=False),

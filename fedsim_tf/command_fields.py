@@ -9,11 +9,11 @@ from fedsim_tf.config import SECTION_KINDS, SECTIONS, Config
 _LEARNING = ("model", "pretraining", "gan", "semi", "synthesis", "segmentation")
 # The fields that each command reads: whole sections, single fields, and after "-" those that it sets itself.
 _READ_BY = {
-    "single_site": ("dataset", "seed", "checkpoint_every", "data", *_LEARNING),
-    "ablation": ("dataset", "seed", "checkpoint_every", "data", *_LEARNING),
+    "single_site": ("dataset", "seed", "checkpoint_every", "data", *_LEARNING, "plus"),
+    "ablation": ("dataset", "seed", "checkpoint_every", "data", *_LEARNING, "plus"),
     "federated": ("seed", "checkpoint_every", "data", *_LEARNING, "federated"),
     "paper_tables": (
-        *("seed", "checkpoint_every", "data", *_LEARNING, "federated"),
+        *("seed", "checkpoint_every", "data", *_LEARNING, "plus", "federated"),
         *("-data.labels", "-model.labels", "-segmentation.arms", "-segmentation.batch", "-federated.more_labels"),
     ),
     "prepare": (

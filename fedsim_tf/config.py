@@ -216,6 +216,31 @@ class SynthesisConfig(Checked):
 
 
 @dataclasses.dataclass(frozen=True)
+class PlusConfig(Checked):
+    """What Ours-Plus does beyond the paper; each part can be switched off (docs/method.md)."""
+
+    spread: float = option(
+        1.0,
+        "How much hearts are changed at random, in standard deviations of the shape model's modes and of the annotated "
+        "hearts' poses; 0: not at all.",
+        low=0,
+    )
+    copies: int = option(15, "Deformed copies of each annotated volume.", low=0)
+    finetune_on_copies: bool = option(True, "Fine-tune on the deformed copies too.")
+    enhancement: str = option(
+        "volumes",
+        "What renders CTs: a network that sees whole volumes, or the paper's GAN, which sees slices.",
+        choices=("volumes", "slices"),
+    )
+    steps: int = option(2000, "Steps of the enhancement network for volumes, one volume each.", low=1)
+    rate: float = option(1e-3, "Adam's rate.", low=0)
+    width: int = option(16, "Channels of its first layer.", low=2)
+    absolute_weight: float = option(10.0, "Weight of the mean absolute difference.", low=0)
+    vgg_weight: float = option(2.0, "Weight of the perceptual loss, on a slice of each plane.", low=0)
+    volumes: int = option(60, "Synthetic volumes.", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class SegmentationConfig(Checked):
     """The 3D U-Net that measures what synthetic data is worth. Every arm has the same budget."""
 
@@ -327,6 +352,7 @@ class Config(Checked):
     gan: GanConfig = dataclasses.field(default_factory=GanConfig)
     semi: SemiSupervisedConfig = dataclasses.field(default_factory=SemiSupervisedConfig)
     synthesis: SynthesisConfig = dataclasses.field(default_factory=SynthesisConfig)
+    plus: PlusConfig = dataclasses.field(default_factory=PlusConfig)
     segmentation: SegmentationConfig = dataclasses.field(default_factory=SegmentationConfig)
     federated: FederatedConfig = dataclasses.field(default_factory=FederatedConfig)
 
@@ -392,6 +418,7 @@ _SMALL = {
     "pretraining": {"steps": 1000},
     "gan": {"steps": 1200},
     "semi": {"steps": 400},
+    "plus": {"steps": 600, "width": 8},
     "segmentation": {"pretraining_steps": 300, "finetuning_steps": 250, "validation_every": 50},
 }
 _DEMO = {
@@ -407,6 +434,7 @@ _DEMO = {
     "pretraining": {"steps": 130, "batch": 2, "rate": 2e-3, "latent_rate": 5e-2},
     "gan": {"steps": 250, "batch": 4, "generator_rate": 4e-4, "discriminator_rate": 8e-4},
     "semi": {"steps": 100, "batch": 2, "latent_rate": 5e-2, "gan_rate": 2e-5},
+    "plus": {"steps": 400, "width": 8},
     "segmentation": {
         "pretraining_steps": 270,
         "finetuning_steps": 270,

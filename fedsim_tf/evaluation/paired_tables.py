@@ -21,6 +21,8 @@ AMONG_TABLE_3 = (
     ("ours_pre", "ours_fix_mat"),
     ("ours_full", "ours_fix_mat"),
     ("ours_full", "ours_pre"),
+    ("ours_plus", "ours_full"),
+    ("ours_plus", "upper_bound"),
     (arms.FEDERATED_SIMULATION, arms.DIRECT),
 )
 AMONG_TABLE_2 = (

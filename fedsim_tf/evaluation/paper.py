@@ -30,6 +30,10 @@ _ROWS = {
 }
 
 
+# Rows of this project's own beside those of Table 3.
+BEYOND_TABLE_3 = (("single_site", "ours_plus"),)
+
+
 def _row(text: str) -> dict[tuple[str, int], Published]:
     pairs = [cell.split() for cell in text.split(",")]
     return {column: (float(mean), float(sd)) for column, (mean, sd) in zip(COLUMNS, pairs, strict=True)}

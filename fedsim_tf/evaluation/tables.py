@@ -58,7 +58,8 @@ def table_2(cells: Mapping[Cell, Sequence[float]]) -> Table:
 def table_3(cells: Mapping[Cell, Sequence[float]]) -> Table:
     """Return every row of Table 3, the measured numbers above the printed ones.
 
-    Where runs tell regions apart, their numbers stand between: those of the whole heart, the regions' union.
+    Where runs tell regions apart, their numbers stand between: those of the whole heart, the regions' union. Rows that
+    the paper does not have follow where they were measured.
     """
     headings = ["", "arm", "", *(f"{site} {labels}" for site, labels in paper.COLUMNS)]
     rows = []
@@ -69,6 +70,12 @@ def table_3(cells: Mapping[Cell, Sequence[float]]) -> Table:
             rows.append([*names, name_by_kind("ours", kind), *map(format_mean, found)])
             names = ["", ""]
         rows.append(["", "", "paper", *(format_published(published[column]) for column in paper.COLUMNS)])
+    for experiment, arm in paper.BEYOND_TABLE_3:
+        for kind in list_label_kinds(cells):
+            found = [find_scores(cells, Cell(experiment, arm, *column, kind)) for column in paper.COLUMNS]
+            if any(map(len, found)):
+                means = map(format_mean, found)
+                rows.append([*experiment_and_arm(experiment, arm), name_by_kind("ours", kind), *means])
     return Table(headings, rows)
 
 

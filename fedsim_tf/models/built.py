@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from fedsim_tf.config import ModelConfig
+from fedsim_tf.config import Config, ModelConfig
 from fedsim_tf.models.discriminator import MultiScaleDiscriminator
 from fedsim_tf.models.gaugan import GauGANGenerator
 from fedsim_tf.models.precision import resolve_precision, use_precision
 from fedsim_tf.models.unet3d import UNet3D
 from fedsim_tf.models.vgg import VGG19Features
+from fedsim_tf.models.volume_enhancer import VolumeEnhancer
 from fedsim_tf.regions import BACKGROUND, REGION_IDS
 
 
@@ -38,6 +39,15 @@ def unet(config: ModelConfig, *, seed: int) -> UNet3D:
     with use_precision(config.precision):
         network = UNet3D(width=config.unet_width, outputs=outputs, seed=seed)
         network(tf.zeros((1, config.size, config.size, config.size, 1)))
+    return network
+
+
+def volume_enhancer(config: Config, *, seed: int) -> VolumeEnhancer:
+    """Return the enhancement network of Ours-Plus; equal seeds give equal initial values."""
+    size, channels = config.model.size, 1 + config.model.label_channels
+    with use_precision(config.model.precision):
+        network = VolumeEnhancer(config.plus.width, seed=seed)
+        network(tf.zeros((1, size, size, size, channels)))
     return network
 
 

@@ -79,15 +79,14 @@ def halve3d(maps: tf.Tensor) -> tf.Tensor:
     channels = maps.shape[-1]
     slices = tf.nn.max_pool2d(tf.reshape(maps, [batch * depth, height, width, channels]), 2, 2, "VALID")
     pairs = tf.reshape(slices, [batch, depth // 2, 2, height // 2, width // 2, channels])
-    return tf.maximum(pairs[:, :, 0], pairs[:, :, 1])
+    return tf.maximum(*tf.unstack(pairs, axis=2))
 
 
 def _convolve_planes_as_inputs(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """Convolve each slice together with the ones below and above it."""
     batch, depth, height, width = tf.unstack(tf.shape(inputs)[:4])
     channels, filters = kernel.shape[3:]
-    padded = tf.pad(inputs, [[0, 0], [1, 1], [0, 0], [0, 0], [0, 0]])
-    stacked = tf.concat([padded[:, offset : offset + depth] for offset in range(3)], axis=-1)
+    stacked = tf.concat([shift_slices(inputs, 1), inputs, shift_slices(inputs, -1)], axis=-1)
     slices = tf.reshape(stacked, [batch * depth, height, width, 3 * channels])
     flat = tf.reshape(tf.transpose(kernel, [1, 2, 0, 3, 4]), [3, 3, 3 * channels, filters])
     return tf.reshape(tf.nn.conv2d(slices, flat, 1, "SAME"), [batch, depth, height, width, filters])
@@ -101,6 +100,17 @@ def _convolve_planes_as_outputs(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tens
     flat = tf.reshape(tf.transpose(kernel, [1, 2, 3, 0, 4]), [3, 3, channels, 3 * filters])
     planes = tf.reshape(tf.nn.conv2d(slices, flat, 1, "SAME"), [batch, depth, height, width, 3 * filters])
     from_below, own, from_above = tf.split(planes, 3, axis=-1)
-    from_below = tf.pad(from_below[:, :-1], [[0, 0], [1, 0], [0, 0], [0, 0], [0, 0]])
-    from_above = tf.pad(from_above[:, 1:], [[0, 0], [0, 1], [0, 0], [0, 0], [0, 0]])
-    return from_below + own + from_above
+    return shift_slices(from_below, 1) + own + shift_slices(from_above, -1)
+
+
+def shift_slices(maps: tf.Tensor, by: int) -> tf.Tensor:
+    """Return maps (B, z, y, x, C) moved by one slice towards higher z (by = 1) or lower z (-1); zeros come in.
+
+    Brackets would do the same, but TensorFlow's gradient of them took a third of a small network's step; that of
+    `tf.slice` is a padding.
+    """
+    shape = tf.shape(maps)
+    rows = tf.reshape(maps, [shape[0], shape[1], -1])
+    begin, padding = ([0, 0, 0], [1, 0]) if by > 0 else ([0, 1, 0], [0, 1])
+    kept = tf.slice(rows, begin, tf.stack([shape[0], shape[1] - 1, tf.shape(rows)[2]]))
+    return tf.reshape(tf.pad(kept, [[0, 0], padding, [0, 0]]), shape)

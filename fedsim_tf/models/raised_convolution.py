@@ -52,7 +52,7 @@ class RaisedConvolution(tf.keras.layers.Layer):
         if not _is_worthwhile(skipped.shape, coarse.shape):
             return self.convolution(tf.concat([skipped, self.up(coarse)], axis=-1))
         kernel = tf.cast(self.convolution.kernel, skipped.dtype)
-        of_skipped, of_raised = kernel[:, :, :, : skipped.shape[-1]], kernel[:, :, :, skipped.shape[-1] :]
+        of_skipped, of_raised = tf.split(kernel, [skipped.shape[-1], self.up.filters], axis=3)
         composed = compose_kernels(tf.cast(self.up.kernel, skipped.dtype), of_raised)
         terms = [
             self.convolution.convolution_op(skipped, of_skipped),

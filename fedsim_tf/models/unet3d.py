@@ -15,6 +15,7 @@ from fedsim_tf.models.convolution3d import SlicedConv3D, halve3d
 from fedsim_tf.models.initializers import derive_seed, glorot, name_part
 from fedsim_tf.models.network import Network
 from fedsim_tf.models.raised_convolution import RaisedConvolution
+from fedsim_tf.models.volume_norm import VolumeNorm
 
 LEVELS = 4
 
@@ -68,7 +69,7 @@ class DoubleConvolution(tf.keras.layers.Layer):
     def __init__(self, first: tf.keras.layers.Layer, second: tf.keras.layers.Layer, **kwargs: Any):
         super().__init__(**kwargs)
         self.convolutions = [first, second]
-        self.norms = [_volume_norm(f"norm_{number}") for number, _ in enumerate(self.convolutions)]
+        self.norms = [VolumeNorm(name=f"norm_{number}") for number, _ in enumerate(self.convolutions)]
 
     def call(self, maps: tf.Tensor | tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """Return maps (B, z, y, x, C) for what the first convolution takes."""
@@ -86,8 +87,3 @@ def _ascend(filters: int, *, seed: int, name: str) -> DoubleConvolution:
     # An up-convolution keeps its input's width.
     raised = RaisedConvolution(filters, 2 * filters, **name_part(seed, "convolution_0"))
     return DoubleConvolution(raised, SlicedConv3D(filters, **name_part(seed, "convolution_1")), name=name)
-
-
-def _volume_norm(name: str) -> tf.keras.layers.Layer:
-    # Each channel is a group.
-    return tf.keras.layers.GroupNormalization(groups=-1, epsilon=1e-5, dtype="float32", name=name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from fedsim_tf.arms import ARMS, get_volumes_arm
 from fedsim_tf.evaluation.galleries import segmentation_gallery
@@ -18,9 +18,10 @@ from fedsim_tf.runs.samples import measure_site, samples_folder, show_samples, s
 from fedsim_tf.synthesis import SyntheticVolume
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.segmentation import Segmenter, UNetTraining, train_segmenter
-from fedsim_tf.training.volumes import SiteVolumes, Volumes
+from fedsim_tf.training.volumes import SiteVolumes, Volumes, join_volumes
 
 Samples = Sequence[SyntheticVolume]
+Beside = Mapping[str, Callable[[], Volumes]]  # by arm
 
 
 def compare_with_pictures(
@@ -31,12 +32,13 @@ def compare_with_pictures(
     *,
     vgg: VGG19Features,
     data: str,
+    beside: Beside | None = None,
     trained: Mapping[str, Segmenter] | None = None,
 ) -> dict[str, ArmScores]:
     """Compare arms as `compare` does, note scores in generators' cards, and draw samples, segmentations and losses.
 
     Args:
-      run, site, arms, samples, trained: see `compare`.
+      run, site, arms, samples, beside, trained: see `compare`.
       vgg: features for distances between slices.
       data: the data's name, for titles.
 
@@ -44,7 +46,7 @@ def compare_with_pictures(
       Scores by arm; those of an arm with samples say how much these look like the site's volumes.
     """
     likeness = _show_all_samples(run, site, samples, vgg=vgg, data=data) if samples else {}
-    segmenters, scores = compare(run, site, arms, samples, trained=trained)
+    segmenters, scores = compare(run, site, arms, samples, beside=beside, trained=trained)
     _note_generator_scores(run, scores)
     segmentation_gallery(run.pictures / "segmentations.png", segmenters, site.test, title=f"Segmentations, {data}")
     draw_losses(run, data=data)
@@ -90,6 +92,7 @@ def compare(
     arms: Sequence[str],
     samples: Mapping[str, Samples],
     *,
+    beside: Beside | None = None,
     trained: Mapping[str, Segmenter] | None = None,
 ) -> tuple[dict[str, Segmenter], dict[str, ArmScores]]:
     """Train every arm with the same budget and score it on the test part.
@@ -99,6 +102,7 @@ def compare(
       site: this site's fold.
       arms: "lower_bound", "upper_bound", or a key of `samples` or of `trained`.
       samples: synthetic volumes of each arm that learns from some.
+      beside: for arms that fine-tune on more than the annotated volumes, what makes that more.
       trained: networks of arms that were trained before and are only scored here.
 
     Returns:
@@ -109,6 +113,8 @@ def compare(
     for arm in arms:
         if arm not in segmenters:
             pretrain, finetune = _choose_volumes(site, arm, samples)
+            if finetune is not None and beside and arm in beside:
+                finetune = join_volumes([finetune, beside[arm]()])
             volumes_arm = get_volumes_arm(arm)
             segmenters[arm] = train_segmenter(run, network, volumes_arm, pretrain=pretrain, finetune=finetune)
         scores[arm] = score_segmenter(segmenters[arm], site.test, site.test_extents_mm)

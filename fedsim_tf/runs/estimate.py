@@ -24,15 +24,17 @@ _SECONDS = {
         "pretraining": {32: 0.1, 64: 0.13, 128: 0.25},
         "gan": {32: 0.18, 64: 0.9, 128: 6.0},
         "semi": {32: 0.5, 64: 0.8, 128: 5.0},
+        "plus": {32: 0.2, 64: 1.6, 128: 16.0},
         "sample": {32: 0.4, 64: 3.0, 128: 30.0},
-        "unet": {32: 0.08, 64: 1.0, 128: 45.0},
+        "unet": {32: 0.05, 64: 1.0, 128: 45.0},
     },
     "bfloat16": {
         "pretraining": {32: 0.1, 64: 0.11, 128: 0.17},
         "gan": {32: 0.18, 64: 0.55, 128: 3.5},
         "semi": {32: 0.5, 64: 0.6, 128: 3.0},
+        "plus": {32: 0.2, 64: 1.2, 128: 10.0},
         "sample": {32: 0.4, 64: 1.6, 128: 20.0},
-        "unet": {32: 0.07, 64: 0.8, 128: 28.0},
+        "unet": {32: 0.05, 64: 0.8, 128: 28.0},
     },
 }
 # Megabytes of a checkpoint by edge length, from the same benchmark; they depend on the widths alone.
@@ -40,12 +42,14 @@ _MEGABYTES = {
     "pretraining": {32: 24, 64: 128, 128: 396},
     "gan": {32: 57, 64: 371, 128: 1173},
     "semi": {32: 58, 64: 363, 128: 1132},
+    "plus": {32: 15, 64: 15, 128: 60},
     "unet": {32: 5, 64: 19, 128: 305},
 }
 PHANTOM_SITE_SECONDS = 20.0
 START_SECONDS = 15.0
 _PRETRAINING, _GAN, _SEMI = "generator pre-training", "GAN pre-training", "semi-supervised"
 _FIXED_PRETRAINING, _FIXED_GAN = "fixed materials, shape", "fixed materials, GAN"
+_PLUS = "Ours-Plus, enhancement"
 _SAMPLES, _DIRECT_FL, _UNETS = "synthetic volumes", "Direct-FL, steps of sites", "3D U-Nets, all arms"
 _ROWS = {  # names of stages in a run's folder: the row of the plan that they belong to
     "pretraining": _PRETRAINING,
@@ -53,6 +57,7 @@ _ROWS = {  # names of stages in a run's folder: the row of the plan that they be
     "semi_supervised": _SEMI,
     "fixed_material/pretraining": _FIXED_PRETRAINING,
     "fixed_material/gan": _FIXED_GAN,
+    "plus/enhancement": _PLUS,
     f"segmentation/{DIRECT}/pretrain": _DIRECT_FL,
 }
 
@@ -217,13 +222,16 @@ def _stages(config: Config, sites: Sequence[str], *, federated: bool, folds: Seq
     if sources - {"fixed"}:
         rows.append(stage(_PRETRAINING, "pretraining", config.pretraining.steps))
         rows.append(stage(_GAN, "gan", config.gan.steps))
-    if sources & {"semi_supervised", "federated"}:
+    if sources & {"semi_supervised", "plus", "federated"}:
         rows.append(stage(_SEMI, "semi", config.semi.steps))
     if "fixed" in sources:
         rows.append(stage(_FIXED_PRETRAINING, "pretraining", config.pretraining.steps))
         rows.append(stage(_FIXED_GAN, "gan", config.gan.steps))
+    if "plus" in sources and config.plus.enhancement == "volumes":
+        rows.append(stage(_PLUS, "plus", config.plus.steps))
     if series:
-        rows.append(stage(_SAMPLES, "sample", series * config.synthesis.volumes))
+        more = config.plus.volumes - config.synthesis.volumes if "plus" in sources else 0
+        rows.append(stage(_SAMPLES, "sample", series * config.synthesis.volumes + more))
     if DIRECT in arms:  # a site's step is of one volume
         rows.append(stage(_DIRECT_FL, "unet", segmentation.pretraining_steps))
     first = [segmentation.pretraining_steps for _ in {get_volumes_arm(arm) for arm in arms} - {DIRECT}]

@@ -108,6 +108,7 @@ def draw_samples(
     *,
     volumes: Callable[[], Iterator[SyntheticVolume]],
     while_drawing: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
+    count: int | None = None,
 ) -> list[SyntheticVolume]:
     """Draw an arm's synthetic volumes, or read them back if an earlier start of this run has drawn all of them.
 
@@ -117,6 +118,7 @@ def draw_samples(
       config: the run's.
       volumes: draws them, within the context that `while_drawing` gives.
       while_drawing: makes that context.
+      count: how many there will be; None: as many as the configuration says.
 
     Raises:
       InputError: the file of an earlier start is damaged.
@@ -124,7 +126,7 @@ def draw_samples(
     arrays = folder / "samples.npz"
     if not arrays.exists():
         samples = []
-        with while_drawing(), progress_bar(config.synthesis.volumes, f"synthesis of {folder.name}") as bar:
+        with while_drawing(), progress_bar(count or config.synthesis.volumes, f"synthesis of {folder.name}") as bar:
             for sample in volumes():
                 samples.append(sample)
                 bar.update()

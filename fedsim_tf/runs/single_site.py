@@ -9,9 +9,10 @@ from fedsim_tf.files import hold_during
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.records.fold_scores import ArmScores, ScoresBySite
 from fedsim_tf.records.run_metrics import RunMetrics
-from fedsim_tf.runs.compare_arms import Samples, compare_with_pictures
+from fedsim_tf.runs.compare_arms import Beside, Samples, compare_with_pictures
 from fedsim_tf.runs.fixed_material_arms import samples_folder, simulate_fixed
 from fedsim_tf.runs.folds import run_to_results
+from fedsim_tf.runs.plus_arm import PlusSite
 from fedsim_tf.runs.same_data import check_same_data
 from fedsim_tf.runs.samples import draw_samples_of
 from fedsim_tf.runs.start import RunStart
@@ -49,25 +50,35 @@ def run_single_site_fold(
     """Run all stages and arms of one fold, and draw their pictures."""
     check_same_data(run, site)
     begin = lambda: SiteLearner(run.config, ssm, site, vgg)  # noqa: E731
-    samples = {**simulate_learnt(run, begin), **simulate_fixed(run, begin)}
-    return compare_with_pictures(run, site, run.config.segmentation.arms, samples, vgg=vgg, data=data)
+    learnt, beside = simulate_learnt(run, begin)
+    samples = {**learnt, **simulate_fixed(run, begin)}
+    return compare_with_pictures(run, site, run.config.segmentation.arms, samples, vgg=vgg, data=data, beside=beside)
 
 
-def simulate_learnt(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str, Samples]:
-    """Learn the shapes and materials of a site and draw the synthetic volumes of the arms that use them."""
+def simulate_learnt(run: RunFolder, begin: Callable[[], SiteLearner]) -> tuple[dict[str, Samples], Beside]:
+    """Learn the shapes and materials of a site and draw the synthetic volumes of the arms that use them.
+
+    Returns:
+      Volumes by arm, and what arms fine-tune on beside the annotated volumes; see `compare`.
+    """
     arms = run.config.segmentation.arms
     samples: dict[str, Samples] = {}
-    if not simulators(arms) & {"pretrained", "semi_supervised"}:
-        return samples
+    if not simulators(arms) & {"pretrained", "semi_supervised", "plus"}:
+        return samples, {}
     learner = begin()
     distribution = pretrain(run, learner)
     if "ours_pre" in arms:
         folder = samples_folder(run, "ours_pre")
         samples["ours_pre"] = draw_samples_of(folder, learner, distribution, with_unlabelled=False)
-    if "ours_full" in arms:
+    if simulators(arms) & {"semi_supervised", "plus"}:
         distribution = semi_supervise(run, learner, distribution)
+    if "ours_full" in arms:
         folder = samples_folder(run, "ours_full")
         samples["ours_full"] = draw_samples_of(
             folder, learner, distribution, with_unlabelled=run.config.semi.learns_unannotated
         )
-    return samples
+    if "ours_plus" not in arms:
+        return samples, {}
+    plus = PlusSite(learner, distribution)
+    samples["ours_plus"] = plus.draw(run)
+    return samples, {"ours_plus": plus.copies} if run.config.plus.finetune_on_copies else {}

@@ -24,7 +24,7 @@ from fedsim_tf.training.run import METRICS
 
 FEDERATED_BATCH = 3  # "all other 3D-Unet training also uses a batch size of three", says the paper
 FEDERATED_ARMS = (DIRECT, FEDERATED_SIMULATION)
-_SINGLE_SITE_ARMS = ("lower_bound", "ours_fix_mat", "ours_pre", "ours_full")
+SINGLE_SITE_ARMS = ("lower_bound", "ours_fix_mat", "ours_pre", "ours_full", "ours_plus", "upper_bound")
 _VISIT_SECONDS = 20.0  # before the first patient of a fold is rendered: networks are read and traced
 
 
@@ -39,6 +39,7 @@ class PaperRuns(NamedTuple):
       label_sizes: the wanted numbers of labels, of "fewer" and "more".
       label_kinds: what the networks are to tell apart, of `regions.LABEL_KINDS`; each kind has runs of its own.
       parts: the wanted experiments, of `PARTS`.
+      arms: the wanted single-site rows, of `SINGLE_SITE_ARMS`.
     """
 
     config: Config
@@ -48,6 +49,7 @@ class PaperRuns(NamedTuple):
     label_sizes: tuple[str, ...] = LABEL_SIZES
     label_kinds: tuple[str, ...] = (HEART,)
     parts: tuple[str, ...] = PARTS
+    arms: tuple[str, ...] = SINGLE_SITE_ARMS
 
 
 def paper_jobs(wanted: PaperRuns) -> list[Job]:
@@ -136,9 +138,8 @@ def _all_sites(wanted: PaperRuns) -> tuple[str, ...]:
 
 def _single_site(wanted: PaperRuns, site: str, size: str, kind: str) -> _RunSpec:
     labels = _labels(site, size)
-    arms: tuple[str, ...] = _SINGLE_SITE_ARMS
-    if size == wanted.label_sizes[0]:
-        arms += ("upper_bound",)
+    # The upper bound does not depend on the number of labels.
+    arms = tuple(arm for arm in wanted.arms if arm != "upper_bound" or size == wanted.label_sizes[0])
     if "ablation" in wanted.parts and (site, labels) == (ABLATION_SITE, ABLATION_LABELS):
         arms += ABLATION
     config = _with(wanted, kind, {"dataset": site, "data": {"labels": labels}, "segmentation": {"arms": arms}})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Callable, Sequence
 
@@ -263,6 +264,17 @@ def stack(cases: Sequence[PreparedCase], *, by_region: bool = False) -> Volumes:
         np.stack([case.image for case in cases]).astype(np.float32),
         (ids > 0).astype(np.float32),
         ids.astype(np.uint8) if by_region else None,
+    )
+
+
+def join_volumes(parts: Sequence[Volumes]) -> Volumes:
+    """Return several stacks of annotated volumes as one; it has regions if all of them have."""
+    regions = [part.regions for part in parts if part.regions is not None]
+    return Volumes(
+        tuple(itertools.chain.from_iterable(part.identities for part in parts)),
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate(regions) if len(regions) == len(parts) else None,
     )
 
 

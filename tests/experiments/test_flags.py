@@ -14,7 +14,7 @@ from tests.experiments.commands import command_flags, run_command
 UNREAD = {
     "single_site": ("federated",),
     "ablation": ("federated",),
-    "federated": ("dataset",),
+    "federated": ("dataset", "plus"),
     "paper_tables": (
         *("dataset", "data.labels", "model.labels"),
         *("segmentation.arms", "segmentation.batch", "federated.more_labels"),

@@ -26,6 +26,8 @@ from fedsim_tf.models.spade import Spade, SpadeResidualBlock
 from fedsim_tf.models.spectral_norm import SpectralConv2D
 from fedsim_tf.models.unet3d import DoubleConvolution, UNet3D
 from fedsim_tf.models.vgg import VGG19Features
+from fedsim_tf.models.volume_enhancer import VolumeEnhancer
+from fedsim_tf.models.volume_norm import VolumeNorm
 from fedsim_tf.shape.decoder import ShapeDecoder
 from fedsim_tf.shape.grid import Grid
 from tests.training.toy_site import toy_shape_model
@@ -152,6 +154,18 @@ CASES = {
             (lambda: MaterialGenerator(16, width=0, seed=0), "width: found 0"),
             (lambda: MaterialGenerator(16, mu_initial_per_mm=0.0, seed=0), "mu_initial_per_mm: found 0.0"),
         ),
+    ),
+    "VolumeEnhancer": Case(
+        lambda seed: VolumeEnhancer(2, seed=seed),
+        (((1, 8, 8, 8, 2),), ((2, 16, 8, 8, 2),)),
+        (
+            (lambda: VolumeEnhancer(0, seed=0), "width: found 0"),
+            (lambda: VolumeEnhancer(2, seed=0.5), "seed: found 0.5"),
+        ),
+    ),
+    "VolumeNorm": Case(
+        lambda seed: VolumeNorm(gamma_initializer=tf.keras.initializers.RandomUniform(seed=seed)),
+        (((1, 4, 4, 4, 2),), ((2, 3, 4, 5, 2),)),
     ),
     "CTSimulator": Case(
         make_simulator,

@@ -1,0 +1,83 @@
+"""Annotated volumes with their hearts changed: image, label and simulated CT deformed alike."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from fedsim_tf.plus.wider_shapes import WiderShapes
+from fedsim_tf.shape.volume_warp import VolumeWarp
+from fedsim_tf.training.annotated_labels import AnnotatedLabels
+from fedsim_tf.training.learner import SiteLearner
+from fedsim_tf.training.pretraining import simulate_fitted
+from fedsim_tf.training.volumes import Volumes
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DeformedVolumes:
+    """Annotated volumes, each as it is and in several deformed copies.
+
+    Attributes:
+      volumes: images and labels; their identities are those of the originals.
+      simulated: (n, c, c, c), the simulated CT of each fitted latent, deformed as the volume is.
+      semantic_labels: (n, z, y, x), heart or not, or region ids of all, as the enhancement network is shown them.
+    """
+
+    volumes: Volumes
+    simulated: np.ndarray
+    semantic_labels: np.ndarray
+
+
+def deform_annotated(learner: SiteLearner, shapes: WiderShapes, *, copies: int) -> DeformedVolumes:
+    """Return the annotated volumes of a site and `copies` deformed copies of each.
+
+    Args:
+      learner: the site's state; it gives the shapes and simulated CTs that were fitted to the volumes.
+      shapes: changes the hearts.
+      copies: deformed copies of each volume; none is made of hearts that stay as they are.
+    """
+    labelled = learner.data.labelled
+    labels = AnnotatedLabels(labelled, by_region=learner.config.model.by_region)
+    labels.divide_whole_hearts(learner)
+    fitted = learner.model.shape_generator(learner.labelled_latents.table).numpy()
+    simulated = simulate_fitted(learner)
+    made: dict[str, list[np.ndarray]] = {"images": [], "labels": [], "regions": [], "simulated": [], "semantic": []}
+    identities = []
+    for number, identity in enumerate(labelled.identities):
+        rng = learner.rng(f"plus/deformed/{number}")
+        for copy in range(copies + 1):
+            deformation = shapes.change(fitted[number], rng)[1] if copy else None
+            if copy and deformation is None:
+                break
+            identities.append(identity)
+            made["images"].append(_warp(labelled.images[number], deformation))
+            made["labels"].append(_warp_mask(labelled.labels[number], deformation))
+            made["simulated"].append(_warp(simulated[number], deformation))
+            made["semantic"].append(_warp_label(labels.number(number), deformation))
+            if labelled.regions is not None:
+                made["regions"].append(_warp_label(labelled.regions[number], deformation))
+    stacked = {name: np.stack(arrays) for name, arrays in made.items() if arrays}
+    volumes = Volumes(tuple(identities), stacked["images"], stacked["labels"], stacked.get("regions"))
+    return DeformedVolumes(volumes, stacked["simulated"], stacked["semantic"])
+
+
+def deform_simulated(simulated: tf.Tensor, deformation: VolumeWarp | None) -> np.ndarray:
+    """Return one simulated CT (c, c, c) after a deformation; None leaves it as it is."""
+    return _warp(np.asarray(simulated), deformation)
+
+
+def _warp(image: np.ndarray, deformation: VolumeWarp | None) -> np.ndarray:
+    return (image if deformation is None else deformation.warp(image)).astype(np.float32)
+
+
+def _warp_mask(mask: np.ndarray, deformation: VolumeWarp | None) -> np.ndarray:
+    return (_warp(mask, deformation) > 0.5).astype(mask.dtype)
+
+
+def _warp_label(label: np.ndarray, deformation: VolumeWarp | None) -> np.ndarray:
+    """Return heart or not, or region ids, after a deformation."""
+    if label.dtype != np.uint8:
+        return _warp_mask(label, deformation)
+    return label if deformation is None else deformation.warp(label, nearest=True)

@@ -1,0 +1,73 @@
+"""The arm Ours-Plus: what it learns beyond Ours-Full, its synthetic volumes, and its copies of annotated ones."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+from fedsim_tf.models.latents import LatentDistribution
+from fedsim_tf.plus.deformed import DeformedVolumes, deform_annotated
+from fedsim_tf.plus.volume_enhancement import VolumeEnhancement
+from fedsim_tf.plus.wider_shapes import WiderShapes
+from fedsim_tf.plus.wider_volumes import Render, sample_wider_volumes, slice_by_slice, whole_volumes
+from fedsim_tf.runs.compare_arms import Samples
+from fedsim_tf.runs.samples import draw_samples, note_shape_modes, samples_folder
+from fedsim_tf.synthesis import SyntheticVolume
+from fedsim_tf.training.batch_norm import settle_statistics, training_slices
+from fedsim_tf.training.learner import SiteLearner
+from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.stage import run_stage
+from fedsim_tf.training.volumes import Volumes, join_volumes
+
+ARM = "ours_plus"
+REAL_SHARE = 0.25  # of undeformed volumes among those that Ours-Plus is fine-tuned on
+
+
+class PlusSite:
+    """One site's side of Ours-Plus, after the last stage of Ours-Full.
+
+    Args:
+      learner: the site's state, which stays as it is.
+      distribution: the normal fitted to its latents.
+    """
+
+    def __init__(self, learner: SiteLearner, distribution: LatentDistribution):
+        self._learner, self._distribution = learner, distribution
+        fitted = learner.model.shape_generator(learner.labelled_latents.table).numpy()
+        self._shapes = WiderShapes(learner.model.decoder, fitted, spread=learner.config.plus.spread)
+
+    @functools.cached_property
+    def _deformed(self) -> DeformedVolumes:
+        return deform_annotated(self._learner, self._shapes, copies=self._learner.config.plus.copies)
+
+    def draw(self, run: RunFolder) -> Samples:
+        """Learn what renders volumes, and draw the synthetic volumes; both are kept in the run's folder."""
+        learner, folder = self._learner, samples_folder(run, ARM)
+        samples = draw_samples(
+            folder, learner.model, run.config, volumes=lambda: self._render(run), count=run.config.plus.volumes
+        )
+        note_shape_modes(folder, learner, samples)
+        return samples
+
+    def copies(self) -> Volumes:
+        """Return the deformed copies, and the annotated volumes as often as makes them `REAL_SHARE` of all."""
+        labelled, copies = self._learner.data.labelled, self._learner.config.plus.copies
+        repeated = round(copies * REAL_SHARE / (1.0 - REAL_SHARE)) - 2  # once among the copies, once beside them
+        return join_volumes([self._deformed.volumes, *[labelled] * max(0, repeated)])
+
+    def _render(self, run: RunFolder) -> Iterator[SyntheticVolume]:
+        learner, config = self._learner, run.config
+        if config.plus.enhancement == "slices":
+            slices = training_slices(learner, with_unlabelled=config.semi.learns_unannotated)
+            with settle_statistics(learner.model.enhancer, slices):
+                yield from self._sample(slice_by_slice(learner.model))
+            return
+        stage = VolumeEnhancement(learner, self._deformed)
+        run_stage(run, stage, steps=config.plus.steps)
+        yield from self._sample(whole_volumes(learner.model, stage.network))
+
+    def _sample(self, render: Render) -> Iterator[SyntheticVolume]:
+        config = self._learner.config
+        return sample_wider_volumes(
+            self._learner.model, render, self._shapes, self._distribution, count=config.plus.volumes, seed=config.seed
+        )
