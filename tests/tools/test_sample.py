@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from absl import flags
 
 from fedsim_tf.data.cohorts import find_cohort
 from fedsim_tf.errors import InputError
@@ -16,7 +17,7 @@ from fedsim_tf.generator.sampling_plan import SamplingPlan
 from fedsim_tf.tools import sample_formats
 from fedsim_tf.tools.sample import open_sampling
 from fedsim_tf.tools.sample_formats import FORMATS
-from tests.experiments.commands import run_command
+from tests.experiments.commands import command_flags, run_command
 from tests.generator.conftest import folder  # noqa: F401
 from tests.generator.toy_generator import write_toy_generator
 from tests.runs.toy_cohorts import write_own_cohort, write_shapes
@@ -259,9 +260,8 @@ def test_only_the_run_that_wrote_a_generator_can_be_compared_with(folder, traine
 
 
 def test_the_command_has_the_formats_of_the_library():
-    from experiments import sample as command
-
-    assert list(FORMATS) == command.FORMATS
+    with command_flags("sample", "--generator=g", "--output=o"):
+        assert flags.FLAGS["format"].parser.enum_values == list(FORMATS)
 
 
 def test_the_command_draws_says_what_and_resumes(folder, whole, tmp_path, monkeypatch):  # noqa: F811
