@@ -111,7 +111,7 @@ def test_visitors_as_scanned_at_their_own_hospital_score_as_there(hospitals, tmp
 
 
 def test_masks_stay_the_patients_and_images_are_the_hospitals(hospitals):
-    home, host = (visit._open_folds(hospitals[site])[0] for site in SITES)
+    home, host = (visit.open_folds(hospitals[site])[0] for site in SITES)
     visitors, site = (job._open_volumes(fold, hospitals["root"] / "cache") for fold in (home, host))
     rendered = job._render_visitors(host, site, visitors.test)
     np.testing.assert_array_equal(rendered.labels, visitors.test.labels)
@@ -121,7 +121,7 @@ def test_masks_stay_the_patients_and_images_are_the_hospitals(hospitals):
 
 
 def test_patients_have_labels_as_the_hospitals_networks_tell_them(hospitals):
-    (home,) = visit._open_folds(hospitals["ct20"])
+    (home,) = visit.open_folds(hospitals["ct20"])
     cache = hospitals["root"] / "cache"
     whole, by_region = (job._open_volumes(home, cache, labels=kind).test for kind in ("heart", "regions"))
     assert whole.regions is None
