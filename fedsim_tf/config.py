@@ -411,6 +411,7 @@ SECTION_KINDS: dict[str, Any] = {  # section: its dataclass
 }
 SECTIONS = tuple(SECTION_KINDS)
 
+_WITH_PLUS = ("lower_bound", "ours_full", "ours_plus", "upper_bound")
 _SMALL = {
     "checkpoint_every": 100,
     "data": {"folds": 1},
@@ -419,7 +420,12 @@ _SMALL = {
     "gan": {"steps": 1200},
     "semi": {"steps": 400},
     "plus": {"steps": 600, "width": 8},
-    "segmentation": {"pretraining_steps": 300, "finetuning_steps": 250, "validation_every": 50},
+    "segmentation": {
+        "arms": _WITH_PLUS,
+        "pretraining_steps": 300,
+        "finetuning_steps": 250,
+        "validation_every": 50,
+    },
 }
 _DEMO = {
     "checkpoint_every": 50,
@@ -436,6 +442,7 @@ _DEMO = {
     "semi": {"steps": 100, "batch": 2, "latent_rate": 5e-2, "gan_rate": 2e-5},
     "plus": {"steps": 400, "width": 8},
     "segmentation": {
+        "arms": _WITH_PLUS,
         "pretraining_steps": 270,
         "finetuning_steps": 270,
         "rate": 3e-3,

@@ -38,7 +38,12 @@ def steps_of(text):
 
 def test_plan_names_data_preset_run_folder_and_arms():
     text = plan(model={"vgg_weights": "random"})
-    for wanted in ("phantom cohort (ct34lc)", "preset demo", "runs/mine", "lower_bound, ours_full, upper_bound"):
+    for wanted in (
+        "phantom cohort (ct34lc)",
+        "preset demo",
+        "runs/mine",
+        "lower_bound, ours_full, ours_plus, upper_bound",
+    ):
         assert wanted in text
     assert "VGG-19 weights: random" in text
     assert "1 of 5 folds" in text
@@ -69,6 +74,14 @@ def test_plan_counts_the_steps_of_all_folds_sites_and_arms():
         "synthetic volumes": 30,
         "3D U-Nets, all arms": 6 * 2 * 50,
     }
+
+
+def test_ours_plus_has_steps_and_volumes_of_its_own():
+    arms, plus = ("ours_full", "ours_plus"), {"steps": 9, "volumes": 11}
+    steps = steps_of(plan(segmentation={"arms": arms}, plus=plus, synthesis={"volumes": 5}))
+    assert (steps["Ours-Plus, enhancement"], steps["synthetic volumes"]) == (9, 5 + 11)
+    assert "Ours-Plus, enhancement" not in steps_of(plan(plus={"enhancement": "slices"}))
+    assert steps_of(plan(segmentation={"arms": ("ours_plus",)}))["semi-supervised"] == 100
 
 
 def test_plan_with_phantoms_says_that_they_are_made_first():

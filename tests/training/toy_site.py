@@ -35,7 +35,12 @@ def toy_config(**overrides):
         "gan": {"steps": 3, "batch": 2},
         "semi": {"steps": 4, "batch": 2},
         "synthesis": {"volumes": 2},
-        "segmentation": {"pretraining_steps": 3, "finetuning_steps": 3, "validation_every": 2},
+        "segmentation": {
+            "arms": ("lower_bound", "ours_full", "upper_bound"),
+            "pretraining_steps": 3,
+            "finetuning_steps": 3,
+            "validation_every": 2,
+        },
     }
     for name, value in overrides.items():
         sections[name] = {**sections[name], **value} if isinstance(sections.get(name), dict) else value
