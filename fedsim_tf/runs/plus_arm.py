@@ -56,15 +56,18 @@ class PlusSite:
         return join_volumes([self._deformed.volumes, *[labelled] * max(0, repeated)])
 
     def _render(self, run: RunFolder) -> Iterator[SyntheticVolume]:
-        learner, config = self._learner, run.config
-        if config.plus.enhancement == "slices":
-            slices = training_slices(learner, with_unlabelled=config.semi.learns_unannotated)
-            with settle_statistics(learner.model.enhancer, slices):
-                yield from self._sample(slice_by_slice(learner.model))
-            return
-        stage = VolumeEnhancement(learner, self._deformed)
-        run_stage(run, stage, steps=config.plus.steps)
-        yield from self._sample(whole_volumes(learner.model, stage.network))
+        """Learn what renders volumes, and return the volumes, which are drawn one by one as they are asked for."""
+        if run.config.plus.enhancement == "slices":
+            return self._render_slices()
+        stage = VolumeEnhancement(self._learner, self._deformed)
+        run_stage(run, stage, steps=run.config.plus.steps)
+        return self._sample(whole_volumes(self._learner.model, stage.network))
+
+    def _render_slices(self) -> Iterator[SyntheticVolume]:
+        learner = self._learner
+        slices = training_slices(learner, with_unlabelled=learner.config.semi.learns_unannotated)
+        with settle_statistics(learner.model.enhancer, slices):
+            yield from self._sample(slice_by_slice(learner.model))
 
     def _sample(self, render: Render) -> Iterator[SyntheticVolume]:
         config = self._learner.config

@@ -126,10 +126,12 @@ def draw_samples(
     arrays = folder / "samples.npz"
     if not arrays.exists():
         samples = []
-        with while_drawing(), progress_bar(count or config.synthesis.volumes, f"synthesis of {folder.name}") as bar:
-            for sample in volumes():
-                samples.append(sample)
-                bar.update()
+        with while_drawing():
+            drawn = volumes()  # before the bar: what draws may have to learn first
+            with progress_bar(count or config.synthesis.volumes, f"synthesis of {folder.name}") as bar:
+                for sample in drawn:
+                    samples.append(sample)
+                    bar.update()
         for number, sample in enumerate(samples):
             write_sample(folder, number, sample, model, config)
         _save(arrays, samples)
