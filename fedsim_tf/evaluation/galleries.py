@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fedsim_tf.evaluation.figures import panel
+from fedsim_tf.evaluation.planes import cut_planes
 from fedsim_tf.evaluation.region_figures import region_panel
 from fedsim_tf.regions import BACKGROUND, is_whole_heart
 from fedsim_tf.resize import resize_volume
@@ -16,6 +17,10 @@ from fedsim_tf.training.segmentation import Segmenter
 from fedsim_tf.training.volumes import Volumes
 
 ROWS = 6
+_SAMPLE_COLUMNS = (
+    *("simulated CT", "label", "synthetic CT", "with label", "coronal", "sagittal"),
+    *("nearest real", "coronal", "sagittal"),
+)
 
 
 def heart_slice(label: np.ndarray) -> int:
@@ -45,7 +50,7 @@ def sample_gallery(
     *,
     title: str,
 ) -> None:
-    """Draw samples with their labels and simulated CTs, beside the same slice of the nearest real volume.
+    """Draw samples in three planes with their labels and simulated CTs, beside the nearest real volume's planes.
 
     Args:
       path: the PNG to write.
@@ -53,27 +58,22 @@ def sample_gallery(
       training: real images (n, z, y, x) in [-1, 1] that the samples' networks have learnt from.
       title: above everything; says which cohort this is.
     """
-    rows: list[list] = []
     by_region = any(not is_whole_heart(sample.label) for sample in samples)
-    for sample in samples[:ROWS]:
-        k = heart_slice(sample.label)
-        coarse = resize_volume(sample.coarse[None], len(sample.label))[0].numpy()
-        neighbour = nearest_image(sample.image, training)
-        if by_region:
-            black, image, ids = np.full(sample.image[k].shape, -1.0), sample.image[k], sample.label[k]
-            rows.append([(coarse[k], None), (black, ids), (image, None), (image, ids), (neighbour[k], None)])
-            continue
-        rows.append(
-            [
-                (coarse[k], None, None),
-                (sample.label[k] * 2.0 - 1.0, None, None),
-                (sample.image[k], None, None),
-                (sample.image[k], sample.label[k], None),
-                (neighbour[k], None, None),
-            ]
-        )
-    columns = ("simulated CT", "label", "synthetic CT", "with label", "nearest real")
-    (region_panel if by_region else panel)(path, rows, columns=columns, title=title)
+    rows = [_sample_row(sample, training, by_region=by_region) for sample in samples[:ROWS]]
+    (region_panel if by_region else panel)(path, rows, columns=_SAMPLE_COLUMNS, title=title)
+
+
+def _sample_row(sample: SyntheticVolume, training: np.ndarray, *, by_region: bool) -> list[tuple]:
+    """Return the cells of one sample: each an image and what is outlined or coloured in it."""
+    centre = [heart_slice(np.moveaxis(sample.label, axis, 0)) for axis in range(3)]
+    k = centre[0]
+    coarse = resize_volume(sample.coarse[None], len(sample.label))[0].numpy()
+    synthetic, labels = cut_planes(sample.image, centre), cut_planes(sample.label, centre)
+    nearest = cut_planes(nearest_image(sample.image, training), centre)
+    cells: list[tuple[np.ndarray, np.ndarray | None]] = [(coarse[k], None)]
+    cells.append((np.full_like(coarse[k], -1.0), labels[0]) if by_region else (labels[0] * 2.0 - 1.0, None))
+    cells += [(synthetic[0], None), *zip(synthetic, labels, strict=True), *((plane, None) for plane in nearest)]
+    return cells if by_region else [(plane, label, None) for plane, label in cells]
 
 
 def segmentation_gallery(path: pathlib.Path, segmenters: Mapping[str, Segmenter], test: Volumes, *, title: str) -> None:

@@ -159,7 +159,7 @@ def test_sample_gallery_has_a_row_for_each_sample_up_to_its_limit(tmp_path, titl
     heights = [pixels(tmp_path / f"{count}.png").shape[0] for count in (1, 2, 3)]
     assert heights[0] < heights[1] == heights[2]
     assert titles["1.png"][0] == "Samples, phantom cohort"
-    assert len(titles["1.png"]) == 6
+    assert len(titles["1.png"]) == 1 + 9
 
 
 def test_segmentation_gallery_shows_every_arm_with_truth_and_finding(tmp_path, titles):
@@ -220,7 +220,8 @@ def test_segmentation_gallery_by_region_has_colours_and_a_legend(tmp_path, title
 def test_sample_gallery_by_region_has_colours_and_a_legend(tmp_path, titles, legends):
     one = sample(2, 5)._replace(label=thirds((2, 5)).regions[0])
     sample_gallery(tmp_path / "a.png", [one], blocks((1, 3)).images, title="Samples")
-    assert titles["a.png"] == ["Samples", "simulated CT", "label", "synthetic CT", "with label", "nearest real"]
+    synthetic, real = ["synthetic CT", "with label", "coronal", "sagittal"], ["nearest real", "coronal", "sagittal"]
+    assert titles["a.png"] == ["Samples", "simulated CT", "label", *synthetic, *real]
     assert legends["a.png"] == ["LV", "myo"]
     for region in (LV, MYOCARDIUM):  # on black
         assert share_of(pixels(tmp_path / "a.png"), *(0.6 * np.array(rgb(region)))) > 5e-3
