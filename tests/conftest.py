@@ -85,6 +85,12 @@ def small_gan():
 
 
 @pytest.fixture
+def small_unet(monkeypatch):
+    """Give U-Nets two levels instead of four, for tests that do not ask what the deeper ones make."""
+    monkeypatch.setattr("fedsim_tf.models.unet3d.LEVELS", 2)
+
+
+@pytest.fixture
 def eagerly():
     """Run traced functions step by step: for a few steps, tracing the whole model takes far longer than running it."""
     tf.config.run_functions_eagerly(True)
