@@ -16,7 +16,7 @@ from fedsim_tf.training.simulation import pretrain, semi_supervise
 from tests.training.region_site import region_config, region_learner
 from tests.training.toy_site import toy_learner
 
-pytestmark = pytest.mark.usefixtures("eagerly")
+pytestmark = pytest.mark.usefixtures("small_gan", "eagerly")
 
 
 @pytest.fixture
