@@ -23,7 +23,7 @@ from fedsim_tf.training.stage import read_losses
 from tests.federated.toy_federation import ToyFederation
 from tests.training.toy_site import toy_config, toy_learner
 
-pytestmark = pytest.mark.usefixtures("small_gan")
+pytestmark = pytest.mark.usefixtures("small_gan", "small_unet")
 
 WEIGHTS = {"shape/0": np.ones((2, 3), np.float32), "material/0": np.zeros(4, np.float32)}
 SITES = ("a", "b", "c")
