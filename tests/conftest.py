@@ -5,6 +5,7 @@ import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "2")  # for processes that tests start
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of those would compile all modules anew
 
 import numpy as np
 import pytest
