@@ -5,6 +5,7 @@ import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "2")  # for processes that tests start
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of those would compile all modules anew
 
 import numpy as np
 import pytest
@@ -82,6 +83,12 @@ def small_gan():
     with pytest.MonkeyPatch.context() as patch:
         use_small_gan(patch)
         yield
+
+
+@pytest.fixture
+def small_unet(monkeypatch):
+    """Give U-Nets two levels instead of four, for tests that do not ask what the deeper ones make."""
+    monkeypatch.setattr("fedsim_tf.models.unet3d.LEVELS", 2)
 
 
 @pytest.fixture

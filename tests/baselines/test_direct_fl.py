@@ -11,7 +11,7 @@ from tests.federated.toy_federation import ToyFederation
 from tests.training.toy_regions import toy_site_by_region
 from tests.training.toy_site import toy_config, toy_site
 
-pytestmark = pytest.mark.usefixtures("small_gan")
+pytestmark = pytest.mark.usefixtures("small_gan", "small_unet")
 
 CONFIG = toy_config(segmentation={"batch": 3, "pretraining_steps": 3})
 RATE = 0.01

@@ -23,10 +23,12 @@ from fedsim_tf.training.stage import read_losses
 from tests.federated.toy_federation import ToyFederation
 from tests.training.toy_site import toy_config, toy_learner
 
-pytestmark = pytest.mark.usefixtures("small_gan")
+pytestmark = pytest.mark.usefixtures("small_gan", "small_unet")
 
 WEIGHTS = {"shape/0": np.ones((2, 3), np.float32), "material/0": np.zeros(4, np.float32)}
 SITES = ("a", "b", "c")
+# Stage 3 has steps of two kinds, in turn.
+SHORT = {"pretraining": {"steps": 2}, "gan": {"steps": 1}, "semi": {"steps": 2}}
 
 
 def update(site="a", round_number=0, value=1.0, stage="pretraining", **changes):
@@ -217,11 +219,11 @@ def test_latents_that_were_never_learnt_have_no_part_in_the_pooled_moments(tmp_p
 
 @pytest.mark.usefixtures("eagerly")
 def test_a_server_that_has_lost_its_run_does_not_undo_what_a_site_has_learnt(tmp_path):
-    federation = ToyFederation(tmp_path / "run", toy_config())
+    federation = ToyFederation(tmp_path / "run", toy_config(**SHORT))
     federation.pretrain()
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     shutil.rmtree(tmp_path / "run" / "stages")
-    again = ToyFederation(tmp_path / "run", toy_config())
+    again = ToyFederation(tmp_path / "run", toy_config(**SHORT))
     with pytest.raises(InputError, match="found gan of an earlier run, while the server begins pretraining at 0"):
         again.pretrain()
 
@@ -274,7 +276,7 @@ def test_bad_weights_move_nothing_at_a_site(bad, message):
 
 @pytest.mark.usefixtures("eagerly")
 def test_one_site_in_a_federation_learns_what_a_single_site_does(tmp_path):
-    config = toy_config()
+    config = toy_config(**SHORT)
     alone = toy_learner(config)
     run = RunFolder(tmp_path / "alone", config)
     semi_supervise(run, alone, pretrain(run, alone))
@@ -290,7 +292,7 @@ def test_one_site_in_a_federation_learns_what_a_single_site_does(tmp_path):
 
 @pytest.mark.usefixtures("eagerly")
 def test_sites_share_weights_and_keep_the_rest(tmp_path):
-    federation = ToyFederation(tmp_path / "run", toy_config())
+    federation = ToyFederation(tmp_path / "run", toy_config(**SHORT))
     federation.semi_supervise(federation.pretrain())
     first, second = (work.learner for work in federation.works.values())
     assert isinstance(first, SiteLearner)

@@ -12,7 +12,7 @@ import pathlib
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -40,8 +40,6 @@ CONFIG = toy_site.toy_config(
     semi={"steps": 2},
     segmentation={"pretraining_steps": 2, "finetuning_steps": 2, "validation_every": 1},
 )
-# While a checkpoint is written: within TensorFlow's files, before their sums, before the rename, and after it.
-WRITING = ("within", "rename", "sums", "sweep")
 
 
 def single(folder: pathlib.Path) -> dict[str, np.ndarray]:
@@ -85,20 +83,29 @@ def sum_of(states: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {key: value for state in states for key, value in state.items()}
 
 
-# The folders in which the stages that are killed keep their checkpoints, in the order in which they come.
-JOBS = {
-    single: ("checkpoints/pretraining", "checkpoints/gan", "checkpoints/semi_supervised"),
-    federated: tuple(f"{part}checkpoints/semi_supervised" for part in ("sites/b/", "federated_killed/")),
-    segmentation: ("checkpoints/segmentation/arm/pretrain", "checkpoints/segmentation/arm/finetune"),
-    direct: ("checkpoints/segmentation/direct_fl/pretrain", "sites/a/checkpoints/segmentation/direct_fl/finetune"),
+# (folder of a stage's checkpoints, when) of each kill, in the order in which they come. Every stage has to go on from
+# its first step. All write checkpoints by the same code, so it is enough that each moment of this comes up in one of
+# them: within TensorFlow's files, before their sums, before the rename, and before older ones are removed.
+KILLS = {
+    single: (
+        ("checkpoints/pretraining", "step"),
+        ("checkpoints/gan", "within"),
+        ("checkpoints/semi_supervised", "rename"),
+    ),
+    federated: (
+        ("sites/b/checkpoints/semi_supervised", "step"),
+        ("sites/b/checkpoints/semi_supervised", "within"),
+        ("federated_killed/checkpoints/semi_supervised", "rename"),
+    ),
+    segmentation: (
+        ("checkpoints/segmentation/arm/pretrain", "sums"),
+        ("checkpoints/segmentation/arm/finetune", "sweep"),
+    ),
+    direct: (
+        ("checkpoints/segmentation/direct_fl/pretrain", "step"),
+        ("sites/a/checkpoints/segmentation/direct_fl/finetune", "within"),
+    ),
 }
-
-
-def moments(folders: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield (folder, when) of each kill, in the order in which they come: in a step, and in the checkpoint after it."""
-    for number, folder in enumerate(folders):
-        yield folder, "step"
-        yield folder, WRITING[number % len(WRITING)]
 
 
 def state_of(name: str, objects: dict[str, tf.Module]) -> dict[str, np.ndarray]:
@@ -111,16 +118,17 @@ def state_of(name: str, objects: dict[str, tf.Module]) -> dict[str, np.ndarray]:
 
 
 def kill_at(checkpoints_of: str, when: str) -> None:
-    """Let this process be killed at the end of a stage's second step, or while its checkpoint is written."""
+    """Let this process be killed in a stage's second step, or while the checkpoint after it is written."""
     folder, stage = f"{checkpoints_of}/", checkpoints_of.split("checkpoints/")[1]
+    partial = f"{folder}{checkpoints.PARTIAL}2"
     if when == "step":
         kill_before(loop, "check_finite", lambda values, name, index, **_: name == stage and index == 1)
     elif when == "within":
-        kill_before(tf.train.Checkpoint, "write", lambda self, path: folder in path and kill_when_it_grows(path))
+        kill_before(tf.train.Checkpoint, "write", lambda self, path: partial in path and kill_when_it_grows(path))
     elif when == "sums":
-        kill_before(checkpoints, "write_json", lambda path, values: folder in str(path))
+        kill_before(checkpoints, "write_json", lambda path, values: partial in str(path))
     elif when == "rename":
-        kill_before(pathlib.Path, "rename", lambda self, target: folder in str(self))
+        kill_before(pathlib.Path, "rename", lambda self, target: partial in str(self))
     else:  # "sweep": the second time that this process looks for what is there; the first is when it restores
         looks: list[str] = []
         kill_before(checkpoints, "_find", lambda path: folder in f"{path}/" and (looks.append("") or len(looks) == 2))
@@ -170,9 +178,9 @@ def start(job: Job, folder: pathlib.Path, moment: tuple[str, str] | None = None)
 
 def main(root: pathlib.Path, name: str) -> None:
     """Write <job>_whole.npz and <job>_killed.npz, and print each kill that took place."""
-    job, stages = next((job, stages) for job, stages in JOBS.items() if job.__name__ == name)
+    job, kills = next((job, kills) for job, kills in KILLS.items() if job.__name__ == name)
     start(job, root / f"{name}_whole")
-    for moment in moments(stages):
+    for moment in kills:
         if start(job, root / f"{name}_killed", moment) == signal.SIGKILL:
             print(name, *moment, flush=True)
     start(job, root / f"{name}_killed")

@@ -15,9 +15,9 @@ from tests.training.toy_site import toy_config, toy_site
 NAMES = ("a[1] b*?\\c", "run [1]", "what? yes*", "a{b,c}", "back\\slash", "100%", "[", "häfte")
 
 
-@pytest.mark.usefixtures("eagerly")
+@pytest.mark.usefixtures("small_unet", "eagerly")
 def test_a_run_there_is_stopped_resumed_and_segments(tmp_path, monkeypatch):
-    site, config = toy_site(), toy_config(checkpoint_every=1, segmentation={"arms": ["lower_bound"]})
+    site, config = toy_site(edge=16), toy_config(checkpoint_every=1, segmentation={"arms": ["lower_bound"]})
     parts = {"pretrain": site.labelled, "finetune": site.labelled}
     folder = tmp_path / NAMES[0]
     original, steps = UNetTraining.step, []

@@ -57,7 +57,7 @@ def test_an_unannotated_volume_while_the_annotated_one_is_kept(learner, generato
 
 
 def test_the_segmentation_of_one_volume():
-    site = toy_site()
+    site = toy_site(edge=16)
     training = UNetTraining(CONFIG, site.validation)
     found = overfitting.fit_segmentation(training, site.labelled, rate=3e-3, steps=90)
     assert iou(found, site.labelled.labels[0]) > 85.0  # two seeds end at 91 and 93

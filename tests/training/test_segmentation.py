@@ -13,9 +13,16 @@ from tests.training.test_watch import shown
 from tests.training.toy_regions import toy_site_by_region
 from tests.training.toy_site import toy_config, toy_site
 
+EDGE = 16  # voxels; a network takes volumes of every size
 
-def test_learns_an_easy_heart_and_keeps_the_best_weights(tmp_path):
-    site = toy_site()
+
+@pytest.fixture
+def site():
+    return toy_site(edge=EDGE)
+
+
+@pytest.mark.usefixtures("small_unet")
+def test_learns_an_easy_heart_and_keeps_the_best_weights(tmp_path, site):
     config = toy_config(
         model={"unet_width": 4},
         segmentation={"pretraining_steps": 60, "finetuning_steps": 20, "validation_every": 10, "rate": 3e-3},
@@ -33,7 +40,7 @@ def test_learns_an_easy_heart_and_keeps_the_best_weights(tmp_path):
 def test_an_arm_after_another_learns_what_it_learns_alone(tmp_path, monkeypatch):
     """Arms share a network and what it was traced to; nothing of one reaches the next, and each keeps its own best."""
     use_small_parts(monkeypatch)
-    site, config = toy_site(), toy_config()
+    site, config = toy_site(), toy_config()  # of enough voxels that the arms' masks differ somewhere
     shared, alone = (UNetTraining(config, site.validation) for _ in range(2))
 
     def train(root, network, arm, volumes):
@@ -65,10 +72,12 @@ def test_segmenter_thresholds_logits_at_zero():
 
 
 @pytest.mark.parametrize(("is_bound", "best"), [(True, 80.0), (False, 70.0)])
-def test_a_bound_keeps_the_best_of_both_stages_and_other_arms_of_the_second(tmp_path, monkeypatch, is_bound, best):
+def test_a_bound_keeps_the_best_of_both_stages_and_other_arms_of_the_second(
+    tmp_path, monkeypatch, site, is_bound, best
+):
+    use_small_parts(monkeypatch)
     scores = iter([50.0, 80.0, 60.0, 70.0])
     monkeypatch.setattr(segmentation_module, "mean_dice", lambda *_: next(scores))
-    site = toy_site()
     run = RunFolder(
         tmp_path, toy_config(segmentation={"pretraining_steps": 4, "finetuning_steps": 4, "validation_every": 2})
     )
@@ -78,8 +87,8 @@ def test_a_bound_keeps_the_best_of_both_stages_and_other_arms_of_the_second(tmp_
     assert float(network._best_dice) == best
 
 
-def test_one_trace_serves_both_stages_of_an_arm():
-    site = toy_site()
+@pytest.mark.usefixtures("small_unet")
+def test_one_trace_serves_both_stages_of_an_arm(site):
     training = UNetTraining(toy_config(segmentation={"batch": 2, "validation_every": 100}), site.validation)
     for stage, volumes in (("pretrain", site.fully_labelled), ("finetune", site.labelled)):
         training.begin(volumes, rate=1e-3, steps=100, stage=stage)
@@ -88,8 +97,9 @@ def test_one_trace_serves_both_stages_of_an_arm():
     assert training._traced.experimental_get_tracing_count() == 1
 
 
-def test_norms_rates_and_validation_slices_are_shown(tmp_path):
-    site, run = toy_site(), RunFolder(tmp_path / "run", toy_config())
+@pytest.mark.usefixtures("small_unet", "eagerly")
+def test_norms_rates_and_validation_slices_are_shown(tmp_path, site):
+    run = RunFolder(tmp_path / "run", toy_config())
     network = UNetTraining(run.config, site.validation)
     train_segmenter(run, network, "arm", pretrain=site.labelled, finetune=site.labelled)
     for stage in ("pretrain", "finetune"):
@@ -99,7 +109,8 @@ def test_norms_rates_and_validation_slices_are_shown(tmp_path):
         assert pictures == {"validation"}
 
 
-def test_a_network_that_gets_no_better_stops_and_keeps_its_best(tmp_path, monkeypatch):
+def test_a_network_that_gets_no_better_stops_and_keeps_its_best(tmp_path, monkeypatch, site):
+    use_small_parts(monkeypatch)
     scores = iter([50.0, 70.0, 60.0, 65.0, 40.0])
     kept, looked = [], []
 
@@ -111,7 +122,6 @@ def test_a_network_that_gets_no_better_stops_and_keeps_its_best(tmp_path, monkey
             return score
 
     monkeypatch.setattr(segmentation_module, "mean_dice", lambda *_: next(scores, 90.0))
-    site = toy_site()
     lengths = {"pretraining_steps": 20, "finetuning_steps": 1, "validation_every": 2, "patience": 3}
     run = RunFolder(tmp_path / "run", toy_config(segmentation=lengths))
     network = Watched(run.config, site.validation)
@@ -124,8 +134,9 @@ def test_a_network_that_gets_no_better_stops_and_keeps_its_best(tmp_path, monkey
     assert run.finished("segmentation/arm/finetune")["steps"] == 1
 
 
+@pytest.mark.usefixtures("small_unet")
 def test_learns_regions_and_keeps_the_state_with_the_best_mean_over_regions(tmp_path):
-    site = toy_site_by_region()
+    site = toy_site_by_region(edge=EDGE)
     config = toy_config(
         model={"unet_width": 4, "labels": "regions"},
         segmentation={"pretraining_steps": 110, "finetuning_steps": 1, "validation_every": 20, "rate": 5e-3},
@@ -154,10 +165,10 @@ def test_segmenter_by_region_takes_the_most_probable_region():
     np.testing.assert_array_equal(found, logits[0].argmax(axis=-1))
 
 
+@pytest.mark.usefixtures("small_unet", "eagerly")
 @pytest.mark.parametrize("has_ids", [False, True])
-def test_a_site_with_binary_labels_teaches_and_judges_a_network_by_region_by_the_heart(has_ids):
+def test_a_site_with_binary_labels_teaches_and_judges_a_network_by_region_by_the_heart(site, has_ids):
     """Its labels have no regions, or region 1 alone, as they are read from files."""
-    site = toy_site()
     if has_ids:
         as_ids = {n: getattr(site, n) for n in ("labelled", "validation", "test")}
         site = dataclasses.replace(

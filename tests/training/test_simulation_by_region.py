@@ -16,19 +16,25 @@ from fedsim_tf.training.simulation import pretrain, semi_supervise
 from tests.training.region_site import region_config, region_learner
 from tests.training.toy_site import toy_learner
 
-pytestmark = pytest.mark.usefixtures("eagerly")
+pytestmark = pytest.mark.usefixtures("small_gan", "eagerly")
 
 
-@pytest.fixture
-def learner():
+@pytest.fixture(scope="module")
+def learner(small_gan):
+    """Tests move its latents and its GAN, and none asks where they were before."""
     return region_learner()
+
+
+@pytest.fixture(scope="module")
+def learner_of_hearts(small_gan):
+    return toy_learner()
 
 
 def step(stage, index):
     return stage.shared_gradients(index, stage.seeds.rng(index))
 
 
-def test_networks_see_seven_masks_where_they_saw_one(learner):
+def test_networks_see_seven_masks_where_they_saw_one(learner, learner_of_hearts):
     z = learner.labelled_latents.table[:2]
     occupancy, coarse = learner.model.labels(z), learner.model.coarse_ct(z)
     assert occupancy.shape == (2, 32, 32, 32, 7)
@@ -38,18 +44,18 @@ def test_networks_see_seven_masks_where_they_saw_one(learner):
     np.testing.assert_array_equal(semantics[0, ..., 1:8], occupancy[0, 16])
     np.testing.assert_array_equal(semantics[1, ..., 1:8], occupancy[1, 15])
     np.testing.assert_array_equal(semantics[:, 0, 0, 8], [0.5, 15 / 32])
-    heart = toy_learner().model
+    heart = learner_of_hearts.model
     one = heart.semantics(coarse, tf.zeros((2, 32, 32)), index)
     np.testing.assert_array_equal(semantics[..., 0], one[..., 0])
     for network, channels in ((learner.model.enhancer.first, 9), (learner.discriminator.discriminators[0].first, 10)):
         assert network.kernel.shape[2] == channels
 
 
-def test_a_site_shares_what_it_shares_without_regions(learner):
+def test_a_site_shares_what_it_shares_without_regions(learner, learner_of_hearts):
     losses, gradients = step(GeneratorPretraining(learner), 0)
     assert set(losses) == {"iou", "material_mse", "material_perceptual"}
-    assert learner.shared_names == toy_learner().shared_names
-    assert [g.shape for g in gradients] == [v.shape for v in toy_learner().shared_variables]
+    assert learner.shared_names == learner_of_hearts.shared_names
+    assert [g.shape for g in gradients] == [v.shape for v in learner_of_hearts.shared_variables]
     assert all(np.any(g.numpy() != 0) for g in gradients[:2])
 
 

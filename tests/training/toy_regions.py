@@ -24,8 +24,8 @@ def with_regions(volumes):
     return dataclasses.replace(volumes, images=images, regions=ids)
 
 
-def toy_site_by_region(name="toy", seed=0):
+def toy_site_by_region(name="toy", seed=0, edge=32):
     """Return the toy site with regions in all annotated parts."""
-    site = toy_site(name, seed)
+    site = toy_site(name, seed, edge)
     parts = ("labelled", "fully_labelled", "validation", "test")
     return dataclasses.replace(site, **{part: with_regions(getattr(site, part)) for part in parts})

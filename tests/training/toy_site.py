@@ -64,9 +64,9 @@ def small_vgg():
     return SmallVGG("random")
 
 
-def toy_volumes(count, seed):
-    """Hearts drawn from the shape model, at 100 HU in air-filled noise."""
-    grid = Grid.centred((32, 32, 32), shape_frame_mm(FIELD_OF_VIEW_MM))
+def toy_volumes(count, seed, edge=32):
+    """Hearts drawn from the shape model, at 100 HU in air-filled noise; `edge` voxels along each axis."""
+    grid = Grid.centred((edge,) * 3, shape_frame_mm(FIELD_OF_VIEW_MM))
     decoder = ShapeDecoder(toy_shape_model(), grid)
     rng = np.random.default_rng(seed)
     tau = np.concatenate([rng.normal(0, 1, (count, 4)), rng.normal(0, 0.1, (count, 3))], axis=1)
@@ -77,8 +77,8 @@ def toy_volumes(count, seed):
     return Volumes(names, images, (soft > 0.5).astype(np.float32))
 
 
-def toy_site(name="toy", seed=0):
-    labelled, rest = toy_volumes(3, seed), toy_volumes(2, seed + 100)
+def toy_site(name="toy", seed=0, edge=32):
+    labelled, rest = toy_volumes(3, seed, edge), toy_volumes(2, seed + 100, edge)
     return SiteVolumes(
         name=name,
         field_of_view_mm=FIELD_OF_VIEW_MM,
@@ -89,8 +89,8 @@ def toy_site(name="toy", seed=0):
             np.concatenate([labelled.images, rest.images]),
             np.concatenate([labelled.labels, rest.labels]),
         ),
-        validation=toy_volumes(1, seed + 200),
-        test=toy_volumes(2, seed + 300),
+        validation=toy_volumes(1, seed + 200, edge),
+        test=toy_volumes(2, seed + 300, edge),
         test_extents_mm=np.array([FIELD_OF_VIEW_MM] * 2),
     )
 

@@ -39,7 +39,6 @@ from tests.federated.flare.toy_job import (
 from tests.federated.records_for_tests import read_arrays
 
 SITES = ("leeds", "turin")  # every process of a job imports TensorFlow
-SIMULATED = ("leeds", "munich", "turin")
 ROUNDS = 28
 
 
@@ -191,9 +190,9 @@ def test_the_simulator_learns_what_one_process_learns(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     workspace = tmp_path / "flare"
     write_local_files(workspace / "local", SETTINGS, {"runs_dir": str(tmp_path)}, classes=COMPONENTS)
-    run_simulator(job("simulated", sites=SIMULATED, patience=120.0), SIMULATED, workspace)
+    run_simulator(job("simulated", patience=120.0), SITES, workspace)
     server = tmp_path / "simulated"
-    check_like(server, {site: server / "sites" / site for site in SIMULATED}, tmp_path / "undisturbed")
+    check_like(server, {site: server / "sites" / site for site in SITES}, tmp_path / "undisturbed")
     assert f"{STAGE}: done" in shown  # what happens is to be seen here, and not FLARE's own lines
     assert not any("task" in line for line in shown)
 
