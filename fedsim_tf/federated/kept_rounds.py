@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import re
+from collections.abc import Mapping
+
+import numpy as np
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.message import GRADIENTS, WEIGHTS
-from fedsim_tf.federated.update import Arrays
 from fedsim_tf.files import list_whole_files, read_npz, write_npz
 
 FOLDER = "sent_rounds"
-_BATCH = "batch"
+_WEIGHTS, _GRADIENTS, _BATCH = "weights/", "gradients/", "batch"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,16 +29,21 @@ class KeptRound:
 
     stage: str
     round: int
-    weights: Arrays
-    gradients: Arrays
+    weights: Mapping[str, np.ndarray]
+    gradients: Mapping[str, np.ndarray]
     batch: tuple[str, ...]
+
+    @property
+    def is_of_generator(self) -> bool:
+        """Whether the shape network was shared in this round, and not a segmentation network."""
+        return any(name.startswith("shape/") for name in self.gradients)
 
 
 def keep_round(folder: pathlib.Path, kept: KeptRound, *, most: int) -> None:
     """Write a round below a site's folder, and delete the stage's oldest ones beyond `most`."""
     place = folder / FOLDER / kept.stage
-    arrays = {WEIGHTS + name: value for name, value in kept.weights.items()}
-    arrays |= {GRADIENTS + name: value for name, value in kept.gradients.items()}
+    arrays = {_WEIGHTS + name: value for name, value in kept.weights.items()}
+    arrays |= {_GRADIENTS + name: value for name, value in kept.gradients.items()}
     write_npz(place / f"round-{kept.round:06d}.npz", {**arrays, _BATCH: kept.batch})
     for old in list_whole_files(place, "round-*.npz")[:-most]:
         old.unlink()
@@ -61,6 +67,6 @@ def read_kept_round(folder: pathlib.Path, file: pathlib.Path) -> KeptRound:
     stage = file.parent.relative_to(folder / FOLDER).as_posix()
     weights, gradients = (
         {name.removeprefix(kind): value for name, value in arrays.items() if name.startswith(kind)}
-        for kind in (WEIGHTS, GRADIENTS)
+        for kind in (_WEIGHTS, _GRADIENTS)
     )
     return KeptRound(stage, int(number[1]), weights, gradients, tuple(arrays[_BATCH].tolist()))

@@ -33,8 +33,8 @@ class RecoveredLatents:
 
     Attributes:
       latents: (n, d) float64; n is the batch's size, or less where the search has found fewer different points.
-      residuals: (n,) distance of [h(z); 1] to the second layer's column space, relative to its length. Values above
-        `CONVERGED` mean that this is not a latent of the batch: noise hides them.
+      residuals: (n,) distance of [h(z); 1] to the second layer's column space, relative to its length. Values up to
+        `CONVERGED` are those of a patient's latent; with a little noise a latent nearby has a larger one.
     """
 
     latents: np.ndarray
