@@ -41,11 +41,20 @@ def run() -> None:
         from fedsim_tf.federated.flare.kits import check_flare
 
         check_flare()
+        _warn(config)
     name, sites = ("federated", *config.federated.sites, FLAGS.method), config.federated.sites
     if FLAGS.flare_kit:
         _deploy(config, sites, command.default_run_dir(name, config.preset))
     else:
         command.plan_and_run(_run, config, name=name, sites=sites, federated=True)
+
+
+def _warn(config) -> None:
+    """Say what the server can see, where hospitals' gradients have no noise."""
+    from fedsim_tf.runs.flare_member import UNPROTECTED
+
+    if not config.federated.noise_multiplier:
+        print(f"--federated_noise_multiplier is 0: {UNPROTECTED}")
 
 
 def _run(start) -> None:

@@ -45,8 +45,8 @@ FLAGS = flags.FLAGS
 
 
 def run() -> None:
-    from fedsim_tf.federated.flare.kits import check_flare, check_member_kit
-    from fedsim_tf.runs.flare_member import LOCAL_FIELDS, change_local
+    from fedsim_tf.federated.flare.kits import check_flare, check_member_kit, is_site_kit
+    from fedsim_tf.runs.flare_member import LOCAL_FIELDS, UNPROTECTED, change_local
     from fedsim_tf.runs.member_start import open_member
 
     check_flare()
@@ -64,6 +64,8 @@ def run() -> None:
         most_epsilon=FLAGS.most_epsilon,
     )
     start = open_member(kit, local)
+    if is_site_kit(kit) and not local.least_noise:
+        print(f"--least_noise is 0, so that jobs without noise are accepted: {UNPROTECTED}")
     if FLAGS.dry_run:
         print(f"{kit / 'local'}: not written; {start.summary}")
         return

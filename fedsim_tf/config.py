@@ -296,6 +296,13 @@ class FederatedConfig(Checked):
     noise_multiplier: float = option(
         0.0, "Normal noise on gradients that leave a site, in units of clip_norm; 0: none (paper).", low=0
     )
+    keep_sent: int = option(
+        0,
+        "Each site keeps the weights and gradients of its last rounds of each stage, so many, in its own folder, "
+        "where experiments.federated_audit shows what the server could make of them; 0: none.",
+        low=0,
+        may_change=True,
+    )
 
     def __post_init__(self):
         super().__post_init__()

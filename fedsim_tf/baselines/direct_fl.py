@@ -94,6 +94,10 @@ class DirectFederated:
         """Return one volume's loss, and its gradients in the order of `SharedUNet.shared_variables`."""
         return self._training.shared_gradients(index, rng)
 
+    def list_batch(self, index: int) -> tuple[str, ...]:
+        """Return the identity of the volume that the step of this number learns from."""
+        return self._training.list_batch(index)
+
 
 def initial_weights(config: Config) -> dict[str, np.ndarray]:
     """Return the weights, by name, that the U-Net of every site and of a server without data starts from."""

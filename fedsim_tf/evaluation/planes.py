@@ -15,7 +15,7 @@ from fedsim_tf.regions import PAINTING_ORDER, REGIONS, is_whole_heart
 
 _HEART_COLOUR = "#39d353"
 _CELL_INCHES = 1.4 * CELL_INCHES
-_NAMES = ("axial", "coronal", "sagittal")
+PLANE_NAMES = ("axial", "coronal", "sagittal")
 Outline = tuple[np.ndarray, str]  # a mask of any shape, and the colour of its outline
 
 
@@ -58,7 +58,9 @@ def draw_planes(
     figure = Figure(figsize=(3 * _CELL_INCHES, height), layout="constrained")
     axes = figure.subplots(1, 3, width_ratios=[width for width, _ in sizes_mm])
     labels = [None] * 3 if label is None else cut_planes(label, centre)
-    for axis, cut, ids, size_mm, name in zip(axes, cut_planes(image, centre), labels, sizes_mm, _NAMES, strict=True):
+    for axis, cut, ids, size_mm, name in zip(
+        axes, cut_planes(image, centre), labels, sizes_mm, PLANE_NAMES, strict=True
+    ):
         width, height = size_mm
         place = (0.0, width, height, 0.0)
         axis.imshow(cut, cmap="gray", vmin=-1.0, vmax=1.0, interpolation="bilinear", extent=place)

@@ -9,6 +9,7 @@ import numpy as np
 from absl import logging
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.federated.kept_rounds import KeptRound, keep_round
 from fedsim_tf.federated.outbox import Outbox, Shapes
 from fedsim_tf.federated.privacy import DELTA, Budget, privatize, write_account
 from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS, Answer, Task
@@ -103,6 +104,9 @@ class Site:
         if not all(np.all(np.isfinite(value)) for value in sent.values()):
             raise FloatingPointError(f"{task.stage}, step {task.round}: a gradient of {self.name} is not finite")
         update = SiteUpdate(self.name, task.stage, task.round, stage.learner.count, sent)
+        if most := self._settings.keep_sent:
+            kept = KeptRound(task.stage, task.round, task.weights, sent, stage.list_batch(task.round))
+            keep_round(self._run.path, kept, most=most)
         self._stage, self._open = stage, opened
         self._given += 1
         return Answer(update, {name: value for name, value in added.items() if name != VALIDATION_ERROR})

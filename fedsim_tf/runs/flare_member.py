@@ -19,6 +19,10 @@ from fedsim_tf.runs.inputs import settle_choices
 
 LEAST_LATENTS = FederatedConfig().latents_of
 LOCAL_FILE = "fedsim_tf.json"
+UNPROTECTED = (
+    "without noise the server can read the latents of a round's patients from the gradients, and from these latents "
+    "each one's label and a coarse CT (docs/federated.md)"
+)
 # Fields of the configuration that each member has its own values for. A job is sent without them.
 LOCAL_FIELDS = {
     "data_root": ("data", "root"),

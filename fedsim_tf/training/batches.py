@@ -49,6 +49,10 @@ class Batches:
         places = range(step * self._size, (step + 1) * self._size)
         return [int(self._order(place // len(self._volumes))[place % len(self._volumes)]) for place in places]
 
+    def identities(self, step: int) -> tuple[str, ...]:
+        """Return the identities of the volumes in the batch of a step."""
+        return tuple(self._volumes.identities[number] for number in self.choose(step))
+
     def _order(self, epoch: int) -> np.ndarray:
         return self._order_seeds.rng(epoch).permutation(len(self._volumes))
 

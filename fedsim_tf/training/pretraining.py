@@ -53,11 +53,17 @@ class GeneratorPretraining:
 
     def shared_gradients(self, _index: int, rng: np.random.Generator) -> tuple[TensorLosses, SharedGradients]:
         """Move the latents of a random batch; return losses and the gradients of `learner.shared_variables`."""
-        config = self.learner.config
-        count = len(self.learner.data.labelled)
-        batch = rng.choice(count, size=min(config.pretraining.batch, count), replace=False)
-        losses, self.gradient_norms, gradients = self._traced(tf.constant(batch, tf.int32))
+        losses, self.gradient_norms, gradients = self._traced(tf.constant(self._choose_batch(rng), tf.int32))
         return losses, gradients
+
+    def list_batch(self, index: int) -> tuple[str, ...]:
+        """Return the identities of the volumes that the step of this number learns from."""
+        identities = self.learner.data.labelled.identities
+        return tuple(identities[number] for number in self._choose_batch(self.seeds.rng(index)))
+
+    def _choose_batch(self, rng: np.random.Generator) -> np.ndarray:
+        count = len(self.learner.data.labelled)
+        return rng.choice(count, size=min(self.learner.config.pretraining.batch, count), replace=False)
 
     def _gradients(self, batch: tf.Tensor) -> tuple[TensorLosses, TensorLosses, SharedGradients]:
         learner = self.learner

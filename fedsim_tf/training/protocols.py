@@ -72,3 +72,6 @@ class SharedStage(_NamedStage, Protocol):
 
     def shared_gradients(self, index: int, rng: np.random.Generator, /) -> tuple[TensorLosses, SharedGradients]:
         """Do the step of this number, all but moving the shared variables; return its losses and their gradients."""
+
+    def list_batch(self, index: int, /) -> tuple[str, ...]:
+        """Return the identities of the volumes that the step of this number learns from."""

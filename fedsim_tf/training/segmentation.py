@@ -262,6 +262,10 @@ class UNetTraining:
         loss, self.gradient_norms, gradients = self._traced_gradients(*self._batches.at(index))
         return self._with_validation(index, loss), gradients
 
+    def list_batch(self, index: int) -> tuple[str, ...]:
+        """Return the identities of the volumes that the step of this number learns from."""
+        return self._batches.identities(index)
+
     def _with_validation(self, index: int, loss: tf.Tensor) -> TensorLosses:
         losses: TensorLosses = {"loss": loss}
         if (index + 1) % self._config.segmentation.validation_every == 0 or index + 1 == self._steps:

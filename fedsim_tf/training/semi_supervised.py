@@ -21,6 +21,7 @@ from fedsim_tf.training.pictures import draw_generated_slices
 from fedsim_tf.training.pretraining import GeneratorPretraining
 from fedsim_tf.training.protocols import SharedGradients, TensorLosses
 from fedsim_tf.training.randomness import StepSeeds
+from fedsim_tf.training.volumes import UnlabelledVolumes, Volumes
 from fedsim_tf.training.watch import Look, norms, rates, spectral_norms
 
 Traced = tuple[TensorLosses, TensorLosses, SharedGradients]  # losses, norms by network, gradients to hand out
@@ -90,15 +91,29 @@ class SemiSupervised:
         Returns:
           Its losses, and the gradients of `learner.shared_variables`.
         """
-        config = self.learner.config
-        supervised = index % (1 + config.semi.unsupervised_steps) == 0 or len(self.learner.data.unlabelled) == 0
-        count = len(self.learner.data.labelled if supervised else self.learner.data.unlabelled)
-        size = config.pretraining.batch if supervised else config.semi.batch
-        batch = tf.constant(rng.choice(count, size=min(size, count), replace=False), tf.int32)
-        slices = tf.constant(rng.integers(config.model.size, size=len(batch)), tf.int32)
-        traced = self._traced_supervised if supervised else self._traced_unsupervised
+        batch = tf.constant(self._choose_batch(index, rng), tf.int32)
+        slices = tf.constant(rng.integers(self.learner.config.model.size, size=len(batch)), tf.int32)
+        traced = self._traced_supervised if self._is_supervised(index) else self._traced_unsupervised
         losses, self.gradient_norms, gradients = traced(batch, slices)
         return losses, gradients
+
+    def list_batch(self, index: int) -> tuple[str, ...]:
+        """Return the identities of the volumes that the step of this number learns from."""
+        identities = self._volumes_of(index).identities
+        return tuple(identities[number] for number in self._choose_batch(index, self.seeds.rng(index)))
+
+    def _choose_batch(self, index: int, rng: np.random.Generator) -> np.ndarray:
+        config, count = self.learner.config, len(self._volumes_of(index))
+        size = config.pretraining.batch if self._is_supervised(index) else config.semi.batch
+        return rng.choice(count, size=min(size, count), replace=False)
+
+    def _is_supervised(self, index: int) -> bool:
+        every = 1 + self.learner.config.semi.unsupervised_steps
+        return index % every == 0 or len(self.learner.data.unlabelled) == 0
+
+    def _volumes_of(self, index: int) -> Volumes | UnlabelledVolumes:
+        data = self.learner.data
+        return data.labelled if self._is_supervised(index) else data.unlabelled
 
     def _supervised_gradients(self, batch: tf.Tensor, slices: tf.Tensor) -> Traced:
         learner = self.learner

@@ -175,3 +175,18 @@ def test_bad_input_is_one_line_on_a_machine_whose_caches_are_still_empty(tmp_pat
     assert found.status == 2
     one_error_line(found.stderr, "no config.json")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("noise", "warned"), [((), True), (("--federated_clip_norm=1", "--federated_noise_multiplier=2"), False)]
+)
+def test_a_run_on_flare_says_that_nothing_protects_gradients(noise, warned):
+    found = run_command("federated", "--engine=nvflare", "--dry_run", "--cache_dir=cache", *noise)
+    assert found.status == 0
+    lines = [
+        line
+        for line in found.stdout.splitlines()
+        if line.startswith("--federated_noise_multiplier is 0: without noise")
+    ]
+    assert len(lines) == warned
+    assert "the server can read" not in run_command("federated", "--dry_run", "--cache_dir=cache").stdout

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from fedsim_tf.config import make_config
+from fedsim_tf.federated.kept_rounds import KeptRound, keep_round
 from fedsim_tf.files import write_json
 from fedsim_tf.generator.folder import NETWORKS, write_generator
 from fedsim_tf.models.vgg_weights import identify_weights
@@ -199,6 +200,12 @@ TABLE = [
         ("--patients=single_run", "--hospital=third_run"),
         ("third_run/fold_0: found no finished stage semi_supervised",),
     ),
+    WrongStart("federated_audit", ("--run_dir=no", "--site=a"), ("no: found no federated run with sites",)),
+    WrongStart("federated_audit", ("--run_dir=single_run", "--site=a"), ("single_run: found no federated run",)),
+    WrongStart("federated_audit", ("--run_dir=kept_run", "--site=b"), ("--site is b", "a site of kept_run: a, ct20")),
+    WrongStart("federated_audit", ("--run_dir=kept_run", "--site=ct20"), ("kept_run: found no kept rounds of ct20",)),
+    WrongStart("federated_audit", ("--run_dir=kept_run", "--site=a"), ("--dataset is a", "that has phantoms: ct20")),
+    WrongStart("federated_audit", ("--run_dir=cut_run", "--site=ct20"), ("round-000003.npz: found a damaged file",)),
     WrongStart("phantom_cohort", ("--output=out", "--shapes=no.npz"), ("no.npz",)),
     WrongStart("phantom_cohort", ("--output=out", "--shapes=shapes.npz"), ("shapes: found regions 1, 2",)),
     WrongStart("phantom_cohort", ("--output=data/images",), ("data/images: found files of an unknown recipe",)),
@@ -248,12 +255,25 @@ def make_files(root: pathlib.Path) -> None:
     _make_generators(root)
     (root / "federated_run" / "fold_0" / "sites" / "a").mkdir(parents=True)
     _take_up(root / "federated_run" / "config.json")
+    _keep_rounds(root)
     done = make_config("demo", model={"precision": "float32"}, segmentation={"arms": ("lower_bound",)})
     write_json(root / "done" / "config.json", done.to_dict())
     write_json(root / "done" / "stages" / "segmentation" / "lower_bound" / "finetune.json", {"steps": 3})
     config = make_config("demo", model={"precision": "float32"})
     write_json(root / "slices_run" / "config.json", config.to_dict())
     write_record(root / "slices_run" / "data.json", SliceData(vgg=identify_weights("random"), held_out=1, pictures={}))
+
+
+def _keep_rounds(root: pathlib.Path) -> None:
+    """Write federated runs, of which one site has kept a round, one has not, and one has a damaged one."""
+    one = {"shape/0": np.zeros((2, 3), np.float32)}
+    for run, site in (("kept_run", "a"), ("kept_run", "ct20"), ("cut_run", "ct20")):
+        folder = root / run / "fold_0" / "sites" / site
+        write_json(folder / "config.json", make_config("demo", model={"precision": "float32"}).to_dict())
+        if (run, site) != ("kept_run", "ct20"):
+            keep_round(folder, KeptRound("pretraining", 3, one, one, ("x",)), most=1)
+    damaged = root / "cut_run" / "fold_0" / "sites" / "ct20" / "sent_rounds" / "pretraining" / "round-000003.npz"
+    damaged.write_bytes(damaged.read_bytes()[:100])
 
 
 def _make_generators(root: pathlib.Path) -> None:

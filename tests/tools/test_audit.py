@@ -1,0 +1,73 @@
+"""A site's audit of what it has sent: the files that it reads, the table and pictures that it leaves."""
+
+import numpy as np
+import pytest
+
+from fedsim_tf.config import make_config
+from fedsim_tf.errors import InputError
+from fedsim_tf.federated.kept_rounds import KeptRound, keep_round
+from fedsim_tf.federated.privacy import privatize
+from fedsim_tf.tools.audit import run_audit, summarize
+from fedsim_tf.tools.audit_start import open_audit
+from fedsim_tf.training.pretraining import GeneratorPretraining
+from fedsim_tf.training.run import RunFolder
+from tests.evaluation.pictures_for_tests import is_drawn
+from tests.experiments.commands import run_command
+from tests.federated.test_attack import answer
+from tests.training.toy_site import toy_config, toy_learner, toy_shape_model
+
+ROUNDS = 2
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, small_gan):
+    """The folder of a toy run whose site "ct20" has kept two rounds; the second one has noise."""
+    root = tmp_path_factory.mktemp("audited")
+    learner = toy_learner(toy_config(), name="ct20")
+    site = RunFolder(root / "fold_0" / "sites" / "ct20", learner.config)
+    stage = GeneratorPretraining(learner)
+    for number in range(ROUNDS):
+        weights, gradients, _ = answer(learner, stage, number)
+        sent = privatize(gradients, bound=1.0 * number, multiplier=2.0)
+        keep_round(site.path, KeptRound(stage.name, number, weights, sent, stage.list_batch(number)), most=ROUNDS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fedsim_tf.tools.audit.open_shape_model", lambda _: toy_shape_model())
+        patch.setattr("fedsim_tf.tools.audit.open_fold", lambda *_, **__: learner.data)
+        patch.setattr("fedsim_tf.tools.audit_start.open_cohort", lambda *_, **__: None)
+        yield root
+
+
+def test_a_round_without_noise_is_found_and_one_with_noise_is_not(run, tmp_path):
+    found = run_audit(open_audit(run, "ct20", cache_dir=tmp_path))
+    exact = {number: [one for one in found if one.is_exact and one.round == number] for number in range(ROUNDS)}
+    assert (len(exact[0]), len(exact[1])) == (2, 0)
+    mean = np.mean([one.finding.correlation for one in found])
+    words = summarize(found, n_sent=4)
+    assert words.startswith("2 of 4 latents were recovered exactly; ")
+    assert f"correlate with the patients' by {mean:.2f} on average" in words
+    assert summarize([], n_sent=2) == "0 of 2 latents were recovered exactly"
+    folder = run / "fold_0" / "sites" / "ct20" / "audit"
+    assert all(is_drawn(folder / f"pretraining-00000{number}.png") for number in range(ROUNDS))
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in (folder / "audit.md").read_text().splitlines()[4:]
+    ]
+    assert [row[:3] for row in rows] == [["pretraining", str(one.round), str(one.finding.number)] for one in found]
+    assert [float(row[4]) for row in rows] == pytest.approx([one.finding.correlation for one in found], abs=6e-4)
+
+
+def test_the_command_says_what_it_found_and_a_dry_run_writes_nothing(run, tmp_path):
+    before = sorted(run.rglob("*"))
+    arguments = (f"--run_dir={run}", "--site=ct20", f"--cache_dir={tmp_path}")
+    dry = run_command("federated_audit", *arguments, "--dry_run")
+    assert (dry.status, sorted(run.rglob("*"))) == (0, before)
+    assert "phantom cohort (ct20): 2 kept rounds in" in dry.stdout
+    found = run_command("federated_audit", *arguments)
+    assert found.status == 0
+    assert "2 of 4 latents were recovered exactly" in found.stdout
+
+
+def test_rounds_of_a_segmentation_network_are_no_business_of_the_audit(tmp_path):
+    site = RunFolder(tmp_path / "fold_0" / "sites" / "ct20", make_config("demo"))
+    keep_round(site.path, KeptRound("x", 0, {}, {"unet/0": np.zeros(3)}, ("a",)), most=1)
+    with pytest.raises(InputError, match=r"found no kept rounds of ct20.s generator; .* federated.keep_sent above 0"):
+        open_audit(tmp_path, "ct20", cache_dir=tmp_path)
