@@ -12,11 +12,10 @@ import signal
 from absl import flags
 
 from experiments import command
-from fedsim_tf.arms import PARTS
+from fedsim_tf.arms import PARTS, SINGLE_SITE_ROWS
 from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.regions import HEART, LABEL_KINDS
-from fedsim_tf.schedule.paper_runs import SINGLE_SITE_ARMS
 
 SITES = tuple(PAPER_LABELS)
 LAUNCHERS = ("local", "slurm", "submitit_local")
@@ -32,7 +31,7 @@ flags.DEFINE_list(
 )
 flags.DEFINE_list(
     "arms",
-    list(SINGLE_SITE_ARMS),
+    list(SINGLE_SITE_ROWS),
     "Single-site rows; ours_plus goes beyond the paper. The upper bound is run once a site.",
 )
 flags.DEFINE_list("parts", list(PARTS), f"What to make, of: {', '.join(PARTS)}.")
@@ -90,7 +89,7 @@ def _wanted_runs():
         "label_sizes": LABEL_SIZES,
         "label_kinds": LABEL_KINDS,
         "parts": PARTS,
-        "arms": SINGLE_SITE_ARMS,
+        "arms": SINGLE_SITE_ROWS,
     }
     chosen = {name: tuple(FLAGS[name].value or ()) for name in known}
     for name, choices in known.items():

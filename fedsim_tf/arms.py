@@ -41,6 +41,8 @@ SINGLE_SITE = {
 }
 PARTS = ("single_site", "ablation", "federated", "out_of_distribution")  # the paper's experiments
 ABLATION = ("random_place", "random_shape", "alpha_blend", "poisson_blend", "fix_mat_alone")  # Table 2
+# Rows that one site fills in Table 3; Ours-Plus goes beyond the paper.
+SINGLE_SITE_ROWS = ("lower_bound", "ours_fix_mat", "ours_pre", "ours_full", "ours_plus", "upper_bound")
 FEDERATED_SIMULATION = "ours_sim_fl"
 DIRECT = "direct_fl"
 ARMS = {

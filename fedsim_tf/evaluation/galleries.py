@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fedsim_tf.evaluation.figures import panel
-from fedsim_tf.evaluation.planes import cut_planes
+from fedsim_tf.evaluation.planes import PLANE_NAMES, cut_planes
 from fedsim_tf.evaluation.region_figures import region_panel
 from fedsim_tf.regions import BACKGROUND, is_whole_heart
 from fedsim_tf.resize import resize_volume
@@ -18,8 +18,8 @@ from fedsim_tf.training.volumes import Volumes
 
 ROWS = 6
 _SAMPLE_COLUMNS = (
-    *("simulated CT", "label", "synthetic CT", "with label", "coronal", "sagittal"),
-    *("nearest real", "coronal", "sagittal"),
+    *("simulated CT", "label", "synthetic CT", "with label", *PLANE_NAMES[1:]),
+    *("nearest real", *PLANE_NAMES[1:]),
 )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import tensorflow as tf
 
 from fedsim_tf.plus.wider_shapes import WiderShapes
 from fedsim_tf.shape.volume_warp import VolumeWarp
@@ -52,9 +51,9 @@ def deform_annotated(learner: SiteLearner, shapes: WiderShapes, *, copies: int) 
             if copy and deformation is None:
                 break
             identities.append(identity)
-            made["images"].append(_warp(labelled.images[number], deformation))
+            made["images"].append(warp_image(labelled.images[number], deformation))
             made["labels"].append(_warp_mask(labelled.labels[number], deformation))
-            made["simulated"].append(_warp(simulated[number], deformation))
+            made["simulated"].append(warp_image(simulated[number], deformation))
             made["semantic"].append(_warp_label(labels.number(number), deformation))
             if labelled.regions is not None:
                 made["regions"].append(_warp_label(labelled.regions[number], deformation))
@@ -63,17 +62,13 @@ def deform_annotated(learner: SiteLearner, shapes: WiderShapes, *, copies: int) 
     return DeformedVolumes(volumes, stacked["simulated"], stacked["semantic"])
 
 
-def deform_simulated(simulated: tf.Tensor, deformation: VolumeWarp | None) -> np.ndarray:
-    """Return one simulated CT (c, c, c) after a deformation; None leaves it as it is."""
-    return _warp(np.asarray(simulated), deformation)
-
-
-def _warp(image: np.ndarray, deformation: VolumeWarp | None) -> np.ndarray:
+def warp_image(image: np.ndarray, deformation: VolumeWarp | None) -> np.ndarray:
+    """Return an image or simulated CT (z, y, x), float32, after a deformation; None leaves it as it is."""
     return (image if deformation is None else deformation.warp(image)).astype(np.float32)
 
 
 def _warp_mask(mask: np.ndarray, deformation: VolumeWarp | None) -> np.ndarray:
-    return (_warp(mask, deformation) > 0.5).astype(mask.dtype)
+    return (warp_image(mask, deformation) > 0.5).astype(mask.dtype)
 
 
 def _warp_label(label: np.ndarray, deformation: VolumeWarp | None) -> np.ndarray:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.models.volume_enhancer import VolumeEnhancer
-from fedsim_tf.plus.deformed import deform_simulated
+from fedsim_tf.plus.deformed import warp_image
 from fedsim_tf.plus.volume_enhancement import make_semantics
 from fedsim_tf.plus.wider_shapes import WiderShapes
 from fedsim_tf.synthesis import GenerativeModel, SyntheticVolume, render_volume, slice_renderer
@@ -54,6 +54,6 @@ def sample_wider_volumes(
     for number, z in enumerate(distribution.sample(count, seed=seed).astype(np.float32)):
         rng = step_rng(seed, "plus/wider shapes", number)
         tau, deformation = shapes.change(model.shape_generator(z[None])[0].numpy(), rng)
-        coarse = deform_simulated(model.coarse_ct(z[None])[0], deformation)
+        coarse = warp_image(model.coarse_ct(z[None])[0].numpy(), deformation)
         label = model.hard_label(model.decoder(tf.constant(tau[None])))[0].numpy()
         yield SyntheticVolume(np.clip(render(coarse, label), -1.0, 1.0), label, coarse, z)

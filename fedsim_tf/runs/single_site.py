@@ -62,15 +62,16 @@ def simulate_learnt(run: RunFolder, begin: Callable[[], SiteLearner]) -> tuple[d
       Volumes by arm, and what arms fine-tune on beside the annotated volumes; see `compare`.
     """
     arms = run.config.segmentation.arms
+    sources = simulators(arms)
     samples: dict[str, Samples] = {}
-    if not simulators(arms) & {"pretrained", "semi_supervised", "plus"}:
+    if not sources & {"pretrained", "semi_supervised", "plus"}:
         return samples, {}
     learner = begin()
     distribution = pretrain(run, learner)
     if "ours_pre" in arms:
         folder = samples_folder(run, "ours_pre")
         samples["ours_pre"] = draw_samples_of(folder, learner, distribution, with_unlabelled=False)
-    if simulators(arms) & {"semi_supervised", "plus"}:
+    if sources & {"semi_supervised", "plus"}:
         distribution = semi_supervise(run, learner, distribution)
     if "ours_full" in arms:
         folder = samples_folder(run, "ours_full")

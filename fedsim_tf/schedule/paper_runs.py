@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from fedsim_tf.arms import ABLATION, DIRECT, FEDERATED_SIMULATION, PARTS
+from fedsim_tf.arms import ABLATION, DIRECT, FEDERATED_SIMULATION, PARTS, SINGLE_SITE_ROWS
 from fedsim_tf.command_fields import command_fields, flag_name
 from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS, Config, comparable_settings, from_dict, merge
 from fedsim_tf.data.splits import PAPER_SIZES
@@ -24,7 +24,6 @@ from fedsim_tf.training.run import METRICS
 
 FEDERATED_BATCH = 3  # "all other 3D-Unet training also uses a batch size of three", says the paper
 FEDERATED_ARMS = (DIRECT, FEDERATED_SIMULATION)
-SINGLE_SITE_ARMS = ("lower_bound", "ours_fix_mat", "ours_pre", "ours_full", "ours_plus", "upper_bound")
 _VISIT_SECONDS = 20.0  # before the first patient of a fold is rendered: networks are read and traced
 
 
@@ -39,7 +38,7 @@ class PaperRuns(NamedTuple):
       label_sizes: the wanted numbers of labels, of "fewer" and "more".
       label_kinds: what the networks are to tell apart, of `regions.LABEL_KINDS`; each kind has runs of its own.
       parts: the wanted experiments, of `PARTS`.
-      arms: the wanted single-site rows, of `SINGLE_SITE_ARMS`.
+      arms: the wanted single-site rows, of `arms.SINGLE_SITE_ROWS`.
     """
 
     config: Config
@@ -49,7 +48,7 @@ class PaperRuns(NamedTuple):
     label_sizes: tuple[str, ...] = LABEL_SIZES
     label_kinds: tuple[str, ...] = (HEART,)
     parts: tuple[str, ...] = PARTS
-    arms: tuple[str, ...] = SINGLE_SITE_ARMS
+    arms: tuple[str, ...] = SINGLE_SITE_ROWS
 
 
 def paper_jobs(wanted: PaperRuns) -> list[Job]:
