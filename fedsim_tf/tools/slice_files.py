@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -28,13 +28,18 @@ class Slices(NamedTuple):
       names: the files' names without suffix.
       images: (n, y, x) float32 in [-1, 1].
       masks: (n, y, x) float32, 0 or 1.
-      regions: (n, y, x) uint8 region ids, where masks tell regions apart.
+      regions: (n, y, x) uint8 region ids, where all masks hold such ids and some tell regions apart.
     """
 
     names: tuple[str, ...]
     images: np.ndarray
     masks: np.ndarray
     regions: np.ndarray | None = None
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Return (n, y, x): region ids where masks tell regions apart, else 0 and 1 of the heart."""
+        return self.masks if self.regions is None else self.regions
 
 
 def read_slices(
@@ -50,7 +55,7 @@ def read_slices(
         palette. By region, that value is the region's id.
       size: pixels along each edge.
       held_out: how many pictures are not learnt from; there have to be more.
-      by_region: whether masks tell regions apart.
+      by_region: whether masks have to tell regions apart.
 
     Raises:
       InputError: too few pictures, one without its mask or of another size, one of more than eight bits a value, or
@@ -71,18 +76,31 @@ def read_slices(
         with refusals.each():
             pairs.append(_read_pair(path, masks[name], by_region=by_region))
     refusals.check()
-    _check_masks({masks[name].name: mask for name, (_, mask) in zip(pictures, pairs, strict=True)}, labels)
-    if by_region and max(mask.max() for _, mask in pairs) <= LV:
+    hearts = {masks[name].name: mask for name, (_, mask) in zip(pictures, pairs, strict=True)}
+    _check_masks(hearts, labels)
+    regions = _find_regions([masks[name] for name in pictures])
+    if by_region and regions is None:
         raise InputError(labels, found="masks of region 1 alone", expected=_REGION_VALUES)
     reduced = [picture.resize((size, size), Image.Resampling.BOX) for picture, _ in pairs]
-    hearts = [Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST) for _, mask in pairs]
-    values = np.stack([np.asarray(mask) for mask in hearts])
     return Slices(
         tuple(pictures),
         np.stack([np.asarray(picture, np.float32) / 127.5 - 1.0 for picture in reduced]),
-        (values > 0).astype(np.float32),
-        values if by_region else None,
+        (_reduce(hearts.values(), size) > 0).astype(np.float32),
+        None if regions is None else _reduce(regions, size),
     )
+
+
+def _reduce(masks: Iterable[np.ndarray], size: int) -> np.ndarray:
+    return np.stack([Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST) for mask in masks])
+
+
+def _find_regions(paths: Iterable[pathlib.Path]) -> list[np.ndarray] | None:
+    """Return the region ids (y, x) of masks, or None where values are no such ids or tell no regions apart."""
+    try:
+        regions = [_read_regions(path) for path in paths]
+    except InputError:
+        return None
+    return regions if max(mask.max() for mask in regions) > LV else None
 
 
 def find_png_files(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
@@ -97,9 +115,9 @@ def find_png_files(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
     return index_files((path.stem, path) for path in files)
 
 
-def digest_slices(slices: Slices) -> dict[str, str]:
-    """Return the SHA-256 of each picture with its mask, by name."""
-    labels = slices.masks if slices.regions is None else slices.regions
+def digest_slices(slices: Slices, *, by_region: bool = False) -> dict[str, str]:
+    """Return the SHA-256 of each picture with its mask of the heart, or of its regions, by name."""
+    labels = slices.regions if by_region and slices.regions is not None else slices.masks
     pairs = zip(slices.names, slices.images, labels, strict=True)
     return {name: hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest() for name, image, mask in pairs}
 

@@ -14,7 +14,8 @@ from absl import logging
 
 from fedsim_tf.config import Config
 from fedsim_tf.evaluation.figures import panel
-from fedsim_tf.files import hold_during
+from fedsim_tf.evaluation.tables import format_table
+from fedsim_tf.files import hold_during, write_text
 from fedsim_tf.models import built
 from fedsim_tf.models.gaugan import GauGANGenerator
 from fedsim_tf.models.precision import pin_precision
@@ -25,6 +26,7 @@ from fedsim_tf.runs.inputs import open_vgg
 from fedsim_tf.runs.results import draw_losses
 from fedsim_tf.shape.voxelize import separate_regions
 from fedsim_tf.tools.slice_files import Slices
+from fedsim_tf.tools.slice_greys import measure_greys, tabulate_greys
 from fedsim_tf.tools.slices_start import SlicesStart
 from fedsim_tf.training.batch_norm import SLICES, settle_statistics
 from fedsim_tf.training.enhancement import EnhancementTrainer
@@ -40,31 +42,37 @@ UNKNOWN_POSITION = 0.5  # takes the place of k / size, as a picture does not say
 
 
 def run_slices(start: SlicesStart) -> pathlib.Path:
-    """Train on all pictures but the last few, render every one, and return the path of the comparison."""
+    """Train on all pictures but the last few, render every one, and return the path of the comparison.
+
+    greys.csv says how bright each region of the held-out pictures is, real and rendered.
+    """
     slices, held_out = start.slices, start.held_out
     config = pin_precision(start.config, cache_dir=start.cache_dir)
     run = RunFolder(start.run_dir, config)
     write_record(run.path / DATA, start.record)
     logging.info("%d slices from %s, %d of them held out", len(slices.names), start.images, held_out)
-    semantics = slice_semantics(slices, config.model.coarse_size)
+    semantics = slice_semantics(slices, config.model.coarse_size, by_region=config.model.by_region)
     trained = len(semantics) - held_out
     training = SliceTraining(config, semantics[:trained], slices.images[:trained])
     with hold_during(run.path):
         run_stage(run, training, steps=config.gan.steps)
     path = run.pictures / "slices.png"
     with settle_statistics(training.enhancer, training.batches()):
-        _compare(path, slices, semantics, training.enhancer, held_out)
+        rendered = render_pictures(training.enhancer, semantics)
+    _draw_comparison(path, slices, semantics, rendered, held_out)
+    greys = measure_greys(slices.images[trained:], rendered[trained:], slices.labels[trained:])
+    write_text(run.path / "greys.csv", format_table(tabulate_greys(greys), "csv"))
     draw_losses(run, data=str(start.images))
     return path
 
 
-def slice_semantics(slices: Slices, coarse_size: int) -> np.ndarray:
+def slice_semantics(slices: Slices, coarse_size: int, *, by_region: bool = False) -> np.ndarray:
     """Return the input of the enhancement network for pictures: (n, y, x, 3), or by region (n, y, x, 9)."""
     size = slices.images.shape[-1]
     down, up = linear_matrix(size, coarse_size), linear_matrix(coarse_size, size)
     blur = up @ down
     coarse = np.einsum("yi,nij,xj->nyx", blur, slices.images, blur)
-    regions = slices.regions
+    regions = slices.regions if by_region else None
     masks = slices.masks[..., None] if regions is None else separate_regions(tf.constant(regions)).numpy()
     position = np.full_like(coarse, UNKNOWN_POSITION)
     return np.concatenate([coarse[..., None], masks, position[..., None]], axis=-1).astype(np.float32)
@@ -124,8 +132,8 @@ def render_pictures(enhancer: GauGANGenerator, semantics: np.ndarray) -> np.ndar
     return np.concatenate([enhancer(part, training=False)[..., 0].numpy() for part in parts])
 
 
-def _compare(
-    path: pathlib.Path, slices: Slices, semantics: np.ndarray, enhancer: GauGANGenerator, held_out: int
+def _draw_comparison(
+    path: pathlib.Path, slices: Slices, semantics: np.ndarray, rendered: np.ndarray, held_out: int
 ) -> None:
     """Draw the held-out pictures and four others beside what the network makes of their masks."""
     count = len(slices.names)
@@ -134,10 +142,10 @@ def _compare(
         [
             (semantics[i, ..., 0], None, None),
             (label_grey(semantics[i]), None, None),
-            (fake, None, None),
+            (rendered[i], None, None),
             (slices.images[i], slices.masks[i], None),
         ]
-        for i, fake in zip(shown, render_pictures(enhancer, semantics[shown]), strict=True)
+        for i in shown
     ]
     columns = ("coarse input", "mask", "rendered", "real, with mask")
     panel(path, rows, columns=columns, title=f"Real slices; the last {held_out} were held out")

@@ -41,7 +41,8 @@ class SlicesStart:
     def record(self) -> SliceData:
         """Return what the run keeps of its data, so that a later start can tell whether that is the same."""
         vgg = identify_weights(self.config.model.vgg_weights)
-        return SliceData(vgg=vgg, held_out=self.held_out, pictures=digest_slices(self.slices))
+        pictures = digest_slices(self.slices, by_region=self.config.model.by_region)
+        return SliceData(vgg=vgg, held_out=self.held_out, pictures=pictures)
 
 
 def open_slices(

@@ -10,6 +10,7 @@ from PIL import Image
 from fedsim_tf.errors import InputError
 from fedsim_tf.records.fold_data import DATA
 from fedsim_tf.tools.slice_files import digest_slices, read_slices
+from fedsim_tf.tools.slice_greys import measure_greys
 from fedsim_tf.tools.slices import SliceTraining, run_slices, slice_semantics
 from fedsim_tf.tools.slices_start import open_slices
 from fedsim_tf.training.batch_norm import SLICES
@@ -118,11 +119,13 @@ def test_masks_of_regions_get_a_channel_each(tmp_path):
     ids = np.stack([np.asarray(Image.open(files.labels / f"slice_{n}.png"))[1::2, 1::2] for n in range(2)])
     np.testing.assert_array_equal(slices.regions, ids)
     np.testing.assert_array_equal(slices.masks, ids > 0)
-    semantics = slice_semantics(slices, 16)
+    semantics = slice_semantics(slices, 16, by_region=True)
     np.testing.assert_array_equal(semantics[..., 1:8], ids[..., None] == np.arange(1, 8))
     for channel, other in ((0, 0), (8, 2)):
         np.testing.assert_array_equal(semantics[..., channel], slice_semantics(read(files), 16)[..., other])
-    assert digest_slices(slices) != digest_slices(slices._replace(regions=ids[:, ::-1]))
+    others = slices._replace(regions=ids[:, ::-1])
+    assert digest_slices(slices, by_region=True) != digest_slices(others, by_region=True)
+    assert digest_slices(slices) == digest_slices(others)
 
 
 @pytest.mark.usefixtures("eagerly")
@@ -132,6 +135,22 @@ def test_regions_are_trained_with_and_drawn(tmp_path, monkeypatch):
     files, places = draw_regions(tmp_path), {"held_out": 2, "cache_dir": tmp_path}
     begun = open_slices(config, tmp_path / "run", images=files.images, labels=files.labels, **places)
     assert is_drawn(run_slices(begun))
+    greys = (tmp_path / "run" / "greys.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in greys[1:]] == [["heart", "2"], ["LV", "2"], ["myocardium", "2"]]
+
+
+def test_greys_are_measured_by_region_where_masks_tell_them_apart(tmp_path):
+    files = draw_regions(tmp_path, count=2)
+    slices = read(files)
+    part = slices.regions == 5
+    rendered = np.where(part, 0.5, -0.5).astype(np.float32)
+    heart, lv, myocardium = measure_greys(slices.images, rendered, slices.labels)
+    real = (slices.images[part] + 1) * 127.5
+    expected = ("myocardium", 2, real.mean(), real.std(), 1.5 * 127.5, 0.0)
+    assert myocardium == pytest.approx(expected)
+    assert (lv.rendered_mean, heart.pictures) == (pytest.approx(0.5 * 127.5), 2)
+    binary = slices._replace(regions=None)
+    assert [one.name for one in measure_greys(binary.images, rendered, binary.labels)] == ["heart"]
 
 
 def test_values_that_are_no_regions_are_refused(tmp_path):
