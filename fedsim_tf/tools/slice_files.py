@@ -91,7 +91,8 @@ def read_slices(
 
 
 def _reduce(masks: Iterable[np.ndarray], size: int) -> np.ndarray:
-    return np.stack([Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST) for mask in masks])
+    reduced = [Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST) for mask in masks]
+    return np.stack([np.asarray(mask) for mask in reduced])
 
 
 def _find_regions(paths: Iterable[pathlib.Path]) -> list[np.ndarray] | None:
