@@ -66,7 +66,7 @@ class Batches:
             return images, labels
 
         # The range never ends within a run; a single worker keeps the order.
-        return tf.data.Dataset.range(step, tf.int64.max).map(make).prefetch(_AHEAD)
+        return tf.data.Dataset.range(step, tf.int64.max).map(make).prefetch(_AHEAD).with_options(_untuned())
 
     def _make(self, step: np.int64) -> tuple[np.ndarray, np.ndarray]:
         pairs = [(self._volumes.images[i], self._labels[i]) for i in self.choose(int(step))]
@@ -75,6 +75,16 @@ class Batches:
             pairs = [augment(image, label, rng) for image, label in pairs]
         images, labels = (np.stack(part)[..., None] for part in zip(*pairs, strict=True))
         return images, labels
+
+
+def _untuned() -> tf.data.Options:
+    """Return options without autotuning, which has nothing to tune here.
+
+    Its thread sleeps for ever longer, up to a minute, and a process that ends waits until it has woken.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 def choose_labels(volumes: Volumes, *, by_region: bool) -> np.ndarray:

@@ -83,3 +83,8 @@ def test_labels_are_region_ids_where_volumes_have_them_and_a_network_wants_them(
         np.testing.assert_array_equal(found.at(2)[1][0, ..., 0], ids[found.choose(2)[0]])
     np.testing.assert_array_equal(heart.at(1)[1], make(data).at(1)[1])
     np.testing.assert_array_equal(make(data, by_region=True).at(1)[1], make(data).at(1)[1])
+
+
+def test_nothing_is_tuned_beside_the_training():
+    """TensorFlow's tuning thread sleeps up to a minute and cannot be woken: a process would end only then."""
+    assert batches()._from(0).options().autotune.enabled is False
