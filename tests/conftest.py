@@ -20,7 +20,7 @@ tf.config.threading.set_inter_op_parallelism_threads(THREADS)
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 TESTS = pathlib.Path(__file__).resolve().parent
-# The modules that take longest, the longest first; two workers take modules in this order.
+# The modules that take longest, the longest first; workers take modules in this order.
 SLOW_MODULES = (
     "federated/flare/test_deployment.py",
     "training/test_overfitting.py",

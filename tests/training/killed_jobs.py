@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.covariance  # noqa: F401  # not needed here, but once for all processes that are forked
 import tensorflow as tf
 
 from fedsim_tf.arms import DIRECT
@@ -94,7 +95,6 @@ KILLS = {
     ),
     federated: (
         ("sites/b/checkpoints/semi_supervised", "step"),
-        ("sites/b/checkpoints/semi_supervised", "within"),
         ("federated_killed/checkpoints/semi_supervised", "rename"),
     ),
     segmentation: (
