@@ -21,7 +21,7 @@ from fedsim_tf.records.fold_data import (
     LABELLED,
     TEST,
     UNLABELLED,
-    UPPER_BOUND,
+    UPPER_BOUND_PART,
     VALIDATION,
     FoldData,
     read_fold_data,
@@ -114,7 +114,7 @@ def _describe_data(config: Config, site: SiteVolumes) -> FoldData:
     """Return marks of each volume's image and, where annotated, of its heart; of test volumes also the extent."""
     annotated = {
         LABELLED: site.labelled,
-        UPPER_BOUND: site.fully_labelled,
+        UPPER_BOUND_PART: site.fully_labelled,
         VALIDATION: site.validation,
         TEST: site.test,
     }
