@@ -181,10 +181,17 @@ def _list_patients(page: FoldPage) -> list[dict[str, Any]]:
                 "name": patient,
                 "true_ml": true_volume_words(page.scores, patient),
                 "picture": _draw_truth(shown[patient]) if patient in shown else "",
+                "aspect": _describe_aspect(shown[patient]) if patient in shown else "",
                 "rows": rows,
             }
         )
     return found
+
+
+def _describe_aspect(volume: ShownVolume) -> str:
+    """Return the proportions of an axial slice as CSS has them."""
+    x_mm, y_mm, _ = volume.extent_mm
+    return f"{x_mm:.1f}/{y_mm:.1f}"
 
 
 def _draw_truth(volume: ShownVolume) -> str:

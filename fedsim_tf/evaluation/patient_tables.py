@@ -14,7 +14,7 @@ from fedsim_tf.metrics import Agreement
 from fedsim_tf.records.fold_scores import ArmScores, CaseScores
 
 USUAL_PAIRS = tuple(dict.fromkeys((*AGAINST_LOWER_BOUND, *AMONG_TABLE_3, *AMONG_TABLE_2)))
-COMPARED = {"dice": "Dice %", "hd95_mm": "HD95 mm", "volume_error": "|volume error| %"}
+COMPARED = {"dice": "Dice %", "hd95_mm": "HD95 mm", "volume_error": "absolute volume error %"}
 Patient = TypeVar("Patient", bound=Hashable)
 
 
@@ -71,7 +71,10 @@ def compare_patients(scores: Mapping[str, ArmScores], pairs: Iterable[tuple[str,
     return Table(("arm", "less", *DIFFERENCE_HEADINGS), rows)
 
 
-DIFFERENCE_HEADINGS = (*(word for title in COMPARED.values() for word in (title, "p")), "patients")
+DIFFERENCE_HEADINGS = (
+    *(word for title in COMPARED.values() for word in (title, f"p, {title.rpartition(' ')[0]}")),
+    "patients",
+)
 
 
 def difference_words(first: Mapping[Patient, Agreement], second: Mapping[Patient, Agreement]) -> list[str]:

@@ -35,9 +35,10 @@ def list_slices(volume: np.ndarray) -> list[np.ndarray]:
     Axial slices climb from feet to head, coronal ones go from front to back, sagittal ones from right to left.
 
     Args:
-      volume: see `cut_planes`.
+      volume: see `cut_planes`; axes before these stay where they are.
     """
-    return [volume, volume[::-1].transpose(1, 0, 2), volume[::-1].transpose(2, 0, 1)]
+    upright = volume[..., ::-1, :, :]
+    return [volume, np.moveaxis(upright, -2, -3), np.moveaxis(upright, -1, -3)]
 
 
 def draw_planes(

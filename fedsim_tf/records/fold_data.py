@@ -11,6 +11,8 @@ from fedsim_tf.records.versioned import Record, read_record
 
 DATA = "data.json"
 LABELLED, UPPER_BOUND_PART, VALIDATION, TEST, UNLABELLED = "labelled", "upper bound", "validation", "test", "unlabelled"
+IMAGE_MARKS = 5  # numbers of an image, which come first; then those of its label and, for tests, the extent
+TOLERANCE = 1e-3  # on the scale of images, or mm: machines and versions of libraries round differently
 _REMEDY = "begin again in another run folder"
 
 

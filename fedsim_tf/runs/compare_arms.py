@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from fedsim_tf.arms import ARMS, LOWER_BOUND, UPPER_BOUND, choose_trained, get_volumes_arm
+from fedsim_tf.arms import ARMS, LOWER_BOUND, UPPER_BOUND, choose_trained, get_volumes_arm, title
 from fedsim_tf.evaluation.galleries import segmentation_gallery
 from fedsim_tf.evaluation.scores import score_on_own_labels, score_segmenter
 from fedsim_tf.evaluation.shown_volumes import (
@@ -100,7 +100,7 @@ def _show_all_samples(
             site,
             vgg=vgg,
             real=real,
-            title=f"Samples of {arm}, {data}",
+            title=f"Samples of {title(arm)}, {data}",
         )
         for arm, volumes in samples.items()
     }

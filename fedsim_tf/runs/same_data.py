@@ -20,6 +20,7 @@ from fedsim_tf.records.fold_data import (
     DATA,
     LABELLED,
     TEST,
+    TOLERANCE,
     UNLABELLED,
     UPPER_BOUND_PART,
     VALIDATION,
@@ -32,7 +33,6 @@ from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.volumes import SiteVolumes, Volumes
 
 FINDER = "heart_atlases.npz"
-TOLERANCE = 1e-3  # on the scale of images, or mm: machines and versions of libraries round differently
 _ANOTHER = "what the run began with, or another run folder"
 _OTHER_VERSION = "what another version of this code noted"
 
