@@ -64,15 +64,24 @@ def trace_heart(slices: np.ndarray) -> np.ndarray:
     if factor > 1:
         masks = ndimage.zoom(masks, (1, factor, factor), order=1, mode="nearest", grid_mode=True)
     inside = masks > 0.5
-    return (inside & ~ndimage.binary_erosion(inside, np.ones((1, 3, 3)))).astype(np.uint8)
+    core = inside.copy()  # what is left of the heart without its outermost pixels, the corners' neighbours too
+    for axis in (1, 2):
+        core = _erode(core, axis)
+    return (inside & ~core).astype(np.uint8)
 
 
 def _trace_regions(slices: np.ndarray) -> np.ndarray:
     factor = _factor(slices)
     ids = np.repeat(np.repeat(slices, factor, axis=1), factor, axis=2)
-    around = np.ones((1, 3, 3))
-    is_edge = ndimage.minimum_filter(ids, footprint=around) != ndimage.maximum_filter(ids, footprint=around)
+    sizes = (1, 3, 3)
+    is_edge = ndimage.minimum_filter(ids, size=sizes) != ndimage.maximum_filter(ids, size=sizes)
     return np.where(is_edge, ids, 0).astype(np.uint8)
+
+
+def _erode(masks: np.ndarray, axis: int) -> np.ndarray:
+    """Return masks without the pixels that have a neighbour outside along an axis; beyond the picture is outside."""
+    moved = np.moveaxis(np.pad(masks, [(int(one == axis),) * 2 for one in range(masks.ndim)]), axis, 0)
+    return np.moveaxis(moved[:-2] & moved[1:-1] & moved[2:], 0, axis)
 
 
 def _palette(colour: str | None) -> list[int]:
@@ -99,5 +108,5 @@ def _encode(picture: Image.Image, kind: str, **options: int) -> str:
     if kind == "jpeg":
         options = {"quality": _QUALITY, "subsampling": 0, **options}  # outlines keep their colours
     stream = io.BytesIO()
-    picture.save(stream, kind, optimize=True, **options)
+    picture.save(stream, kind, **options)
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"

@@ -98,12 +98,16 @@ def finished_arms(run: RunFolder) -> dict[str, str]:
     """
     finished, configured = run.records(), run.config.segmentation.arms
     arms = dict.fromkeys((*configured, *federate_arms(configured)))
-    file = run.path / DATA
-    all_annotated = file.exists() and read_fold_data(file).all_annotated
     found = {}
     for arm in arms:
-        trained = choose_trained(arm, arms, all_annotated=all_annotated)
-        stages = [stage for stage in map(last_stage, (arm, trained)) if stage in finished]
-        if stages:
-            found[arm] = stages[0]  # its own, in a run of before both bounds were one
+        stage = last_stage(arm)
+        if stage not in finished and last_stage(choose_trained(arm, arms, all_annotated=True)) in finished:
+            stage = last_stage(choose_trained(arm, arms, all_annotated=_has_all_annotated(run.path)))
+        if stage in finished:
+            found[arm] = stage
     return found
+
+
+def _has_all_annotated(fold_dir: pathlib.Path) -> bool:
+    file = fold_dir / DATA
+    return file.exists() and read_fold_data(file).all_annotated

@@ -187,7 +187,8 @@ class Comparison:
         if first.run != second.run:
             shared = self.shared[min(first.run, second.run), max(first.run, second.run)]
             values = {patient: one for patient, one in values.items() if patient in shared}
-        if not set(values) & set(others) or values == others:
+        is_same = first.run == second.run and values == others
+        if is_same or not set(values) & set(others):
             return []
         by_fold = list(zip(*self._pair_folds(first, second), strict=True)) or [(), ()]
         test = paired_test(*by_fold)
@@ -320,11 +321,13 @@ def _find_parts(fold: pathlib.Path, config: Config, number: int) -> Iterator[tup
 
 def _explain_unfinished(run: ComparedRun) -> Iterator[str]:
     if run.unfinished:
-        numbers = ", ".join(map(str, run.unfinished))
-        noun = "fold" if len(run.unfinished) == 1 else "folds"
-        yield f"{run.name}: {noun} {numbers} of {run.config.data.folds} not finished and left out"
+        yield f"{run.name}: {_name_folds(run.unfinished)} of {run.config.data.folds} not finished and left out"
     if any(place not in run.data for place in run.scores):
         yield f"{run.name} has not noted its volumes: its patients are told by their names alone"
+
+
+def _name_folds(numbers: Sequence[int]) -> str:
+    return f"{'fold' if len(numbers) == 1 else 'folds'} {', '.join(map(str, numbers))}"
 
 
 def _share_patients(first: ComparedRun, second: ComparedRun) -> tuple[frozenset[PatientAt], list[str]]:
@@ -369,9 +372,9 @@ def _explain_split(first: ComparedRun, second: ComparedRun, shared: Iterable[Pat
             place.number for place in folds
         }
         if differ or missing:
-            numbers = ", ".join(map(str, sorted({*differ, *missing})))
+            which = _name_folds(sorted({*differ, *missing}))
             yield (
-                f"{first.name} and {second.name} do not test the same patients of {site} in fold {numbers}: "
+                f"{first.name} and {second.name} do not test the same patients of {site} in {which}: "
                 f"{count_text(counts[site], 'patient')} that both test {'is' if counts[site] == 1 else 'are'} compared"
             )
         labels = [run.count_labels(site) for run in (first, second)]
