@@ -169,9 +169,9 @@ def test_picture_by_region_has_rows_in_colours_and_a_legend(tmp_path, titles, le
         region: np.argwhere(np.abs(image - 0.4 * 255 * grey - 0.6 * np.array(REGIONS[region].rgb)).max(axis=-1) < 6)
         for region in (LV, MYOCARDIUM)
     }
-    rows = {region: set((4 * found[:, 0] / (0.74 * len(image))).astype(int)) for region, found in by_region.items()}
+    rows = {region: set((8 * found[:, 0] / (0.857 * len(image))).astype(int)) for region, found in by_region.items()}
     assert rows == {LV: {1, 3}, MYOCARDIUM: {1, 3}}
-    columns = 8 * by_region[LV][by_region[LV][:, 0] < len(image) / 2][:, 1] / image.shape[1]
+    columns = 8 * by_region[LV][by_region[LV][:, 0] < len(image) / 4][:, 1] / image.shape[1]
     assert set(columns.astype(int)) <= {0, 1, 2, 3}  # slices of the first volume; the second one is a whole heart
 
 
