@@ -57,13 +57,16 @@ def run() -> None:
         print(line)
     if FLAGS.dry_run:
         return
-    from fedsim_tf.schedule.paper_report import draw_figure_3, write_tables
+    from fedsim_tf.schedule.paper_report import FIGURE_3, draw_figure_3, write_schedule_page, write_tables
 
     outcome = None if FLAGS.tables_only else _run(plan, wanted.config, speed)
     files = plan.metrics()
-    write_tables(wanted.root / "tables", files)
-    draw_figure_3(wanted.root / "tables" / "figure_3.png", files)
-    print(f"Tables: {wanted.root / 'tables' / 'tables.md'}; all jobs together took {duration(plan.seconds_recorded())}")
+    made = write_tables(wanted.root / "tables", files)
+    draw_figure_3(wanted.root / FIGURE_3, files)
+    page = write_schedule_page(wanted.root, files, made)
+    took = duration(plan.seconds_recorded())
+    print(f"Tables: {wanted.root / 'tables' / 'tables.md'}; all jobs together took {took}")
+    print(f"Pages of all runs: {page}")
     if outcome is not None and outcome.failed:
         raise RunStopped(
             f"{count_jobs(len(outcome.failed))} failed: {', '.join(outcome.failed)}; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 
@@ -43,6 +43,7 @@ PARTS = ("single_site", "ablation", "federated", "out_of_distribution")  # the p
 ABLATION = ("random_place", "random_shape", "alpha_blend", "poisson_blend", "fix_mat_alone")  # Table 2
 # Rows that one site fills in Table 3; Ours-Plus goes beyond the paper.
 SINGLE_SITE_ROWS = ("lower_bound", "ours_fix_mat", "ours_pre", "ours_full", "ours_plus", "upper_bound")
+LOWER_BOUND, UPPER_BOUND = "lower_bound", "upper_bound"
 FEDERATED_SIMULATION = "ours_sim_fl"
 DIRECT = "direct_fl"
 ARMS = {
@@ -73,6 +74,21 @@ def last_stage(arm: str) -> str:
     An arm that is not fine-tuned is the first stage of the arm whose volumes it uses.
     """
     return f"segmentation/{get_volumes_arm(arm)}/{'finetune' if ARMS[arm].finetuned else 'pretrain'}"
+
+
+def choose_trained(arm: str, arms: Collection[str], *, all_annotated: bool) -> str:
+    """Return the arm whose network is taken for an arm, which is the arm itself but for one case.
+
+    Where all training volumes are annotated, both bounds learn from the same volumes in the same way: the lower bound's
+    network is the upper bound's too, and is trained once.
+
+    Args:
+      arm: the arm.
+      arms: all arms that are compared.
+      all_annotated: whether every training volume is used with its annotation.
+    """
+    is_same = all_annotated and arm == UPPER_BOUND and LOWER_BOUND in arms
+    return LOWER_BOUND if is_same else arm
 
 
 def list_volumes_arms(arms: Iterable[str]) -> tuple[str, ...]:

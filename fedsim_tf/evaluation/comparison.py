@@ -33,16 +33,16 @@ class Cell(NamedTuple):
 
 
 class PairedTest(NamedTuple):
-    """The result of a paired two-sided t-test over folds.
+    """The result of a paired two-sided t-test over folds or patients.
 
     Attributes:
-      folds: the number of folds that both have.
+      pairs: the number of folds or patients that both have.
       difference: mean of the first less the second.
-      p: NaN with fewer than two folds.
+      p: NaN with fewer than two pairs.
       effect: Cohen's d of paired samples, the mean difference in its own standard deviations; NaN where p is.
     """
 
-    folds: int
+    pairs: int
     difference: float
     p: float
     effect: float
@@ -113,16 +113,16 @@ def find_scores(cells: Mapping[Cell, Sequence[float]], cell: Cell) -> Sequence[f
 
 
 def paired_test(first: Sequence[float], second: Sequence[float]) -> PairedTest:
-    """Compare two arms' scores of the same folds; folds that only the longer list has are left out."""
-    folds = min(len(first), len(second))
-    differences = np.subtract(first[:folds], second[:folds])
-    mean = float(np.mean(differences)) if folds else float("nan")
-    spread = float(np.std(differences, ddof=1)) if folds > 1 else float("nan")
-    if folds > 1 and spread == 0.0:
+    """Compare two arms' scores of the same folds or patients; those that only the longer list has are left out."""
+    pairs = min(len(first), len(second))
+    differences = np.subtract(first[:pairs], second[:pairs])
+    mean = float(np.mean(differences)) if pairs else float("nan")
+    spread = float(np.std(differences, ddof=1)) if pairs > 1 else float("nan")
+    if pairs > 1 and spread == 0.0:
         effect = 0.0 if mean == 0.0 else float("inf") * np.sign(mean)
-        return PairedTest(folds, mean, 1.0 if mean == 0.0 else 0.0, effect)
-    p = float(stats.ttest_1samp(differences, 0.0).pvalue) if folds > 1 else float("nan")
-    return PairedTest(folds, mean, p, mean / spread)
+        return PairedTest(pairs, mean, 1.0 if mean == 0.0 else 0.0, effect)
+    p = float(stats.ttest_1samp(differences, 0.0).pvalue) if pairs > 1 else float("nan")
+    return PairedTest(pairs, mean, p, mean / spread)
 
 
 def _sorting_key(cell: Cell) -> tuple:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from fedsim_tf import arms
 from fedsim_tf.evaluation.figures import panel
 from fedsim_tf.evaluation.planes import PLANE_NAMES, cut_planes
 from fedsim_tf.evaluation.region_figures import region_panel
@@ -95,7 +96,7 @@ def segmentation_gallery(path: pathlib.Path, segmenters: Mapping[str, Segmenter]
         k = heart_slice(label)
         found = [segment(image) for segment in segmenters.values()]
         rows.append([(image[k], None, None), *((image[k], label[k], mask[k]) for mask in found)])
-    panel(path, rows, columns=("test volume", *segmenters), title=f"{title}: truth green, found red")
+    panel(path, rows, columns=("test volume", *map(arms.title, segmenters)), title=f"{title}: truth green, found red")
 
 
 def _region_gallery(
@@ -106,4 +107,6 @@ def _region_gallery(
         k = heart_slice(truth)
         found = [segment(image) for segment in segmenters.values()]
         rows.append([(image[k], None), (image[k], truth[k]), *((image[k], mask[k]) for mask in found)])
-    region_panel(path, rows, columns=("test volume", "truth", *segmenters), title=f"{title}: regions in colours")
+    region_panel(
+        path, rows, columns=("test volume", "truth", *map(arms.title, segmenters)), title=f"{title}: regions in colours"
+    )

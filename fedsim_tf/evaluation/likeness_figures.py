@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from fedsim_tf.evaluation.figures import CELL_INCHES, save_figure
 from fedsim_tf.evaluation.likeness import MeasuredVolumes
+from fedsim_tf.evaluation.planes import PLANE_NAMES, list_slices
 from fedsim_tf.evaluation.region_figures import add_legend, colour_regions
 from fedsim_tf.evaluation.tissues import TISSUES
 from fedsim_tf.regions import BACKGROUND
@@ -19,7 +20,7 @@ from fedsim_tf.training.annotated_labels import are_whole_hearts
 from fedsim_tf.training.volumes import Volumes
 
 SHOWN = 8  # slices of each kind
-HEIGHTS = (0.25, 0.75)  # of the first and last slice shown, as shares of the volume's height
+HEIGHTS = (0.25, 0.75)  # of the first and last slice shown, as shares of the volume's edge
 BINS = 100
 COLOURS = {"real": "#1f77b4", "synthetic": "#ff7f0e"}
 
@@ -32,9 +33,9 @@ def draw_likeness(
     window_hu: tuple[float, float],
     title: str,
 ) -> None:
-    """Draw slices of real volumes above synthetic ones, and the distributions of CT values in each tissue.
+    """Draw slices of real volumes above synthetic ones in three planes, and the CT values of each tissue.
 
-    Where volumes have regions, the slices are shown a second time with these in colours.
+    Where volumes have regions, the axial slices are shown a second time with these in colours.
 
     Args:
       path: the PNG to write.
@@ -43,7 +44,12 @@ def draw_likeness(
       title: above everything; says which cohort this is.
     """
     measured = {"real": real, "synthetic": synthetic}
-    rows = [row for name, volumes in measured.items() for row in _list_rows(name, volumes.annotated)]
+    rows = [
+        row
+        for plane in PLANE_NAMES
+        for name, volumes in measured.items()
+        for row in _list_rows(name, volumes.annotated, plane=plane)
+    ]
     figure = Figure(figsize=(CELL_INCHES * SHOWN, CELL_INCHES * len(rows) + 3.0), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=(CELL_INCHES * len(rows) + 0.4, 2.6))
     slices, distributions = parts
@@ -65,9 +71,10 @@ class _SliceRow(NamedTuple):
     ids: np.ndarray | None = None
 
 
-def _list_rows(name: str, volumes: Volumes) -> list[_SliceRow]:
-    row = _SliceRow(name, spread_slices(volumes.images))
-    if volumes.regions is None:
+def _list_rows(name: str, volumes: Volumes, *, plane: str) -> list[_SliceRow]:
+    number = PLANE_NAMES.index(plane)
+    row = _SliceRow(f"{name}, {plane}", spread_slices(list_slices(volumes.images)[number]))
+    if volumes.regions is None or number:
         return [row]
     whole = are_whole_hearts(volumes.regions)[:, None, None, None]  # they are no left ventricles
     return [row, _SliceRow(f"{name}, regions", row.images, spread_slices(np.where(whole, BACKGROUND, volumes.regions)))]
@@ -84,7 +91,7 @@ def _draw_row(axes: Sequence[Axes], row: _SliceRow) -> None:
 
 
 def spread_slices(images: np.ndarray) -> np.ndarray:
-    """Return eight slices (8, y, x) of volumes (n, z, y, x), ever higher up and from as many volumes as there are."""
+    """Return eight slices (8, y, x) of volumes (n, z, y, x), ever further on and from as many volumes as there are."""
     volumes = np.arange(SHOWN) * len(images) // SHOWN if len(images) >= SHOWN else np.arange(SHOWN) % len(images)
     heights = np.linspace(*HEIGHTS, SHOWN) * (images.shape[1] - 1)
     return images[volumes, np.rint(heights).astype(int)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import pathlib
 
 import jinja2
@@ -18,6 +17,6 @@ def render_page(path: pathlib.Path, template: str, **values: object) -> None:
       template: a file's name in `templates`.
       values: what the template shows, by name.
     """
-    source = importlib.resources.files("fedsim_tf.evaluation").joinpath("templates", template)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    write_text(path, environment.from_string(source.read_text(encoding="utf-8")).render(values))
+    loader = jinja2.PackageLoader("fedsim_tf.evaluation", "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    write_text(path, environment.get_template(template).render(values))

@@ -142,10 +142,10 @@ def _name_arms(pair: _Pair) -> list[str]:
 def _test_words(first: Sequence[float], second: Sequence[float]) -> list[str]:
     test = paired_test(first, second)
     effect = format(test.effect, "+.2f") if np.isfinite(test.effect) else MISSING
-    return [f"{test.difference:+.2f}", _format_p(test.p), effect, str(test.folds)]
+    return [f"{test.difference:+.2f}", format_p(test.p), effect, str(test.pairs)]
 
 
-def _format_p(value: float) -> str:
+def format_p(value: float) -> str:
     """Return a p-value such as "0.017" or "< 0.001"; a dash for a test of one fold."""
     if not np.isfinite(value):
         return MISSING

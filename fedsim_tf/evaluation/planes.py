@@ -26,8 +26,19 @@ def cut_planes(volume: np.ndarray, centre: Sequence[int]) -> list[np.ndarray]:
       volume: (z, y, x) with axes to the head, to the back and to the left.
       centre: the voxel (z, y, x) that all three pass through.
     """
-    z, y, x = centre
-    return [volume[z], volume[::-1, y], volume[::-1, :, x]]
+    return [slices[number] for slices, number in zip(list_slices(volume), centre, strict=True)]
+
+
+def list_slices(volume: np.ndarray) -> list[np.ndarray]:
+    """Return all axial, all coronal and all sagittal slices, each (n, rows, columns) and as `cut_planes` turns them.
+
+    Axial slices climb from feet to head, coronal ones go from front to back, sagittal ones from right to left.
+
+    Args:
+      volume: see `cut_planes`; axes before these stay where they are.
+    """
+    upright = volume[..., ::-1, :, :]
+    return [volume, np.moveaxis(upright, -2, -3), np.moveaxis(upright, -1, -3)]
 
 
 def draw_planes(

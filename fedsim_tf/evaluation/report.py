@@ -1,9 +1,11 @@
-"""A run's table on the terminal, and its report: one HTML page beside the pictures that it shows."""
+"""A run's table on the terminal, and its report: one HTML page that leads to those of its folds and sites."""
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -11,12 +13,14 @@ from rich.table import Table as TerminalTable
 from rich.text import Text
 
 from fedsim_tf import arms
+from fedsim_tf.data.splits import SplitSizes
+from fedsim_tf.evaluation.captions import caption
+from fedsim_tf.evaluation.fold_page import FoldPage, describe_fold, describe_times, embed_picture
 from fedsim_tf.evaluation.pages import render_page
 from fedsim_tf.evaluation.tables import Table
 from fedsim_tf.evaluation.volumes_table import READ_AS, VOLUMES
 from fedsim_tf.records.fold_scores import ArmSummary
-from fedsim_tf.records.run_metrics import RunFacts, StageRecords
-from fedsim_tf.records.versioned import convert_to_json
+from fedsim_tf.records.run_metrics import FEDERATED_RUN, SINGLE_SITE_RUN, RunFacts, StageRecords
 from fedsim_tf.regions import REGIONS
 
 Summary = Mapping[str, Mapping[str, ArmSummary]]  # by site and arm
@@ -52,6 +56,14 @@ def print_table(title: str, summary: Summary) -> None:
     Console().print(table)
 
 
+class PageLink(NamedTuple):
+    """A page that a run's page leads to: its path relative to the run's page, what it shows and the arms on it."""
+
+    path: str
+    title: str
+    arms: Sequence[str]
+
+
 def write_report(
     path: pathlib.Path,
     *,
@@ -59,33 +71,70 @@ def write_report(
     facts: RunFacts,
     summary: Summary,
     volumes: Table,
-    stages: StageRecords,
-    pictures: Sequence[tuple[str, str]],
+    is_phantom: bool,
+    links: Sequence[PageLink] = (),
+    fold: FoldPage | None = None,
+    stages: StageRecords | None = None,
+    pictures: Sequence[tuple[str, pathlib.Path]] = (),
 ) -> None:
-    """Write the report.
+    """Write a run's page as one file, which leads to those of its folds and sites, or holds that of its only one.
 
     Args:
-      path: the HTML file; picture paths are relative to its folder.
+      path: the HTML file.
       title: the page's heading.
       facts: what ran, on which data.
       summary: scores over folds.
       volumes: measures of synthetic and real volumes, see `volumes_table`.
-      stages: the stages' records, with their losses at start and end.
-      pictures: (relative path, caption).
+      is_phantom: whether phantoms stand in for patients.
+      links: pages of folds and sites.
+      fold: the run's only fold at its only site, in place of links.
+      stages: the records of stages that are on no page below.
+      pictures: names and PNG files of pictures that are on no page below.
     """
     render_page(
         path,
         "report.html.j2",
         title=title,
-        facts=convert_to_json(facts),
+        facts=describe_facts(facts),
         summary=summary,
         volumes=volumes,
         volumes_title=VOLUMES,
         volumes_note=READ_AS,
-        stages=stages,
-        pictures=pictures,
+        is_phantom=is_phantom,
+        links=links,
+        fold=None if fold is None else describe_fold(fold),
+        times=describe_times(stages or {}),
+        pictures=[(embed_picture(file), f"{caption(file)} {name}.", name) for name, file in pictures],
         arm_title=arms.title,
         format_score=format_score,
         regions=list_regions(summary),
         mean_over_regions=mean_over_regions,
     )
+
+
+def describe_facts(facts: RunFacts) -> list[tuple[str, str]]:
+    """Return the names and values of what is known of a run, both in words."""
+    found = []
+    for field in dataclasses.fields(facts):
+        value = getattr(facts, field.name)
+        if value is not None:
+            found.append((_FACTS.get(field.name, field.name), _describe_fact(value)))
+    return found
+
+
+_FACTS = {
+    "split": "volumes in each fold",
+    "experiment": "kind of run",
+    "labelled": "annotated training volumes",
+    "label_kind": "what networks tell apart",
+    "commit": "code",
+    "vgg": "VGG-19 weights",
+}
+
+
+def _describe_fact(value: object) -> str:
+    if isinstance(value, SplitSizes):
+        return f"{value.train} training, {value.validation} validation, {value.test} test"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name}: {_describe_fact(one)}" for name, one in value.items())
+    return str(value).replace("_", " ") if value in (SINGLE_SITE_RUN, FEDERATED_RUN) else str(value)

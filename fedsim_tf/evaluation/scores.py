@@ -9,7 +9,7 @@ import numpy as np
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.metrics import Agreement, annotated_regions, compare_masks, compare_regions, dice, mean_agreement
-from fedsim_tf.records.fold_scores import ArmScores, RegionScores
+from fedsim_tf.records.fold_scores import ArmScores, CaseScores, RegionScores
 from fedsim_tf.regions import REGIONS, is_whole_heart
 from fedsim_tf.training.segmentation import Segmenter
 from fedsim_tf.training.volumes import Volumes
@@ -32,7 +32,7 @@ def score_segmenter(segment: Segmenter, volumes: Volumes, extents_mm: np.ndarray
     Raises:
       InputError: a true mask is empty; an empty mask of the network would score 100.
     """
-    each: dict[str, Agreement] = {}
+    each: dict[str, CaseScores] = {}
     by_region: dict[str, dict[int, Agreement]] = {}
     regions = () if volumes.regions is None else annotated_regions(volumes.regions)
     rows = zip(volumes.identities, volumes.images, volumes.labels, extents_mm, strict=True)
@@ -41,11 +41,18 @@ def score_segmenter(segment: Segmenter, volumes: Volumes, extents_mm: np.ndarray
             raise InputError(identity, found="a true mask without a heart", expected="an annotated heart")
         spacing_mm = tuple((extent / np.array(truth.shape[::-1])).tolist())
         found = segment(image)
-        each[identity] = compare_masks(found, truth, spacing_mm)
+        agreement = compare_masks(found, truth, spacing_mm)
+        found_ml, true_ml = (_measure_ml(mask, extent) for mask in (found, truth))
+        each[identity] = CaseScores(**dataclasses.asdict(agreement), found_ml=found_ml, true_ml=true_ml)
         if volumes.regions is not None and not is_whole_heart(volumes.regions[number]):
             by_region[identity] = compare_regions(found, volumes.regions[number], spacing_mm, regions=regions)
     mean = mean_agreement(each.values())
     return ArmScores(**dataclasses.asdict(mean), cases=each, regions=_by_region(by_region, regions) or None)
+
+
+def _measure_ml(mask: np.ndarray, extent_mm: np.ndarray) -> float:
+    """Return the volume of a mask in ml, given the field of view (x, y, z) that its grid spans."""
+    return float(np.mean(mask > 0.5) * np.prod(extent_mm) / 1000.0)
 
 
 def score_on_own_labels(segment: Segmenter, volumes: Volumes) -> float:

@@ -10,7 +10,9 @@ from typing import ClassVar
 from fedsim_tf.records.versioned import Record, read_record
 
 DATA = "data.json"
-LABELLED, UPPER_BOUND, VALIDATION, TEST, UNLABELLED = "labelled", "upper bound", "validation", "test", "unlabelled"
+LABELLED, UPPER_BOUND_PART, VALIDATION, TEST, UNLABELLED = "labelled", "upper bound", "validation", "test", "unlabelled"
+IMAGE_MARKS = 5  # numbers of an image, which come first; then those of its label and, for tests, the extent
+TOLERANCE = 1e-3  # on the scale of images, or mm: machines and versions of libraries round differently
 _REMEDY = "begin again in another run folder"
 
 
@@ -33,6 +35,11 @@ class FoldData(Record):
     field_of_view_mm: tuple[float, float, float]
     in_files_mm: tuple[float, float, float] | None = None
     parts: Mapping[str, Mapping[str, tuple[float, ...]]]
+
+    @property
+    def all_annotated(self) -> bool:
+        """Whether every volume that files annotate is learnt from with its annotation; see `arms.choose_trained`."""
+        return set(self.parts.get(LABELLED, ())) == set(self.parts.get(UPPER_BOUND_PART, ()))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

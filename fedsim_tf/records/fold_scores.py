@@ -20,6 +20,23 @@ SCORES = "scores.json"
 
 
 @dataclasses.dataclass(frozen=True)
+class CaseScores(Agreement):
+    """Agreement of an arm's mask of one test volume with the true one, and how large both are.
+
+    Attributes:
+      found_ml, true_ml: the heart's volume in the arm's mask and in the true one; None in files before version 4.
+    """
+
+    found_ml: float | None = None
+    true_ml: float | None = None
+
+    @property
+    def error_ml(self) -> float | None:
+        """Return the found less the true volume in ml, negative where the mask is too small; None where not known."""
+        return None if self.found_ml is None or self.true_ml is None else self.found_ml - self.true_ml
+
+
+@dataclasses.dataclass(frozen=True)
 class RegionScores(Agreement):
     """Agreement of an arm's masks with the true ones in one region, its mean over the volumes in which it counts.
 
@@ -37,13 +54,13 @@ class ArmScores(Agreement):
     It is that of the heart as a whole, of networks that tell regions apart too.
 
     Attributes:
-      cases: each volume's own agreement, by its identity.
+      cases: each volume's own scores, by its identity.
       likeness: None for an arm without synthetic volumes.
       regions: by the short name of a region (`regions.REGIONS`), those that the test part's true labels have; None
         where labels are heart or not, as in files of version 1.
     """
 
-    cases: Mapping[str, Agreement]
+    cases: Mapping[str, CaseScores]
     likeness: Likeness | None = None
     regions: Mapping[str, RegionScores] | None = None
 
@@ -64,7 +81,8 @@ class FoldScores(Record):
       sites: by site and arm.
     """
 
-    VERSION: ClassVar[int] = 3  # 2: arms may have scores by region; 3: likeness measures the volumes themselves
+    # 2: arms may have scores by region; 3: likeness measures the volumes themselves; 4: cases have their volumes in ml
+    VERSION: ClassVar[int] = 4
     REMEDY: ClassVar[str] = "move it away, and the run's command makes it anew"
 
     sites: ScoresBySite

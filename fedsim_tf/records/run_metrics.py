@@ -96,7 +96,7 @@ class VisitFacts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Results(Record):
-    VERSION: ClassVar[int] = 3  # as of `FoldScores`, and facts say the kind of labels
+    VERSION: ClassVar[int] = 4  # as of `FoldScores`, and facts say the kind of labels
     REMEDY: ClassVar[str] = _REMEDY
 
     folds: tuple[ScoresBySite, ...]

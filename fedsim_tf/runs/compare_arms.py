@@ -5,9 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from fedsim_tf.arms import ARMS, get_volumes_arm
+from fedsim_tf.arms import ARMS, LOWER_BOUND, UPPER_BOUND, choose_trained, get_volumes_arm, title
 from fedsim_tf.evaluation.galleries import segmentation_gallery
 from fedsim_tf.evaluation.scores import score_on_own_labels, score_segmenter
+from fedsim_tf.evaluation.shown_volumes import (
+    SHOWN_VOLUMES,
+    show_synthetic_volumes,
+    show_test_volumes,
+    write_shown_volumes,
+)
 from fedsim_tf.generator.export import generator_folder
 from fedsim_tf.generator.folder import is_generator, note_scores
 from fedsim_tf.models.vgg import VGG19Features
@@ -35,7 +41,9 @@ def compare_with_pictures(
     beside: Beside | None = None,
     trained: Mapping[str, Segmenter] | None = None,
 ) -> dict[str, ArmScores]:
-    """Compare arms as `compare` does, note scores in generators' cards, and draw samples, segmentations and losses.
+    """Compare arms as `compare` does, note scores in generators' cards, draw samples, segmentations and losses.
+
+    Test volumes with every mask are kept for the fold's page.
 
     Args:
       run, site, arms, samples, beside, trained: see `compare`.
@@ -49,13 +57,25 @@ def compare_with_pictures(
     segmenters, scores = compare(run, site, arms, samples, beside=beside, trained=trained)
     _note_generator_scores(run, scores)
     segmentation_gallery(run.pictures / "segmentations.png", segmenters, site.test, title=f"Segmentations, {data}")
+    _keep_shown_volumes(run, site, segmenters, samples)
     draw_losses(run, data=data)
-    if "upper_bound" in arms:
+    if UPPER_BOUND in arms:
         for arm, volumes in samples.items():
-            synthetic = score_on_own_labels(segmenters["upper_bound"], stack_samples(volumes))
-            pair = Pair(real=scores["upper_bound"].dice, synthetic=synthetic)
+            synthetic = score_on_own_labels(segmenters[UPPER_BOUND], stack_samples(volumes))
+            pair = Pair(real=scores[UPPER_BOUND].dice, synthetic=synthetic)
             likeness[arm] = dataclasses.replace(likeness[arm], upper_bound_dice=pair)
     return {arm: dataclasses.replace(found, likeness=likeness.get(arm)) for arm, found in scores.items()}
+
+
+def _keep_shown_volumes(
+    run: RunFolder, site: SiteVolumes, segmenters: Mapping[str, Segmenter], samples: Mapping[str, Samples]
+) -> None:
+    """Keep the volumes and masks that the fold's page shows, which is made once all folds are finished."""
+    shown = show_test_volumes(site.test, site.test_extents_mm, segmenters)
+    for arm, volumes in samples.items():
+        if arm == get_volumes_arm(arm):
+            shown += show_synthetic_volumes(volumes, arm=arm, extent_mm=site.field_of_view_mm)
+    write_shown_volumes(run.path / SHOWN_VOLUMES, shown)
 
 
 def _note_generator_scores(run: RunFolder, scores: Mapping[str, ArmScores]) -> None:
@@ -80,7 +100,7 @@ def _show_all_samples(
             site,
             vgg=vgg,
             real=real,
-            title=f"Samples of {arm}, {data}",
+            title=f"Samples of {title(arm)}, {data}",
         )
         for arm, volumes in samples.items()
     }
@@ -97,6 +117,8 @@ def compare(
 ) -> tuple[dict[str, Segmenter], dict[str, ArmScores]]:
     """Train every arm with the same budget and score it on the test part.
 
+    Where all training volumes are annotated, the upper bound is the lower bound and is not trained again.
+
     Args:
       run: the run's folder.
       site: this site's fold.
@@ -110,7 +132,8 @@ def compare(
     """
     segmenters, scores = dict(trained or {}), {}
     network = UNetTraining(run.config, site.validation)
-    for arm in arms:
+    chosen = {arm: choose_trained(arm, arms, all_annotated=site.all_annotated) for arm in arms}
+    for arm in dict.fromkeys(chosen.values()):
         if arm not in segmenters:
             pretrain, finetune = _choose_volumes(site, arm, samples)
             if finetune is not None and beside and arm in beside:
@@ -118,14 +141,14 @@ def compare(
             volumes_arm = get_volumes_arm(arm)
             segmenters[arm] = train_segmenter(run, network, volumes_arm, pretrain=pretrain, finetune=finetune)
         scores[arm] = score_segmenter(segmenters[arm], site.test, site.test_extents_mm)
-    return {arm: segmenters[arm] for arm in arms}, scores
+    return {arm: segmenters[chosen[arm]] for arm in arms}, {arm: scores[chosen[arm]] for arm in arms}
 
 
 def _choose_volumes(site: SiteVolumes, arm: str, samples: Mapping[str, Samples]) -> tuple[Volumes, Volumes | None]:
     """Return the volumes to pre-train and to fine-tune on; the latter are None if the arm ends after pre-training."""
-    if arm == "lower_bound":
+    if arm == LOWER_BOUND:
         return site.labelled, site.labelled
-    if arm == "upper_bound":
+    if arm == UPPER_BOUND:
         return site.fully_labelled, site.fully_labelled
     synthetic = stack_samples(samples[arm], by_region=site.labelled.regions is not None)
     return synthetic, site.labelled if ARMS[arm].finetuned else None

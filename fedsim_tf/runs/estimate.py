@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import pathlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from fedsim_tf.arms import ARMS, DIRECT, federate_arms, get_volumes_arm, list_volumes_arms, simulators
+from fedsim_tf.arms import ARMS, DIRECT, choose_trained, federate_arms, get_volumes_arm, list_volumes_arms, simulators
 from fedsim_tf.config import Config
 from fedsim_tf.files import list_whole_files, read_json
 from fedsim_tf.phantom.sites import is_made
@@ -90,9 +90,14 @@ def describe_run(start: RunStart) -> str:
     """
     config = start.config
     done = count_done(start.run_dir, start.folds, federated=start.federated)
-    rows = [
-        row.less(done[row.name]) for row in _stages(config, start.sites, federated=start.federated, folds=start.folds)
-    ]
+    stages = _stages(
+        config,
+        start.sites,
+        federated=start.federated,
+        folds=start.folds,
+        all_annotated=[site for site in start.sites if start.annotates_all(site)],
+    )
+    rows = [row.less(done[row.name]) for row in stages]
     if config.is_phantom:
         to_make = [site for site in start.sites if not is_made(site, *phantom_cache(config, start.cache_dir))]
         rows.insert(0, _Stages("phantom sites, first use", len(to_make), len(to_make) * PHANTOM_SITE_SECONDS))
@@ -212,8 +217,18 @@ def _arms(config: Config, federated: bool) -> tuple[str, ...]:
     return federate_arms(config.segmentation.arms) if federated else config.segmentation.arms
 
 
-def _stages(config: Config, sites: Sequence[str], *, federated: bool, folds: Sequence[int]) -> list[_Stages]:
-    """Return all stages in their order."""
+def _stages(
+    config: Config, sites: Sequence[str], *, federated: bool, folds: Sequence[int], all_annotated: Collection[str] = ()
+) -> list[_Stages]:
+    """Return all stages in their order.
+
+    Args:
+      config: the run's.
+      sites: the run's sites.
+      federated: whether these learn together.
+      folds: the numbers of the folds.
+      all_annotated: sites where both bounds are one network, see `arms.choose_trained`.
+    """
     arms, times = _arms(config, federated), len(folds) * len(sites)
     segmentation = config.segmentation
     sources, series = simulators(arms), len(list_volumes_arms(arms))
@@ -234,9 +249,13 @@ def _stages(config: Config, sites: Sequence[str], *, federated: bool, folds: Seq
         rows.append(stage(_SAMPLES, "sample", series * config.synthesis.volumes + more))
     if DIRECT in arms:  # a site's step is of one volume
         rows.append(stage(_DIRECT_FL, "unet", segmentation.pretraining_steps))
-    first = [segmentation.pretraining_steps for _ in {get_volumes_arm(arm) for arm in arms} - {DIRECT}]
-    second = [segmentation.finetuning_steps for arm in arms if ARMS[arm].finetuned]
-    rows.append(_several(config, _UNETS, "unet", (first + second) * times, segmentation.batch))
+    unets: list[int] = []
+    for site in sites:
+        trained = {choose_trained(arm, arms, all_annotated=site in all_annotated) for arm in arms}
+        first = [segmentation.pretraining_steps for _ in {get_volumes_arm(arm) for arm in trained} - {DIRECT}]
+        second = [segmentation.finetuning_steps for arm in trained if ARMS[arm].finetuned]
+        unets += (first + second) * len(folds)
+    rows.append(_several(config, _UNETS, "unet", unets, segmentation.batch))
     return rows
 
 

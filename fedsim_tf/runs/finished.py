@@ -7,9 +7,10 @@ import os
 import pathlib
 from typing import TYPE_CHECKING
 
-from fedsim_tf.arms import federate_arms, last_stage
+from fedsim_tf.arms import choose_trained, federate_arms, last_stage
 from fedsim_tf.errors import InputError, listed
 from fedsim_tf.localization.finder import HeartFinder, read_finder
+from fedsim_tf.records.fold_data import DATA, read_fold_data
 from fedsim_tf.training.run import CONFIG, RunFolder, reopen_run
 
 if TYPE_CHECKING:  # it imports TensorFlow
@@ -88,7 +89,25 @@ def open_finished_fold(fold_dir: str | os.PathLike) -> FinishedFold:
 
 
 def finished_arms(run: RunFolder) -> dict[str, str]:
-    """Return the last stage of each of a run's arms that it has finished, by arm."""
+    """Return the last stage of each of a run's arms that it has finished, by arm.
+
+    Where all training volumes are annotated, that of the upper bound is the lower bound's, see `arms.choose_trained`.
+
+    Raises:
+      InputError: a damaged note of the fold's data.
+    """
     finished, configured = run.records(), run.config.segmentation.arms
     arms = dict.fromkeys((*configured, *federate_arms(configured)))
-    return {arm: last_stage(arm) for arm in arms if last_stage(arm) in finished}
+    found = {}
+    for arm in arms:
+        stage = last_stage(arm)
+        if stage not in finished and last_stage(choose_trained(arm, arms, all_annotated=True)) in finished:
+            stage = last_stage(choose_trained(arm, arms, all_annotated=_has_all_annotated(run.path)))
+        if stage in finished:
+            found[arm] = stage
+    return found
+
+
+def _has_all_annotated(fold_dir: pathlib.Path) -> bool:
+    file = fold_dir / DATA
+    return file.exists() and read_fold_data(file).all_annotated

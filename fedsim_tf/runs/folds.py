@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from fedsim_tf.records.fold_scores import ScoresBySite
 from fedsim_tf.records.run_metrics import FEDERATED_RUN, SINGLE_SITE_RUN, RunMetrics
+from fedsim_tf.runs.report_pages import write_pages_of_fold
 from fedsim_tf.runs.results import finish, gather_facts, read_or_make_scores
 from fedsim_tf.runs.start import RunStart
 from fedsim_tf.training.run import RunFolder
@@ -39,8 +40,6 @@ def run_to_results(
       The contents of metrics.json, or None where only some folds were asked for: a call for all finishes the run.
     """
     folds = run_folds(run, start.folds, make)
-    if len(start.folds) < run.config.data.folds:
-        return None
     facts = gather_facts(
         run,
         start.cohorts,
@@ -50,6 +49,11 @@ def run_to_results(
         vgg=start.vgg.source,
     )
     title = f"{'Federated' if start.federated else 'Single site'}: {start.source}"
+    if len(start.folds) < run.config.data.folds:
+        for number, scores in zip(start.folds, folds.scores, strict=True):
+            for page in write_pages_of_fold(run, number, scores, facts):
+                print(f"Report of fold {number}: {page}")
+        return None
     return finish(run, folds.scores, title=title, facts=facts, stages=folds.stages)
 
 

@@ -14,14 +14,14 @@ import fedsim_tf
 from fedsim_tf.data.cohorts import Cohort
 from fedsim_tf.data.splits import split_sizes
 from fedsim_tf.evaluation.figures import draw_loss_curves
-from fedsim_tf.evaluation.report import print_table, write_report
-from fedsim_tf.evaluation.volumes_table import volumes_table
+from fedsim_tf.evaluation.report import print_table
 from fedsim_tf.files import list_whole_files, read_json, write_json
 from fedsim_tf.models.precision import device, resolve_precision
 from fedsim_tf.records.fold_scores import SCORES, FoldScores, ScoresBySite, has_scores, read_fold_scores
 from fedsim_tf.records.run_metrics import RunFacts, RunMetrics, StageRecords
 from fedsim_tf.records.versioned import write_record
-from fedsim_tf.training.run import METRICS, SITES, RunFolder
+from fedsim_tf.runs.report_pages import write_pages
+from fedsim_tf.training.run import METRICS, RunFolder
 
 _CODE = "code.json"
 
@@ -80,7 +80,7 @@ def _read_commits(run: RunFolder) -> list[str]:
 def finish(
     run: RunFolder, folds: Sequence[ScoresBySite], *, title: str, facts: RunFacts, stages: StageRecords
 ) -> RunMetrics:
-    """Write metrics.json and report.html, and print the table.
+    """Write metrics.json and the pages, and print the table.
 
     Args:
       run: the run's folder.
@@ -93,21 +93,10 @@ def finish(
       The contents of metrics.json.
     """
     metrics = RunMetrics(facts=facts, folds=tuple(folds), stages=stages)
-    summary = metrics.summary
     write_record(run.path / METRICS, metrics)
-    files = [file.relative_to(run.path) for file in list_whole_files(run.path, "*.png")]
-    pictures = [(str(file), _caption(file)) for file in files]
-    write_report(
-        run.path / "report.html",
-        title=title,
-        facts=facts,
-        summary=summary,
-        volumes=volumes_table([metrics]),
-        stages=stages,
-        pictures=pictures,
-    )
-    print_table(title, summary)
-    print(f"Report: {run.path / 'report.html'}")
+    report = write_pages(run, metrics, title=title)
+    print_table(title, metrics.summary)
+    print(f"Report: {report}")
     return metrics
 
 
@@ -132,10 +121,3 @@ def draw_losses(run: RunFolder, *, data: str) -> None:
     root = run.path / "losses"
     tables = {str(file.relative_to(root).with_suffix("")): file for file in list_whole_files(root, "*.csv")}
     draw_loss_curves(run.pictures / "losses.png", tables, title=f"Losses, {data}")
-
-
-def _caption(picture: pathlib.Path) -> str:
-    """Return what a picture shows and, in a federated run, at which site."""
-    words = picture.stem.replace("_", " ").capitalize()
-    _, _, within = str(picture).partition(f"/{SITES}/")
-    return f"{words}, {within.partition('/')[0]}" if within else words

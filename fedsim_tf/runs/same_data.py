@@ -20,8 +20,9 @@ from fedsim_tf.records.fold_data import (
     DATA,
     LABELLED,
     TEST,
+    TOLERANCE,
     UNLABELLED,
-    UPPER_BOUND,
+    UPPER_BOUND_PART,
     VALIDATION,
     FoldData,
     read_fold_data,
@@ -32,7 +33,6 @@ from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.volumes import SiteVolumes, Volumes
 
 FINDER = "heart_atlases.npz"
-TOLERANCE = 1e-3  # on the scale of images, or mm: machines and versions of libraries round differently
 _ANOTHER = "what the run began with, or another run folder"
 _OTHER_VERSION = "what another version of this code noted"
 
@@ -114,7 +114,7 @@ def _describe_data(config: Config, site: SiteVolumes) -> FoldData:
     """Return marks of each volume's image and, where annotated, of its heart; of test volumes also the extent."""
     annotated = {
         LABELLED: site.labelled,
-        UPPER_BOUND: site.fully_labelled,
+        UPPER_BOUND_PART: site.fully_labelled,
         VALIDATION: site.validation,
         TEST: site.test,
     }

@@ -18,8 +18,10 @@ from absl import logging
 from fedsim_tf.arms import FEDERATED_SIMULATION, federate_arms, need_several_sites, simulators
 from fedsim_tf.config import Config
 from fedsim_tf.data.cohorts import Cohort
+from fedsim_tf.data.splits import split_sizes
 from fedsim_tf.errors import InputError
 from fedsim_tf.models.vgg_weights import check_weights
+from fedsim_tf.phantom.sites import SITES
 from fedsim_tf.records.fold_data import DATA
 from fedsim_tf.records.fold_scores import has_scores
 from fedsim_tf.runs.inputs import (
@@ -89,6 +91,15 @@ class RunStart:
     def source(self) -> str:
         """Return where the data comes from, in the words that logs, pictures and records carry."""
         return ", ".join(describe_source(self.config, site) for site in self.sites)
+
+    def annotates_all(self, site: str) -> bool:
+        """Return whether a site uses every training volume that files annotate with its annotation, in all folds."""
+        if self.config.is_phantom:  # which are counted, not made
+            sizes = [split_sizes(site, SITES[site].n_subjects).train]
+        else:
+            parts = (self.cohorts[site].fold(fold, seed=self.config.data.split_seed) for fold in self.folds)
+            sizes = [len(part.train) for part in parts]
+        return self.labels[site] >= max(sizes)
 
     def claim(self) -> RunFolder:
         """Make the run's folder, or take up the one of an earlier start.

@@ -8,14 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from fedsim_tf.evaluation import further_tables, paired_tables, tables
 from fedsim_tf.evaluation.comparison import collect_scores
 from fedsim_tf.evaluation.figures import stack_pictures
+from fedsim_tf.evaluation.pages import render_page
 from fedsim_tf.evaluation.tables import Table, format_table
 from fedsim_tf.evaluation.volumes_table import READ_AS, VOLUMES, volumes_table
-from fedsim_tf.files import write_text
+from fedsim_tf.files import list_whole_files, write_text
 from fedsim_tf.records.run_metrics import RunMetrics, VisitMetrics, read_metrics
+from fedsim_tf.runs.report_pages import REPORT
 from fedsim_tf.schedule.paper_runs import FEDERATED_BATCH
 
 _BY_REGION = {"Dice": "dice", "HD95": "hd95_mm", "Surface distance": "surface_mm"}  # tables, and their measures
 KINDS = ("md", "csv", "tex")
+FIGURE_3 = "tables/figure_3.png"
 _SCORES = "Test scores, mean and standard deviation over folds"
 _PAIRED = "Mean difference of test Dice over folds"
 _KINDS = "whole heart's test Dice, networks by region less networks of the heart with the same folds and seed"
@@ -65,6 +68,46 @@ def write_tables(folder: pathlib.Path, files: Mapping[str, pathlib.Path]) -> dic
         page.append(f"## {title}\n\n{format_table(table, 'md', note)}")
     write_text(folder / "tables.md", "\n".join([f"# The paper's tables\n\n{about}\n", *page]))
     return made
+
+
+def write_schedule_page(
+    root: pathlib.Path, files: Mapping[str, pathlib.Path], made: Mapping[str, Table]
+) -> pathlib.Path:
+    """Write one page with all tables that leads to the pages of all runs, by links relative to it.
+
+    Args:
+      root: the schedule's folder.
+      files: the metrics.json of runs and visits, by job.
+      made: the tables by name, see `write_tables`.
+
+    Returns:
+      The page.
+    """
+    found = [read_metrics(file) for file in files.values()]
+    figure, relative = root / FIGURE_3, lambda path: path.relative_to(root).as_posix()
+    runs = []
+    for name, file in files.items():
+        page = file.parent / REPORT
+        parts = [one for one in list_whole_files(file.parent, REPORT) if one != page]
+        runs.append(
+            {
+                "name": name,
+                "page": relative(page) if page.exists() else "",
+                "metrics": relative(file),
+                "parts": [(relative(one), one.parent.relative_to(file.parent).as_posix()) for one in parts],
+            }
+        )
+    render_page(
+        root / REPORT,
+        "schedule.html.j2",
+        title="The paper's tables",
+        about=_about(found),
+        is_phantom=any("phantom cohort" in one.facts.data for one in found),
+        runs=runs,
+        figure=relative(figure) if figure.exists() else "",
+        tables=[(title, f"{_NOTES.get(title, _SCORES)}.", table) for title, table in made.items()],
+    )
+    return root / REPORT
 
 
 def draw_figure_3(path: pathlib.Path, files: Mapping[str, pathlib.Path]) -> None:

@@ -41,18 +41,13 @@ class RunFolder:
 
     @property
     def pictures(self) -> pathlib.Path:
-        """The folder of pictures; made if need be."""
-        return self._make("pictures")
+        """The folder of pictures, which is made with the first of them."""
+        return self.path / "pictures"
 
     @property
     def samples(self) -> pathlib.Path:
-        """The folder of synthetic volumes; made if need be."""
-        return self._make("samples")
-
-    def _make(self, name: str) -> pathlib.Path:
-        folder = self.path / name
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        """The folder of synthetic volumes, which is made with the first of them."""
+        return self.path / "samples"
 
     def site(self, name: str) -> RunFolder:
         """Open the folder of one site of a federated run, in a process that has both."""

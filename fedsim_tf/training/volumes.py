@@ -110,6 +110,11 @@ class SiteVolumes:
             raise InputError("test_extents_mm", found=found, expected=f"({len(self.test)}, 3), one row a test volume")
 
     @property
+    def all_annotated(self) -> bool:
+        """Whether every volume that files annotate may be learnt from with its annotation."""
+        return set(self.labelled.identities) == set(self.fully_labelled.identities)
+
+    @property
     def training_images(self) -> np.ndarray:
         """The images (n, z, y, x) of all that may be learnt from, annotated or not."""
         return np.concatenate([self.labelled.images, self.unlabelled.images])

@@ -135,12 +135,21 @@ def test_slices_come_from_all_volumes_and_climb(count, expected):
     assert (heights[0], heights[-1]) == (5, 14)
 
 
-def test_picture_has_both_rows_and_a_plot_for_each_tissue_even_of_those_that_are_not_there(tmp_path, titles):
+def test_picture_has_both_kinds_in_three_planes_and_a_plot_for_each_tissue_even_of_those_that_are_not_there(
+    tmp_path, titles
+):
     real, solid = volumes(0.0), volumes(30.0)
     real.images[0][LUNG] = solid.images[:] = 0.1
     draw_likeness(tmp_path / "a.png", measure(real), measure(solid), window_hu=WINDOW_HU, title="phantom cohort")
     assert is_drawn(tmp_path / "a.png")
-    assert titles["a.png"] == ["phantom cohort", "real", "synthetic", "heart", "lung", "soft tissue", "bone"]
+    assert titles["a.png"] == [
+        "phantom cohort",
+        *(f"{name}, {plane}" for plane in ("axial", "coronal", "sagittal") for name in ("real", "synthetic")),
+        "heart",
+        "lung",
+        "soft tissue",
+        "bone",
+    ]
 
 
 def test_picture_by_region_has_rows_in_colours_and_a_legend(tmp_path, titles, legends):
@@ -150,7 +159,9 @@ def test_picture_by_region_has_rows_in_colours_and_a_legend(tmp_path, titles, le
     ids[0, 10:] *= MYOCARDIUM
     real, synthetic = (dataclasses.replace(one, regions=ids[: len(one)]) for one in (real, synthetic))
     draw_likeness(tmp_path / "a.png", measure(real), measure(synthetic), window_hu=WINDOW_HU, title="t")
-    assert titles["a.png"][1:5] == ["real", "real, regions", "synthetic", "synthetic, regions"]
+    assert titles["a.png"][1:6] == [
+        *("real, axial", "real, regions", "synthetic, axial", "synthetic, regions", "real, coronal"),
+    ]
     assert legends["a.png"] == ["LV", "myo"]
     image = pixels(tmp_path / "a.png")
     grey = 0.5 * HU["heart"] / 1000 + 0.5
@@ -158,9 +169,9 @@ def test_picture_by_region_has_rows_in_colours_and_a_legend(tmp_path, titles, le
         region: np.argwhere(np.abs(image - 0.4 * 255 * grey - 0.6 * np.array(REGIONS[region].rgb)).max(axis=-1) < 6)
         for region in (LV, MYOCARDIUM)
     }
-    rows = {region: set((4 * found[:, 0] / (0.74 * len(image))).astype(int)) for region, found in by_region.items()}
+    rows = {region: set((8 * found[:, 0] / (0.857 * len(image))).astype(int)) for region, found in by_region.items()}
     assert rows == {LV: {1, 3}, MYOCARDIUM: {1, 3}}
-    columns = 8 * by_region[LV][by_region[LV][:, 0] < len(image) / 2][:, 1] / image.shape[1]
+    columns = 8 * by_region[LV][by_region[LV][:, 0] < len(image) / 4][:, 1] / image.shape[1]
     assert set(columns.astype(int)) <= {0, 1, 2, 3}  # slices of the first volume; the second one is a whole heart
 
 

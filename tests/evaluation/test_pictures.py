@@ -169,7 +169,7 @@ def test_segmentation_gallery_shows_every_arm_with_truth_and_finding(tmp_path, t
     }
     segmentation_gallery(tmp_path / "a.png", segmenters, blocks((1, 3), (4, 7)), title="Segmentations, phantom cohort")
     title = "Segmentations, phantom cohort: truth green, found red"
-    assert titles["a.png"] == [title, "test volume", "lower_bound", "ours_full"]
+    assert titles["a.png"] == [title, "test volume", "Lower bound (real labels only)", "Ours-Full"]
     image = pixels(tmp_path / "a.png")
     assert share_of(image, *GREEN) > 1e-3
     assert share_of(image, *RED) > 1e-3
@@ -208,7 +208,7 @@ def test_segmentation_gallery_by_region_has_colours_and_a_legend(tmp_path, title
     truth = dict(zip((image.tobytes() for image in volumes.images), volumes.regions, strict=True))
     segmenters = {"ours_full": lambda image: np.where(truth[image.tobytes()] == LV, AORTA, 0).astype(np.uint8)}
     segmentation_gallery(tmp_path / "a.png", segmenters, volumes, title="phantom cohort")
-    assert titles["a.png"] == ["phantom cohort: regions in colours", "test volume", "truth", "ours_full"]
+    assert titles["a.png"] == ["phantom cohort: regions in colours", "test volume", "truth", "Ours-Full"]
     assert legends["a.png"] == ["LV", "myo", "ao"]
     image = pixels(tmp_path / "a.png")
     for region in (LV, MYOCARDIUM, AORTA):  # half-bright blocks

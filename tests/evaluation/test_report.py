@@ -1,14 +1,18 @@
+import base64
 import dataclasses
-import html.parser
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from fedsim_tf.arms import ARMS
-from fedsim_tf.evaluation.report import format_score, print_table, write_report
+from fedsim_tf.data.splits import SplitSizes
+from fedsim_tf.evaluation.report import PageLink, format_score, print_table, write_report
 from fedsim_tf.evaluation.tables import Table
 from fedsim_tf.metrics import Agreement
 from fedsim_tf.records.fold_scores import ArmSummary
 from fedsim_tf.records.run_metrics import RunFacts
+from tests.evaluation.pages_for_tests import check_page
 
 
 def agreement(dice, iou):
@@ -35,37 +39,6 @@ STAGES = {
     "fold_0/gan": {"steps": 8, "seconds": 1.0},
 }
 VOLUMES = Table(("data", "measure", "Ours-Full"), [["ct20 4", "mean, lung, HU", "-800 / -801"]])
-PICTURES = [("pictures/samples.png", "Samples of <b>ours</b>")]
-
-
-class Page(html.parser.HTMLParser):
-    """Tables as rows of texts, sources of pictures, headings, and the names of all tags."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.rows, self.sources, self.headings, self.tags, self._cell = [], [], [], set(), None
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th", "h1", "title"):
-            self._cell = ""
-        if tag == "img":
-            self.sources.append(dict(attrs)["src"])
-
-    def handle_data(self, data):
-        if self._cell is not None:
-            self._cell += data
-
-    def handle_endtag(self, tag):
-        if tag in ("td", "th") and self._cell is not None:
-            self.rows[-1].append(self._cell)
-        if tag in ("h1", "title"):
-            self.headings.append(self._cell)
-        if tag in ("td", "th", "h1", "title"):
-            self._cell = None
 
 
 def page(tmp_path, **changes):
@@ -74,18 +47,19 @@ def page(tmp_path, **changes):
         "facts": FACTS,
         "summary": SUMMARY,
         "volumes": VOLUMES,
+        "is_phantom": True,
         "stages": STAGES,
-        "pictures": PICTURES,
+        "pictures": [],
     }
     write_report(tmp_path / "report.html", **{**contents, **changes})
-    return Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    return check_page(tmp_path / "report.html")
 
 
 def test_report_shows_every_score_of_every_site_and_arm(tmp_path):
     rows = page(tmp_path).rows
-    assert ["ct20", "Lower bound (real labels only)", "71.23 ± 2.35", "60.50 ± 1.00", "5"] in rows
-    assert ["ct20", "Ours-Sim-FL", "88.78 ± 0.12", "77.12 ± 3.00", "5"] in rows
-    assert ["ct34lc", "Upper bound (all labels)", "91.00", "83.50", "1"] in rows
+    assert ["ct20", "Lower bound (real labels only)", "71.23 ± 2.35", "60.50 ± 1.00", "9.00 ± 9.00", "5"] in rows
+    assert ["ct20", "Ours-Sim-FL", "88.78 ± 0.12", "77.12 ± 3.00", "9.00 ± 9.00", "5"] in rows
+    assert ["ct34lc", "Upper bound (all labels)", "91.00", "83.50", "9.00", "1"] in rows
 
 
 def test_report_shows_facts_and_stages(tmp_path):
@@ -93,8 +67,35 @@ def test_report_shows_facts_and_stages(tmp_path):
     assert ["data", "phantom cohort (ct20)"] in rows
     assert ["seed", "7"] in rows
     assert "vgg" not in {row[0] for row in rows}  # what is not known has no row
-    assert ["fold_0/pretraining", "4321", "12.5", "iou", "0.9877", "0.1234", "down"] in rows
-    assert ["", "", "", "mse", "0.5", "0.625", "up"] in rows
+    assert ["fold_0/pretraining", "4321", "12 s"] in rows
+    assert ["all 2 stages", "", "14 s"] in rows
+
+
+def test_facts_are_words_and_no_dictionaries(tmp_path):
+    facts = dataclasses.replace(
+        FACTS,
+        experiment="federated",
+        labelled={"ct20": 4, "ct34lc": 6},
+        split={"ct20": SplitSizes(12, 4, 4), "ct34lc": SplitSizes(20, 7, 7)},
+    )
+    rows = page(tmp_path, facts=facts).rows
+    assert ["kind of run", "federated"] in rows
+    assert ["annotated training volumes", "ct20: 4; ct34lc: 6"] in rows
+    said = "ct20: 12 training, 4 validation, 4 test; ct34lc: 20 training, 7 validation, 7 test"
+    assert ["volumes in each fold", said] in rows
+
+
+def test_report_leads_to_every_page_and_to_its_arms(tmp_path):
+    links = []
+    for fold in range(2):
+        file = tmp_path / f"fold_{fold}" / "report.html"
+        file.parent.mkdir()
+        file.write_text('<i id="arm-lower_bound"></i><i id="arm-ours_full"></i>')
+        links.append(PageLink(f"fold_{fold}/report.html", f"fold {fold}, ct20", ("lower_bound", "ours_full")))
+    found = page(tmp_path, links=links)
+    assert found.links == [
+        f"fold_{fold}/report.html{place}" for fold in range(2) for place in ("", "#arm-lower_bound", "#arm-ours_full")
+    ]
 
 
 def test_report_has_the_table_of_the_volumes_where_there_are_some(tmp_path):
@@ -107,9 +108,15 @@ def test_report_says_phantom_in_its_titles(tmp_path):
     assert page(tmp_path).headings == ["Single site: phantom cohort (ct20)"] * 2
 
 
-def test_report_shows_the_pictures_it_is_given_in_order(tmp_path):
-    pictures = [("fold_0/pictures/b.png", "B"), ("fold_0/pictures/a.png", "A")]
-    assert page(tmp_path, pictures=pictures).sources == ["fold_0/pictures/b.png", "fold_0/pictures/a.png"]
+def test_report_holds_the_pictures_it_is_given_in_order(tmp_path):
+    pictures = []
+    for number in range(2):
+        file = tmp_path / f"{number}.png"
+        Image.fromarray(np.full((2, 2), number, np.uint8)).save(file)
+        pictures.append((f"fold_{number}_losses", file))
+    found = page(tmp_path, pictures=pictures)
+    assert [base64.b64decode(one.partition(",")[2]) for one in found.sources] == [f.read_bytes() for _, f in pictures]
+    assert found.ids.index("fold_0_losses") < found.ids.index("fold_1_losses")
 
 
 def test_report_escapes_what_looks_like_html(tmp_path):
@@ -120,18 +127,16 @@ def test_report_escapes_what_looks_like_html(tmp_path):
         title=bad,
         facts=dataclasses.replace(FACTS, data=bad),
         summary={bad: SUMMARY["ct34lc"]},
-        stages={bad: {"steps": 1, "seconds": 1, "losses": {bad: {"first": 1.0, "last": 1.0, "down": False}}}},
-        pictures=[('a"><script>.png', bad)],
+        stages={bad: {"steps": 1, "seconds": 1}},
     )
     assert "script" not in found.tags
     assert found.headings == [bad, bad]
     assert ["data", bad] in found.rows
     assert [row[0] for row in found.rows].count(bad) == 2
-    assert found.sources == ['a"><script>.png']
 
 
 def test_report_without_pictures_or_stages_is_still_a_page(tmp_path):
-    found = page(tmp_path, pictures=[], stages={})
+    found = page(tmp_path, stages={})
     assert found.sources == []
     assert {"html", "body", "table"} <= found.tags
 

@@ -5,8 +5,8 @@ import pytest
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.scores import score_segmenter
-from fedsim_tf.metrics import Agreement, compare_masks
-from fedsim_tf.records.fold_scores import ArmScores, RegionScores, summarize_folds
+from fedsim_tf.metrics import compare_masks
+from fedsim_tf.records.fold_scores import RegionScores, summarize_folds
 from fedsim_tf.regions import AORTA, LA, LV, MYOCARDIUM
 from tests.evaluation.pictures_for_tests import blocks, by_threshold
 from tests.evaluation.records_for_tests import scores
@@ -26,7 +26,26 @@ def folds(n):
 def test_a_perfect_segmenter_scores_one_hundred_on_every_case():
     perfect = (100.0, 100.0, 0.0, 0.0, 0.0)
     found = score_segmenter(by_threshold, blocks((1, 3), (2, 7)), EXTENTS_MM)
-    assert found == ArmScores(*perfect, cases={"block_0": Agreement(*perfect), "block_1": Agreement(*perfect)})
+    assert dataclasses.astuple(found)[:5] == perfect
+    assert {name: dataclasses.astuple(case)[:5] for name, case in found.cases.items()} == {
+        "block_0": perfect,
+        "block_1": perfect,
+    }
+
+
+def test_volumes_are_in_ml_and_their_error_has_a_sign():
+    """A block of 4 x 4 of 8 x 8 voxels in some of 8 slices, in a field of view of 80 x 40 x 16 mm: 51.2 ml in all."""
+
+    def two_slices(image):
+        mask = np.zeros(image.shape, np.uint8)
+        mask[1:3, 2:6, 2:6] = 1
+        return mask
+
+    found = score_segmenter(two_slices, blocks((1, 5)), EXTENTS_MM[:1]).cases["block_0"]
+    assert found.found_ml == pytest.approx(51.2 * 2 / 8 * 16 / 64)
+    assert found.true_ml == pytest.approx(51.2 * 4 / 8 * 16 / 64)
+    assert found.error_ml == pytest.approx(-3.2)
+    assert found.volume_error == pytest.approx(50.0)
 
 
 def test_an_empty_true_mask_is_refused_and_never_scores_one_hundred():

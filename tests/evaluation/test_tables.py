@@ -86,12 +86,12 @@ def test_paired_test_is_scipys():
     assert found.p == pytest.approx(stats.ttest_rel(FULL, LOWER).pvalue)
     assert found.difference == pytest.approx(np.mean(FULL) - np.mean(LOWER))
     assert found.effect == pytest.approx(stats.ttest_rel(FULL, LOWER).statistic / math.sqrt(3))
-    assert found.folds == 3
+    assert found.pairs == 3
 
 
 def test_paired_test_of_one_fold_or_of_equal_scores():
     one = paired_test([90.0], [85.0])
-    assert (one.folds, one.difference) == (1, 5.0)
+    assert (one.pairs, one.difference) == (1, 5.0)
     assert math.isnan(one.p)
     assert paired_test(LOWER, LOWER) == (3, 0.0, 1.0, 0.0)
     assert paired_test([2.0, 3.0], [1.0, 2.0])[:3] == (2, 1.0, 0.0)

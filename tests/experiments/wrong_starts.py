@@ -18,6 +18,7 @@ from fedsim_tf.files import write_json
 from fedsim_tf.generator.folder import NETWORKS, write_generator
 from fedsim_tf.models.vgg_weights import identify_weights
 from fedsim_tf.records.fold_data import SliceData
+from fedsim_tf.records.fold_scores import SCORES, ArmScores, CaseScores, FoldScores
 from fedsim_tf.records.generator_card import GeneratorCard
 from fedsim_tf.records.versioned import write_record
 from fedsim_tf.shape.ssm import PHANTOM_MODEL, StatisticalShapeModel
@@ -206,6 +207,13 @@ TABLE = [
     WrongStart("federated_audit", ("--run_dir=kept_run", "--site=ct20"), ("kept_run: found no kept rounds of ct20",)),
     WrongStart("federated_audit", ("--run_dir=kept_run", "--site=a"), ("--dataset is a", "that has phantoms: ct20")),
     WrongStart("federated_audit", ("--run_dir=cut_run", "--site=ct20"), ("round-000003.npz: found a damaged file",)),
+    WrongStart("compare", ("--run=no",), ("no: found no config.json; expected a run's folder",)),
+    WrongStart("compare", ("--run=single_run",), ("single_run: found no finished fold",)),
+    WrongStart("compare", ("--run=scored", "--run=./scored"), ("--run is scored; it must be given once",)),
+    WrongStart("compare", ("--run=scored", "--run=cut_scores"), ("cut_scores/fold_0/scores.json: found damaged",)),
+    WrongStart("compare", ("--run=scored", "--run=scored_finer"), ("scored_finer: found volumes of 64^3 voxels",)),
+    WrongStart("compare", ("--run=scored", "--run=scored_others"), ("scored_others: found patients other than",)),
+    WrongStart("compare", ("--run=scored", "--output=shapes.npz"), ("--output is shapes.npz; it must be a folder",)),
     WrongStart("phantom_cohort", ("--output=out", "--shapes=no.npz"), ("no.npz",)),
     WrongStart("phantom_cohort", ("--output=out", "--shapes=shapes.npz"), ("shapes: found regions 1, 2",)),
     WrongStart("phantom_cohort", ("--output=data/images",), ("data/images: found files of an unknown recipe",)),
@@ -261,6 +269,15 @@ def make_files(root: pathlib.Path) -> None:
     write_json(root / "done" / "stages" / "segmentation" / "lower_bound" / "finetune.json", {"steps": 3})
     config = make_config("demo", model={"precision": "float32"})
     write_json(root / "slices_run" / "config.json", config.to_dict())
+    for name, size, patient in (("scored", 32, "a"), ("scored_finer", 64, "a"), ("scored_others", 32, "b")):
+        config = make_config("demo", dataset="nifti", model={"size": size})
+        write_json(root / name / "config.json", config.to_dict())
+        case = CaseScores(80.0, 70.0, 3.0, 1.0, 5.0)
+        arms = {"lower_bound": ArmScores(80.0, 70.0, 3.0, 1.0, 5.0, {patient: case})}
+        write_record(root / name / "fold_0" / SCORES, FoldScores({"nifti": arms}))
+    write_json(root / "cut_scores" / "config.json", config.to_dict())
+    (root / "cut_scores" / "fold_0").mkdir()
+    (root / "cut_scores" / "fold_0" / SCORES).write_text("{")
     write_record(root / "slices_run" / "data.json", SliceData(vgg=identify_weights("random"), held_out=1, pictures={}))
 
 

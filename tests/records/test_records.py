@@ -9,7 +9,7 @@ from fedsim_tf.data.splits import SplitSizes
 from fedsim_tf.errors import InputError
 from fedsim_tf.metrics import Agreement
 from fedsim_tf.records.fold_data import DATA, FoldData, SliceData, read_fold_data, read_slice_data
-from fedsim_tf.records.fold_scores import SCORES, FoldScores, RegionScores, read_fold_scores
+from fedsim_tf.records.fold_scores import SCORES, CaseScores, FoldScores, RegionScores, read_fold_scores
 from fedsim_tf.records.likeness_record import (
     DifferenceComparison,
     Differences,
@@ -40,7 +40,7 @@ LIKENESS = Likeness(
 )
 AGREEMENT = (91.0, 80.0, 3.0, 1.0, 2.0)
 ARMS = {
-    "upper_bound": scores(90.0, cases={"a": Agreement(*AGREEMENT)}),
+    "upper_bound": scores(90.0, cases={"a": CaseScores(*AGREEMENT, found_ml=510.0, true_ml=500.0)}),
     "ours_full": scores(80.0, likeness=LIKENESS),
 }
 BY_REGION = {"myo": RegionScores(*AGREEMENT, cases={"a": Agreement(*AGREEMENT)}), "PA": RegionScores(*AGREEMENT, {})}
@@ -189,7 +189,8 @@ def test_earlier_results_are_read(tmp_path):
     (tmp_path / "metrics.json").write_text(json.dumps(EARLIER_METRICS))
     found = read_metrics(tmp_path / "metrics.json")
     (fold,) = found.folds
-    assert fold["ct20"]["lower_bound"].cases["a"] == Agreement(80.0, 70.0, 3.0, 1.0, 5.0)
+    assert fold["ct20"]["lower_bound"].cases["a"] == CaseScores(80.0, 70.0, 3.0, 1.0, 5.0)
+    assert fold["ct20"]["lower_bound"].cases["a"].error_ml is None  # ml came with version 4
     assert found.facts.split == {"ct20": (12, 4, 4)}
     assert found.facts.labels_at("ct20") == 4
     assert found.facts.vgg is None

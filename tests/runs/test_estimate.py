@@ -1,5 +1,6 @@
 import pathlib
 import re
+import types
 
 import pytest
 
@@ -28,6 +29,9 @@ def plan(preset="demo", *, sites=("ct34lc",), run_dir="runs/mine", as_federated=
         shape_model=None,
         federated=as_federated,
     )
+    if not config.is_phantom:  # data sets that have far more volumes than are annotated
+        parts = types.SimpleNamespace(train=range(1000))
+        start.__dict__["cohorts"] = dict.fromkeys(sites, types.SimpleNamespace(fold=lambda *_, **__: parts))
     return describe_run(start)
 
 
@@ -74,6 +78,12 @@ def test_plan_counts_the_steps_of_all_folds_sites_and_arms():
         "synthetic volumes": 30,
         "3D U-Nets, all arms": 6 * 2 * 50,
     }
+
+
+def test_plan_counts_bounds_that_are_one_network_once():
+    arms = {"segmentation": {"arms": ("lower_bound", "upper_bound"), "pretraining_steps": 20, "finetuning_steps": 30}}
+    assert steps_of(plan(sites=("ct20",), data={"labels": 11}, **arms))["3D U-Nets, all arms"] == 2 * 50
+    assert steps_of(plan(sites=("ct20",), data={"labels": 12}, **arms))["3D U-Nets, all arms"] == 50
 
 
 def test_ours_plus_has_steps_and_volumes_of_its_own():

@@ -1,5 +1,6 @@
 """The jobs' small parts: samples kept as NIfTI, what each arm trains on, what a run starts from and leaves."""
 
+import dataclasses
 import json
 import types
 
@@ -10,15 +11,18 @@ import SimpleITK as sitk
 from fedsim_tf.errors import InputError
 from fedsim_tf.metrics import MEASURES
 from fedsim_tf.models import precision
+from fedsim_tf.records.fold_data import DATA
 from fedsim_tf.runs import compare_arms, inputs
 from fedsim_tf.runs import samples as samples_module
 from fedsim_tf.runs.finished import finished_arms
 from fedsim_tf.runs.inputs import count_labels, describe_source, open_cohort, open_shape_model, settle_choices
 from fedsim_tf.runs.results import finish, gather_facts
+from fedsim_tf.runs.same_data import check_same_data
 from fedsim_tf.runs.samples import draw_samples
 from fedsim_tf.runs.start import check_arms
 from fedsim_tf.synthesis import SyntheticVolume
 from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.volumes import stack_images
 from tests.evaluation.records_for_tests import scores
 from tests.runs.toy_cohorts import write_shapes
 from tests.training.toy_site import toy_config, toy_site
@@ -135,6 +139,28 @@ def test_each_arm_trains_on_its_own_volumes_and_all_are_scored_alike(trained, dr
     assert set(labelled) < set(finetune)
     for row in found.values():
         assert set(row.cases) == {"toy_300_0", "toy_300_1"}
+
+
+def test_where_all_is_annotated_both_bounds_are_one_network_that_is_trained_once(trained, tmp_path):
+    site = toy_site()
+    everything = dataclasses.replace(site, labelled=site.fully_labelled, unlabelled=stack_images([], 32))
+    arms = ("upper_bound", "lower_bound")
+    segmenters, found = compare_arms.compare(RUN, everything, arms, {})
+    assert list(trained) == ["lower_bound"]
+    assert tuple(segmenters) == tuple(found) == arms
+    assert segmenters["upper_bound"] is segmenters["lower_bound"]
+    assert found["upper_bound"] == found["lower_bound"]
+    compare_arms.compare(RUN, everything, ("upper_bound",), {})
+    assert list(trained) == ["lower_bound", "upper_bound"]  # alone it is itself
+    run = RunFolder(tmp_path / "run", toy_config(segmentation={"arms": arms}))
+    run.finish("segmentation/lower_bound/finetune", {})
+    check_same_data(run, site)
+    assert set(finished_arms(run)) == {"lower_bound"}
+    (run.path / DATA).unlink()
+    check_same_data(run, everything)
+    assert finished_arms(run) == dict.fromkeys(arms, "segmentation/lower_bound/finetune")
+    run.finish("segmentation/upper_bound/finetune", {})  # as runs did before
+    assert finished_arms(run)["upper_bound"] == "segmentation/upper_bound/finetune"
 
 
 def test_an_arm_that_is_another_ones_first_stage_is_trained_once_and_found_there(trained, drawn, tmp_path):

@@ -1,10 +1,10 @@
 """A whole run at toy size on files of a tiny cohort: what it leaves, how it resumes, and using what it learnt."""
 
+import base64
 import copy
 import dataclasses
 import html
 import json
-import re
 import shutil
 import types
 
@@ -167,7 +167,7 @@ def test_pictures_are_drawn_and_say_which_data_they_show(finished):
         if name in finished.titles:
             assert f"nifti in {finished.root / 'data'}, fold 0" in finished.titles[name][0] or name == "losses.png"
             assert f"nifti in {finished.root / 'data'}" in finished.titles[name][0]
-    assert finished.titles["segmentations.png"][1:] == ["test volume", *ARMS]
+    assert finished.titles["segmentations.png"][1:] == ["test volume", *(ALL_ARMS[arm].title for arm in ARMS)]
     assert set(finished.titles["losses.png"][1:]) == set(STEPS)
 
 
@@ -176,9 +176,15 @@ def test_report_shows_scores_and_pictures_that_exist(finished):
     for row in finished.metrics["summary"]["nifti"].values():
         assert f"{row['dice']:.2f}" in page
         assert f"{row['iou']:.2f}" in page
-    sources = re.findall(r'<img src="([^"]+)"', page)
-    assert len(sources) >= 4
-    assert {finished.run / source for source in sources} == set(finished.run.rglob("*.png"))
+    for file in finished.run.rglob("*.png"):
+        assert base64.b64encode(file.read_bytes()).decode() in page, file
+    assert page.count('<div class="viewer"') == 2 + 2 * len(list_volumes_arms(ARMS))  # test patients, and of each arm
+    names = finished.metrics["folds"][0]["nifti"]["ours_full"]["cases"]
+    assert all(f"<h3>{name}</h3>" in page for name in names)
+
+
+def test_no_folder_is_left_empty(finished):
+    assert [path for path in finished.run.rglob("*") if path.is_dir() and not any(path.iterdir())] == []
 
 
 @pytest.mark.parametrize("arm", list_volumes_arms(ARMS))

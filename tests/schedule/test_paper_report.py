@@ -10,7 +10,8 @@ from PIL import Image
 
 from fedsim_tf.arms import ARMS
 from fedsim_tf.errors import InputError
-from fedsim_tf.schedule.paper_report import draw_figure_3, write_tables
+from fedsim_tf.schedule.paper_report import draw_figure_3, write_schedule_page, write_tables
+from tests.evaluation.pages_for_tests import check_page
 from tests.evaluation.pictures_for_tests import is_drawn, pixels
 
 DICE = {"lower_bound": (80.0, 84.0), "ours_full": (83.0, 85.0)}
@@ -142,3 +143,21 @@ def test_figure_3_shows_the_sites_galleries_one_above_the_other(tmp_path):
     assert 1.2 < height / width < 2.2  # two pictures of two thirds, and headings
     draw_figure_3(tmp_path / "none.png", {})
     assert not (tmp_path / "none.png").exists()
+
+
+def test_one_page_leads_to_all_runs_and_holds_the_tables(tmp_path):
+    files = {"single_site/ct20-4": record(tmp_path / "single_site" / "ct20-4" / "metrics.json")}
+    files["out_of_distribution/a-at-b"] = record(tmp_path / "visits" / "metrics.json", labelled=8)
+    for page in ("", "fold_0/", "fold_1/"):
+        file = tmp_path / "single_site" / "ct20-4" / page / "report.html"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("a page")
+    made = write_tables(tmp_path / "tables", files)
+    found = check_page(write_schedule_page(tmp_path, files, made))
+    assert found.links == [
+        *(f"single_site/ct20-4/{page}report.html" for page in ("", "fold_0/", "fold_1/")),
+        "single_site/ct20-4/metrics.json",
+        "visits/metrics.json",
+    ]
+    assert list(made["Table 1"].headings) in found.rows
+    assert "phantoms" in found.ids
