@@ -57,6 +57,7 @@ setup(
         )
     ],
     cmdclass={"build_ext": Build},
+    entry_points={"console_scripts": ["fedsim = experiments.fedsim:main"]},
     zip_safe=False,
     install_requires=[
         "absl-py>=2.1",
@@ -69,7 +70,7 @@ setup(
         "pydantic>=2.6",
         "pydicom>=3.0.1",
         "pyronn==0.1.0",
-        "pyronn-layers>=0.3",  # third_party/pyronn_layers
+        "pyronn-layers>=0.3",  # third_party/pyronn_layers, which is installed first or in the same command
         "rich>=13",
         "scikit-image>=0.22",
         "scikit-learn>=1.3",
@@ -107,6 +108,7 @@ setup(
         "meshes": ["vtk>=9.3"],
     },
     classifiers=[
+        "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
         "Intended Audience :: Science/Research",
         "Topic :: Scientific/Engineering :: Medical Science Apps.",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import app, flags, logging
 
+from experiments.command_names import name_commands
 from fedsim_tf.arms import ARMS
 from fedsim_tf.command_fields import command_fields, flag_name, list_fields
 from fedsim_tf.config import PRESETS, SECTIONS, Config, make_config, merge
@@ -185,6 +186,7 @@ def read_whole_numbers(name: str) -> tuple[int, ...]:
 
 def main(command: Callable[[], None]) -> None:
     """Run a command. Bad input and stopped training end in one line, with exit status 2 or 1."""
+    _name_commands_in_help()
     app.run(lambda argv: _guard(command, argv), flags_parser=_parse)
 
 
@@ -199,17 +201,17 @@ def _guard(command: Callable[[], None], argv: list[str]) -> None:
         _expand_paths()
         command()
     except InputError as error:
-        _stop(name_flags(str(error), error.subject), status=2)
+        stop(name_flags(str(error), error.subject), status=2)
     except (FloatingPointError, RunStopped) as error:
-        _stop(name_flags(str(error)), status=1)
+        stop(name_flags(str(error)), status=1)
     except OSError as error:
         if error.errno in _DISK_FULL:
-            _stop(f"{error}; the same command again resumes", status=1)
+            stop(f"{error}; the same command again resumes", status=1)
         if error.filename is None:
             raise
-        _stop(f"{error.filename}: {error.strerror}", status=2)
+        stop(f"{error.filename}: {error.strerror}", status=2)
     except KeyboardInterrupt:
-        _stop("stopped; the same command again resumes", status=130)
+        stop("stopped; the same command again resumes", status=130)
 
 
 def _expand_paths() -> None:
@@ -221,15 +223,22 @@ def _expand_paths() -> None:
             FLAGS[name].value = expand_user(path, name)
 
 
+def _name_commands_in_help() -> None:
+    started = sys.modules["__main__"]
+    started.__doc__ = name_commands(started.__doc__ or "")
+    for name in FLAGS:
+        FLAGS[name].help = name_commands(FLAGS[name].help or "")
+
+
 def name_flags(text: str, subject: str = "") -> str:
     """Return a message of the library in the words of the command line.
 
     Fields of the configuration such as `gan.steps` become flags such as `--gan_steps`, where the command has the flag.
-    So does a subject that is the name of a flag.
+    So does a subject that is the name of a flag. Commands are named as typed.
     """
     if subject in FLAGS and text.startswith(subject):
         text = f"--{text}"
-    return _FIELD.sub(_as_flag, text)
+    return name_commands(_FIELD.sub(_as_flag, text))
 
 
 def _as_flag(match: re.Match[str]) -> str:
@@ -242,13 +251,14 @@ def _parse(argv: list[str]) -> list[str]:
         return flags.FLAGS(["--help" if argument == "-h" else argument for argument in argv])
     except flags.Error as error:
         text = _NOT_GIVEN.sub(r"--\1 must be given;", str(error)).rstrip(";")
-        _stop(f"{text} (--help lists all flags)", status=2)
+        stop(f"{text} (--help lists all flags)", status=2)
         raise
     except SystemExit:  # --help, which absl ends as if it had failed
         sys.exit(0)
 
 
-def _stop(message: str, *, status: int) -> None:
+def stop(message: str, *, status: int) -> None:
+    """Print a message as one line on standard error, and end with this exit status."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(status)
 

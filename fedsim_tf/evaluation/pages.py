@@ -18,6 +18,6 @@ def render_page(path: pathlib.Path, template: str, **values: object) -> None:
       template: a file's name in `templates`.
       values: what the template shows, by name.
     """
-    source = importlib.resources.files("fedsim_tf.evaluation").joinpath("templates", template)
+    source = importlib.resources.files("fedsim_tf.evaluation") / "templates" / template
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     write_text(path, environment.from_string(source.read_text(encoding="utf-8")).render(values))

@@ -133,11 +133,16 @@ setup(
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.10",
+    python_requires=">=3.10,<3.12",  # what TensorFlow 2.15 runs on
     packages=find_packages(include=["pyronn_layers"]),
     package_data={"pyronn_layers": [CUDA_LIBRARY]},
     install_requires=["numpy>=1.24", tensorflow_series()],
     ext_modules=[Extension("pyronn_layers._cone_beam", [f"src/{name}" for name in CORE])],
     cmdclass={"build_ext": Build},
     zip_safe=False,
+    classifiers=[
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Medical Science Apps.",
+    ],
 )
