@@ -27,6 +27,7 @@ FLAGS = flags.FLAGS
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FIELD = re.compile(rf"(?<![\w/.-])(?:{'|'.join(SECTIONS)})\.\w+(?![\w/-])")
 _NOT_GIVEN = re.compile(r"flag --(\w+)=None: Flag --\w+ must have a value other than None\.")  # absl's words
+_PRESET = "Sizes and lengths. Must be given with real data; default on the phantom cohort: demo."
 _PATHS: set[str] = set()  # flags that name a file or folder
 
 
@@ -37,10 +38,14 @@ def define_run(command: str) -> None:
     define_dry_run("Only say what would run, on what, and about how long.")
 
 
-def define_config(command: str) -> None:
-    """Define --preset, --cache_dir and a flag for each field of the configuration that a command reads."""
-    text = "Sizes and lengths. Default: paper on real data, demo on the phantom cohort."
-    flags.DEFINE_enum("preset", None, sorted(PRESETS), text)
+def define_config(command: str, *, preset: str = _PRESET) -> None:
+    """Define --preset, --cache_dir and a flag for each field of the configuration that a command reads.
+
+    Args:
+      command: the command's name.
+      preset: the text of --preset, where the command does not ask for it on real data.
+    """
+    flags.DEFINE_enum("preset", None, sorted(PRESETS), preset)
     define_cache_dir()
     for path, field in list_fields():
         if path in command_fields(command):
@@ -108,21 +113,35 @@ def read_method() -> dict[str, Any]:
     return {"segmentation": {"arms": (FLAGS.method,)}}
 
 
-def config_from_flags(*, usual_preset: str | None = None, **defaults: Any) -> Config:
+def config_from_flags(*, real_data: bool = False, usual_preset: str | None = None, **defaults: Any) -> Config:
     """Return the configuration of the preset, with what the command and then the user override.
 
     Args:
-      usual_preset: the preset without --preset; None means "paper" on real data and "demo" on phantoms.
+      real_data: whether the command reads real data even without --data_root.
+      usual_preset: the preset without --preset; None means "demo" on phantoms and asks for one on real data, where the
+        paper's would take weeks unasked.
       **defaults: what the command overrides, see `make_config`.
+
+    Raises:
+      InputError: no --preset on real data, or a value outside its limits.
     """
-    has_data = "data_root" in FLAGS and FLAGS.data_root
-    preset = FLAGS.preset or usual_preset or ("paper" if has_data else "demo")
+    real_data = real_data or bool("data_root" in FLAGS and FLAGS.data_root)
+    preset = FLAGS.preset or usual_preset
+    if preset is None and real_data:
+        raise InputError("preset", value="not given", must=f"be given with real data: {_describe_presets()}")
+    preset = preset or "demo"
     values: dict[str, Any] = {}
     for path, _ in _defined_fields():
         flag = FLAGS[flag_name(path)]
         if flag.present:
             values = merge(values, _nest(path, tuple(flag.value) if isinstance(flag.value, list) else flag.value))
     return make_config(preset, **merge(defaults, values))
+
+
+def _describe_presets() -> str:
+    demo, small, paper = (f"{name} ({make_config(name).model.size}" for name in ("demo", "small", "paper"))
+    sizes = f"{demo} voxels an edge), {small}) or {paper}; weeks on two cores, so for a GPU)"
+    return f"{sizes}; with --dry_run each says how long it takes"
 
 
 def flags_given() -> dict[str, str]:
