@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 from setuptools import Extension, find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 ROOT = pathlib.Path(__file__).parent
@@ -37,6 +38,13 @@ class Build(build_ext):
         super().build_extension(ext)
 
 
+class Wheel(bdist_wheel):
+    """A wheel for every Python: the compiled library belongs to TensorFlow, whatever Python that runs in."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        return "py3", "none", super().get_tag()[2]
+
+
 setup(
     name="fedsim-tf",
     version=VERSION,
@@ -56,7 +64,7 @@ setup(
             language="c++",
         )
     ],
-    cmdclass={"build_ext": Build},
+    cmdclass={"bdist_wheel": Wheel, "build_ext": Build},
     entry_points={"console_scripts": ["fedsim = experiments.fedsim:main"]},
     zip_safe=False,
     install_requires=[

@@ -18,6 +18,7 @@ import sys
 import warnings
 
 from setuptools import Extension, find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 ROOT = pathlib.Path(__file__).parent.resolve()
@@ -120,6 +121,13 @@ class Build(build_ext):
         return False
 
 
+class Wheel(bdist_wheel):
+    """A wheel for every Python: the compiled library belongs to TensorFlow, whatever Python that runs in."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        return "py3", "none", super().get_tag()[2]
+
+
 def tensorflow_series() -> str:
     """Return the requirement that the compiled operators have: the minor version that they are built against."""
     major, minor = importlib.metadata.version("tensorflow").split(".")[:2]
@@ -138,7 +146,7 @@ setup(
     package_data={"pyronn_layers": [CUDA_LIBRARY]},
     install_requires=["numpy>=1.24", tensorflow_series()],
     ext_modules=[Extension("pyronn_layers._cone_beam", [f"src/{name}" for name in CORE])],
-    cmdclass={"build_ext": Build},
+    cmdclass={"bdist_wheel": Wheel, "build_ext": Build},
     zip_safe=False,
     classifiers=[
         "Programming Language :: Python :: 3.10",
