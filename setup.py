@@ -31,7 +31,7 @@ class Build(build_ext):
         # Asked for in another process: importing TensorFlow greets, and takes a gigabyte.
         asked = "[tf.sysconfig.get_compile_flags(), tf.sysconfig.get_link_flags()]"
         code = f"import json, tensorflow as tf; print(json.dumps({asked}))"
-        found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+        found = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True).stdout
         compile_flags, link_flags = json.loads(found.strip().splitlines()[-1])
         system = [f"-isystem{flag[2:]}" if flag.startswith("-I") else flag for flag in compile_flags]
         ext.extra_compile_args, ext.extra_link_args = [*FLAGS, *system], link_flags

@@ -40,7 +40,7 @@ def tensorflow_flags() -> tuple[list[str], list[str]]:
     """
     asked = "[tf.sysconfig.get_compile_flags(), tf.sysconfig.get_link_flags()]"
     code = f"import json, tensorflow as tf; print(json.dumps({asked}))"
-    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    found = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True).stdout
     compile_flags, link_flags = json.loads(found.strip().splitlines()[-1])
     return [f"-isystem{f[2:]}" if f.startswith("-I") else f for f in compile_flags], link_flags
 
