@@ -157,3 +157,12 @@ def test_fedsim_is_the_only_command_that_is_installed(project, archives):
     text = "".join(text for name, text in archives.texts.items() if name.endswith("/entry_points.txt"))
     expected = "[console_scripts]\nfedsim = experiments.fedsim:main" if project.folder == ROOT else ""
     assert text.strip() == expected
+
+
+def test_an_image_is_built_from_all_that_a_build_reads():
+    """`.dockerignore` leaves out everything but what it names."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "*" in lines
+    kept = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    packages = {"third_party", *PROJECTS["fedsim_tf"].packages}
+    assert kept == {*OUTSIDE, *FURTHER, *packages}
