@@ -65,7 +65,7 @@ setup(
         )
     ],
     cmdclass={"bdist_wheel": Wheel, "build_ext": Build},
-    entry_points={"console_scripts": ["fedsim = experiments.fedsim:main"]},
+    entry_points={"console_scripts": ["fedsim = experiments.fedsim:start_command"]},
     zip_safe=False,
     install_requires=[
         "absl-py>=2.1",

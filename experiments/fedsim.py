@@ -8,7 +8,7 @@ import sys
 from experiments.command_names import list_commands, summarize_command
 
 
-def main() -> None:
+def start_command() -> None:
     """Run the command that the command line names, as `python -m` would run it."""
     name, *arguments = sys.argv[1:] or [""]
     if name in ("-h", "--help"):

@@ -155,7 +155,7 @@ def test_both_are_built_against_the_tensorflow_that_they_run_with(project, archi
 
 def test_fedsim_is_the_only_command_that_is_installed(project, archives):
     text = "".join(text for name, text in archives.texts.items() if name.endswith("/entry_points.txt"))
-    expected = "[console_scripts]\nfedsim = experiments.fedsim:main" if project.folder == ROOT else ""
+    expected = "[console_scripts]\nfedsim = experiments.fedsim:start_command" if project.folder == ROOT else ""
     assert text.strip() == expected
 
 

@@ -51,7 +51,9 @@ def run_command(name: str, *arguments: str) -> CommandResult:
 
 def run_fedsim(*arguments: str) -> CommandResult:
     """Run `fedsim ARGUMENTS...` as `run_command` runs a module."""
-    return _run(lambda: importlib.import_module("experiments.fedsim").main(), "/somewhere/bin/fedsim", *arguments)
+    return _run(
+        lambda: importlib.import_module("experiments.fedsim").start_command(), "/somewhere/bin/fedsim", *arguments
+    )
 
 
 def _run(start: Callable[[], None], *argv: str) -> CommandResult:

@@ -30,7 +30,7 @@ def test_help_lists_every_command_with_the_first_line_of_its_docstring():
 
 def test_help_imports_neither_tensorflow_nor_numpy():
     code = (
-        "import sys; sys.argv = ['fedsim', '--help']; from experiments.fedsim import main; main(); "
+        "import sys; sys.argv = ['fedsim', '--help']; from experiments.fedsim import start_command; start_command(); "
         "print({'absl', 'tensorflow', 'numpy', 'pydantic'} & set(sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
