@@ -6,7 +6,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/pip --disable-pip-version-check install --no-deps
 
-.PHONY: demo test lint docs clean
+DIST := build/dist
+CHECK := build/check
+# A whole run in a minute: every stage, a few steps of each.
+TINY := --pretraining_steps=2 --gan_steps=2 --semi_steps=2 --plus_steps=2 --synthesis_volumes=2 --plus_volumes=3 \
+	--segmentation_pretraining_steps=2 --segmentation_finetuning_steps=2 --segmentation_validation_every=2
+
+.PHONY: demo test lint docs wheels check-wheels clean
 
 demo: $(STAMP)
 	$(BIN)/python -m experiments.single_site --dataset=ct34lc --run_dir=runs/demo
@@ -26,6 +32,24 @@ lint: $(STAMP)
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "The site is in build/site; open build/site/index.html"
+
+# A source distribution (sdist) and a wheel of each of the two packages. The wheels are built from the sdists, so that
+# these hold all that a build takes.
+wheels: $(STAMP)
+	@rm -rf $(DIST) && mkdir -p $(DIST)
+	@for project in third_party/pyronn_layers .; do \
+	(cd $$project && $(abspath $(BIN))/python -c "from setuptools import build_meta; build_meta.build_sdist('$(abspath $(DIST))')" \
+	> /dev/null) || exit 1; done
+	@$(BIN)/pip --disable-pip-version-check --quiet wheel --no-deps --no-build-isolation --wheel-dir $(DIST) $(DIST)/*.tar.gz
+	@ls -sh $(DIST)
+
+# What a user gets: the wheels in an environment of their own, and a whole run in a folder outside the sources.
+check-wheels: wheels
+	@rm -rf $(CHECK) && $(PYTHON) -m venv $(CHECK)/venv
+	$(CHECK)/venv/bin/pip --disable-pip-version-check --quiet install $(DIST)/*.whl
+	cd $(CHECK) && mkdir empty && cd empty && ../venv/bin/fedsim single_site --dataset=ct34lc --run_dir=run --cache_dir=cache $(TINY)
+	cd $(CHECK)/empty && ../venv/bin/python -m experiments.sample --generator=run/fold_0/generators/ours_full --count=1 --output=samples
+	test -s $(CHECK)/empty/run/report.html
 
 NATIVE := $(wildcard third_party/pyronn_layers/setup.py third_party/pyronn_layers/src/* third_party/pyronn_layers/src/*/* \
 	fedsim_tf/shape/native/*)

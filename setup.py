@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 from setuptools import Extension, find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 ROOT = pathlib.Path(__file__).parent
@@ -30,11 +31,18 @@ class Build(build_ext):
         # Asked for in another process: importing TensorFlow greets, and takes a gigabyte.
         asked = "[tf.sysconfig.get_compile_flags(), tf.sysconfig.get_link_flags()]"
         code = f"import json, tensorflow as tf; print(json.dumps({asked}))"
-        found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+        found = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True).stdout
         compile_flags, link_flags = json.loads(found.strip().splitlines()[-1])
         system = [f"-isystem{flag[2:]}" if flag.startswith("-I") else flag for flag in compile_flags]
         ext.extra_compile_args, ext.extra_link_args = [*FLAGS, *system], link_flags
         super().build_extension(ext)
+
+
+class Wheel(bdist_wheel):
+    """A wheel for every Python: the compiled library belongs to TensorFlow, whatever Python that runs in."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        return "py3", "none", super().get_tag()[2]
 
 
 setup(
@@ -44,7 +52,7 @@ setup(
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    # tensorflow-addons 0.23 is the last release and does not import on TensorFlow 2.16 or later.
+    # TensorFlow 2.15 is the last with Keras 2 as tf.keras, and runs on Python 3.9 to 3.11.
     python_requires=">=3.10,<3.12",
     packages=find_packages(include=["fedsim_tf", "fedsim_tf.*", "experiments"]),
     package_data={"fedsim_tf": ["py.typed", "data/*.csv", "evaluation/templates/*", "shape/*.npz"]},
@@ -56,7 +64,8 @@ setup(
             language="c++",
         )
     ],
-    cmdclass={"build_ext": Build},
+    cmdclass={"bdist_wheel": Wheel, "build_ext": Build},
+    entry_points={"console_scripts": ["fedsim = experiments.fedsim:start_command"]},
     zip_safe=False,
     install_requires=[
         "absl-py>=2.1",
@@ -69,7 +78,7 @@ setup(
         "pydantic>=2.6",
         "pydicom>=3.0.1",
         "pyronn==0.1.0",
-        "pyronn-layers>=0.3",  # third_party/pyronn_layers
+        "pyronn-layers>=0.3",  # third_party/pyronn_layers, which is installed first or in the same command
         "rich>=13",
         "scikit-image>=0.22",
         "scikit-learn>=1.3",
@@ -78,7 +87,6 @@ setup(
         "surface-distance==0.1",
         "tabulate>=0.9",
         "tensorflow>=2.15.1,<2.16",
-        "tensorflow-addons>=0.23,<0.24",
         "threadpoolctl>=3.2",
         "tqdm>=4.66",
         "trimesh>=4",
@@ -107,6 +115,7 @@ setup(
         "meshes": ["vtk>=9.3"],
     },
     classifiers=[
+        "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
         "Intended Audience :: Science/Research",
         "Topic :: Scientific/Engineering :: Medical Science Apps.",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import app, flags, logging
 
+from experiments.command_names import name_commands
 from fedsim_tf.arms import ARMS
 from fedsim_tf.command_fields import command_fields, flag_name, list_fields
 from fedsim_tf.config import PRESETS, SECTIONS, Config, make_config, merge
@@ -26,6 +27,7 @@ FLAGS = flags.FLAGS
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FIELD = re.compile(rf"(?<![\w/.-])(?:{'|'.join(SECTIONS)})\.\w+(?![\w/-])")
 _NOT_GIVEN = re.compile(r"flag --(\w+)=None: Flag --\w+ must have a value other than None\.")  # absl's words
+_PRESET = "Sizes and lengths. Must be given with real data; default on the phantom cohort: demo."
 _PATHS: set[str] = set()  # flags that name a file or folder
 
 
@@ -36,10 +38,14 @@ def define_run(command: str) -> None:
     define_dry_run("Only say what would run, on what, and about how long.")
 
 
-def define_config(command: str) -> None:
-    """Define --preset, --cache_dir and a flag for each field of the configuration that a command reads."""
-    text = "Sizes and lengths. Default: paper on real data, demo on the phantom cohort."
-    flags.DEFINE_enum("preset", None, sorted(PRESETS), text)
+def define_config(command: str, *, preset: str = _PRESET) -> None:
+    """Define --preset, --cache_dir and a flag for each field of the configuration that a command reads.
+
+    Args:
+      command: the command's name.
+      preset: the text of --preset, where the command does not ask for it on real data.
+    """
+    flags.DEFINE_enum("preset", None, sorted(PRESETS), preset)
     define_cache_dir()
     for path, field in list_fields():
         if path in command_fields(command):
@@ -107,21 +113,35 @@ def read_method() -> dict[str, Any]:
     return {"segmentation": {"arms": (FLAGS.method,)}}
 
 
-def config_from_flags(*, usual_preset: str | None = None, **defaults: Any) -> Config:
+def config_from_flags(*, real_data: bool = False, usual_preset: str | None = None, **defaults: Any) -> Config:
     """Return the configuration of the preset, with what the command and then the user override.
 
     Args:
-      usual_preset: the preset without --preset; None means "paper" on real data and "demo" on phantoms.
+      real_data: whether the command reads real data even without --data_root.
+      usual_preset: the preset without --preset; None means "demo" on phantoms and asks for one on real data, where the
+        paper's would take weeks unasked.
       **defaults: what the command overrides, see `make_config`.
+
+    Raises:
+      InputError: no --preset on real data, or a value outside its limits.
     """
-    has_data = "data_root" in FLAGS and FLAGS.data_root
-    preset = FLAGS.preset or usual_preset or ("paper" if has_data else "demo")
+    real_data = real_data or bool("data_root" in FLAGS and FLAGS.data_root)
+    preset = FLAGS.preset or usual_preset
+    if preset is None and real_data:
+        raise InputError("preset", value="not given", must=f"be given with real data: {_describe_presets()}")
+    preset = preset or "demo"
     values: dict[str, Any] = {}
     for path, _ in _defined_fields():
         flag = FLAGS[flag_name(path)]
         if flag.present:
             values = merge(values, _nest(path, tuple(flag.value) if isinstance(flag.value, list) else flag.value))
     return make_config(preset, **merge(defaults, values))
+
+
+def _describe_presets() -> str:
+    demo, small, paper = (f"{name} ({make_config(name).model.size}" for name in ("demo", "small", "paper"))
+    sizes = f"{demo} voxels an edge), {small}) or {paper}; weeks on two cores, so for a GPU)"
+    return f"{sizes}; with --dry_run each says how long it takes"
 
 
 def flags_given() -> dict[str, str]:
@@ -185,6 +205,7 @@ def read_whole_numbers(name: str) -> tuple[int, ...]:
 
 def main(command: Callable[[], None]) -> None:
     """Run a command. Bad input and stopped training end in one line, with exit status 2 or 1."""
+    _name_commands_in_help()
     app.run(lambda argv: _guard(command, argv), flags_parser=_parse)
 
 
@@ -199,17 +220,17 @@ def _guard(command: Callable[[], None], argv: list[str]) -> None:
         _expand_paths()
         command()
     except InputError as error:
-        _stop(name_flags(str(error), error.subject), status=2)
+        stop(name_flags(str(error), error.subject), status=2)
     except (FloatingPointError, RunStopped) as error:
-        _stop(name_flags(str(error)), status=1)
+        stop(name_flags(str(error)), status=1)
     except OSError as error:
         if error.errno in _DISK_FULL:
-            _stop(f"{error}; the same command again resumes", status=1)
+            stop(f"{error}; the same command again resumes", status=1)
         if error.filename is None:
             raise
-        _stop(f"{error.filename}: {error.strerror}", status=2)
+        stop(f"{error.filename}: {error.strerror}", status=2)
     except KeyboardInterrupt:
-        _stop("stopped; the same command again resumes", status=130)
+        stop("stopped; the same command again resumes", status=130)
 
 
 def _expand_paths() -> None:
@@ -221,15 +242,22 @@ def _expand_paths() -> None:
             FLAGS[name].value = expand_user(path, name)
 
 
+def _name_commands_in_help() -> None:
+    started = sys.modules["__main__"]
+    started.__doc__ = name_commands(started.__doc__ or "")
+    for name in FLAGS:
+        FLAGS[name].help = name_commands(FLAGS[name].help or "")
+
+
 def name_flags(text: str, subject: str = "") -> str:
     """Return a message of the library in the words of the command line.
 
     Fields of the configuration such as `gan.steps` become flags such as `--gan_steps`, where the command has the flag.
-    So does a subject that is the name of a flag.
+    So does a subject that is the name of a flag. Commands are named as typed.
     """
     if subject in FLAGS and text.startswith(subject):
         text = f"--{text}"
-    return _FIELD.sub(_as_flag, text)
+    return name_commands(_FIELD.sub(_as_flag, text))
 
 
 def _as_flag(match: re.Match[str]) -> str:
@@ -242,13 +270,14 @@ def _parse(argv: list[str]) -> list[str]:
         return flags.FLAGS(["--help" if argument == "-h" else argument for argument in argv])
     except flags.Error as error:
         text = _NOT_GIVEN.sub(r"--\1 must be given;", str(error)).rstrip(";")
-        _stop(f"{text} (--help lists all flags)", status=2)
+        stop(f"{text} (--help lists all flags)", status=2)
         raise
     except SystemExit:  # --help, which absl ends as if it had failed
         sys.exit(0)
 
 
-def _stop(message: str, *, status: int) -> None:
+def stop(message: str, *, status: int) -> None:
+    """Print a message as one line on standard error, and end with this exit status."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(status)
 

@@ -9,7 +9,7 @@ from absl import flags
 
 from experiments import command
 
-command.define_config("prepare")
+command.define_config("prepare", preset="Sizes. Default: paper on real data, demo on the phantom cohort.")
 command.define_path("report_dir", "Folder of the page that shows every volume. Default: runs/prepare-<data set>.")
 flags.DEFINE_bool(
     "compare_scans",
@@ -30,7 +30,7 @@ def run() -> None:
     from fedsim_tf.runs.inputs import describe_source
     from fedsim_tf.tools.prepare import cohort_summary, open_preparation, prepare_dataset, write_page
 
-    config = command.config_from_flags()
+    config = command.config_from_flags(usual_preset="paper" if FLAGS.data_root else "demo")
     with collect_remarks() as about_files:
         plan = open_preparation(config, cache_dir=command.cache_dir())
     source = describe_source(config, config.dataset)

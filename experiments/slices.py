@@ -22,7 +22,7 @@ def run() -> None:
     from fedsim_tf.runs.estimate import estimate_enhancement
     from fedsim_tf.tools.slices_start import open_slices
 
-    config = command.config_from_flags(usual_preset="paper")
+    config = command.config_from_flags(real_data=True)
     run_dir = command.default_run_dir(("slices",), config.preset)
     start = open_slices(
         config,

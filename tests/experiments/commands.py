@@ -14,7 +14,7 @@ import pathlib
 import runpy
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import NamedTuple
 
@@ -42,13 +42,31 @@ def run_command(name: str, *arguments: str) -> CommandResult:
     Raises:
       Exception: whatever the command does not handle; in a process that would be a traceback.
     """
-    stdout, stderr = io.StringIO(), io.StringIO()
+
+    def start() -> None:
+        runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
+
+    return _run(start, name, *arguments)
+
+
+def run_fedsim(*arguments: str) -> CommandResult:
+    """Run `fedsim ARGUMENTS...` as `run_command` runs a module."""
+    return _run(
+        lambda: importlib.import_module("experiments.fedsim").start_command(), "/somewhere/bin/fedsim", *arguments
+    )
+
+
+def _run(start: Callable[[], None], *argv: str) -> CommandResult:
+    stdout, stderr, status = io.StringIO(), io.StringIO(), None
     with _fresh_state(), contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
         logging.get_absl_handler().python_handler.setStream(stderr)
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stopped:
-            patch.setattr(sys, "argv", [name, *arguments])
-            runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
-    return CommandResult(stopped.value.code or 0, stdout.getvalue(), stderr.getvalue())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", list(argv))
+            try:
+                start()
+            except SystemExit as stopped:
+                status = stopped.code
+    return CommandResult(status or 0, stdout.getvalue(), stderr.getvalue())
 
 
 @contextlib.contextmanager

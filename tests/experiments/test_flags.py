@@ -2,11 +2,13 @@
 
 import dataclasses
 import pathlib
+import re
 
 import pytest
 from absl import flags
 
 from fedsim_tf.config import PAPER_LABELS, PRESETS, SECTIONS, Config, make_config
+from fedsim_tf.errors import InputError
 from fedsim_tf.schedule.paper_runs import PaperRuns, paper_jobs
 from tests.experiments.commands import command_flags, run_command
 
@@ -120,11 +122,23 @@ def test_presets_alone_are_the_configurations_of_that_name(preset):
         assert command.config_from_flags() == make_config(preset)
 
 
-def test_preset_is_demo_for_phantoms_and_paper_for_real_data():
+def test_preset_is_demo_for_phantoms_and_asked_for_with_real_data():
     with command_flags("single_site") as command:
         assert command.config_from_flags() == make_config("demo")
+        with pytest.raises(InputError, match="preset is not given; it must be given with real data"):
+            command.config_from_flags(real_data=True)
     with command_flags("single_site", "--data_root=/somewhere") as command:
-        assert command.config_from_flags() == make_config("paper", data={"root": "/somewhere"})
+        with pytest.raises(InputError, match="preset is not given") as refused:
+            command.config_from_flags()
+        assert set(PRESETS) <= set(re.findall(r"\w+", str(refused.value)))
+    with command_flags("single_site", "--data_root=/somewhere", "--preset=small") as command:
+        assert command.config_from_flags() == make_config("small", data={"root": "/somewhere"})
+
+
+def test_preparation_does_not_ask_for_a_preset():
+    """It takes minutes whatever the preset, and then says which size it has prepared."""
+    real = ("--dataset=nifti", "--data_root=data", "--dry_run", "--cache_dir=cache")
+    assert "data_root is data" in run_command("prepare", *real).stderr
 
 
 def test_a_flag_with_the_paper_value_overrides_another_preset():
@@ -199,7 +213,7 @@ def test_a_tilde_is_the_users_home_wherever_a_path_is_given(tmp_path, monkeypatc
     found = run_command("single_site", "--dry_run", "--run_dir=~/runs/x", "--cache_dir=~/cache")
     assert found.status == 0, found.stderr
     assert f"run folder: {tmp_path}/runs/x" in found.stdout
-    found = run_command("single_site", "--dry_run", "--data_root=~/none")
+    found = run_command("single_site", "--dry_run", "--data_root=~/none", "--preset=demo")
     assert f"--data_root is {tmp_path}/none" in found.stderr
     assert list(tmp_path.iterdir()) == []
 

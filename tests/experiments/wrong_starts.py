@@ -27,6 +27,8 @@ from tests.runs.toy_cohorts import ball, write, write_own_cohort, write_shapes
 
 REAL = ("--dataset=nifti", "--preset=demo", "--data_labels=2", "--data_folds=1", "--model_shape_modes=4")
 REAL += ("--model_shape_model=shapes.npz", "--cache_dir=cache")
+SMALL = "--preset=small"
+NO_PRESET = "--preset is not given; it must be given with real data: "
 OTHER_ARMS = "--segmentation_arms=lower_bound"
 
 
@@ -74,6 +76,13 @@ TABLE = [
     WrongStart("single_site", ("--data_labels=1",), ("--data_labels is 1; it must be at least 2",)),
     WrongStart("single_site", ("--dataset=ct20", "--data_labels=13"), ("--data_labels is 13", "20 phantoms of ct20")),
     WrongStart("single_site", ("--dataset=nifti",), ("--data_root is not given", "scans of nifti")),
+    # real data without a preset
+    WrongStart("single_site", ("--dataset=ct20", "--data_root=data"), (NO_PRESET, "demo (32", "paper (128; weeks on")),
+    WrongStart("single_site", ("--dataset=nifti", "--data_root=nowhere", "--gan_steps=1"), (NO_PRESET,)),
+    WrongStart("ablation", ("--data_root=data",), (NO_PRESET,)),
+    WrongStart("federated", ("--data_root=data",), (NO_PRESET,)),
+    WrongStart("paper_tables", ("--data_root=data", "--sites=ct20"), (NO_PRESET,)),
+    WrongStart("slices", ("--images=png", "--labels=png"), (NO_PRESET,)),
     # files
     real("--data_root=nowhere", words=("--data_root is nowhere; it must be a file or folder",)),
     real("--data_root=data", "--model_shape_model=no.npz", words=("--model_shape_model is no.npz",)),
@@ -111,7 +120,7 @@ TABLE = [
     WrongStart("paper_tables", ("--parts=ablation",), ("parts", "ablation alone")),
     WrongStart("paper_tables", ("--launcher=slurm",), ("--model_precision is auto", "another kind")),
     WrongStart("paper_tables", ("--cluster=slurm_partition=gpu",), ("--cluster is slurm_partition=gpu",)),
-    WrongStart("paper_tables", ("--data_root=nowhere",), ("--data_root is nowhere",)),
+    WrongStart("paper_tables", ("--data_root=nowhere", "--preset=demo"), ("--data_root is nowhere",)),
     WrongStart("paper_tables", ("--data_folds=9",), ("--data_folds is 9",)),
     WrongStart("prepare", ("--dataset=nifti",), ("--data_root is not given",)),
     WrongStart("prepare", ("--dataset=nifti", "--data_root=nowhere"), ("--data_root is nowhere",)),
@@ -180,10 +189,12 @@ TABLE = [
     sampled("--spread=nan", words=("--spread is nan",)),
     sampled("--run=data", words=("data: found no run",)),
     sampled("--run=third_run", words=("--run is third_run; it must be one on ct34lc",)),
-    WrongStart("slices", ("--images=no", "--labels=no"), ("no: found no PNG files",)),
-    WrongStart("slices", ("--images=png", "--labels=png", "--held_out=9"), ("--held_out is 9",)),
-    WrongStart("slices", ("--images=png", "--labels=no"), ("no: found no 0.png",)),
-    WrongStart("slices", ("--images=png", "--labels=png", "--held_out=1", "--run_dir=data"), ("data: found a folder",)),
+    WrongStart("slices", (SMALL, "--images=no", "--labels=no"), ("no: found no PNG files",)),
+    WrongStart("slices", (SMALL, "--images=png", "--labels=png", "--held_out=9"), ("--held_out is 9",)),
+    WrongStart("slices", (SMALL, "--images=png", "--labels=no"), ("no: found no 0.png",)),
+    WrongStart(
+        "slices", (SMALL, "--images=png", "--labels=png", "--held_out=1", "--run_dir=data"), ("data: found a folder",)
+    ),
     WrongStart(
         "slices",
         ("--images=png", "--labels=png", "--held_out=2", "--preset=demo", "--run_dir=slices_run"),

@@ -18,6 +18,7 @@ import sys
 import warnings
 
 from setuptools import Extension, find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 ROOT = pathlib.Path(__file__).parent.resolve()
@@ -39,7 +40,7 @@ def tensorflow_flags() -> tuple[list[str], list[str]]:
     """
     asked = "[tf.sysconfig.get_compile_flags(), tf.sysconfig.get_link_flags()]"
     code = f"import json, tensorflow as tf; print(json.dumps({asked}))"
-    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    found = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True).stdout
     compile_flags, link_flags = json.loads(found.strip().splitlines()[-1])
     return [f"-isystem{f[2:]}" if f.startswith("-I") else f for f in compile_flags], link_flags
 
@@ -120,6 +121,13 @@ class Build(build_ext):
         return False
 
 
+class Wheel(bdist_wheel):
+    """A wheel for every Python: the compiled library belongs to TensorFlow, whatever Python that runs in."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        return "py3", "none", super().get_tag()[2]
+
+
 def tensorflow_series() -> str:
     """Return the requirement that the compiled operators have: the minor version that they are built against."""
     major, minor = importlib.metadata.version("tensorflow").split(".")[:2]
@@ -133,11 +141,16 @@ setup(
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.10",
+    python_requires=">=3.10,<3.12",  # what TensorFlow 2.15 runs on
     packages=find_packages(include=["pyronn_layers"]),
     package_data={"pyronn_layers": [CUDA_LIBRARY]},
     install_requires=["numpy>=1.24", tensorflow_series()],
     ext_modules=[Extension("pyronn_layers._cone_beam", [f"src/{name}" for name in CORE])],
-    cmdclass={"build_ext": Build},
+    cmdclass={"bdist_wheel": Wheel, "build_ext": Build},
     zip_safe=False,
+    classifiers=[
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Medical Science Apps.",
+    ],
 )

@@ -1,0 +1,168 @@
+"""What is inside the source distributions and wheels of both packages. Nothing is compiled: libraries are left empty.
+
+`make check-wheels` compiles them, installs them in an environment of their own and runs what is installed.
+"""
+
+import email
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from typing import NamedTuple
+
+import pytest
+from packaging.specifiers import SpecifierSet
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+NATIVE_ENDINGS = (".cc", ".cu", ".h", ".inc")
+# Both archives of the project in the current folder, with an empty file for each library.
+MAKE = """
+import pathlib, sys
+import setuptools
+from distutils.core import run_setup
+out = sys.argv[1]
+distribution = run_setup("setup.py", ["-q", "sdist", "-d", out, "bdist_wheel", "-d", out], stop_after="commandline")
+def leave_empty(self, extension):
+    path = pathlib.Path(self.get_ext_fullpath(extension.name))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+distribution.cmdclass["build_ext"].build_extension = leave_empty
+distribution.run_commands()
+"""
+
+
+class Project(NamedTuple):
+    """One of the two projects: its folder, what it installs, its library, and the sources of that."""
+
+    folder: pathlib.Path
+    packages: tuple[str, ...]
+    library: str
+    native: str
+
+
+PROJECTS = {
+    "fedsim_tf": Project(ROOT, ("fedsim_tf", "experiments"), "fedsim_tf/shape/_voxels.so", "fedsim_tf/shape/native"),
+    "pyronn_layers": Project(
+        ROOT / "third_party" / "pyronn_layers", ("pyronn_layers",), "pyronn_layers/_cone_beam.so", "src"
+    ),
+}
+OUTSIDE = ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
+FURTHER = ("CHANGELOG.md", "CITATION.cff", "requirements.lock")  # of the main project
+
+
+class Archives(NamedTuple):
+    """The files of both archives without the folder that an sdist has above them, and the wheel's metadata."""
+
+    sdist: set[str]
+    wheel: set[str]
+    texts: dict[str, str]
+
+    def metadata(self):
+        (text,) = (text for name, text in self.texts.items() if name.endswith("/METADATA"))
+        return email.message_from_string(text)
+
+
+@pytest.fixture(scope="module", params=list(PROJECTS))
+def project(request):
+    return PROJECTS[request.param]
+
+
+@pytest.fixture(scope="module")
+def archives(project, tmp_path_factory):
+    """Make both archives of a copy of the project, without what earlier builds have left in it."""
+    copy, out = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("dist")
+    left = shutil.ignore_patterns("__pycache__", "*.so")
+    for name in {*project.packages, project.native.partition("/")[0]}:
+        shutil.copytree(project.folder / name, copy / name, ignore=left)
+    for name in (*OUTSIDE, *(FURTHER if project.folder == ROOT else ())):
+        shutil.copy(project.folder / name, copy / name)
+    subprocess.run([sys.executable, "-c", MAKE, str(out)], cwd=copy, check=True, capture_output=True, timeout=300)
+    (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
+    with tarfile.open(sdist) as tar:
+        sources = {member.name.partition("/")[2] for member in tar if member.isfile()}
+    with zipfile.ZipFile(wheel) as packed:
+        texts = {name: packed.read(name).decode() for name in packed.namelist() if ".dist-info/" in name}
+        return Archives(sources, set(packed.namelist()), texts)
+
+
+def installed_files(project):
+    """Return every file of the packages that is neither a native source nor made by a build."""
+    files = [path for name in project.packages for path in (project.folder / name).rglob("*") if path.is_file()]
+    names = {str(path.relative_to(project.folder)) for path in files if path.suffix not in (".so", ".pyc")}
+    return {name for name in names - native_files(project) if not name.endswith(".clang-format")}
+
+
+def native_files(project):
+    paths = (project.folder / project.native).rglob("*")
+    return {str(path.relative_to(project.folder)) for path in paths if path.suffix in NATIVE_ENDINGS}
+
+
+def test_the_wheel_holds_the_packages_with_their_data_and_library_and_nothing_else(project, archives):
+    inside = {name for name in archives.wheel if ".dist-info/" not in name}
+    assert inside == {*installed_files(project), project.library}
+    assert any(name.endswith("/LICENSE") for name in archives.wheel - inside)
+
+
+def test_data_that_runs_read_is_among_it():
+    """What is read by name, so that the comparison with the folder cannot pass for want of both."""
+    data = {name for name in installed_files(PROJECTS["fedsim_tf"]) if not name.endswith(".py")}
+    assert data == {
+        "fedsim_tf/py.typed",
+        "fedsim_tf/data/chd68_division.csv",
+        "fedsim_tf/evaluation/templates/report.html.j2",
+        "fedsim_tf/evaluation/templates/volumes.html.j2",
+        "fedsim_tf/shape/phantom_hearts.npz",
+    }
+
+
+def test_the_source_distribution_holds_what_a_build_reads(project, archives):
+    assert native_files(project)
+    assert {*installed_files(project), *native_files(project), *OUTSIDE} <= archives.sdist
+    assert not any(name.endswith(".so") for name in archives.sdist)
+
+
+def test_the_wheel_is_for_every_python_on_this_kind_of_machine(archives):
+    (text,) = (text for name, text in archives.texts.items() if name.endswith("/WHEEL"))
+    assert re.search(r"^Tag: py3-none-linux_\w+$", text, re.MULTILINE)
+    assert "Root-Is-Purelib: false" in text
+
+
+def minor_versions(specifiers):
+    return [f"3.{minor}" for minor in range(6, 20) if f"3.{minor}.9" in SpecifierSet(specifiers)]
+
+
+def test_versions_of_python_agree(archives):
+    """Those that an installer admits, that the classifiers name, and the oldest, which ruff and mypy check for."""
+    metadata = archives.metadata()
+    admitted = minor_versions(metadata["Requires-Python"])
+    classifiers = "\n".join(metadata.get_all("Classifier"))
+    assert re.findall(r"^Programming Language :: Python :: (3\.\d+)$", classifiers, re.MULTILINE) == admitted
+    settings = (ROOT / "pyproject.toml").read_text()
+    assert f'python_version = "{admitted[0]}"' in settings
+    assert f'target-version = "py{admitted[0].replace(".", "")}"' in settings
+
+
+def test_both_are_built_against_the_tensorflow_that_they_run_with(project, archives):
+    needed = "\n".join(archives.metadata().get_all("Requires-Dist"))
+    (run_with,) = re.findall(r"^tensorflow([<>=!].*)$", needed, re.MULTILINE)
+    (built_with,) = re.findall(r'"tensorflow([<>=!].*?)"', (project.folder / "pyproject.toml").read_text())
+    for version in ("2.14.1", "2.15.1", "2.16.1", "2.21.0"):
+        assert (version in SpecifierSet(built_with)) == (version in SpecifierSet(run_with)) == (version == "2.15.1")
+
+
+def test_fedsim_is_the_only_command_that_is_installed(project, archives):
+    text = "".join(text for name, text in archives.texts.items() if name.endswith("/entry_points.txt"))
+    expected = "[console_scripts]\nfedsim = experiments.fedsim:start_command" if project.folder == ROOT else ""
+    assert text.strip() == expected
+
+
+def test_an_image_is_built_from_all_that_a_build_reads():
+    """`.dockerignore` leaves out everything but what it names."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "*" in lines
+    kept = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    packages = {"third_party", *PROJECTS["fedsim_tf"].packages}
+    assert kept == {*OUTSIDE, *FURTHER, *packages}
