@@ -52,7 +52,7 @@ setup(
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    # TensorFlow 2.15 is the last with Keras 2 as tf.keras, and runs on Python 3.9 to 3.11.
+    # tensorflow-addons 0.23 is the last release and does not import on TensorFlow 2.16 or later.
     python_requires=">=3.10,<3.12",
     packages=find_packages(include=["fedsim_tf", "fedsim_tf.*", "experiments"]),
     package_data={"fedsim_tf": ["py.typed", "data/*.csv", "evaluation/templates/*", "shape/*.npz"]},
@@ -87,6 +87,7 @@ setup(
         "surface-distance==0.1",
         "tabulate>=0.9",
         "tensorflow>=2.15.1,<2.16",
+        "tensorflow-addons>=0.23,<0.24",
         "threadpoolctl>=3.2",
         "tqdm>=4.66",
         "trimesh>=4",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import tensorflow as tf
@@ -12,19 +13,6 @@ from fedsim_tf.models.network import Network
 from fedsim_tf.models.spectral_norm import SpectralConv2D
 
 SLOPE = 0.2
-
-
-class InstanceNorm(tf.keras.layers.Layer):
-    """Subtracts its mean from each channel of each image and divides it by its standard deviation.
-
-    Written out, as Keras's group normalisation with one channel a group adds its gradients in another order than the
-    layer of tensorflow-addons, with which the measured results were made.
-    """
-
-    def call(self, maps: tf.Tensor) -> tf.Tensor:
-        """Return maps (B, y, x, C) of mean 0 and variance 1 in each image and channel."""
-        mean, variance = tf.nn.moments(maps, [1, 2], keepdims=True)
-        return tf.nn.batch_normalization(maps, mean, variance, offset=None, scale=None, variance_epsilon=1e-5)
 
 
 class PatchDiscriminator(tf.keras.layers.Layer):
@@ -49,8 +37,7 @@ class PatchDiscriminator(tf.keras.layers.Layer):
             SpectralConv2D(filters, 4, strides=stride, use_bias=False, **name_part(seed, f"middle_{level}"))
             for level, (filters, stride) in enumerate(((2 * width, 2), (4 * width, 2), (8 * width, 1)))
         ]
-        # In bfloat16 the statistics would lose precision.
-        self.norms = [InstanceNorm(dtype="float32", name=f"norm_{level}") for level, _ in enumerate(self.middle)]
+        self.norms = [_make_norm(name=f"norm_{level}") for level, _ in enumerate(self.middle)]
         self.last = tf.keras.layers.Conv2D(
             1, 4, 1, kernel_initializer=xavier(derive_seed(seed, "last")), dtype="float32", name="last"
         )
@@ -101,3 +88,11 @@ def halve(images: tf.Tensor) -> tf.Tensor:
 
 def _pad(maps: tf.Tensor, by: int = 2) -> tf.Tensor:
     return tf.pad(maps, [[0, 0], [by, by], [by, by], [0, 0]])
+
+
+def _make_norm(*, name: str) -> tf.keras.layers.Layer:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tensorflow-addons warns at every import that it is no longer developed
+        from tensorflow_addons.layers import InstanceNormalization  # here, as it takes a second
+    # The layer loses precision in bfloat16.
+    return InstanceNormalization(center=False, scale=False, epsilon=1e-5, dtype="float32", name=name)
