@@ -26,7 +26,8 @@ from fedsim_tf.ct.atlas import FixedAtlas, render
 from fedsim_tf.ct.scanner import ConeBeamScanner
 from fedsim_tf.ct.simulator import CTSimulator
 from pyronn_layers.geometry import read_geometry
-from pyronn_layers.operators import TAKE_VOLUMES, _apply
+from pyronn_layers.operators import _apply
+from pyronn_layers.values import TAKE_VOLUMES
 
 OPERATORS = ("projection", "projection_adjoint", "backprojection", "backprojection_adjoint")
 OPERATIONS_PER_INTERPOLATION = 8  # a bilinear mean, evaluated directly

@@ -15,8 +15,8 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,6 @@ OPERATORS = ("projection", "projection_adjoint", "backprojection", "backprojecti
 TAKE_VOLUMES = ("projection", "backprojection_adjoint")
 MOST_RMS = 1e-4  # relative to the CPU's result
 MOST_ASYMMETRY = 1e-5  # difference of <Ax, y> and <x, A'y>, relative to |Ax| |y|
-# Useful operations for one bilinear value, counted in the source: position, weights, blending.
-FLOPS = {"projection": 28, "projection_adjoint": 28, "backprojection": 42, "backprojection_adjoint": 42}
 CORES = {(7, 5): 64, (8, 0): 64}  # float32 units of a multiprocessor; 128 since
 
 
@@ -50,6 +48,34 @@ class _Geometry(ctypes.Structure):
         ("views", ctypes.c_int64),
         ("numbers", ctypes.c_void_p),
         ("separable", ctypes.c_int32),
+    )
+
+
+class _PlanarArguments(ctypes.Structure):
+    _fields_ = (
+        ("image_shape", ctypes.c_int64 * 2),
+        ("columns", ctypes.c_int64),
+        ("volume_origin", ctypes.c_double * 2),
+        ("volume_spacing", ctypes.c_double * 2),
+        ("detector_origin", ctypes.c_double),
+        ("detector_spacing", ctypes.c_double),
+        ("fan", ctypes.c_int32),
+        ("source_isocenter", ctypes.c_double),
+        ("source_detector", ctypes.c_double),
+        ("rays", ctypes.c_void_p),
+        ("views", ctypes.c_int64),
+    )
+
+
+class _PlanarGeometry(ctypes.Structure):
+    _fields_ = (
+        ("image", ctypes.c_int64 * 2),
+        ("spacing", ctypes.c_double * 2),
+        ("columns", ctypes.c_int64),
+        ("views", ctypes.c_int64),
+        ("scale", ctypes.c_double),
+        ("numbers", ctypes.c_void_p),
+        ("fan", ctypes.c_int32),
     )
 
 
@@ -79,6 +105,21 @@ class Scan:
     matrices: np.ndarray
     multiplier: float = 1e5
     batch: int = 2
+
+    FUNCTIONS = "pyronn_cone"
+    # Useful operations for one bilinear value, counted in the source: position, weights, blending.
+    FLOPS: ClassVar = {"projection": 28, "projection_adjoint": 28, "backprojection": 42, "backprojection_adjoint": 42}
+    NUMBERS_A_VIEW = 24
+
+    def packed(self) -> tuple[ctypes.Structure, ctypes.Structure, np.ndarray]:
+        """Return the C structures of arguments and geometry, and the array that the former points to."""
+        matrices = np.ascontiguousarray(self.matrices, np.float64)
+        lengths = (self.shape, self.detector, self.origin, self.spacing)
+        return _Arguments(*lengths, matrices.ctypes.data, len(matrices)), _Geometry(), matrices
+
+    def further_arguments(self) -> tuple[Any, ...]:
+        """Return what an operator takes after the geometry."""
+        return (ctypes.c_double(self.multiplier),)
 
     def input_shape(self, operator: str) -> tuple[int, ...]:
         return (self.batch, *self.shape) if operator in TAKE_VOLUMES else self._sinograms()
@@ -181,9 +222,107 @@ def arbitrary(name: str) -> Scan:
     return dataclasses.replace(scan, matrices=np.array(matrices))
 
 
+@dataclasses.dataclass(frozen=True)
+class PlanarScan:
+    """A parallel-beam scan in the plane, or a fan-beam one: lengths in mm, axes (y, x), rays (views, 2) in (x, y)."""
+
+    name: str
+    shape: tuple[int, int]
+    spacing: tuple[float, float]
+    columns: int
+    pixel: float
+    views: int
+    distances: tuple[float, float] | None = None  # of a fan: from the source to the detector and to the axis
+    arc: float = 2 * np.pi
+    first: float = 0.1
+    shift: tuple[float, float] = (0.0, 0.0)  # of the image's centre
+    detector_shift: float = 0.0
+    batch: int = 2
+
+    FUNCTIONS = "pyronn_planar"
+    FLOPS: ClassVar = {"projection": 14, "projection_adjoint": 14, "backprojection": 20, "backprojection_adjoint": 20}
+    NUMBERS_A_VIEW = 8
+
+    @property
+    def rays(self) -> np.ndarray:
+        angles = self.first + self.arc * np.arange(self.views) / self.views
+        return np.stack([np.cos(angles), np.sin(angles)], -1)
+
+    @property
+    def origin(self) -> tuple[float, ...]:
+        each = zip(self.shape, self.spacing, self.shift, strict=True)
+        return tuple(offset - (n - 1) / 2 * step for n, step, offset in each)
+
+    @property
+    def detector_origin(self) -> float:
+        return self.detector_shift - (self.columns - 1) / 2 * self.pixel
+
+    def packed(self) -> tuple[ctypes.Structure, ctypes.Structure, np.ndarray]:
+        rays = np.ascontiguousarray(self.rays)
+        detector, axis = self.distances or (0.0, 0.0)
+        image, row = (self.shape, self.columns, self.origin, self.spacing), (self.detector_origin, self.pixel)
+        fan = (self.distances is not None, axis, detector)
+        return _PlanarArguments(*image, *row, *fan, rays.ctypes.data, self.views), _PlanarGeometry(), rays
+
+    def further_arguments(self) -> tuple[Any, ...]:
+        return ()
+
+    def input_shape(self, operator: str) -> tuple[int, ...]:
+        return (self.batch, *self.shape) if operator in TAKE_VOLUMES else (self.batch, self.views, self.columns)
+
+    def output_shape(self, operator: str) -> tuple[int, ...]:
+        return (self.batch, self.views, self.columns) if operator in TAKE_VOLUMES else (self.batch, *self.shape)
+
+    def interpolations(self, operator: str) -> float:
+        """Return the number of linear means: about one for each plane along a ray, or pixels times views."""
+        if "back" in operator:
+            return float(self.batch * self.views * np.prod(self.shape))
+        return float(self.batch * self.views * self.columns * max(self.shape))
+
+
+def planar_scans() -> list[PlanarScan]:
+    """Return parallel and fan beams: odd sizes, anisotropic pixels, shifts, truncation, rays along the axes."""
+    beams = {"parallel": None, "fan": (90.0, 60.0)}
+    found = []
+    for beam, distances in beams.items():
+        wide = 1.0 if distances is None else 1.6
+        found += [
+            PlanarScan(f"{beam}, plain", (24, 24), (1.0, 1.0), 36, wide, 20, distances),
+            PlanarScan(f"{beam}, odd", (17, 23), (1.0, 1.0), 33, wide, 7, distances, arc=np.pi),
+            PlanarScan(f"{beam}, anisotropic", (19, 12), (0.8, 1.9), 31, wide, 9, distances),
+            PlanarScan(f"{beam}, along the axes", (15, 16), (1.0, 1.0), 24, wide, 8, distances, first=0.0),
+            shifted_scan(beam, distances),
+            PlanarScan(f"{beam}, truncating", (24, 22), (1.0, 1.0), 11, wide, 6, distances),
+            PlanarScan(f"{beam}, coarse columns", (20, 21), (0.7, 0.7), 6, 5.0, 7, distances),
+            PlanarScan(f"{beam}, fine columns", (6, 5), (3.0, 3.5), 90, 0.5, 7, distances),
+            PlanarScan(f"{beam}, one pixel across", (1, 9), (2.0, 2.0), 25, wide, 5, distances),
+            PlanarScan(f"{beam}, one pixel", (1, 1), (9.0, 7.0), 13, 2.0, 5, distances),
+            PlanarScan(f"{beam}, more views than a launch", (5, 6), (2.0, 2.0), 12, 2.0, 101, distances),
+        ]
+    wide_fan = PlanarScan("fan, close source", (16, 16), (1.0, 1.0), 40, 2.0, 11, (30.0, 14.0))
+    return [*found, wide_fan]
+
+
+def shifted_scan(beam: str, distances: tuple[float, float] | None) -> PlanarScan:
+    moved = {"shift": (4.0, -7.0), "detector_shift": 2.3}
+    return PlanarScan(f"{beam}, off centre", (14, 18), (1.0, 1.2), 40, 1.1, 9, distances, **moved)
+
+
+def large_planar_scans(size: int) -> list[PlanarScan]:
+    common = {"arc": 2 * np.pi, "batch": 1}
+    image = ((size, size), (1.0, 1.0), 2 * size)
+    return [
+        PlanarScan(f"parallel, {size}^2", *image, 0.75, size, **common),
+        PlanarScan(f"fan, {size}^2", *image, 1.5, size, (4.0 * size, 2.0 * size), **common),
+    ]
+
+
 def large_scan(size: int) -> Scan:
     detector = (2 * size, 2 * size)
     return circular(f"{size}^3", (size,) * 3, (2.0,) * 3, detector, (2.0, 2.0), 180, distances=(1200.0, 800.0), batch=1)
+
+
+AnyScan = Scan | PlanarScan
 
 
 class Failed(RuntimeError):
@@ -199,19 +338,23 @@ class Library:
             self.c.pyronn_cone_cuda_scratch.restype = ctypes.c_int64
             self.c.pyronn_cuda_error.restype = ctypes.c_char_p
 
-    def cpu(self, operator: str, scan: Scan, values: np.ndarray, any_path: bool = False) -> np.ndarray:
-        threads = ctypes.c_int32(os.cpu_count() or 1)
-        return self._on_host("pyronn_cone_cpu_apply", operator, scan, values, ctypes.c_int32(any_path), threads)
+    def cpu(
+        self, operator: str, scan: AnyScan, values: np.ndarray, any_path: bool = False, threads: int = 0
+    ) -> np.ndarray:
+        """Return the CPU's result with that many threads, 0 for as many as it has."""
+        count = ctypes.c_int32(threads or os.cpu_count() or 1)
+        path = (ctypes.c_int32(any_path),) if isinstance(scan, Scan) else ()
+        return self._on_host("cpu_apply", operator, scan, values, *path, count)
 
-    def emulate(self, operator: str, scan: Scan, values: np.ndarray) -> np.ndarray:
-        return self._on_host("pyronn_cone_emulate_apply", operator, scan, values)
+    def emulate(self, operator: str, scan: AnyScan, values: np.ndarray) -> np.ndarray:
+        return self._on_host("emulate_apply", operator, scan, values)
 
-    def gpu(self, operator: str, scan: Scan, values: np.ndarray) -> np.ndarray:
+    def gpu(self, operator: str, scan: AnyScan, values: np.ndarray) -> np.ndarray:
         with _OnDevice(self, operator, scan, values) as call:
             call.run()
             return call.result()
 
-    def gpu_ms(self, operator: str, scan: Scan, values: np.ndarray, repeats: int) -> float:
+    def gpu_ms(self, operator: str, scan: AnyScan, values: np.ndarray, repeats: int) -> float:
         """Return the median milliseconds of a call without transfers, after two calls that do not count."""
         with _OnDevice(self, operator, scan, values) as call:
             call.run()
@@ -234,31 +377,33 @@ class Library:
         if error:
             raise Failed(self.c.pyronn_cuda_error(error).decode())
 
-    def geometry(self, scan: Scan) -> tuple[_Geometry, np.ndarray]:
+    def geometry(self, scan: AnyScan) -> tuple[ctypes.Structure, np.ndarray]:
         """Return the geometry and the numbers that it points to.
 
         Raises:
           ValueError: the geometry is invalid.
         """
-        matrices = np.ascontiguousarray(scan.matrices, np.float64)
-        arguments = _Arguments(
-            scan.shape, scan.detector, scan.origin, scan.spacing, matrices.ctypes.data, len(matrices)
-        )
-        geometry, numbers, message = _Geometry(), np.empty((len(matrices), 24)), ctypes.create_string_buffer(500)
-        pointer = ctypes.c_void_p(numbers.ctypes.data)
-        size = ctypes.c_int64(len(message))
-        if self.c.pyronn_cone_parse(ctypes.byref(arguments), pointer, ctypes.byref(geometry), message, size):
+        arguments, geometry, _given = scan.packed()
+        numbers, message = np.empty((arguments.views, scan.NUMBERS_A_VIEW)), ctypes.create_string_buffer(500)
+        pointer, size = ctypes.c_void_p(numbers.ctypes.data), ctypes.c_int64(len(message))
+        parse = getattr(self.c, f"{scan.FUNCTIONS}_parse")
+        if parse(ctypes.byref(arguments), pointer, ctypes.byref(geometry), message, size):
             raise ValueError(f"{scan.name}: {message.value.decode()}")
         return geometry, numbers
 
-    def _on_host(self, name: str, operator: str, scan: Scan, values: np.ndarray, *more: Any) -> np.ndarray:
+    def scratch(self, which: int, scan: AnyScan, geometry: ctypes.Structure) -> int:
+        """Return the bytes of device memory that an operator works with."""
+        if isinstance(scan, PlanarScan):
+            return 0
+        return int(self.c.pyronn_cone_cuda_scratch(which, ctypes.byref(geometry), ctypes.c_int64(scan.batch)))
+
+    def _on_host(self, name: str, operator: str, scan: AnyScan, values: np.ndarray, *more: Any) -> np.ndarray:
         geometry, _numbers = self.geometry(scan)
         given, out = np.ascontiguousarray(values, np.float32), np.full(scan.output_shape(operator), np.nan, np.float32)
         pointers = [ctypes.c_void_p(array.ctypes.data) for array in (given, out)]
-        batch, multiplier = ctypes.c_int64(scan.batch), ctypes.c_double(scan.multiplier)
-        which = OPERATORS.index(operator)
-        call = getattr(self.c, name)
-        if call(which, ctypes.byref(geometry), multiplier, pointers[0], batch, pointers[1], *more):
+        batch, which = ctypes.c_int64(scan.batch), OPERATORS.index(operator)
+        call = getattr(self.c, f"{scan.FUNCTIONS}_{name}")
+        if call(which, ctypes.byref(geometry), *scan.further_arguments(), pointers[0], batch, pointers[1], *more):
             raise MemoryError(name)
         return out
 
@@ -266,7 +411,7 @@ class Library:
 class _OnDevice:
     """One operator with its arrays on the device, which are freed at the end of the block."""
 
-    def __init__(self, library: Library, operator: str, scan: Scan, values: np.ndarray) -> None:
+    def __init__(self, library: Library, operator: str, scan: AnyScan, values: np.ndarray) -> None:
         self._library, self._which, self._scan = library, OPERATORS.index(operator), scan
         self._geometry, self._numbers = library.geometry(scan)
         self._given = np.ascontiguousarray(values, np.float32)
@@ -276,8 +421,7 @@ class _OnDevice:
 
     def __enter__(self) -> _OnDevice:
         c, check = self._library.c, self._library.check
-        batch = ctypes.c_int64(self._scan.batch)
-        self._scratch = c.pyronn_cone_cuda_scratch(self._which, ctypes.byref(self._geometry), batch)
+        self._scratch = self._library.scratch(self._which, self._scan, self._geometry)
         for size in (self._given.nbytes, self._out.nbytes, max(self._scratch, 4)):
             self._memory.append(ctypes.c_void_p())
             check(c.pyronn_cuda_malloc(ctypes.byref(self._memory[-1]), ctypes.c_int64(size)))
@@ -295,20 +439,11 @@ class _OnDevice:
             self._library.c.pyronn_cuda_free(memory)
 
     def run(self) -> None:
-        batch, multiplier = ctypes.c_int64(self._scan.batch), ctypes.c_double(self._scan.multiplier)
-        given, out, scratch = self._memory
-        error = self._library.c.pyronn_cone_cuda_apply(
-            self._which,
-            ctypes.byref(self._geometry),
-            multiplier,
-            given,
-            batch,
-            out,
-            scratch,
-            ctypes.c_int64(self._scratch),
-            None,
-        )
-        self._library.check(error)
+        batch, (given, out, scratch) = ctypes.c_int64(self._scan.batch), self._memory
+        work = (scratch, ctypes.c_int64(self._scratch)) if isinstance(self._scan, Scan) else ()
+        apply = getattr(self._library.c, f"{self._scan.FUNCTIONS}_cuda_apply")
+        geometry = (ctypes.byref(self._geometry), *self._scan.further_arguments())
+        self._library.check(apply(self._which, *geometry, given, batch, out, *work, None))
 
     def timed_run(self) -> float:
         c, check, ms = self._library.c, self._library.check, ctypes.c_float()
@@ -333,10 +468,10 @@ class Difference(NamedTuple):
     rms: float
 
 
-Apply = Callable[[str, Scan, np.ndarray], np.ndarray]
+Apply = Callable[[str, Any, np.ndarray], np.ndarray]
 
 
-def inputs(scan: Scan, operator: str) -> np.ndarray:
+def inputs(scan: AnyScan, operator: str) -> np.ndarray:
     """Return noise for an operator's input, in which every position matters."""
     return np.random.default_rng(0).standard_normal(scan.input_shape(operator), np.float32)
 
@@ -353,7 +488,7 @@ def difference(found: np.ndarray, expected: np.ndarray) -> Difference:
     )
 
 
-def compare(library: Library, apply: Apply, scan: Scan, paths: tuple[bool, ...] = (True,)) -> dict[str, Difference]:
+def compare(library: Library, apply: Apply, scan: AnyScan, paths: tuple[bool, ...] = (True,)) -> dict[str, Difference]:
     """Return for each operator the largest difference from the CPU's paths (True: the path for any matrices)."""
     found = {}
     for operator in OPERATORS:
@@ -364,7 +499,7 @@ def compare(library: Library, apply: Apply, scan: Scan, paths: tuple[bool, ...] 
     return found
 
 
-def asymmetry(apply: Apply, scan: Scan, operator: str) -> float:
+def asymmetry(apply: Apply, scan: AnyScan, operator: str) -> float:
     """Return |<Ax, y> - <x, A'y>| relative to |Ax| |y|."""
     adjoint = OPERATORS[OPERATORS.index(operator) + 1]
     x, y = inputs(scan, operator), inputs(scan, adjoint)
@@ -372,13 +507,13 @@ def asymmetry(apply: Apply, scan: Scan, operator: str) -> float:
     return float(abs(np.sum(forward * y) - np.sum(back * x)) / (np.linalg.norm(forward) * np.linalg.norm(y)))
 
 
-def check(library: Library, apply: Apply, scans: list[Scan]) -> bool:
+def check(library: Library, apply: Apply, scans: Sequence[AnyScan]) -> bool:
     """Print a table; return whether all is within bounds."""
     good = True
-    print(f"\n{'geometry':26}{'operator':24}{'max diff':>10}{'rms diff':>10}{'asymmetry':>11}")
+    print(f"\n{'geometry':36}{'operator':24}{'max diff':>10}{'rms diff':>10}{'asymmetry':>11}")
     for scan in scans:
         for operator, found in compare(library, apply, scan, (True, False)).items():
-            line = f"{scan.name:26}{operator:24}{found.largest:10.1e}{found.rms:10.1e}"
+            line = f"{scan.name:36}{operator:24}{found.largest:10.1e}{found.rms:10.1e}"
             fine = found.rms <= MOST_RMS
             if not operator.endswith("adjoint"):
                 skew = asymmetry(apply, scan, operator)
@@ -389,24 +524,26 @@ def check(library: Library, apply: Apply, scans: list[Scan]) -> bool:
     return good
 
 
-def describe(device: _Device) -> tuple[float, float]:
-    """Print what the card has; return its theoretical GB/s and TFLOP/s."""
+def limits(device: _Device) -> tuple[float, float]:
+    """Return the card's theoretical GB/s and TFLOP/s."""
     cores = CORES.get((device.major, device.minor), 128)
-    tflops = 2e-3 * device.multiprocessors * cores * device.clock_ghz
+    return device.bandwidth_gb_s, 2e-3 * device.multiprocessors * cores * device.clock_ghz
+
+
+def describe(device: _Device) -> None:
+    """Print what the card has."""
+    bandwidth, tflops = limits(device)
     print(
         f"{device.name.decode()}, compute capability {device.major}.{device.minor}, {device.multiprocessors} "
         f"multiprocessors at {device.clock_ghz:.2f} GHz, {device.l2_bytes / 2**20:.0f} MiB L2; in theory "
-        f"{device.bandwidth_gb_s:.0f} GB/s and {tflops:.1f} TFLOP/s; driver {device.driver}, runtime {device.runtime}"
+        f"{bandwidth:.0f} GB/s and {tflops:.1f} TFLOP/s; driver {device.driver}, runtime {device.runtime}"
     )
-    return device.bandwidth_gb_s, tflops
 
 
-def measure(library: Library, scan: Scan, repeats: int) -> None:
+def measure(library: Library, scan: AnyScan, repeats: int) -> None:
     """Print times, and what share of the card's limits they reach."""
-    bandwidth, tflops = describe(library.device())
-    print(
-        f"\n{scan.name}, {len(scan.matrices)} views, {scan.detector[0]} x {scan.detector[1]} pixels, batch {scan.batch}"
-    )
+    bandwidth, tflops = limits(library.device())
+    print(f"\n{scan.name}, sinograms {scan.output_shape('projection')}")
     print(
         f"{'operator':24}{'ms':>9}{'CPU ms':>9}{'G interp./s':>13}{'GB/s':>9}{'of max':>8}{'TFLOP/s':>9}{'of max':>8}"
     )
@@ -418,7 +555,7 @@ def measure(library: Library, scan: Scan, repeats: int) -> None:
         cpu_ms = 1e3 * (time.perf_counter() - start)
         interpolations = scan.interpolations(operator) / ms * 1e-6
         gb_s = 4e-6 * (values.size + np.prod(scan.output_shape(operator))) / ms
-        rate = interpolations * FLOPS[operator] * 1e-3
+        rate = interpolations * scan.FLOPS[operator] * 1e-3
         shares = [f"{100 * a / b:7.1f}%" if b else f"{'?':>8}" for a, b in ((gb_s, bandwidth), (rate, tflops))]
         print(f"{operator:24}{ms:9.3f}{cpu_ms:9.1f}{interpolations:13.1f}{gb_s:9.1f}{shares[0]}{rate:9.2f}{shares[1]}")
     print("GB/s: every input read and every output written once. TFLOP/s: what the bilinear values themselves take.")
@@ -426,7 +563,7 @@ def measure(library: Library, scan: Scan, repeats: int) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=128, help="voxels along each axis of the large case")
+    parser.add_argument("--size", type=int, default=128, help="voxels along each axis; pixels: four times")
     parser.add_argument("--repeats", type=int, default=9, help="measurements of each kernel")
     parser.add_argument(
         "--emulate", action="store_true", help="compute on the CPU what the GPU would; small cases only"
@@ -437,15 +574,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"--library={given.library}: no such file; install with PYRONN_LAYERS_CUDA=1, or name the built library")
         return 2
     library = Library(given.library.resolve())
+    small = [*small_scans(), *planar_scans()]
     if given.emulate:
-        return 0 if check(library, library.emulate, small_scans()) else 1
+        return 0 if check(library, library.emulate, small) else 1
     if library.devices() == 0:
         print("found no CUDA device; --emulate computes the same on the CPU")
         return 2
-    large = large_scan(given.size)
-    library.device()  # also selects it
-    good = check(library, library.gpu, [*small_scans(), large])
-    measure(library, large, given.repeats)
+    large = [large_scan(given.size), *large_planar_scans(4 * given.size)]
+    describe(library.device())  # also selects it
+    good = check(library, library.gpu, [*small, *large])
+    for scan in large:
+        measure(library, scan, given.repeats)
     return 0 if good else 1
 
 

@@ -27,8 +27,14 @@ WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-psabi", "-Wno-may
 # Each instruction set has a file, chosen at run time; all else is compiled for any processor of the platform.
 X86 = platform.machine() in ("x86_64", "AMD64")
 INSTRUCTION_SETS = {"kernels_avx2.cc": ["-mavx2", "-mfma"], "kernels_avx512.cc": ["-mavx512f", "-mavx512dq", "-mfma"]}
-CORE = ["cone_geometry.cc", "cone_beam.cc", "kernels.cc", "kernels_portable.cc", *(INSTRUCTION_SETS if X86 else {})]
-CUDA_HOST = ["cuda/device_geometry.cc", "cuda/emulate.cc"]  # what the CUDA library holds beside the core
+CORE = ["cone_geometry.cc", "cone_beam.cc", "planar_geometry.cc", "planar_beam.cc", "kernels.cc"]
+CORE += ["kernels_portable.cc", *(INSTRUCTION_SETS if X86 else {})]
+TENSORFLOW = ["tf_inputs.cc", "tf_workers.cc", "tf_arguments.cc", "tf_ops.cc", "tf_planar_arguments.cc"]
+TENSORFLOW += ["tf_planar_ops.cc"]
+TENSORFLOW_GPU = ["tf_gpu.cc", "tf_planar_gpu.cc"]
+CUDA = ["cuda/cone_cuda.cu", "cuda/planar_cuda.cu"]
+# What the CUDA library holds beside the core and the kernels.
+CUDA_HOST = ["cuda/device_geometry.cc", "cuda/emulate.cc", "cuda/planar_device_geometry.cc", "cuda/planar_emulate.cc"]
 FLAGS = ["-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden", "-DNDEBUG"]
 FLAGS += ["-DPYRONN_LAYERS_X86"] if X86 else []
 
@@ -73,16 +79,16 @@ class Build(build_ext):
         target.parent.mkdir(parents=True, exist_ok=True)
         nvcc = find_nvcc()
         flags = {name: [*FLAGS, *WARNINGS, *INSTRUCTION_SETS.get(name, [])] for name in CORE}
-        flags |= {name: [*FLAGS, *WARNINGS, *tf_compile] for name in ("tf_arguments.cc", "tf_ops.cc")}
+        flags |= {name: [*FLAGS, *WARNINGS, *tf_compile] for name in TENSORFLOW}
         if nvcc is not None:
             flags |= {name: [*FLAGS, *WARNINGS, f"-I{ROOT / 'src'}"] for name in CUDA_HOST}
         objects = self._compile(flags)
-        used = [*CORE, "tf_arguments.cc", "tf_ops.cc"]
+        used = [*CORE, *TENSORFLOW]
         link = [*tf_link, "-Wl,-rpath,$ORIGIN"]
         library = target.parent / CUDA_LIBRARY
         if self._build_cuda(nvcc, library, [objects[name] for name in (*CORE, *CUDA_HOST) if name in objects]):
-            objects |= self._compile({"tf_gpu.cc": [*FLAGS, *WARNINGS, *tf_compile]})
-            used.append("tf_gpu.cc")
+            objects |= self._compile({name: [*FLAGS, *WARNINGS, *tf_compile] for name in TENSORFLOW_GPU})
+            used += TENSORFLOW_GPU
             link.append(str(library))
         linked = [objects[name] for name in used]
         self.compiler.link_shared_object(linked, str(target), extra_postargs=link, target_lang="c++")
@@ -108,7 +114,8 @@ class Build(build_ext):
             if required:
                 raise RuntimeError("PYRONN_LAYERS_CUDA=1: found no nvcc; expected it on the PATH or under CUDA_HOME")
             return False
-        source = ["-std=c++17", "-O3", "-arch=all-major", f"-I{ROOT / 'src'}", str(ROOT / "src/cuda/cone_cuda.cu")]
+        source = ["-std=c++17", "-O3", "-arch=all-major", f"-I{ROOT / 'src'}"]
+        source += [str(ROOT / "src" / name) for name in CUDA]
         host = ["-Xcompiler", "-fPIC,-fvisibility=hidden,-Wall,-Wextra", "-cudart", "static"]
         # TensorFlow has a CUDA runtime of its own: neither may find the other's functions.
         link = ["--shared", "-Xlinker", f"-soname={CUDA_LIBRARY},--exclude-libs=ALL,-Bsymbolic", "-o", str(library)]
@@ -136,8 +143,8 @@ def tensorflow_series() -> str:
 
 setup(
     name="pyronn-layers",
-    version="0.3.0",
-    description="Cone-beam projection and back-projection for PYRO-NN on today's TensorFlow, with exact gradients",
+    version="0.4.0",
+    description="Parallel-, fan- and cone-beam operators for PYRO-NN on today's TensorFlow, with exact gradients",
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

@@ -1,12 +1,24 @@
-"""The cone-beam operators that PYRO-NN 0.1.0 calls, for today's TensorFlow and with exact gradients."""
+"""The operators that PYRO-NN's layers call, for today's TensorFlow and with exact gradients."""
 
 from pyronn_layers.operators import cone_backprojection3d, cone_projection3d, cone_projection3d_adjoint
+from pyronn_layers.planar_operators import (
+    fan_backprojection2d,
+    fan_projection2d,
+    fan_projection2d_adjoint,
+    parallel_backprojection2d,
+    parallel_projection2d,
+    parallel_projection2d_adjoint,
+)
 
-__version__ = "0.3.0"
-__all__ = ["cone_backprojection3d", "cone_projection3d", "cone_projection3d_adjoint"]
-
-
-def __getattr__(name: str):
-    if name.endswith(("projection2d", "projection3d")):
-        raise NotImplementedError(f"pyronn_layers has no {name}; it has {', '.join(__all__)}")
-    raise AttributeError(f"module 'pyronn_layers' has no attribute {name!r}")
+__version__ = "0.4.0"
+__all__ = [
+    "cone_backprojection3d",
+    "cone_projection3d",
+    "cone_projection3d_adjoint",
+    "fan_backprojection2d",
+    "fan_projection2d",
+    "fan_projection2d_adjoint",
+    "parallel_backprojection2d",
+    "parallel_projection2d",
+    "parallel_projection2d_adjoint",
+]

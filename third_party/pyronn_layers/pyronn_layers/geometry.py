@@ -1,4 +1,4 @@
-"""The geometry arguments in the form that the compiled operators take, checked where their values are known."""
+"""The cone beam's geometry arguments, checked where their values are known."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from pyronn_layers.fields import Field, entries, known
 from pyronn_layers.library import extract_message, ops
 
 _CHECKED_GEOMETRIES = 64
+_FIELDS = (
+    Field("volume_origin", (3,), "three numbers"),
+    Field("volume_spacing", (3,), "three numbers"),
+    Field("projection_matrices", (None, 3, 4), "shape (views, 3, 4)"),
+    Field("projection_multiplier", (), "a number"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,27 +43,18 @@ class Geometry:
         Raises:
           ValueError: an argument is wrong; the message says which, what was found and what was expected.
         """
-        known = None if values_shape.rank is None or None in values_shape[1:] else values_shape[1:].as_list()
-        if known is None or result_shape is None or any(tf.is_tensor(value) for value in self.tensors):
+        given = None if values_shape.rank is None or None in values_shape[1:] else values_shape[1:].as_list()
+        if given is None or result_shape is None or not known(self.tensors):
             return
-        volume, sinogram = (known, result_shape.tolist()) if volumes else (result_shape.tolist(), known)
-        matrices = self.tensors[2]
-        if matrices.shape[-2:] != (3, 4):
-            raise ValueError(f"projection_matrices: found shape {matrices.shape}; expected (views, 3, 4)")
-        if sinogram[0] != matrices.shape[-3]:
+        volume, sinogram = (given, result_shape.tolist()) if volumes else (result_shape.tolist(), given)
+        views = self.tensors[2].shape[-3]
+        if sinogram[0] != views:
             name = "projection_shape" if volumes else "sinogram"
-            views = matrices.shape[-3]
             raise ValueError(f"{name}: found {sinogram[0]} views; expected {views}, as projection_matrices")
-        entries = max(len(array) if array.ndim > rank else 1 for array, rank in zip(self.tensors, _RANKS, strict=True))
-        for entry in range(entries):
-            each = [a[min(entry, len(a) - 1)] if a.ndim > r else a for a, r in zip(self.tensors, _RANKS, strict=True)]
+        for each in entries(_FIELDS, self.tensors):
             warning = _check_values(tuple(volume), tuple(sinogram[1:]), *(array.tobytes() for array in each[:3]))
             if warning:
                 warnings.warn(warning, stacklevel=4)
-
-
-_NAMES = ("volume_origin", "volume_spacing", "projection_matrices", "projection_multiplier")
-_RANKS = (1, 1, 3, 0)
 
 
 def read_geometry(origin: Any, spacing: Any, matrices: Any, multiplier: Any) -> Geometry:
@@ -66,26 +64,8 @@ def read_geometry(origin: Any, spacing: Any, matrices: Any, multiplier: Any) -> 
       ValueError: an argument is wrong; the message says which, what was found and what was expected.
     """
     given = (origin, spacing, matrices, multiplier)
-    return Geometry(tuple(_read(*each) for each in zip(_NAMES, given, _RANKS, strict=True)))
-
-
-def _read(name: str, value: Any, rank: int) -> Any:
-    if tf.is_tensor(value):
-        static = tf.get_static_value(value)
-        if static is None:
-            return tf.cast(value, tf.float64)
-        value = static
-    try:
-        array = np.asarray(value)
-        if array.ndim == rank + 1 and len(array) and array.strides[0] == 0:
-            array = array[0]  # PYRO-NN repeats one geometry for the whole batch
-        array = array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}: found {value!r}; expected numbers") from None
-    if array.ndim not in (rank, rank + 1) or (rank == 1 and array.shape[-1] != 3):
-        expected = {0: "a number", 1: "three numbers", 3: "shape (views, 3, 4)"}[rank]
-        raise ValueError(f"{name}: found shape {array.shape}; expected {expected}, or one more dimension for the batch")
-    return array
+    origin, spacing, matrices, multiplier = (f.read(value) for f, value in zip(_FIELDS, given, strict=True))
+    return Geometry((origin, spacing, matrices, multiplier))
 
 
 @functools.lru_cache(maxsize=_CHECKED_GEOMETRIES)

@@ -1,18 +1,14 @@
-"""The operators that PYRO-NN calls, with its names of arguments, and the adjoint of the projection."""
+"""The cone-beam operators that PYRO-NN calls, with its names of arguments, and the adjoint of the projection."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from pyronn_layers.geometry import Geometry, read_geometry
 from pyronn_layers.library import extract_message, ops
-
-_ADJOINTS = {"projection": "projection_adjoint", "backprojection": "backprojection_adjoint"}
-_ADJOINTS |= {adjoint: operator for operator, adjoint in _ADJOINTS.items()}
-TAKE_VOLUMES = ("projection", "backprojection_adjoint")  # the other two take sinograms
+from pyronn_layers.values import ADJOINTS, TAKE_VOLUMES, read_shape, read_values
 
 
 def cone_projection3d(
@@ -38,7 +34,7 @@ def cone_projection3d(
       tf.errors.InvalidArgumentError: the same for geometry that is only known when a graph runs.
     """
     geometry = read_geometry(volume_origin, volume_spacing, projection_matrices, projection_multiplier)
-    return _apply("projection", _values("volume", volume), "projection_shape", projection_shape, geometry)
+    return _apply("projection", read_values("volume", volume, 4), "projection_shape", projection_shape, geometry)
 
 
 def cone_projection3d_adjoint(
@@ -53,7 +49,7 @@ def cone_projection3d_adjoint(
 ) -> tf.Tensor:
     """Return volumes (B, z, y, x): the transpose of `cone_projection3d`, of sinograms (B, views, rows, columns)."""
     geometry = read_geometry(volume_origin, volume_spacing, projection_matrices, projection_multiplier)
-    return _apply("projection_adjoint", _values("sinogram", sinogram), "volume_shape", volume_shape, geometry)
+    return _apply("projection_adjoint", read_values("sinogram", sinogram, 4), "volume_shape", volume_shape, geometry)
 
 
 def cone_backprojection3d(
@@ -72,14 +68,14 @@ def cone_backprojection3d(
     is the distance in mm between voxel and source along the central ray.
     """
     geometry = read_geometry(volume_origin, volume_spacing, projection_matrices, projection_multiplier)
-    return _apply("backprojection", _values("sinogram", sinogram), "volume_shape", volume_shape, geometry)
+    return _apply("backprojection", read_values("sinogram", sinogram, 4), "volume_shape", volume_shape, geometry)
 
 
 def _apply(
     operator: str, values: tf.Tensor, shape_name: str, shape: Any, geometry: Geometry, **attributes: str
 ) -> tf.Tensor:
     """Apply one of the four operators; the attributes `path` and `instruction_set` are for tests and benchmarks."""
-    shape = _shape(shape_name, shape)
+    shape = read_shape(shape_name, shape, 3)
     geometry.check(values.shape, tf.get_static_value(shape), volumes=operator in TAKE_VOLUMES)
     try:
         return ops.pyronn_layers_cone_beam(values, shape, *geometry.tensors, operator=operator, **attributes)
@@ -92,25 +88,7 @@ def _gradient(op: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor | None]:
     values, _, *geometry = op.inputs
     names = ("path", "instruction_set")
     attributes = {name: op.get_attr(name).decode() for name in names}
-    adjoint = _ADJOINTS[op.get_attr("operator").decode()]
+    adjoint = ADJOINTS[op.get_attr("operator").decode()]
     shape = tf.shape(values, out_type=tf.int64)[1:]
     result = ops.pyronn_layers_cone_beam(upstream, shape, *geometry, operator=adjoint, **attributes)
     return [tf.ensure_shape(result, values.shape), None, *(None for _ in geometry)]
-
-
-def _values(name: str, value: Any) -> tf.Tensor:
-    tensor = tf.cast(tf.convert_to_tensor(value), tf.float32)
-    if tensor.shape.rank not in (None, 4) or 0 in tensor.shape:
-        raise ValueError(f"{name}: found shape {tensor.shape}; expected four dimensions, none of them 0")
-    return tensor
-
-
-def _shape(name: str, value: Any) -> tf.Tensor:
-    if not tf.is_tensor(value):
-        value = np.asarray(value.as_list() if isinstance(value, tf.TensorShape) else value)
-        if value.dtype.kind not in "iuf":
-            raise ValueError(f"{name}: found {value}; expected three numbers")
-    tensor = tf.cast(value, tf.int64)
-    if not tensor.shape.is_compatible_with([3]):
-        raise ValueError(f"{name}: found shape {tensor.shape}; expected three numbers")
-    return tensor

@@ -2,19 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 
 #include "cone_geometry.h"
 #include "kernels.h"
+#include "workers.h"
 
 namespace pyronn_layers {
-
-// The threads that do the work. `run` calls its last argument with ranges that make up [0, total), each of whose units
-// takes about `cost` cycles, and returns when all is done.
-struct Workers {
-  int threads;
-  std::function<void(int64_t total, int64_t cost, const std::function<void(int64_t, int64_t)>&)> run;
-};
 
 // The input, geometry and path of an operator.
 struct Setting {

@@ -5,15 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "operator.h"
+
 namespace pyronn_layers {
-
-// The operators: line integrals in mm; back-projection, in which each voxel takes multiplier / depth^2 times the
-// bilinear value at its shadow from each view; and their transposes.
-enum class Operator { kProjection, kProjectionAdjoint, kBackprojection, kBackprojectionAdjoint };
-
-inline bool takes_volumes(Operator which) {
-  return which == Operator::kProjection || which == Operator::kBackprojectionAdjoint;
-}
 
 // One view. A point p = (x, y, z, 1) in voxels has matrix * p = depth * (column, row, 1), depth in mm along the central
 // ray. A ray is source + depth * direction, direction = inverse * (column, row, 1).

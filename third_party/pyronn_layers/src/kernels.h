@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "cone_geometry.h"
+#include "planar_rays.h"
 
 namespace pyronn_layers {
 
@@ -64,6 +65,20 @@ struct Kernels {
                              int64_t y, float* line);
   void (*backproject_voxels_adjoint)(const ConeGeometry&, const ConeView&, double multiplier, const float* line,
                                      int64_t z, int64_t y, float* image);
+
+  // Beams in the plane. What the planes [first, last), multiples of 16, give to the rays of one main axis (added), and
+  // the transpose (added to the planes).
+  void (*project_planes)(const PlanarRay*, int64_t columns, int main, const Cut&, int64_t first, int64_t last,
+                         float* values);
+  void (*project_planes_adjoint)(const PlanarRay*, int64_t columns, int main, const float* values, const Cut&,
+                                 int64_t first, int64_t last);
+  // Back-projection of a view's values, with a zero before them and two after them, to a row of pixels (added), and its
+  // transpose, from a row with zeros up to the next multiple of 16: it is added to 16 lines, `stride` floats apart,
+  // which the last function adds up for the columns.
+  void (*backproject_row)(const PlanarGeometry&, const PlanarView&, const float* line, int64_t y, float* sums);
+  void (*backproject_row_adjoint)(const PlanarGeometry&, const PlanarView&, const float* values, int64_t y,
+                                  float* lines, int64_t stride);
+  void (*sum_lines)(const float* lines, int64_t stride, int64_t columns, float* sums);
 };
 
 extern const Kernels kPortableKernels, kAvx2Kernels, kAvx512Kernels;

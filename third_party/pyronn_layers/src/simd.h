@@ -167,5 +167,40 @@ inline void look_up_pairs(const float* p, const int32_t* index, F* first, F* sec
 #endif
 }
 
+#if defined(__AVX2__)
+inline void add_pair(float* p, __m128 pair) {
+  const __m128 there = _mm_loadl_pi(_mm_setzero_ps(), reinterpret_cast<const __m64*>(p));
+  _mm_storel_pi(reinterpret_cast<__m64*>(p), _mm_add_ps(there, pair));
+}
+
+inline void add_two_pairs(float* p, const int32_t* index, __m128 pairs) {
+  add_pair(p + index[0], pairs);
+  add_pair(p + index[1], _mm_movehl_ps(pairs, pairs));
+}
+
+inline void add_eight_pairs(float* p, const int32_t* index, __m256 first, __m256 second) {
+  const __m256 a = _mm256_unpacklo_ps(first, second), b = _mm256_unpackhi_ps(first, second);
+  add_two_pairs(p, index, _mm256_castps256_ps128(a));
+  add_two_pairs(p, index + 2, _mm256_castps256_ps128(b));
+  add_two_pairs(p, index + 4, _mm256_extractf128_ps(a, 1));
+  add_two_pairs(p, index + 6, _mm256_extractf128_ps(b, 1));
+}
+#endif
+
+// Adds to p[index] and p[index + 1] per lane, one lane after the other, each in one piece.
+inline void add_pairs(float* p, const int32_t* index, F first, F second) {
+#if defined(__AVX512F__)
+  add_eight_pairs(p, index, _mm512_castps512_ps256((__m512)first), _mm512_castps512_ps256((__m512)second));
+  add_eight_pairs(p, index + 8, _mm512_extractf32x8_ps((__m512)first, 1), _mm512_extractf32x8_ps((__m512)second, 1));
+#elif defined(__AVX2__)
+  add_eight_pairs(p, index, (__m256)first, (__m256)second);
+#else
+  for (int k = 0; k < W; k++) {
+    p[index[k]] += first[k];
+    p[index[k] + 1] += second[k];
+  }
+#endif
+}
+
 }  // namespace
 }  // namespace pyronn_layers

@@ -1,4 +1,4 @@
-// What the TensorFlow kernels, for whatever device, have in common: attributes, checked arguments and output shapes.
+// What the cone-beam kernels for TensorFlow, for whatever device, have in common: checked arguments and output shapes.
 #pragma once
 
 #include <string>
@@ -10,8 +10,6 @@ namespace pyronn_layers {
 
 // Inputs of the op PyronnLayersConeBeam, by position.
 enum Input { kValues, kShape, kOrigin, kSpacing, kMatrices, kMultiplier };
-
-tensorflow::Status read_operator(tensorflow::OpKernelConstruction* construction, Operator* which);
 
 // One geometry, and the entries [first, last) of the batch that have it.
 struct Group {

@@ -1,4 +1,4 @@
-// The TensorFlow kernel for NVIDIA GPUs: checks on the host, as on the CPU, and calls libpyronn_cone_cuda.so.
+// The TensorFlow kernel of the cone beam for NVIDIA GPUs: checks on the host, as on the CPU, and calls libpyronn_cone_cuda.so.
 // Attributes `path` and `instruction_set` have no effect here.
 #include <algorithm>
 #include <iterator>
@@ -6,6 +6,7 @@
 #include "cuda/cone_cuda.h"
 #include "tensorflow/core/platform/stream_executor.h"
 #include "tf_arguments.h"
+#include "tf_inputs.h"
 
 namespace pyronn_layers {
 namespace {

@@ -1,13 +1,12 @@
-// The TensorFlow ops, and their kernels for the CPU.
-#include <atomic>
-#include <new>
+// The cone-beam ops for TensorFlow, and their kernels for the CPU.
 
 #include "cone_beam.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
-#include "tensorflow/core/util/work_sharder.h"
 #include "tf_arguments.h"
+#include "tf_inputs.h"
+#include "tf_workers.h"
 
 namespace pyronn_layers {
 namespace {
@@ -50,36 +49,20 @@ REGISTER_OP("PyronnLayersConeGeometryCheck")
 class ConeBeamCpu : public tf::OpKernel {
  public:
   explicit ConeBeamCpu(tf::OpKernelConstruction* construction) : OpKernel(construction) {
-    std::string path, instruction_set;
+    std::string path;
     OP_REQUIRES_OK(construction, read_operator(construction, &which_));
     OP_REQUIRES_OK(construction, construction->GetAttr("path", &path));
-    OP_REQUIRES_OK(construction, construction->GetAttr("instruction_set", &instruction_set));
     any_path_ = path == "any";
-    kernels_ = find_kernels(instruction_set.c_str());
-    OP_REQUIRES(construction, kernels_ != nullptr,
-                tf::errors::InvalidArgument("instruction_set: found ", instruction_set,
-                                            "; expected one that this processor has"));
+    OP_REQUIRES_OK(construction, read_kernels(construction, &kernels_));
   }
 
   void Compute(tf::OpKernelContext* context) override {
     std::vector<Group> groups;
     tf::Tensor* output = nullptr;
     OP_REQUIRES_OK(context, read_arguments(context, which_, &groups, &output));
-    const auto& pool = *context->device()->tensorflow_cpu_worker_threads();
-    std::atomic<bool> exhausted{false};  // an exception that leaves one of the pool's threads would end the process
-    const Workers workers = {pool.num_threads, [&](int64_t total, int64_t cost, const auto& work) {
-                               tf::Shard(pool.num_threads, pool.workers, total, cost, [&](int64_t first, int64_t last) {
-                                 try {
-                                   work(first, last);
-                                 } catch (const std::bad_alloc&) {
-                                   exhausted = true;
-                                 }
-                               });
-                               if (exhausted) throw std::bad_alloc();
-                             }};
     const tf::Tensor& values = context->input(kValues);
     const int64_t in = values.NumElements() / values.dim_size(0), out = output->NumElements() / values.dim_size(0);
-    try {
+    run_on_pool(context, [&](const Workers& workers) {
       for (const Group& group : groups) {
         const bool separable = group.geometry.separable && !any_path_;
         const Setting setting = {group.geometry, *kernels_, separable, workers};
@@ -87,10 +70,7 @@ class ConeBeamCpu : public tf::OpKernel {
         float* const to = output->flat<float>().data() + group.first * out;
         apply(which_, setting, group.multiplier, from, group.last - group.first, to);
       }
-    } catch (const std::bad_alloc&) {
-      context->SetStatus(
-          tf::errors::ResourceExhausted("pyronn-layers: found too little memory for the operator's copies"));
-    }
+    });
   }
 
  private:

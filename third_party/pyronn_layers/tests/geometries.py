@@ -6,7 +6,8 @@ from pyronn.ct_reconstruction.geometry.geometry_cone_3d import GeometryCone3D
 from pyronn.ct_reconstruction.helpers.trajectories.circular_trajectory import circular_trajectory_3d
 
 from pyronn_layers.geometry import read_geometry
-from pyronn_layers.operators import TAKE_VOLUMES, _apply
+from pyronn_layers.operators import _apply
+from pyronn_layers.values import TAKE_VOLUMES
 
 TRANSPOSES = {"projection": "projection_adjoint", "backprojection": "backprojection_adjoint"}
 

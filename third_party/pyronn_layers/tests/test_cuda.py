@@ -12,7 +12,8 @@ import pytest
 import pyronn_layers
 
 ROOT = pathlib.Path(__file__).parent.parent
-SOURCES = ["cone_geometry", "cone_beam", "kernels", "kernels_portable", "cuda/device_geometry", "cuda/emulate"]
+SOURCES = ["cone_geometry", "cone_beam", "planar_geometry", "planar_beam", "kernels", "kernels_portable"]
+SOURCES += ["cuda/device_geometry", "cuda/emulate", "cuda/planar_device_geometry", "cuda/planar_emulate"]
 FLAGS = ["-std=c++17", "-O1", "-fno-math-errno", "-fPIC", "-fvisibility=hidden", "-pthread", "-Wno-psabi"]
 
 
@@ -25,7 +26,7 @@ def load(name):
 
 
 cuda_check = load("cuda_check")
-SCANS = cuda_check.small_scans()
+SCANS = [*cuda_check.small_scans(), *cuda_check.planar_scans()]
 scans = pytest.mark.parametrize("scan", SCANS, ids=[scan.name for scan in SCANS])
 
 
@@ -59,6 +60,15 @@ def test_projection_of_a_uniform_box_gives_chords(library):
     np.testing.assert_allclose(found[0, :, 0, 0], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("operator", cuda_check.OPERATORS)
+@pytest.mark.parametrize("scan", cuda_check.planar_scans()[:2] + cuda_check.planar_scans()[-2:], ids=lambda s: s.name)
+def test_threads_do_not_change_a_planar_result_by_a_bit(library, scan, operator):
+    values = cuda_check.inputs(scan, operator)
+    one = library.cpu(operator, scan, values, threads=1)
+    for threads in (2, 5):
+        np.testing.assert_array_equal(library.cpu(operator, scan, values, threads=threads), one)
+
+
 def test_check_says_what_is_missing(library, tmp_path, capsys):
     assert cuda_check.main(["--library", str(tmp_path / "none.so")]) == 2
     assert "no such file" in capsys.readouterr().out
@@ -75,12 +85,16 @@ def test_check_fails_a_result_that_differs(library, capsys):
     assert "FAILED" in capsys.readouterr().out
 
 
-def test_tensorflow_has_the_gpu_kernel():
+def test_tensorflow_has_the_gpu_kernels():
     built = pathlib.Path(pyronn_layers.__file__).parent / "libpyronn_cone_cuda.so"
     if not built.is_file():
         pytest.skip("pyronn-layers was built without CUDA kernels")
     from tensorflow.python.framework import kernels
 
-    found = {k.device_type: k for k in kernels.get_registered_kernels_for_op("PyronnLayersConeBeam").kernel}
-    assert set(found) == {"CPU", "GPU"}
-    assert "projection_matrices" in found["GPU"].host_memory_arg
+    for name, geometry in {
+        "PyronnLayersConeBeam": "projection_matrices",
+        "PyronnLayersPlanarBeam": "ray_vectors",
+    }.items():
+        found = {k.device_type: k for k in kernels.get_registered_kernels_for_op(name).kernel}
+        assert set(found) == {"CPU", "GPU"}
+        assert geometry in found["GPU"].host_memory_arg

@@ -194,11 +194,6 @@ def test_a_batch_gives_what_each_of_it_gives(rng):
         np.testing.assert_allclose(together[k], cone_projection3d(x[k : k + 1], made)[0], rtol=1e-5, atol=1e-4)
 
 
-def test_missing_operators_say_so():
-    with pytest.raises(NotImplementedError, match="no fan_projection2d; it has cone_backprojection3d"):
-        _ = pyronn_layers.fan_projection2d
-
-
 SHIM = """
 #include <cerrno>
 #include <cstdlib>

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
-#include <thread>
 #include <vector>
 
 #include "cone_beam.h"
 #include "device_geometry.h"
+#include "plain_threads.h"
 #include "upright_device.h"
 
 namespace pyronn_layers {
@@ -25,18 +25,6 @@ ConeGeometry geometry_of(const PyronnConeGeometry& from) {
   g.views.assign(views, views + from.views);
   g.separable = from.separable != 0;
   return g;
-}
-
-Workers plain_threads(int count) {
-  return {count, [count](int64_t total, int64_t, const std::function<void(int64_t, int64_t)>& work) {
-            const int64_t parts = std::min<int64_t>(count, total);
-            std::vector<std::thread> threads;
-            for (int64_t k = 1; k < parts; k++) {
-              threads.emplace_back([&, k] { work(k * total / parts, (k + 1) * total / parts); });
-            }
-            if (parts > 0) work(0, total / parts);
-            for (std::thread& thread : threads) thread.join();
-          }};
 }
 
 std::vector<float> turned_copy(const device::Scene& s, const float* volume) {
