@@ -3,7 +3,8 @@
 python -m experiments.federated_member --kit=leeds --runs_dir=/srv/runs --dataset=nifti --data_root=/srv/hearts
 python -m experiments.federated_member --kit=fedsim.example.org --runs_dir=/srv/runs
 
-Given again, the command changes only what it is told.
+Given again, the command changes only what it is told. What jobs may ask of a site is in local/limits.toml of its kit,
+which the first start writes and no later one changes.
 """
 
 import pathlib
@@ -64,7 +65,7 @@ def run() -> None:
         most_epsilon=FLAGS.most_epsilon,
     )
     start = open_member(kit, local)
-    if is_site_kit(kit) and not local.least_noise:
+    if is_site_kit(kit) and not local.demanded_noise:
         print(f"--least_noise is 0, so that jobs without noise are accepted: {UNPROTECTED}")
     if FLAGS.dry_run:
         print(f"{kit / 'local'}: not written; {start.summary}")

@@ -60,4 +60,4 @@ def _look_at_data(site: str, local: Local) -> str:
         split_sizes(cohort.name, cohort.n_patients)
         n_annotated, n_files = len(cohort.annotated), len(cohort.files)
     found = f"{describe_source(config, dataset)}: {n_annotated} of {n_files} annotated"
-    return f"{found}; this site gives {local.granted_privacy}"
+    return f"{found}; this site gives {local.granted_privacy}; its limits are {local.limits.describe()}"

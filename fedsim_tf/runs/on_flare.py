@@ -9,9 +9,11 @@ from absl import logging
 from fedsim_tf.config import Config
 from fedsim_tf.federated.flare.deployment import Deployment, carry_through
 from fedsim_tf.federated.flare.jobs import FedJob, make_job, run_simulator, write_local_files
+from fedsim_tf.federated.flare.kits import is_site_kit
 from fedsim_tf.files import digest_json
 from fedsim_tf.runs.flare_fold import COMPONENTS, FoldController, FoldExecutor
 from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, resolve_paths, select_local_fields, strip_local_fields
+from fedsim_tf.runs.job_limits import UNLIMITED, write_limits
 from fedsim_tf.runs.member_start import MemberStart
 from fedsim_tf.runs.same_data import shape_model_digest
 from fedsim_tf.training.run import fold_numbers
@@ -52,6 +54,7 @@ def simulate_fold(config: Config, fold_dir: pathlib.Path, fold: int, *, cache_di
     local = Local(str(root.parent), str(cache_dir.resolve()), least_latents=least, fields=fields)
     workspace = fold_dir.resolve() / "flare"
     write_local_files(workspace / "local", LOCAL_FILE, local.to_dict(), classes=COMPONENTS)
+    write_limits(workspace / "local", UNLIMITED)
     run_simulator(make_fold_job(config, root.name, fold, reports=False), config.federated.sites, workspace)
 
 
@@ -82,5 +85,7 @@ def deploy(config: Config, run_name: str, kit: pathlib.Path, *, only_fold: int |
 
 
 def set_up_member(start: MemberStart) -> None:
-    """Write a member's local files into its kit."""
+    """Write a member's local files into its kit; limits that a site has set stay as they are."""
     write_local_files(start.kit / "local", LOCAL_FILE, start.local.to_dict(), classes=COMPONENTS)
+    if is_site_kit(start.kit):
+        write_limits(start.kit / "local", start.local.limits)

@@ -21,8 +21,9 @@ from fedsim_tf.federated.task import Answer, Task
 from fedsim_tf.federated.update import SiteUpdate
 from fedsim_tf.federated.wire_record import RECEIVED, SENT, WireRecord, read_wire_record
 from fedsim_tf.files import write_json
-from tests.federated.flare.toy_job import LENGTH, SETTINGS, STAGE, ToyExecutor
+from tests.federated.flare.toy_job import SETTINGS, ToyExecutor
 from tests.federated.records_for_tests import read_arrays
+from tests.federated.squares import LENGTH, STAGE
 
 TASK = Task("gradients", STAGE, 3, {"shape/0": np.zeros(LENGTH, np.float32)})
 NEXT = Task("gradients", STAGE, 4, TASK.weights)
