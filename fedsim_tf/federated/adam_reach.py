@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+
+from fedsim_tf.config import Config
 
 BETAS = (0.9, 0.999)  # those of `training.optimizers.adam`, with which servers move the shared weights
 _SLACK = 1e-3  # relative; the kernel computes in float32
+_LARGEST_DRAW = 9.0  # a standard normal value beyond it is drawn once in 10^18 times
 
 
 def measure_reach(rate: float, steps: int | None, *, first: int, last: int) -> float:
@@ -32,3 +37,15 @@ def measure_reach(rate: float, steps: int | None, *, first: int, last: int) -> f
     longest *= np.sqrt(1 - b2**t) / (1 - b1**t)
     rates = rate if steps is None else rate * np.clip(2 * (1 - number / steps), 0.0, 1.0)
     return float(np.sum(rates * longest)) * (1 + _SLACK)
+
+
+def measure_latent_reach(config: Config) -> float:
+    """Return the largest absolute value of a latent's coordinate: as it is drawn, and moved by Adam in both stages.
+
+    Latents of unannotated volumes are drawn between the stages from the normal of those that have moved by then, whose
+    unbiased variance is twice the square of their reach at most.
+    """
+    first, last = (
+        measure_reach(one.latent_rate, None, first=0, last=one.steps) for one in (config.pretraining, config.semi)
+    )
+    return (1 + _LARGEST_DRAW * math.sqrt(2)) * (_LARGEST_DRAW + first) + last

@@ -31,6 +31,9 @@ class Work(Protocol):
     def work_alone(self, name: str, distribution: LatentDistribution | None) -> None:
         """Do work in which no other site has a part; what an earlier start has finished is not done again."""
 
+    def count_volumes(self) -> int:
+        """Return how many volumes this site learns from, annotated or not: so many latents it can have."""
+
     def measure_latents(self, *, with_unlabelled: bool) -> LatentStatistics:
         """Return the moments of the latents that this site has learnt."""
 
@@ -77,12 +80,11 @@ class Site:
         return _ANSWERS[task.kind](self, task)
 
     def _begin(self, task: Task) -> Answer:
-        if self._guard is not None and self._guard.has_just_begun(task):
-            return self._acknowledge(task)  # the first acknowledgement was lost on its way
-        self._open_stage(task)
+        if self._guard is None or not self._guard.has_just_begun(task):  # else the first answer was lost on its way
+            self._open_stage(task)
         if self._guard is not None:
             self._guard.note_begun(task)
-        return self._acknowledge(task)
+        return Answer(SiteUpdate(self.name, task.stage, task.round, self._work.count_volumes()), {})
 
     def _open_stage(self, task: Task) -> None:
         """Restore the state of a task's round, or the last one before it, and assign the task's weights."""

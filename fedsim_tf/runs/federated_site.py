@@ -103,6 +103,9 @@ class FoldAtSite:
         weights = initial_shared_weights(config) | initial_weights(config)
         return {name: value.shape for name, value in weights.items()}
 
+    def count_volumes(self) -> int:
+        return len(self._data.labelled) + len(self._data.unlabelled)
+
     def measure_latents(self, *, with_unlabelled: bool) -> LatentStatistics:
         """Return the moments of the latents that this site has learnt; it has none if it was away in those stages."""
         if not any(map(self._has_learnt, (GeneratorPretraining.name, SemiSupervised.name))):

@@ -8,6 +8,7 @@ from typing import Any
 
 from fedsim_tf.data.cohorts import Cohort
 from fedsim_tf.errors import InputError
+from fedsim_tf.federated.adam_reach import measure_latent_reach
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.flare.controller import StageController
 from fedsim_tf.federated.flare.executor import SiteExecutor
@@ -35,7 +36,7 @@ from fedsim_tf.runs.inputs import (
 from fedsim_tf.runs.known_hearts import check_held_out
 from fedsim_tf.runs.results import draw_losses, finish, gather_facts
 from fedsim_tf.runs.same_data import shape_model_digest
-from fedsim_tf.runs.stage_plan import measure_latent_reach, plan_stages
+from fedsim_tf.runs.stage_plan import plan_stages
 from fedsim_tf.training.protocols import SharedStage
 from fedsim_tf.training.run import RunFolder, fold_path, site_path
 
@@ -58,6 +59,7 @@ class FoldController(StageController):
         config = here.apply(self.config)
         run = RunFolder(fold_path(here.run_path(self.run_name), self.fold), config.of_fold(self.fold))
         hold(run.path)
+        self.refused = run.path
         federated = config.federated
         sites = federated.sites
         exchange = self.open_exchange(sites, run.path, timeout=federated.timeout, quorum=federated.quorum)
@@ -135,6 +137,9 @@ class ReportingFold:
 
     def begin(self, stage: str, distribution: LatentDistribution | None) -> SharedStage:
         return self._work.begin(stage, distribution)
+
+    def count_volumes(self) -> int:
+        return self._work.count_volumes()
 
     def measure_latents(self, *, with_unlabelled: bool) -> LatentStatistics:
         return self._work.measure_latents(with_unlabelled=with_unlabelled)

@@ -55,5 +55,8 @@ class ToyWork:
     def work_alone(self, name, distribution):
         self.done.append(name)
 
+    def count_volumes(self):
+        return 4
+
     def measure_latents(self, *, with_unlabelled):
         return LatentStatistics.of(np.eye(4, 64))

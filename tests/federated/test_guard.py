@@ -41,6 +41,9 @@ class Work:
     def work_alone(self, name, distribution):
         pass
 
+    def count_volumes(self):
+        return 8
+
     def measure_latents(self, *, with_unlabelled):
         self.measured += 1
         return LatentStatistics.of(self.measured + np.eye(8 if with_unlabelled else 4, LATENT))

@@ -5,10 +5,11 @@ import types
 import numpy as np
 import pytest
 
+from fedsim_tf.federated.adam_reach import measure_latent_reach
 from fedsim_tf.models.latents import LatentStatistics
 from fedsim_tf.runs import federated_site
 from fedsim_tf.runs.federated_site import FoldAtSite
-from fedsim_tf.runs.stage_plan import measure_latent_reach, plan_stages
+from fedsim_tf.runs.stage_plan import plan_stages
 from fedsim_tf.training.run import RunFolder
 from tests.training.toy_site import toy_config
 

@@ -241,6 +241,7 @@ def carry_through(run: Callable[[FedJob], JobEnd], job: FedJob, *, attempts: int
     while True:
         end = run(job)
         if end.is_completed:
+            _log_refused(job, end)
             return end.outcome.lacking if end.outcome else ()
         if end.status == RunStatus.FINISHED_ABORTED.value:
             raise RunStopped(
@@ -251,5 +252,12 @@ def carry_through(run: Callable[[FedJob], JobEnd], job: FedJob, *, attempts: int
         if end.status != RunStatus.FINISHED_CANT_SCHEDULE.value:  # this says only that sites were away for long
             fruitless = 0 if end.has_come_further else fruitless + 1
         if (end.outcome and not end.outcome.resumable) or fruitless >= attempts:
+            _log_refused(job, end)
             raise RunStopped(f"{job.name}: {end.reason}; the same command again goes on from what was kept")
         logging.warning("%s: %s; submitted again", job.name, end.reason)
+
+
+def _log_refused(job: FedJob, end: JobEnd) -> None:
+    """Say at a run's end which sites were left out, how often and why."""
+    for line in end.outcome.refused if end.outcome else ():
+        logging.warning("%s: %s", job.name, line)
