@@ -46,6 +46,7 @@ FLAGS = flags.FLAGS
 
 
 def run() -> None:
+    from fedsim_tf.federated.flare.kit_health import make_kit_private
     from fedsim_tf.federated.flare.kits import check_flare, check_member_kit, is_site_kit
     from fedsim_tf.runs.flare_member import LOCAL_FIELDS, UNPROTECTED, change_local
     from fedsim_tf.runs.member_start import open_member
@@ -65,6 +66,8 @@ def run() -> None:
         most_epsilon=FLAGS.most_epsilon,
     )
     start = open_member(kit, local)
+    for line in start.warnings:
+        print(line)
     if is_site_kit(kit) and not local.demanded_noise:
         print(f"--least_noise is 0, so that jobs without noise are accepted: {UNPROTECTED}")
     if FLAGS.dry_run:
@@ -72,6 +75,8 @@ def run() -> None:
         return
     from fedsim_tf.runs.on_flare import set_up_member
 
+    if said := make_kit_private(kit):
+        print(said)
     set_up_member(start)
     print(f"{kit / 'local'}: written; {start.summary}")
 

@@ -91,8 +91,12 @@ class Deployment:
         check_admin_kit(kit)
         file = kit / "startup" / ADMIN_FILE
         try:
-            self._kit, self._user = kit, read_json(file)["admin"]["username"]
-        except (KeyError, TypeError):
+            admin = read_json(file)["admin"]
+            self._kit, self._user = kit, admin["username"]
+            self._server = f"FLARE's server at {admin.get('host', 'an unknown host')}:{admin.get('port', '')}".rstrip(
+                ":"
+            )
+        except (KeyError, TypeError, AttributeError):
             raise InputError(file, found="no name of an admin", expected="the file as provisioned") from None
         self._session: Session | None = None
 
@@ -198,13 +202,14 @@ class Deployment:
                 found = f"one that the server refuses ({error})"
                 raise InputError("kit", found=found, expected="a kit of this server's project") from None
             except _REFUSED as error:
-                raise RunStopped(f"FLARE's server: {type(error).__name__}, {error}") from None
+                raise RunStopped(f"{self._server}: {type(error).__name__}, {error}") from None
             except _FAILED as error:
                 failures += 1
                 if failures == _FAILURES:
-                    raise RunStopped(f"FLARE's server: {error}; the same command again goes on") from None
+                    raise RunStopped(f"{self._server}: {error}; the same command again goes on") from None
             except _LOST as error:
-                logging.warning("no answer from FLARE's server (%s); asking again", error or type(error).__name__)
+                reason = error or type(error).__name__
+                logging.warning("no answer from %s (%s); asking again", self._server, reason)
             with contextlib.suppress(Exception):  # the connection may be lost anyway
                 self.close()
             self._session = None
