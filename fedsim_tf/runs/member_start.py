@@ -38,8 +38,8 @@ def open_member(kit: pathlib.Path, local: Local) -> MemberStart:
     """Look for all that a member needs to take part. Nothing is written.
 
     Raises:
-      InputError: there is no such kit, a certificate has expired, the data or another file is missing or damaged, there are too few annotated
-        patients for the three parts of a fold, or `runs_dir` is a file.
+      InputError: there is no such kit, a certificate has expired, the data or another file is missing or damaged, there
+        are too few annotated patients for the three parts of a fold, or `runs_dir` is a file.
     """
     check_member_kit(kit)
     warnings = check_certificates(kit)

@@ -93,9 +93,8 @@ class Deployment:
         try:
             admin = read_json(file)["admin"]
             self._kit, self._user = kit, admin["username"]
-            self._server = f"FLARE's server at {admin.get('host', 'an unknown host')}:{admin.get('port', '')}".rstrip(
-                ":"
-            )
+            place = ":".join(str(admin[name]) for name in ("host", "port") if name in admin)
+            self._server = f"FLARE's server at {place or 'an unknown address'}"
         except (KeyError, TypeError, AttributeError):
             raise InputError(file, found="no name of an admin", expected="the file as provisioned") from None
         self._session: Session | None = None

@@ -98,3 +98,14 @@ def test_a_member_is_told_what_is_unprotected_and_what_expires(tmp_path, monkeyp
     (line,) = expired.stderr.splitlines()
     assert (expired.status, line[:7]) == (2, "error: ")
     assert "found a certificate that expired on" in line
+
+
+def test_an_admins_kit_is_looked_at_before_the_server_is_asked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_json(tmp_path / "admin" / "startup" / "fed_admin.json", {"admin": {"username": "admin"}})
+    now = datetime.datetime.now(datetime.timezone.utc)
+    write_certificate(tmp_path / "admin" / "startup" / "client.crt", first=now - days(9), last=now - days(1))
+    found = run_command("federated", "--engine=nvflare", "--flare_kit=admin", "--preset=demo", "--dry_run")
+    (line,) = found.stderr.splitlines()
+    assert found.status == 2
+    assert line.startswith("error: admin/startup/client.crt: found a certificate that expired on")
