@@ -18,7 +18,7 @@ from absl import app, flags, logging
 
 from fedsim_tf.config import ROBUST_RULES
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.aggregation import NONE
+from fedsim_tf.federated.aggregation import AUTO, NONE, TRIMMED
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.message import SUM, SUM_OUTER, answer_to_message, message_to_answer
 from fedsim_tf.federated.refusals import summarize_refused
@@ -131,8 +131,8 @@ def main(_):
     logging.set_verbosity(logging.ERROR)
     use_small_gan(pytest.MonkeyPatch())
     names = [chr(ord("a") + number) for number in range(FLAGS.sites)]
-    same = {"trimmed": "median"} if FLAGS.sites == 3 else {}
-    rules = FLAGS.rules or [rule for rule in ROBUST_RULES if rule not in same]
+    left_out = {AUTO, TRIMMED} if FLAGS.sites == 3 else {AUTO}  # trimmed is the median then
+    rules = FLAGS.rules or [rule for rule in ROBUST_RULES if rule not in left_out]
     config = toy_config(pretraining={"steps": FLAGS.rounds}, federated={"sites": tuple(names), "quorum": 2})
     toys, start = Toys(names, config), initial_shared_weights(config)
     wanted, *_ = learn(toys, config, start, rule=NONE)

@@ -28,7 +28,7 @@ VGG_WORDS = ("imagenet", "random")  # values of `vgg_weights` that do not name a
 A_PATH = "a file or folder"  # stands for a path where configurations are compared
 LOWEST_TUBE_KV = 40.0
 PRECISIONS = ("auto", "float32", "bfloat16")
-ROBUST_RULES = ("none", "bounded", "median", "trimmed")
+ROBUST_RULES = ("auto", "none", "bounded", "median", "trimmed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -283,9 +283,10 @@ class FederatedConfig(Checked):
         may_change=True,
     )
     robust: str = option(
-        "none",
+        "auto",
         "How the server bears one bad site among three or more: none (paper); bounded: longer gradients are scaled "
-        "down to twice the others' median norm; median or trimmed: that mean of each coordinate.",
+        "down to twice the others' median norm; median or trimmed: that mean of each coordinate; auto: bounded at "
+        "hospitals, none on one machine.",
         choices=ROBUST_RULES,
         may_change=True,
     )

@@ -12,7 +12,7 @@ from fedsim_tf.config import ROBUST_RULES
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.update import SiteUpdate
 
-NONE, BOUNDED, MEDIAN, TRIMMED = ROBUST_RULES
+AUTO, NONE, BOUNDED, MEDIAN, TRIMMED = ROBUST_RULES
 LEAST_SITES = 3  # between two nobody can tell which one is odd
 BOUND = 2.0  # times the median norm of the other sites
 
@@ -26,7 +26,7 @@ def accumulate_gradients(updates: Sequence[SiteUpdate], names: Sequence[str], *,
       updates: one of each site, always in the same order.
       names: names of the gradients.
       rule:
-        "none": the plain sum in float32 (the paper's).
+        "none", and "auto" where nobody has chosen: the plain sum in float32 (the paper's).
         "bounded": longer gradients are first scaled down to twice the median norm of the other sites' gradients.
         "median": the median of each coordinate, times the number of sites (Yin et al. 2018).
         "trimmed": the mean of each coordinate without its smallest and largest values, as many as one bad site in
@@ -37,7 +37,7 @@ def accumulate_gradients(updates: Sequence[SiteUpdate], names: Sequence[str], *,
     """
     if rule not in ROBUST_RULES:
         raise InputError("robust", found=repr(rule), expected=f"one of {', '.join(ROBUST_RULES)}")
-    if rule == NONE or len(updates) < LEAST_SITES:
+    if rule in (AUTO, NONE) or len(updates) < LEAST_SITES:
         return [np.sum([update.gradients[name] for update in updates], axis=0) for name in names]
     scales = find_scales(updates) if rule == BOUNDED else [1.0] * len(updates)
     if rule == BOUNDED and set(scales) == {1.0}:
