@@ -35,6 +35,8 @@ from tests.training.toy_site import toy_config, toy_learner
 flags.DEFINE_integer("sites", 3, "Sites, of which the last one is bad.", lower_bound=3)
 flags.DEFINE_integer("rounds", 40, "Rounds of pre-training.", lower_bound=12)
 flags.DEFINE_list("rules", None, "Rules; default: all that differ for so many sites.")
+flags.DEFINE_list("attacks", None, "Rows of the table of gradients; default: all.")
+flags.DEFINE_bool("moments", True, "Print the table of moments too.")
 FLAGS = flags.FLAGS
 LAST = 10  # rounds over which losses are averaged
 
@@ -140,12 +142,19 @@ def main(_):
     print(f"{FLAGS.sites} sites, {FLAGS.rounds} rounds; distance from the undisturbed model, honest sites' loss")
     print(f"| what the bad site sends | {' | '.join(rules)} |\n|---|{'---|' * len(rules)}")
     for name, change in GRADIENT_ATTACKS.items():
+        if FLAGS.attacks is not None and name not in FLAGS.attacks:
+            continue
         toys.change, cells = change, []
         for rule in rules:
             weights, losses, _, _ = learn(toys, config, start, rule=rule)
             cells.append(f"{distance(weights, wanted) / way:.2f}, {losses:.3f}")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
-    toys.change = None
+    if FLAGS.moments:
+        print_moments(toys, config, start)
+
+
+def print_moments(toys, config, start):
+    names, toys.change = toys.names, None
     learn(toys, config, start, rule=NONE)
     honest = pool_moments([measure(toys, name) for name in names[:-1]]).covariance
     print("\nerror of the pooled covariance, in units of the honest sites' own")
