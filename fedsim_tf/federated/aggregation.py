@@ -12,7 +12,7 @@ from fedsim_tf.config import ROBUST_RULES
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.update import SiteUpdate
 
-AUTO, NONE, BOUNDED, MEDIAN, TRIMMED = ROBUST_RULES
+AUTO, NONE, BOUNDED, _MEDIAN, TRIMMED = ROBUST_RULES
 LEAST_SITES = 3  # between two nobody can tell which one is odd
 BOUND = 2.0  # times the median norm of the other sites
 
@@ -65,5 +65,5 @@ def _combine(values: np.ndarray, *, rule: str) -> np.ndarray:
         return values.sum(axis=0)
     ordered = np.sort(values, axis=0)
     most = (count - 1) // 2
-    cut = most if rule == MEDIAN else min(most, math.ceil(count / 3))
+    cut = min(most, math.ceil(count / 3)) if rule == TRIMMED else most
     return count * ordered[cut : count - cut].mean(axis=0)

@@ -213,7 +213,7 @@ class Site:
             found = f"{task.kind!r} of {task.stage}"
             raise InputError(f"task for {self.name}", found=found, expected=f"{BEGIN!r} of this stage before it")
         learner = self._stage.learner
-        check_weights(learner, task.weights, site=self.name)
+        check_shared_weights(learner, task.weights, site=self.name)
         if self._guard is not None:
             held = dict(zip(learner.shared_names, (one.numpy() for one in learner.shared_variables), strict=True))
             self._guard.check_move(task, held, since=self._held)
@@ -233,7 +233,7 @@ _ANSWERS = {
 }
 
 
-def check_weights(learner: SharedLearner, weights: Arrays, *, site: str) -> None:
+def check_shared_weights(learner: SharedLearner, weights: Arrays, *, site: str) -> None:
     """Check that weights that the server has sent are values of a learner's shared variables.
 
     Args:

@@ -11,7 +11,7 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.federated.coordinator import Coordinator, NormCheck, Paused, QuorumLost
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.server import Server, pool_moments
-from fedsim_tf.federated.site import Site, check_weights
+from fedsim_tf.federated.site import Site, check_shared_weights
 from fedsim_tf.federated.task import Answer, Answers, Task
 from fedsim_tf.federated.update import SiteUpdate
 from fedsim_tf.files import read_json
@@ -272,7 +272,7 @@ def test_bad_weights_are_refused_at_a_site(bad, message):
 
     changed = {name: value for name, value in {**WEIGHTS, **bad}.items() if value is not None}
     with pytest.raises(InputError, match=message):
-        check_weights(Learner(), changed, site="a")
+        check_shared_weights(Learner(), changed, site="a")
 
 
 @pytest.mark.usefixtures("eagerly")
