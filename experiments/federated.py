@@ -65,6 +65,7 @@ def _run(start) -> None:
 
 def _deploy(config, sites, run_dir) -> None:
     """Run at hospitals, whose data and runs stay with them."""
+    from fedsim_tf.federated.flare.kit_health import check_certificates, make_kit_private
     from fedsim_tf.federated.flare.kits import check_admin_kit
     from fedsim_tf.runs.estimate import describe_elsewhere
     from fedsim_tf.runs.start import check_elsewhere
@@ -72,10 +73,14 @@ def _deploy(config, sites, run_dir) -> None:
     kit, name = pathlib.Path(FLAGS.flare_kit), pathlib.Path(run_dir).name
     check_elsewhere(config, sites=sites, only_fold=FLAGS.only_fold)
     check_admin_kit(kit)
+    for line in check_certificates(kit):
+        print(line)
     print(describe_elsewhere(config, sites=sites, run_name=run_dir, only_fold=FLAGS.only_fold))
     if not FLAGS.dry_run:
         from fedsim_tf.runs.on_flare import deploy
 
+        if said := make_kit_private(kit):
+            print(said)
         deploy(config, name, kit, only_fold=FLAGS.only_fold)
 
 

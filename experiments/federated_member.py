@@ -3,7 +3,8 @@
 python -m experiments.federated_member --kit=leeds --runs_dir=/srv/runs --dataset=nifti --data_root=/srv/hearts
 python -m experiments.federated_member --kit=fedsim.example.org --runs_dir=/srv/runs
 
-Given again, the command changes only what it is told.
+Given again, the command changes only what it is told. What jobs may ask of a site is in local/limits.toml of its kit,
+which the first start writes and no later one changes.
 """
 
 import pathlib
@@ -45,6 +46,7 @@ FLAGS = flags.FLAGS
 
 
 def run() -> None:
+    from fedsim_tf.federated.flare.kit_health import make_kit_private
     from fedsim_tf.federated.flare.kits import check_flare, check_member_kit, is_site_kit
     from fedsim_tf.runs.flare_member import LOCAL_FIELDS, UNPROTECTED, change_local
     from fedsim_tf.runs.member_start import open_member
@@ -64,13 +66,17 @@ def run() -> None:
         most_epsilon=FLAGS.most_epsilon,
     )
     start = open_member(kit, local)
-    if is_site_kit(kit) and not local.least_noise:
+    for line in start.warnings:
+        print(line)
+    if is_site_kit(kit) and not local.demanded_noise:
         print(f"--least_noise is 0, so that jobs without noise are accepted: {UNPROTECTED}")
     if FLAGS.dry_run:
         print(f"{kit / 'local'}: not written; {start.summary}")
         return
     from fedsim_tf.runs.on_flare import set_up_member
 
+    if said := make_kit_private(kit):
+        print(said)
     set_up_member(start)
     print(f"{kit / 'local'}: written; {start.summary}")
 

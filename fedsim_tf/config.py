@@ -28,6 +28,7 @@ VGG_WORDS = ("imagenet", "random")  # values of `vgg_weights` that do not name a
 A_PATH = "a file or folder"  # stands for a path where configurations are compared
 LOWEST_TUBE_KV = 40.0
 PRECISIONS = ("auto", "float32", "bfloat16")
+ROBUST_RULES = ("auto", "none", "bounded", "median", "trimmed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,6 +279,21 @@ class FederatedConfig(Checked):
         100.0,
         "Refuse a gradient whose norm is this many times the usual one: the median of the other sites' norms or, where "
         "there are fewer than two, of the site's own last norms; 0: refuse none.",
+        low=0,
+        may_change=True,
+    )
+    robust: str = option(
+        "auto",
+        "How the server bears one bad site among three or more: none (paper); bounded: longer gradients are scaled "
+        "down to twice the others' median norm; median or trimmed: that mean of each coordinate; auto: bounded at "
+        "hospitals, none on one machine.",
+        choices=ROBUST_RULES,
+        may_change=True,
+    )
+    largest_moments: float = option(
+        10.0,
+        "Refuse moments of latents whose mean is so many times the usual spread away from the median of all sites, or "
+        "whose variance is so many times larger or smaller; for three sites or more; 0: refuse none.",
         low=0,
         may_change=True,
     )

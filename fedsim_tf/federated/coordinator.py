@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import collections
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-
-from absl import logging
+from collections.abc import Callable, Sequence
 
 from fedsim_tf.errors import InputError, RunStopped
+from fedsim_tf.federated.adam_reach import measure_latent_reach
 from fedsim_tf.federated.message import check_losses, task_to_message
+from fedsim_tf.federated.moments_check import MomentsCheck
+from fedsim_tf.federated.refusals import note_refused
 from fedsim_tf.federated.server import Server, pool_moments
 from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS, Answer, Exchange, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate, check_against
 from fedsim_tf.federated.wire_record import BROADCAST, EVERYONE, WireRecord
-from fedsim_tf.files import append_rows
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.stage import OpenStage
 from fedsim_tf.training.watch import Look, rates
 
-REFUSED = "refused.csv"
 _PAST = 10  # rounds of a site after which its own norms say what is usual
 
 
@@ -62,6 +61,8 @@ class Coordinator:
         self._quorum = settings.quorum or len(self._sites)
         self._record = WireRecord(run.path, BROADCAST)
         self._norm_check, self._latent = NormCheck(settings.largest_norm), run.config.model.latent
+        reach = measure_latent_reach(run.config)
+        self._moments_check = MomentsCheck(run.path, reach=reach, largest=settings.largest_moments)
         self.lacking: list[str] = []
 
     def run_rounds(
@@ -91,7 +92,8 @@ class Coordinator:
           QuorumLost: too few sites have given an answer that can be used.
           Paused: the engine has asked to stop after a checkpoint.
         """
-        server = Server(weights, rate=rate, steps=steps, accumulate=accumulate)
+        robust = self._run.config.federated.robust
+        server = Server(weights, rate=rate, steps=steps, accumulate=accumulate, robust=robust)
         watched = _Watched(server)
         opened = OpenStage(self._run, stage, objects={"server": server}, watched=watched)
         ended = opened.done == steps and self._run.finished(stage) is not None
@@ -157,9 +159,12 @@ class Coordinator:
             except InputError as error:
                 refused[update.site] = str(error)
         usable = [answer for answer in received if answer.update.site not in refused]
+        if task.kind == BEGIN:
+            self._moments_check.register([answer.update for answer in usable])
         refused |= self._norm_check.find_outliers([answer.update for answer in usable])
+        refused |= self._moments_check.find_outliers([answer.update for answer in usable])
         usable = [answer for answer in usable if answer.update.site not in refused]
-        self._note_refused(task, refused)
+        note_refused(self._run.path, task, refused)
         self.lacking = sorted(refused)
         if len(usable) < self._quorum:
             raise QuorumLost(
@@ -169,13 +174,6 @@ class Coordinator:
                 "the last state is kept, the same command again resumes from it"
             )
         return sorted(usable, key=lambda answer: self._sites.index(answer.update.site))
-
-    def _note_refused(self, task: Task, refused: Mapping[str, str]) -> None:
-        if refused:
-            rows = [(task.kind, task.stage, task.round, site, reason) for site, reason in refused.items()]
-            append_rows(self._run.path / REFUSED, ("task", "stage", "round", "site", "reason"), rows)
-            for site, reason in refused.items():
-                logging.warning("%s, round %d: without %s: %s", task.stage or task.kind, task.round, site, reason)
 
 
 class NormCheck:

@@ -91,8 +91,14 @@ def count_rounds_sent(folder: pathlib.Path, stage: str = "") -> int:
       folder: the site's folder of a fold, which has the record.
       stage: the stage whose rounds are counted; "": all stages.
     """
-    sent = [row for row in read_wire_record(folder, SENT) if row.task == GRADIENTS and row.arrays > 0]
-    return sum(stage in ("", row.stage) for row in sent)
+    return sum(stage in ("", of) for of, _ in list_rounds_sent(folder))
+
+
+def list_rounds_sent(folder: pathlib.Path) -> list[tuple[str, int]]:
+    """Return stage and round of all gradients that have left a site, as its record says; repeated ones come again."""
+    return [
+        (row.stage, row.round) for row in read_wire_record(folder, SENT) if row.task == GRADIENTS and row.arrays > 0
+    ]
 
 
 def sum_costs(runs: pathlib.Path) -> float:

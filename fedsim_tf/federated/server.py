@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.federated.aggregation import NONE, accumulate_gradients
 from fedsim_tf.federated.update import Arrays, SiteUpdate
 from fedsim_tf.models.latents import LatentDistribution, LatentStatistics
 from fedsim_tf.training.optimizers import adam
@@ -23,16 +24,17 @@ class Server(tf.Module):
       rate: Adam's rate.
       steps: rounds of the stage, from which the schedule of the rate follows.
       accumulate: "sum" (as in the paper) or "mean" of the sites' gradients.
+      robust: how one bad site is borne, see `accumulate_gradients`.
 
     Raises:
       InputError: `accumulate` is neither.
     """
 
-    def __init__(self, weights: Arrays, *, rate: float, steps: int, accumulate: str):
+    def __init__(self, weights: Arrays, *, rate: float, steps: int, accumulate: str, robust: str = NONE):
         super().__init__(name="server")
         if accumulate not in ("sum", "mean"):
             raise InputError("accumulate", found=repr(accumulate), expected="'sum' or 'mean'")
-        self._accumulate = accumulate
+        self._accumulate, self._robust = accumulate, robust
         self._names = list(weights)
         self.variables_list = [tf.Variable(value, name=f"shared_{i}") for i, value in enumerate(weights.values())]
         self.optimizer = adam(rate, self.variables_list, steps=steps)
@@ -49,8 +51,8 @@ class Server(tf.Module):
           updates: one of each site; their gradients have the names and shapes of the weights.
         """
         scale = 1.0 if self._accumulate == "sum" else 1.0 / len(updates)
-        totals = [scale * np.sum([update.gradients[name] for update in updates], axis=0) for name in self._names]
-        pairs = zip([tf.constant(total, tf.float32) for total in totals], self.variables_list, strict=True)
+        totals = accumulate_gradients(updates, self._names, rule=self._robust)
+        pairs = zip([tf.constant(scale * total, tf.float32) for total in totals], self.variables_list, strict=True)
         self.optimizer.apply_gradients(pairs)
 
 

@@ -9,13 +9,14 @@ import numpy as np
 from absl import logging
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.federated.guard import ALL, ANNOTATED, Guard
 from fedsim_tf.federated.kept_rounds import KeptRound, keep_round
 from fedsim_tf.federated.outbox import Outbox, Shapes
 from fedsim_tf.federated.privacy import DELTA, Budget, privatize, write_account
 from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS, Answer, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate
 from fedsim_tf.models.latents import LatentDistribution, LatentStatistics
-from fedsim_tf.training.protocols import SharedLearner, SharedStage
+from fedsim_tf.training.protocols import Losses, SharedGradients, SharedLearner, SharedStage
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.segmentation import VALIDATION_ERROR
 from fedsim_tf.training.stage import OpenStage
@@ -29,6 +30,9 @@ class Work(Protocol):
 
     def work_alone(self, name: str, distribution: LatentDistribution | None) -> None:
         """Do work in which no other site has a part; what an earlier start has finished is not done again."""
+
+    def count_volumes(self) -> int:
+        """Return how many volumes this site learns from, annotated or not: so many latents it can have."""
 
     def measure_latents(self, *, with_unlabelled: bool) -> LatentStatistics:
         """Return the moments of the latents that this site has learnt."""
@@ -46,14 +50,17 @@ class Site:
       run: the site's own folder, which keeps checkpoints, losses and all that it learns.
       work: the work on its data.
       budget: the limit of what its gradients may give away; None: no limit.
+      guard: the checks of what the server asks for; None: the server is trusted, as within one process.
     """
 
-    def __init__(self, name: str, run: RunFolder, work: Work, budget: Budget | None = None):
-        self.name, self._run, self._work, self._budget = name, run, work, budget
+    def __init__(self, name: str, run: RunFolder, work: Work, budget: Budget | None = None, guard: Guard | None = None):
+        self.name, self._run, self._work, self._budget, self._guard = name, run, work, budget, guard
         self._settings = run.config.federated
         self._stage: SharedStage | None = None
         self._open: OpenStage | None = None
         self._given = 0  # rounds of the stage under way for which this site has given gradients
+        self._held = 0  # after how many rounds of the stage the shared weights in memory were sent
+        self._at_end = False  # whether the last stage that was opened has ended with the state of its last round
 
     @functools.cached_property
     def outbox(self) -> Outbox:
@@ -68,15 +75,31 @@ class Site:
           InputError: the task does not fit what the site is doing.
           FloatingPointError: a loss or gradient is not finite; no state after it is kept.
         """
+        if self._guard is not None:
+            self._guard.admit(task)
         return _ANSWERS[task.kind](self, task)
 
     def _begin(self, task: Task) -> Answer:
+        if self._guard is None or not self._guard.has_just_begun(task):  # else the first answer was lost on its way
+            self._open_stage(task)
+        if self._guard is not None:
+            self._guard.note_begun(task)
+        return Answer(SiteUpdate(self.name, task.stage, task.round, self._work.count_volumes()), {})
+
+    def _open_stage(self, task: Task) -> None:
+        """Restore the state of a task's round, or the last one before it, and assign the task's weights."""
         self._check_not_of_an_earlier_run(task)
         stage = self._work.begin(task.stage, task.distribution)
-        self._open = OpenStage(self._run, task.stage, objects=stage.objects, watched=stage, at=task.round)
-        self._stage, self._given = stage, 0
-        self._receive(task)
-        return self._acknowledge(task)
+        opened = OpenStage(self._run, task.stage, objects=stage.objects, watched=stage, at=task.round)
+        if opened.done < task.round:
+            text = "%s, %s: goes on from its own state of round %d, as it has none of round %d"
+            logging.warning(text, self.name, task.stage, opened.done, task.round)
+        self._stage, self._open, self._given, self._held, self._at_end = stage, opened, 0, opened.done, False
+        try:
+            self._receive(task)
+        except InputError:
+            self._stage = self._open = None
+            raise
 
     def _check_not_of_an_earlier_run(self, task: Task) -> None:
         """Refuse to begin a stage again that others have followed: the server has lost its run, the site has not."""
@@ -89,10 +112,23 @@ class Site:
             )
 
     def _compute_gradients(self, task: Task) -> Answer:
+        kept = self._guard.find_round(task) if self._guard is not None else None
+        if kept is not None and self._open is not None and task.round < self._open.done:
+            return kept
         stage, opened = self._receive(task)
         self._stage = self._open = None  # until the step is known to be finite, so that nothing after it is kept
+        # A round that was answered before a crash moves this site's own latents again, and its answer is the same.
         losses, gradients = stage.shared_gradients(task.round, stage.seeds.rng(task.round))
         added = opened.add(task.round, losses)
+        answer = kept or self._make_answer(task, stage, losses=added, gradients=gradients)
+        if self._guard is not None:
+            self._guard.note_given(task, answer, is_new=kept is None)
+        self._stage, self._open = stage, opened
+        self._given += 1
+        return answer
+
+    def _make_answer(self, task: Task, stage: SharedStage, *, losses: Losses, gradients: SharedGradients) -> Answer:
+        """Return the answer to a round, with gradients as they may leave."""
         if self._budget is not None:
             self._budget.spend()
         named = zip(stage.learner.shared_names, gradients, strict=True)
@@ -107,25 +143,28 @@ class Site:
         if most := self._settings.keep_sent:
             kept = KeptRound(task.stage, task.round, task.weights, sent, stage.list_batch(task.round))
             keep_round(self._run.path, kept, most=most)
-        self._stage, self._open = stage, opened
-        self._given += 1
-        return Answer(update, {name: value for name, value in added.items() if name != VALIDATION_ERROR})
+        return Answer(update, {name: value for name, value in losses.items() if name != VALIDATION_ERROR})
 
     def _keep(self, task: Task) -> Answer:
         _, opened = self._receive(task)
         opened.save()
+        if self._guard is not None:
+            self._guard.note_kept(task.stage, opened.kept)
         return self._acknowledge(task)
 
     def _end(self, task: Task) -> Answer:
         under_way = self._open is not None and self._open.name == task.stage
         if not under_way:
-            self._begin(task)  # an earlier start has ended it, but later stages need its state
+            self._open_stage(task)  # an earlier start has ended it, but later stages need its state
         _, opened = self._receive(task)
         if under_way or self._run.finished(task.stage) is None:
             opened.save()
             self._account_for(task.stage)
-            opened.finish()
+            opened.finish(moved=opened.moved)
+        self._at_end = opened.done == task.round
         self._stage = self._open = None
+        if self._guard is not None:
+            self._guard.note_ended()
         return self._acknowledge(task)
 
     def _account_for(self, stage: str) -> None:
@@ -139,17 +178,26 @@ class Site:
         return self._acknowledge(task)
 
     def _measure_latents(self, task: Task) -> Answer:
-        found = self._choose_moments(with_unlabelled=task.with_unlabelled)
-        if found is None:
-            why = "none of its latents were learnt, or so few that their moments would give single ones away"
+        if self._guard is not None and (kept := self._guard.find_moments(ALL if task.with_unlabelled else ANNOTATED)):
+            return kept
+        labelled = self._work.measure_latents(with_unlabelled=False)
+        found = self._choose_moments(labelled, with_unlabelled=task.with_unlabelled)
+        if found is None or (self._guard is not None and not self._at_end):
+            why = "none of its latents were learnt to the end, or so few that their moments would give single ones away"
             logging.warning("%s sends no moments of latents: %s", self.name, why)
             return self._acknowledge(task)
-        return Answer(SiteUpdate(self.name, task.stage, task.round, found.count, latents=found), {})
+        answer = Answer(SiteUpdate(self.name, task.stage, task.round, found.count, latents=found), {})
+        if self._guard is None:
+            return answer
+        which = ANNOTATED if found.count == labelled.count else ALL
+        if (kept := self._guard.find_moments(which)) is not None:
+            return kept
+        self._guard.note_moments(which, task, answer)
+        return answer
 
-    def _choose_moments(self, *, with_unlabelled: bool) -> LatentStatistics | None:
+    def _choose_moments(self, labelled: LatentStatistics, *, with_unlabelled: bool) -> LatentStatistics | None:
         """Return moments that give no single latent away, neither alone nor as a difference; None if there are none."""
         least = self._settings.latents_of
-        labelled = self._work.measure_latents(with_unlabelled=False)
         found = self._work.measure_latents(with_unlabelled=True) if with_unlabelled else labelled
         if labelled.count >= least and 0 < found.count - labelled.count < least:
             return labelled  # the server could subtract these moments from `found`: few latents would remain
@@ -164,7 +212,14 @@ class Site:
         if self._stage is None or self._open is None or self._stage.name != task.stage:
             found = f"{task.kind!r} of {task.stage}"
             raise InputError(f"task for {self.name}", found=found, expected=f"{BEGIN!r} of this stage before it")
-        assign_weights(self._stage.learner, task.weights, site=self.name)
+        learner = self._stage.learner
+        check_shared_weights(learner, task.weights, site=self.name)
+        if self._guard is not None:
+            held = dict(zip(learner.shared_names, (one.numpy() for one in learner.shared_variables), strict=True))
+            self._guard.check_move(task, held, since=self._held)
+        for name, variable in zip(learner.shared_names, learner.shared_variables, strict=True):
+            variable.assign(task.weights[name])
+        self._held = task.round
         return self._stage, self._open
 
 
@@ -178,8 +233,8 @@ _ANSWERS = {
 }
 
 
-def assign_weights(learner: SharedLearner, weights: Arrays, *, site: str) -> None:
-    """Assign the weights that the server has sent to a learner's shared variables, all or none.
+def check_shared_weights(learner: SharedLearner, weights: Arrays, *, site: str) -> None:
+    """Check that weights that the server has sent are values of a learner's shared variables.
 
     Args:
       learner: the learner.
@@ -187,18 +242,18 @@ def assign_weights(learner: SharedLearner, weights: Arrays, *, site: str) -> Non
       site: the site's name, for the message.
 
     Raises:
-      InputError: the names are not those of the shared variables, or a value is not finite or of another shape.
+      InputError: the names are not those of the shared variables, or a value is not finite or of another shape or type.
     """
     names, variables = learner.shared_names, learner.shared_variables
     if sorted(weights) != sorted(names):
         raise InputError(f"weights for {site}", found=sorted(weights), expected=sorted(names))
     for name, variable in zip(names, variables, strict=True):
         value = weights[name]
+        if value.dtype != np.float32:
+            raise InputError(f"weights {name} for {site}", found=value.dtype, expected="float32")
         if value.shape != tuple(variable.shape) or not np.all(np.isfinite(value)):
             raise InputError(
                 f"weights {name} for {site}",
                 found=f"shape {value.shape} with values from {value.min()} to {value.max()}",
                 expected=f"finite values of shape {tuple(variable.shape)}",
             )
-    for name, variable in zip(names, variables, strict=True):
-        variable.assign(weights[name])

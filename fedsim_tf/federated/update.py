@@ -14,6 +14,7 @@ Arrays = Mapping[str, np.ndarray]
 MOST_VOLUMES = 100_000  # that a site may claim to have
 _LONGEST_LATENT = 4096  # the check of longer ones would keep the server busy for more than seconds
 _ROUNDING = 1e-4  # relative error of moments that is put down to rounding
+_LARGEST = 1e18  # no moments of latents are so large, and squares of much larger ones overflow
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,7 +25,7 @@ class SiteUpdate:
       site: the site's name.
       stage: the stage that it belongs to.
       round: the round within the stage.
-      count: how many volumes it comes from.
+      count: how many volumes it comes from; where a stage begins, how many the site has.
       gradients: gradients of the shared networks' variables, by name; empty where the task asks for none.
       latents: moments of the site's latents, where the task asks for them.
 
@@ -65,6 +66,8 @@ class SiteUpdate:
     def _check_moments(self, subject: str, latents: LatentStatistics) -> None:
         """Refuses moments that no latents can have: the pooled ones decide what every site samples."""
         outer, size = latents.sum_outer, float(np.abs(latents.sum_outer).max(initial=0.0))
+        if max(size, float(np.abs(latents.sum).max(initial=0.0))) > _LARGEST:
+            raise InputError(subject, found=f"moments of size {size:.3g}", expected=f"below {_LARGEST:g}")
         if not 0 < latents.count <= MOST_VOLUMES:
             raise InputError(subject, found=f"moments of {latents.count} volumes", expected=f"1 to {MOST_VOLUMES}")
         if np.abs(outer - outer.T).max(initial=0.0) > _ROUNDING * size:

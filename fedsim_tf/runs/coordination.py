@@ -13,6 +13,7 @@ from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.files import read_npz, write_npz
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.runs.federated_site import COMPARISON, GAN, SAMPLES
+from fedsim_tf.runs.stage_plan import plan_stages
 from fedsim_tf.training.learner import initial_shared_weights
 from fedsim_tf.training.pretraining import GeneratorPretraining
 from fedsim_tf.training.run import RunFolder
@@ -36,17 +37,16 @@ def coordinate(coordinator: Coordinator, run: RunFolder) -> None:
     if FEDERATED_SIMULATION in arms:
         _simulate(coordinator, run)
     if DIRECT in arms:
-        settings = run.config.segmentation
-        steps = settings.pretraining_steps
-        start = initial_weights(run.config)
-        coordinator.run_rounds(DirectFederated.name, start, rate=settings.rate, steps=steps, accumulate="mean")
+        plan, start = plan_stages(run.config)[DirectFederated.name], initial_weights(run.config)
+        coordinator.run_rounds(DirectFederated.name, start, rate=plan.rate, steps=plan.steps, accumulate="mean")
     coordinator.work_alone(COMPARISON)
 
 
 def _simulate(coordinator: Coordinator, run: RunFolder) -> None:
     """Run all stages; then every site draws samples of the pooled latents with its own enhancement network."""
     config = run.config
-    first, last, accumulate = config.pretraining, config.semi, config.federated.accumulate
+    plan, accumulate = plan_stages(config), config.federated.accumulate
+    first, last = plan[GeneratorPretraining.name], plan[SemiSupervised.name]
     start = initial_shared_weights(config)
     pretrained = coordinator.run_rounds(
         GeneratorPretraining.name, start, rate=first.rate, steps=first.steps, accumulate=accumulate

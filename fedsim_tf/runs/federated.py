@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from absl import logging
+
 from fedsim_tf.errors import RunStopped
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.engines import IN_PROCESS, NVFLARE
 from fedsim_tf.federated.in_process import InProcess
+from fedsim_tf.federated.refusals import summarize_refused
 from fedsim_tf.federated.site import Site
 from fedsim_tf.files import hold_during
 from fedsim_tf.models.vgg import VGG19Features
@@ -19,7 +22,7 @@ from fedsim_tf.runs.folds import run_to_results
 from fedsim_tf.runs.results import draw_losses
 from fedsim_tf.runs.start import RunStart
 from fedsim_tf.shape.ssm import StatisticalShapeModel
-from fedsim_tf.training.run import RunFolder, site_path
+from fedsim_tf.training.run import RunFolder, fold_path, site_path
 from fedsim_tf.training.volumes import SiteVolumes
 
 
@@ -47,7 +50,12 @@ def run_federated(start: RunStart, *, engine: str = IN_PROCESS) -> RunMetrics | 
         draw_losses(fold_run, data=start.source)
         return {site: _scores(fold_run, site) for site in start.sites}
 
-    return run_to_results(start, run, make)
+    try:
+        return run_to_results(start, run, make)
+    finally:
+        for fold in range(run.config.data.folds):
+            for line in summarize_refused(fold_path(run.path, fold)):
+                logging.warning("fold %d: %s", fold, line)
 
 
 def _scores(fold: RunFolder, site: str) -> Mapping[str, ArmScores]:

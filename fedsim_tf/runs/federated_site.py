@@ -18,6 +18,7 @@ from fedsim_tf.runs.inputs import describe_source
 from fedsim_tf.runs.results import read_or_make_scores
 from fedsim_tf.runs.same_data import check_same_data
 from fedsim_tf.runs.samples import draw_samples_of, samples_folder
+from fedsim_tf.runs.stage_plan import plan_stages
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.learner import SiteLearner, initial_shared_weights
@@ -40,14 +41,24 @@ class FoldAtSite:
       data: the fold of its data.
       ssm: the shape model that all sites use.
       vgg: VGG-19 with fixed weights.
+      whole_stages: whether moments are given only of latents that had a part in every round of a stage.
 
     Raises:
       InputError: the folder has been used with other data.
     """
 
-    def __init__(self, run: RunFolder, data: SiteVolumes, ssm: StatisticalShapeModel, vgg: VGG19Features):
+    def __init__(
+        self,
+        run: RunFolder,
+        data: SiteVolumes,
+        ssm: StatisticalShapeModel,
+        vgg: VGG19Features,
+        *,
+        whole_stages: bool = False,
+    ):
         check_same_data(run, data)
         self._run, self._data, self._ssm, self._vgg = run, data, ssm, vgg
+        self._whole_stages, self._restored = whole_stages, ""
         self._samples: dict[str, Samples] = {}
 
     @functools.cached_property
@@ -61,6 +72,7 @@ class FoldAtSite:
         return SharedUNet(self._run.config, self._data)
 
     def begin(self, stage: str, distribution: LatentDistribution | None) -> SharedStage:
+        self._restored = self._restored if stage == DirectFederated.name else stage
         if stage == GeneratorPretraining.name:
             return GeneratorPretraining(self.learner)
         if stage == SemiSupervised.name:
@@ -91,18 +103,27 @@ class FoldAtSite:
         weights = initial_shared_weights(config) | initial_weights(config)
         return {name: value.shape for name, value in weights.items()}
 
+    def count_volumes(self) -> int:
+        return len(self._data.labelled) + len(self._data.unlabelled)
+
     def measure_latents(self, *, with_unlabelled: bool) -> LatentStatistics:
         """Return the moments of the latents that this site has learnt; it has none if it was away in those stages."""
-        if not max(map(self._count_steps, (GeneratorPretraining.name, SemiSupervised.name))):
+        if not any(map(self._has_learnt, (GeneratorPretraining.name, SemiSupervised.name))):
             return LatentStatistics.of(np.zeros((0, self._run.config.model.latent)))
         return self.learner.latent_statistics(with_unlabelled=with_unlabelled and self._has_learnt_unannotated())
 
     def _has_learnt_unannotated(self) -> bool:
-        return self._run.config.semi.learns_unannotated and self._count_steps(SemiSupervised.name) > 1
+        return self._run.config.semi.learns_unannotated and self._has_learnt(SemiSupervised.name, least=2)
 
-    def _count_steps(self, stage: str) -> int:
-        """Return how many steps of a stage this site took part in; 0 until the stage has ended."""
-        return (self._run.finished(stage) or {"steps": 0})["steps"]
+    def _has_learnt(self, stage: str, *, least: int = 1) -> bool:
+        """Return whether the latents in memory have taken part in a stage that has ended."""
+        record = self._run.finished(stage) or {"steps": 0}
+        if not self._whole_stages:
+            return record["steps"] >= least
+        restored = self._restored in (stage, SemiSupervised.name)  # the later stage goes on from the earlier one
+        return restored and record.get("moved", record["steps"]) >= max(
+            least, plan_stages(self._run.config)[stage].steps
+        )
 
     def _compare(self) -> ScoresBySite:
         """Train and test the segmentation network of each arm at this site; return the scores by site and arm."""

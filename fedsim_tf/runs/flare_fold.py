@@ -8,9 +8,11 @@ from typing import Any
 
 from fedsim_tf.data.cohorts import Cohort
 from fedsim_tf.errors import InputError
+from fedsim_tf.federated.adam_reach import measure_latent_reach
 from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.flare.controller import StageController
 from fedsim_tf.federated.flare.executor import SiteExecutor
+from fedsim_tf.federated.guard import Guard
 from fedsim_tf.federated.outbox import Shapes
 from fedsim_tf.federated.privacy import Budget
 from fedsim_tf.federated.site import Site, Work
@@ -34,6 +36,7 @@ from fedsim_tf.runs.inputs import (
 from fedsim_tf.runs.known_hearts import check_held_out
 from fedsim_tf.runs.results import draw_losses, finish, gather_facts
 from fedsim_tf.runs.same_data import shape_model_digest
+from fedsim_tf.runs.stage_plan import plan_stages
 from fedsim_tf.training.protocols import SharedStage
 from fedsim_tf.training.run import RunFolder, fold_path, site_path
 
@@ -56,6 +59,7 @@ class FoldController(StageController):
         config = here.apply(self.config)
         run = RunFolder(fold_path(here.run_path(self.run_name), self.fold), config.of_fold(self.fold))
         hold(run.path)
+        self.refused = run.path
         federated = config.federated
         sites = federated.sites
         exchange = self.open_exchange(sites, run.path, timeout=federated.timeout, quorum=federated.quorum)
@@ -87,25 +91,30 @@ class FoldExecutor(SiteExecutor):
             raise InputError("model.shape_model", found=found, expected="the shape model that all sites use")
         cache_dir, dataset = pathlib.Path(here.cache_dir), here.dataset or name
         labels = count_labels(config, dataset, federated=True)
+        here.limits.check(config, fold=self.fold, labels=labels)
+        root = here.run_path(self.run_name)
+        folder = site_path(fold_path(root, self.fold), name)
+        here.limits.check_rounds(config, runs=pathlib.Path(here.runs_dir), fold=folder)
         check_labels(config, dataset, labels, cache_dir=cache_dir)
         cohort = open_cohort(config, dataset, cache_dir=cache_dir)
         shape_model = open_shape_model(config)
         check_held_out(config, shape_model, cohort, [self.fold])
         data = open_fold(config, cohort, fold=self.fold, n_labelled=labels, cache_dir=cache_dir)
         data = dataclasses.replace(data, name=name, secret=here.secret)  # hospitals may have data sets of one name
-        root = here.run_path(self.run_name)
         make_folder(root)
         root.chmod(0o700)  # it will hold pictures of patients
         whole = RunFolder(root, config) if self.reports else None  # before there are files of a fold in it
-        run = RunFolder(site_path(fold_path(root, self.fold), name), config.of_fold(self.fold))
+        run = RunFolder(folder, config.of_fold(self.fold))
         hold(run.path)
         budget = Budget(pathlib.Path(here.runs_dir), here.most_epsilon, config.federated.noise_multiplier)
         vgg = open_vgg(config)
-        work = FoldAtSite(run, data, shape_model, vgg)
-        if whole is None:
-            return Site(name, run, work, budget)
-        about = {"data": describe_source(config, name), "labelled": {name: labels}, "vgg": vgg.source}
-        return Site(name, run, ReportingFold(work, whole, name, cohort, about), budget)
+        work: Work = FoldAtSite(run, data, shape_model, vgg, whole_stages=True)
+        if whole is not None:
+            about = {"data": describe_source(config, name), "labelled": {name: labels}, "vgg": vgg.source}
+            work = ReportingFold(work, whole, name, cohort, about)
+        reach = measure_latent_reach(run.config)
+        guard = Guard(name, run, plan_stages(run.config), latent=run.config.model.latent, latent_reach=reach)
+        return Site(name, run, work, budget, guard)
 
 
 class ReportingFold:
@@ -128,6 +137,9 @@ class ReportingFold:
 
     def begin(self, stage: str, distribution: LatentDistribution | None) -> SharedStage:
         return self._work.begin(stage, distribution)
+
+    def count_volumes(self) -> int:
+        return self._work.count_volumes()
 
     def measure_latents(self, *, with_unlabelled: bool) -> LatentStatistics:
         return self._work.measure_latents(with_unlabelled=with_unlabelled)

@@ -16,6 +16,7 @@ from fedsim_tf.config import VGG_WORDS, Config, FederatedConfig, from_dict, is_p
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import read_json
 from fedsim_tf.runs.inputs import settle_choices
+from fedsim_tf.runs.job_limits import USUAL_LIMITS, JobLimits, read_limits
 
 LEAST_LATENTS = FederatedConfig().latents_of
 LOCAL_FILE = "fedsim_tf.json"
@@ -49,6 +50,7 @@ class Local:
       most_epsilon: the largest epsilon for the gradients of all runs below `runs_dir` together; 0: no limit.
       secret: a secret on which the site's random choices depend; see `SiteVolumes`.
       fields: values of `LOCAL_FIELDS`, by their names there.
+      limits: what jobs may ask for, from a file of its own.
 
     Raises:
       InputError: `least_noise` or `most_epsilon` is not finite.
@@ -62,6 +64,7 @@ class Local:
     most_epsilon: float = 0.0
     secret: str = ""
     fields: dict[str, Any] = dataclasses.field(default_factory=dict)
+    limits: JobLimits = USUAL_LIMITS
 
     def __post_init__(self):
         for name in ("least_noise", "most_epsilon"):
@@ -70,10 +73,10 @@ class Local:
 
     @classmethod
     def read(cls, folder: pathlib.Path) -> Local:
-        """Read the local file in a folder, which is `local` of a FLARE kit.
+        """Read the local file, and the limits, in a folder, which is `local` of a FLARE kit.
 
         Raises:
-          InputError: there is no such file, or it has other contents.
+          InputError: there is no such file, or one of the two has other contents.
         """
         file = folder / LOCAL_FILE
         if not file.exists():
@@ -81,7 +84,7 @@ class Local:
         values = read_json(file)
         if not isinstance(values, dict):
             raise InputError(file, found=type(values).__name__, expected="names and values in {}")
-        known = tuple(field.name for field in dataclasses.fields(cls) if field.name != "fields")
+        known = tuple(field.name for field in dataclasses.fields(cls) if field.name not in ("fields", "limits"))
         unknown = sorted(set(values) - {*known, *LOCAL_FIELDS})
         missing = sorted({"runs_dir", "cache_dir"} - set(values))
         if unknown or missing:
@@ -90,12 +93,14 @@ class Local:
         if "secret" not in values:
             logging.warning("%s has no secret; experiments.federated_member adds one", file)
         given = {name: values[name] for name in known if name in values}
-        return cls(**given, fields={name: values[name] for name in LOCAL_FIELDS if name in values})
+        fields = {name: values[name] for name in LOCAL_FIELDS if name in values}
+        return cls(**given, fields=fields, limits=read_limits(folder))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contents of the file."""
-        values = dataclasses.asdict(self)
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields = values.pop("fields")
+        del values["limits"]
         return {name: value for name, value in values.items() if value != "" or name == "secret"} | fields
 
     def run_path(self, name: str) -> pathlib.Path:
@@ -113,7 +118,12 @@ class Local:
     def granted_privacy(self) -> str:
         """The privacy that every job leaves to this site, in words."""
         epsilon = f"epsilon {self.most_epsilon:g} at most" if self.most_epsilon else "any epsilon"
-        return f"moments of {self.least_latents} latents or more, noise {self.least_noise:g} or more, {epsilon}"
+        return f"moments of {self.least_latents} latents or more, noise {self.demanded_noise:g} or more, {epsilon}"
+
+    @property
+    def demanded_noise(self) -> float:
+        """The least noise multiplier that both this file and the limits allow."""
+        return max(self.least_noise, self.limits.least_noise_multiplier)
 
     def apply(self, values: dict[str, Any]) -> Config:
         """Return a job's configuration with this machine's own fields in the place of any other machine's."""
@@ -148,7 +158,7 @@ def change_local(folder: pathlib.Path, fields: Mapping[str, Any], **given: Any) 
       fields: new values of `LOCAL_FIELDS`, by their names there.
       given: new values of `Local`'s other attributes; None: as before.
     """
-    before = Local.read(folder) if (folder / LOCAL_FILE).exists() else Local("", "")
+    before = Local.read(folder) if (folder / LOCAL_FILE).exists() else Local("", "", limits=read_limits(folder))
     told = {name: value for name, value in given.items() if value is not None}
     secret = before.secret or secrets.token_hex(16)
     return dataclasses.replace(before, **told, secret=secret, fields={**before.fields, **resolve_paths(fields)})

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
 from absl import logging
 
 from fedsim_tf.config import Config
+from fedsim_tf.federated.aggregation import AUTO, BOUNDED, LEAST_SITES
 from fedsim_tf.federated.flare.deployment import Deployment, carry_through
 from fedsim_tf.federated.flare.jobs import FedJob, make_job, run_simulator, write_local_files
+from fedsim_tf.federated.flare.kits import is_site_kit
 from fedsim_tf.files import digest_json
 from fedsim_tf.runs.flare_fold import COMPONENTS, FoldController, FoldExecutor
 from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, resolve_paths, select_local_fields, strip_local_fields
+from fedsim_tf.runs.job_limits import UNLIMITED, write_limits
 from fedsim_tf.runs.member_start import MemberStart
 from fedsim_tf.runs.same_data import shape_model_digest
 from fedsim_tf.training.run import fold_numbers
@@ -52,6 +56,7 @@ def simulate_fold(config: Config, fold_dir: pathlib.Path, fold: int, *, cache_di
     local = Local(str(root.parent), str(cache_dir.resolve()), least_latents=least, fields=fields)
     workspace = fold_dir.resolve() / "flare"
     write_local_files(workspace / "local", LOCAL_FILE, local.to_dict(), classes=COMPONENTS)
+    write_limits(workspace / "local", UNLIMITED)
     run_simulator(make_fold_job(config, root.name, fold, reports=False), config.federated.sites, workspace)
 
 
@@ -68,7 +73,7 @@ def deploy(config: Config, run_name: str, kit: pathlib.Path, *, only_fold: int |
       InputError: there is no such kit or fold, or the server refuses the kit.
       RunStopped: jobs have ended again and again without coming further; a second call goes on.
     """
-    folds = fold_numbers(config, only_fold)
+    folds, config = fold_numbers(config, only_fold), choose_rule(config)
     deployment = Deployment(kit)
     try:
         for fold in folds:
@@ -81,6 +86,19 @@ def deploy(config: Config, run_name: str, kit: pathlib.Path, *, only_fold: int |
         deployment.close()
 
 
+def choose_rule(config: Config) -> Config:
+    """Return a configuration for hospitals: with three or more, one bad site is borne unless the user has chosen.
+
+    Bounded norms are what cost nothing where all are honest (docs/federated.md has the numbers).
+    """
+    federated = config.federated
+    if federated.robust != AUTO or len(federated.sites) < LEAST_SITES:
+        return config
+    return dataclasses.replace(config, federated=dataclasses.replace(federated, robust=BOUNDED))
+
+
 def set_up_member(start: MemberStart) -> None:
-    """Write a member's local files into its kit."""
+    """Write a member's local files into its kit; limits that a site has set stay as they are."""
     write_local_files(start.kit / "local", LOCAL_FILE, start.local.to_dict(), classes=COMPONENTS)
+    if is_site_kit(start.kit):
+        write_limits(start.kit / "local", start.local.limits)

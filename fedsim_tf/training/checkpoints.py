@@ -17,12 +17,15 @@ from fedsim_tf.training.protocols import Trackables
 from fedsim_tf.training.run import CHECKPOINTS_KEPT
 
 PARTIAL = ".partial-"  # begins the name of a folder that is being written, or was when its process ended
+ASIDE = "aside-"  # begins the name of a state that a begin at an earlier step has put aside
 PREFIX, CHECKSUMS = "state", "sha256.json"
 _PATTERN_CHARACTERS = frozenset("*?[\\")
 
 
 class Checkpoints:
     """The last two checkpoints of a stage, each a folder `step-<n>` with TensorFlow's files and their SHA-256.
+
+    A begin at an earlier step puts the later state aside. It is kept until a state of its step or later is written.
 
     A checkpoint is written into a hidden folder, forced to the disk and then renamed, and only then is an older one
     removed. A process that is killed leaves the two earlier ones, or the new one and one or two of the earlier.
@@ -59,31 +62,27 @@ class Checkpoints:
             sync_to_disk(self._folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        for old in _find(self._folder)[CHECKPOINTS_KEPT:]:
+        overtaken = [state for state in _find_aside(self._folder) if _step(state) <= step]
+        for old in [*_find(self._folder)[CHECKPOINTS_KEPT:], *overtaken]:
             shutil.rmtree(old)
+
+    def list_steps(self) -> list[int]:
+        """Return the steps of the checkpoints that are kept, the last one first."""
+        return list(map(_step, _find(self._folder)))
 
     def restore(self, *, at: int | None = None) -> int:
         """Restore the last whole checkpoint and return its step, 0 where there is none yet.
 
-        A damaged checkpoint is passed over with a warning that names its file. One after step `at` is removed, because
-        it would be taken for newer than those that follow from `at`.
+        A damaged checkpoint is passed over with a warning that names its file. One after step `at` is put aside: it
+        would be taken for newer than those that follow from `at`. It serves again where a later `at` has reached it.
 
         Raises:
           InputError: all are damaged, or the checkpoint is of other networks; or more than one is after step `at`,
             which is not what a process leaves that was killed between the others' states.
         """
+        if at is not None:
+            self._put_aside_after(at)
         found = _find(self._folder)
-        later = [checkpoint for checkpoint in found if at is not None and _step(checkpoint) > at]
-        if len(later) > 1:
-            steps = ", ".join(str(_step(checkpoint)) for checkpoint in reversed(later))
-            raise InputError(
-                self._folder,
-                found=f"the states of steps {steps}, while the server begins at {at}: it has lost its own",
-                expected="another name of the run, or this folder moved away",
-            )
-        for checkpoint in later:
-            shutil.rmtree(checkpoint)
-            found.remove(checkpoint)
         for checkpoint in found:
             damage = _describe_damage(checkpoint)
             if not damage:
@@ -98,6 +97,29 @@ class Checkpoints:
                 expected="a whole one; without this folder the stage begins anew",
             )
         return 0
+
+    def _put_aside_after(self, at: int) -> None:
+        found, aside = _find(self._folder), _find_aside(self._folder)
+        later = [checkpoint for checkpoint in found if _step(checkpoint) > at]
+        # Where nothing would be left to go on from, an aside one counts too: none is lost by beginning lower and lower.
+        counted = later if len(later) < len(found) else later + aside
+        if len(counted) > 1:
+            steps = ", ".join(map(str, sorted(map(_step, counted))))
+            raise InputError(
+                self._folder,
+                found=f"the states of steps {steps}, while the server begins at {at}: it has lost its own",
+                expected="another name of the run, or this folder moved away",
+            )
+        for checkpoint in aside:
+            if _step(checkpoint) <= at:
+                checkpoint.rename(_checkpoint(self._folder, _step(checkpoint)))
+        for checkpoint in later:
+            if all(_step(other) < _step(checkpoint) for other in _find_aside(self._folder)):
+                for other in _find_aside(self._folder):
+                    shutil.rmtree(other)
+                checkpoint.rename(checkpoint.with_name(f"{ASIDE}{checkpoint.name}"))
+            else:
+                shutil.rmtree(checkpoint)  # the one put aside has learnt more
 
 
 def restore_from(folder: pathlib.Path, step: int, objects: Trackables) -> None:
@@ -174,8 +196,12 @@ def _checkpoint(folder: pathlib.Path, step: int) -> pathlib.Path:
     return folder / f"step-{step}"
 
 
+def _find_aside(folder: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(folder.glob(f"{ASIDE}step-*"), key=_step, reverse=True)
+
+
 def _step(checkpoint: pathlib.Path) -> int:
-    return int(checkpoint.name.removeprefix("step-"))
+    return int(checkpoint.name.removeprefix(ASIDE).removeprefix("step-"))
 
 
 def _describe_damage(checkpoint: pathlib.Path) -> str:

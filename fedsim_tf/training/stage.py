@@ -80,9 +80,20 @@ class OpenStage:
             self._board.write(self.done, look)
             self._checkpoints.save(self.done)
 
-    def finish(self) -> dict[str, Any]:
-        """Mark the stage as done for good and return its record; see `run_stage`."""
-        record = {"steps": self.done, "seconds": round(float(self._seconds), 1), "losses": self._table.summary()}
+    @property
+    def moved(self) -> int:
+        """How many steps have made the present state; fewer than `done` where some were missed."""
+        return self._table.count_steps()
+
+    @property
+    def kept(self) -> list[int]:
+        """The steps of the checkpoints that are kept, the last one first."""
+        return self._checkpoints.list_steps()
+
+    def finish(self, **more: Any) -> dict[str, Any]:
+        """Mark the stage as done for good and return its record; see `run_stage`. `more`: what else it says."""
+        losses = self._table.summary()
+        record = {"steps": self.done, "seconds": round(float(self._seconds), 1), "losses": losses, **more}
         with stop_on_failed_write(self.name, self.done):
             self._run.finish(self.name, record)
         return record
@@ -160,6 +171,10 @@ class LossTable:
     def add(self, step: int, losses: Mapping[str, float]) -> None:
         """Add a row for each loss of a step."""
         self._rows += [(step, key, value) for key, value in losses.items()]
+
+    def count_steps(self) -> int:
+        """Return how many steps have rows."""
+        return len({row[0] for row in self._rows})
 
     def write(self) -> None:
         """Write the whole CSV."""

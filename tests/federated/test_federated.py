@@ -11,7 +11,7 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.federated.coordinator import Coordinator, NormCheck, Paused, QuorumLost
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.server import Server, pool_moments
-from fedsim_tf.federated.site import Site, assign_weights
+from fedsim_tf.federated.site import Site, check_shared_weights
 from fedsim_tf.federated.task import Answer, Answers, Task
 from fedsim_tf.federated.update import SiteUpdate
 from fedsim_tf.files import read_json
@@ -262,16 +262,17 @@ def test_tasks_that_do_not_fit_are_refused(tmp_path):
         ({"shape/0": None}, "weights for a: found"),
         ({"shape/0": np.zeros((2, 2), np.float32)}, r"weights shape/0 for a: found shape \(2, 2\)"),
         ({"shape/0": np.full((2, 3), np.nan, np.float32)}, "weights shape/0 for a: found .* nan"),
+        ({"shape/0": np.ones((2, 3))}, "weights shape/0 for a: found float64; expected float32"),
     ],
 )
-def test_bad_weights_move_nothing_at_a_site(bad, message):
+def test_bad_weights_are_refused_at_a_site(bad, message):
     class Learner:
         shared_names = list(WEIGHTS)  # noqa: RUF012
         shared_variables = [np.zeros((2, 3)), np.zeros(4)]  # noqa: RUF012
 
     changed = {name: value for name, value in {**WEIGHTS, **bad}.items() if value is not None}
     with pytest.raises(InputError, match=message):
-        assign_weights(Learner(), changed, site="a")
+        check_shared_weights(Learner(), changed, site="a")
 
 
 @pytest.mark.usefixtures("eagerly")

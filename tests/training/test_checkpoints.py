@@ -233,20 +233,40 @@ def test_a_part_of_other_networks_is_refused(finished, others):
         restore_from(finished / "checkpoints" / "toy", 4, others)
 
 
-def test_states_after_the_one_that_is_gone_on_from_are_removed(finished):
+def test_a_state_after_the_one_that_is_gone_on_from_is_put_aside_until_it_is_overtaken(finished):
     """Else the next ones kept would be taken for the older ones, and removed."""
     folder, variable = finished / "checkpoints" / "toy", tf.Variable(tf.zeros(1000))
     checkpoints = Checkpoints(
         folder, {"seconds": tf.Variable(0.0, dtype=tf.float64), "holder": tf.train.Checkpoint(v=variable)}
     )
+    names = lambda: sorted(path.name for path in folder.iterdir())  # noqa: E731
     assert checkpoints.restore(at=5) == 4
     np.testing.assert_array_equal(variable, 4)
-    checkpoints.save(5)
-    assert sorted(path.name for path in folder.iterdir()) == ["step-4", "step-5"]
-    with pytest.raises(InputError, match="states of steps 4, 5, while the server begins at 0: it has lost its own"):
+    checkpoints.save(6)
+    assert names() == ["step-4", "step-6"]
+    with pytest.raises(InputError, match="states of steps 4, 6, while the server begins at 0: it has lost its own"):
         checkpoints.restore(at=0)
-    assert len(list(folder.iterdir())) == 2
-    shutil.rmtree(folder / "step-4")  # what a first state is that only the site has kept
-    assert checkpoints.restore(at=0) == 0
-    checkpoints.save(1)
-    assert [path.name for path in folder.iterdir()] == ["step-1"]
+    assert checkpoints.restore(at=5) == 4
+    assert names() == ["aside-step-6", "step-4"]
+    with pytest.raises(InputError, match="states of steps 4, 6, while the server begins at 3"):
+        checkpoints.restore(at=3)  # lower and lower
+    checkpoints.save(5)
+    assert names() == ["aside-step-6", "step-4", "step-5"]
+    assert checkpoints.restore(at=4) == 4
+    assert names() == ["aside-step-6", "step-4"]  # that of step 5 has learnt less
+    assert checkpoints.restore(at=6) == 6
+    assert names() == ["step-4", "step-6"]
+    checkpoints.restore(at=4)
+    checkpoints.save(7)
+    assert names() == ["step-4", "step-7"]
+
+
+def test_a_first_state_that_only_the_site_has_kept_is_put_aside_too(finished):
+    folder = finished / "checkpoints" / "toy"
+    for old in sorted(folder.iterdir())[:-1]:
+        shutil.rmtree(old)
+    checkpoints = Checkpoints(folder, {"seconds": tf.Variable(0.0, dtype=tf.float64)})
+    (only,) = folder.iterdir()
+    for _ in range(2):
+        assert checkpoints.restore(at=0) == 0
+        assert [path.name for path in folder.iterdir()] == [f"aside-{only.name}"]

@@ -24,6 +24,7 @@ from fedsim_tf.federated.message import (
     report_failure,
     task_to_message,
 )
+from fedsim_tf.federated.refusals import summarize_refused
 from fedsim_tf.federated.task import Answer, Answers, Task
 from fedsim_tf.federated.wire_record import RECEIVED, WireRecord
 from fedsim_tf.files import read_json, write_json
@@ -43,6 +44,7 @@ class JobOutcome(NamedTuple):
       resumable: whether another job may come further.
       lacking: the sites that had no part in the job's end.
       seconds: how long the job lasted.
+      refused: a line for each site that was left out in the fold so far, see `summarize_refused`.
     """
 
     kept: int
@@ -50,6 +52,7 @@ class JobOutcome(NamedTuple):
     resumable: bool = True
     lacking: Sequence[str] = ()
     seconds: float = 0.0
+    refused: Sequence[str] = ()
 
 
 def find_outcome(folder: pathlib.Path) -> JobOutcome | None:
@@ -66,6 +69,7 @@ class StageController(ModelController, abc.ABC):
     Attributes:
       kept: how many checkpoints this job has added so far.
       lacking: the sites that had no part in the job's end; `coordinate` sets it.
+      refused: the folder with the record of refused answers; `coordinate` sets it.
       rejoin_seconds: how long a job that lacks a site goes on; it then ends, so that the next one takes the site in.
     """
 
@@ -73,6 +77,7 @@ class StageController(ModelController, abc.ABC):
         super().__init__(persistor_id="", ignore_result_error=True, task_check_period=_CHECK_SECONDS)
         self.kept, self.rejoin_seconds = 0, _REJOIN_SECONDS
         self.lacking: Sequence[str] = ()
+        self.refused: pathlib.Path | None = None
         self._start = time.monotonic()
 
     @abc.abstractmethod
@@ -109,7 +114,8 @@ class StageController(ModelController, abc.ABC):
             raise
         finally:
             seconds = time.monotonic() - self._start
-            outcome = outcome._replace(kept=self.kept, lacking=self.lacking, seconds=seconds)
+            lines = summarize_refused(self.refused) if self.refused else ()
+            outcome = outcome._replace(kept=self.kept, lacking=self.lacking, seconds=seconds, refused=lines)
             write_json(pathlib.Path(self.get_run_dir()) / OUTCOME, outcome._asdict())
 
 

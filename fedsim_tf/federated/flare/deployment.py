@@ -91,8 +91,11 @@ class Deployment:
         check_admin_kit(kit)
         file = kit / "startup" / ADMIN_FILE
         try:
-            self._kit, self._user = kit, read_json(file)["admin"]["username"]
-        except (KeyError, TypeError):
+            admin = read_json(file)["admin"]
+            self._kit, self._user = kit, admin["username"]
+            place = ":".join(str(admin[name]) for name in ("host", "port") if name in admin)
+            self._server = f"FLARE's server at {place or 'an unknown address'}"
+        except (KeyError, TypeError, AttributeError):
             raise InputError(file, found="no name of an admin", expected="the file as provisioned") from None
         self._session: Session | None = None
 
@@ -198,13 +201,14 @@ class Deployment:
                 found = f"one that the server refuses ({error})"
                 raise InputError("kit", found=found, expected="a kit of this server's project") from None
             except _REFUSED as error:
-                raise RunStopped(f"FLARE's server: {type(error).__name__}, {error}") from None
+                raise RunStopped(f"{self._server}: {type(error).__name__}, {error}") from None
             except _FAILED as error:
                 failures += 1
                 if failures == _FAILURES:
-                    raise RunStopped(f"FLARE's server: {error}; the same command again goes on") from None
+                    raise RunStopped(f"{self._server}: {error}; the same command again goes on") from None
             except _LOST as error:
-                logging.warning("no answer from FLARE's server (%s); asking again", error or type(error).__name__)
+                reason = error or type(error).__name__
+                logging.warning("no answer from %s (%s); asking again", self._server, reason)
             with contextlib.suppress(Exception):  # the connection may be lost anyway
                 self.close()
             self._session = None
@@ -241,6 +245,7 @@ def carry_through(run: Callable[[FedJob], JobEnd], job: FedJob, *, attempts: int
     while True:
         end = run(job)
         if end.is_completed:
+            _log_refused(job, end)
             return end.outcome.lacking if end.outcome else ()
         if end.status == RunStatus.FINISHED_ABORTED.value:
             raise RunStopped(
@@ -251,5 +256,12 @@ def carry_through(run: Callable[[FedJob], JobEnd], job: FedJob, *, attempts: int
         if end.status != RunStatus.FINISHED_CANT_SCHEDULE.value:  # this says only that sites were away for long
             fruitless = 0 if end.has_come_further else fruitless + 1
         if (end.outcome and not end.outcome.resumable) or fruitless >= attempts:
+            _log_refused(job, end)
             raise RunStopped(f"{job.name}: {end.reason}; the same command again goes on from what was kept")
         logging.warning("%s: %s; submitted again", job.name, end.reason)
+
+
+def _log_refused(job: FedJob, end: JobEnd) -> None:
+    """Say at a run's end which sites were left out, how often and why."""
+    for line in end.outcome.refused if end.outcome else ():
+        logging.warning("%s: %s", job.name, line)

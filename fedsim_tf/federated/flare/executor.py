@@ -76,6 +76,9 @@ class SiteExecutor(Executor, abc.ABC):
             return message
         except FloatingPointError as error:
             return report_failure(task, str(error))
+        except InputError as error:  # what the server asks for is not what this site gives
+            logging.error("%s refuses %r of %s, round %s: %s", name, task.kind, task.stage, task.round, error)
+            return report_failure(task, FAILED if self._outbox else NOT_BEGUN)
         except Exception:  # the error may name files of this hospital, so that it is logged here and not sent
             logging.exception("%s cannot answer %r of %s, round %d", name, task.kind, task.stage, task.round)
             return report_failure(task, FAILED if self._outbox else NOT_BEGUN)

@@ -27,16 +27,14 @@ from tests.federated.flare.toy_job import (
     COMPONENTS,
     PATIENCE,
     SETTINGS,
-    STAGE,
     LeakyExecutor,
-    Squares,
     ToyController,
     ToyExecutor,
-    ToyWork,
     coordinate,
     toy_config,
 )
 from tests.federated.records_for_tests import read_arrays
+from tests.federated.squares import STAGE, Squares, ToyWork
 
 SITES = ("leeds", "turin")  # every process of a job imports TensorFlow
 ROUNDS = 28

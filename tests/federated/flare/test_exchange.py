@@ -21,8 +21,9 @@ from fedsim_tf.federated.task import Answer, Task
 from fedsim_tf.federated.update import SiteUpdate
 from fedsim_tf.federated.wire_record import RECEIVED, SENT, WireRecord, read_wire_record
 from fedsim_tf.files import write_json
-from tests.federated.flare.toy_job import LENGTH, SETTINGS, STAGE, ToyExecutor
+from tests.federated.flare.toy_job import SETTINGS, ToyExecutor
 from tests.federated.records_for_tests import read_arrays
+from tests.federated.squares import LENGTH, STAGE
 
 TASK = Task("gradients", STAGE, 3, {"shape/0": np.zeros(LENGTH, np.float32)})
 NEXT = Task("gradients", STAGE, 4, TASK.weights)
@@ -185,7 +186,7 @@ def test_a_task_that_takes_long_is_done_once_while_the_site_says_that_it_lives(t
         heard = [asked(site, context, task)]
         while "under_way" in heard[-1].words:
             heard.append(asked(site, context, task))
-        assert heard[-1].words["count"] == (3 if task is TASK else 0)
+        assert heard[-1].words["count"] == (3 if task is TASK else 4)
     assert len(heard) > 3
     leeds = tmp_path / "runs" / "run" / "sites" / "leeds"
     sent = [row for row in read_wire_record(leeds, SENT) if row.task == "gradients"]
@@ -285,6 +286,11 @@ def test_sites_that_are_away_for_long_end_nothing():
     assert ends == []
 
 
-def test_who_had_no_part_in_the_end_is_said():
-    end = ended(1, status="FINISHED:COMPLETED", lacking=["turin"])
+def test_who_had_no_part_in_the_end_and_who_was_refused_is_said(caplog):
+    why = "without leeds 12 times, the last time at pretraining, round 40: gradients of leeds: found norm 1e9"
+    end = ended(1, status="FINISHED:COMPLETED", lacking=["turin"], refused=[why])
     assert carry_through(lambda job: end, JOB) == ["turin"]
+    assert caplog.messages[-1] == f"toy: {why}"
+    with pytest.raises(RunStopped):
+        carry_through(lambda job: ended(0, reason="no quorum", refused=[why]), JOB)
+    assert caplog.messages[-1] == f"toy: {why}"

@@ -152,6 +152,15 @@ def test_each_hospital_has_its_own_model_samples_and_report(folds):
     assert not list((found / SERVER).rglob("*.nii.gz"))
 
 
+@pytest.mark.parametrize(
+    ("sites", "given", "wanted"),
+    [(("a", "b"), "auto", "auto"), (("a", "b", "c"), "auto", "bounded"), (("a", "b", "c"), "none", "none")],
+)
+def test_three_hospitals_bear_a_bad_one_unless_the_user_has_chosen(sites, given, wanted):
+    config = toy_config(federated={"sites": sites, "robust": given})
+    assert on_flare.choose_rule(config).federated.robust == wanted
+
+
 def test_what_is_a_machines_own_does_not_travel():
     config = toy_config(data={"root": "/secret/patients"}, model={"shape_model": "/secret/model.npz"})
     values = strip_local_fields(config)

@@ -1,5 +1,6 @@
 """What a member's kit is given."""
 
+import dataclasses
 import stat
 
 import pytest
@@ -7,10 +8,15 @@ import pytest
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.flare.jobs import write_local_files
 from fedsim_tf.files import read_json, write_json
-from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, change_local
-from fedsim_tf.runs.member_start import open_member
+from fedsim_tf.runs.flare_fold import FoldExecutor
+from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, change_local, strip_local_fields
+from fedsim_tf.runs.job_limits import LIMITS_FILE
+from fedsim_tf.runs.member_start import MemberStart, open_member
+from fedsim_tf.runs.on_flare import set_up_member
+from fedsim_tf.runs.same_data import shape_model_digest
 from tests.federated.flare.toy_job import COMPONENTS
 from tests.runs.toy_cohorts import write_own_cohort
+from tests.training.toy_site import toy_config
 
 
 @pytest.fixture
@@ -108,3 +114,44 @@ def test_a_file_without_a_secret_is_warned_of(local, caplog):
     write_json(local / LOCAL_FILE, {name: value for name, value in values.items() if name != "secret"})
     Local.read(local)
     assert "has no secret; experiments.federated_member adds one" in caplog.text
+
+
+def test_a_job_beyond_the_sites_limits_is_refused_before_data_is_read(tmp_path, local):
+    """The data is not there, and nobody notices."""
+    fields = {"data_root": "/nonexistent", "model_vgg_weights": "random"}
+    given = Local(str(tmp_path / "runs"), str(tmp_path / "cache"), "nifti", least_latents=2, fields=fields)
+    write_json(local / LOCAL_FILE, given.to_dict())
+    for asked, limit in (({"pretraining": {"batch": 1}}, "least_batch"), ({"model": {"coarse_size": 64}}, "coarse")):
+        config = toy_config(data={"labels": 2}, **asked)
+        executor = FoldExecutor(strip_local_fields(config), "run", 0, shape_model_digest(config))
+        with pytest.raises(InputError, match=rf"^the job's .*{limit}.* in limits\.toml$"):
+            executor.open_site("leeds", local)
+    (local / LIMITS_FILE).write_text("most_rounds = 7")
+    config = toy_config(data={"labels": 2})
+    executor = FoldExecutor(strip_local_fields(config), "run", 0, shape_model_digest(config))
+    with pytest.raises(
+        InputError, match="the job's rounds: found 8 after 0 of other jobs; expected at most 7 together"
+    ):
+        executor.open_site("leeds", local)
+    (local / LIMITS_FILE).write_text("least_batch = 1\nlargest_coarse_size = 64")
+    config = toy_config(data={"labels": 2}, pretraining={"batch": 1})
+    executor = FoldExecutor(strip_local_fields(config), "run", 0, shape_model_digest(config))
+    with pytest.raises(InputError, match=r"below /nonexistent \(no such folder\)"):
+        executor.open_site("leeds", local)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_site_is_given_a_file_of_limits_and_keeps_the_one_that_it_has(tmp_path):
+    for name, is_site in (("fed_client.json", True), ("fed_server.json", False)):
+        kit = tmp_path / name
+        write_json(kit / "startup" / name, {})
+        start = MemberStart(kit, Local("/runs", "/cache"), "")
+        set_up_member(start)
+        assert (kit / "local" / LIMITS_FILE).exists() == is_site
+    limits = tmp_path / "fed_client.json" / "local" / LIMITS_FILE
+    limits.write_text("least_noise_multiplier = 1.5")
+    local = change_local(limits.parent, {}, runs_dir="/elsewhere")
+    assert local.demanded_noise == 1.5
+    assert "noise 1.5 or more" in local.granted_privacy
+    set_up_member(dataclasses.replace(start, kit=limits.parent.parent, local=local))
+    assert limits.read_text() == "least_noise_multiplier = 1.5"

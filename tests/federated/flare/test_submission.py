@@ -126,3 +126,20 @@ def test_for_whom_a_job_waits_is_said(run, monkeypatch):
     )
     run()
     assert said == ["FLARE job run-fold_0 waits; not connected: turin"]
+
+
+def test_a_server_that_does_not_answer_is_named_with_its_address(tmp_path, monkeypatch, caplog):
+    admin = {"username": "admin", "host": "fedsim.example.org", "port": 8003}
+    write_json(tmp_path / "startup" / "fed_admin.json", {"admin": admin})
+    monkeypatch.setattr(deployment_module, "_POLL_SECONDS", 0.0)
+    answers = [deployment_module.NoConnection("refused"), Played()]
+
+    def connect(*_, **__):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(deployment_module, "new_secure_session", connect)
+    assert Deployment(tmp_path).list_connected() == ["leeds"]
+    assert "no answer from FLARE's server at fedsim.example.org:8003 (refused); asking again" in caplog.text

@@ -1,10 +1,8 @@
 """A FLARE job of a moment's work: sites whose squares are to be small, each with a state of its own."""
 
 import pathlib
-import time
 
 import numpy as np
-import tensorflow as tf
 from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
 from fedsim_tf.config import make_config
@@ -14,66 +12,16 @@ from fedsim_tf.federated.flare.executor import SiteExecutor
 from fedsim_tf.federated.flare.wire import message_to_model, model_to_message
 from fedsim_tf.federated.site import Site
 from fedsim_tf.files import read_json
-from fedsim_tf.models.latents import LatentStatistics
-from fedsim_tf.training.randomness import StepSeeds
 from fedsim_tf.training.run import RunFolder, site_path
-from fedsim_tf.training.watch import Look
+from tests.federated.squares import LENGTH, STAGE, ToyWork
 
-STAGE = "squares"
 SETTINGS = "toy.json"
-LENGTH = 6
 PATIENCE = 20.0  # seconds until a site counts as silent
 
 
 def toy_config(sites, *, checkpoint_every=4, **federated):
     federated = {"sites": tuple(sites), "timeout": PATIENCE, **federated}
     return make_config("demo", checkpoint_every=checkpoint_every, federated=federated)
-
-
-class Squares:
-    """|w - own|^2 of one site; `own` moves a little each round, as latents do, and never leaves."""
-
-    name = STAGE
-    seeds = StepSeeds(0, STAGE)
-    gradient_norms: dict = {}  # noqa: RUF012
-    count = 3
-    shared_names = ("shape/0",)
-
-    def __init__(self, site, pause=0.0, length=LENGTH):
-        self._pause = pause
-        start = float(sum(site.encode()) % 11)
-        self.own = tf.Variable(np.linspace(0, start, length).astype(np.float32))
-        self.shared_variables = [tf.Variable(np.zeros(length, np.float32))]
-        self.learner = self
-
-    @property
-    def objects(self):
-        return {"own": self.own}
-
-    def look(self):
-        return Look()
-
-    def shared_gradients(self, _step, rng):
-        time.sleep(self._pause)
-        difference = self.shared_variables[0] - self.own
-        self.own.assign_add(0.01 * rng.standard_normal(self.own.shape).astype(np.float32))
-        return {"square": tf.reduce_sum(difference**2)}, [2 * difference]
-
-
-class ToyWork:
-    def __init__(self, site, pause=0.0, length=LENGTH):
-        self.squares = Squares(site, pause, length)
-        self.shared_shapes = {"shape/0": (length,)}
-        self.done = []
-
-    def begin(self, stage, distribution):
-        return self.squares
-
-    def work_alone(self, name, distribution):
-        self.done.append(name)
-
-    def measure_latents(self, *, with_unlabelled):
-        return LatentStatistics.of(np.eye(4, 64))
 
 
 def coordinate(coordinator, rounds, length=LENGTH):

@@ -1,0 +1,178 @@
+"""The limits that a site's owner sets on what jobs may ask for, in a file of the site's own."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+from typing import Annotated, Literal, NoReturn, get_args
+
+import pydantic
+
+from fedsim_tf.baselines.direct_fl import DirectFederated
+from fedsim_tf.config import N_FOLDS, Config
+from fedsim_tf.errors import InputError
+from fedsim_tf.federated.privacy import list_rounds_sent
+from fedsim_tf.federated.wire_record import SENT
+from fedsim_tf.files import write_text
+from fedsim_tf.records.versioned import parse
+from fedsim_tf.runs.stage_plan import plan_stages
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+LIMITS_FILE = "limits.toml"
+_Stage = Literal["pretraining", "semi_supervised", "segmentation/direct_fl/pretrain"]
+_Positive = Annotated[int, pydantic.Field(ge=1)]
+_Noise = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
+
+
+class JobLimits(pydantic.BaseModel):
+    """The limits of a site; what its file leaves out has the value here.
+
+    Attributes:
+      least_batch: the fewest annotated volumes of which a round of the simulation gives a gradient.
+      least_unannotated_batch: the fewest unannotated volumes of which a round gives a gradient (paper: 1).
+      largest_coarse_size: the most voxels along each edge of the material map that sites learn together (paper: 16).
+      largest_size: the most voxels along each edge of volumes (paper: 128).
+      least_noise_multiplier: the least noise on gradients, in units of the clipping norm.
+      stages: the shared stages that a job may have. A round of Direct-FL's gives the gradient of one volume.
+      most_rounds: how many rounds all jobs may have together; None: any number.
+      folds: numbers of the folds that a job may have.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    least_batch: _Positive = 2
+    least_unannotated_batch: _Positive = 1
+    largest_coarse_size: _Positive = 16
+    largest_size: _Positive = 128
+    least_noise_multiplier: _Noise = 0.0
+    stages: list[_Stage] = list(get_args(_Stage))
+    most_rounds: _Positive | None = None
+    folds: list[Annotated[int, pydantic.Field(ge=0, lt=N_FOLDS)]] = list(range(N_FOLDS))
+
+    def check(self, config: Config, *, fold: int, labels: int) -> None:
+        """Refuse a job that asks for more than the limits, apart from its number of rounds.
+
+        Args:
+          config: the job's configuration.
+          fold: number of its fold.
+          labels: how many annotated training volumes it takes of this site.
+
+        Raises:
+          InputError: the message names the limit.
+        """
+        federated, model = config.federated, config.model
+        plan = plan_stages(config)
+        if plan.keys() - {DirectFederated.name}:
+            _refuse_below("least_batch", min(config.pretraining.batch, labels), self.least_batch)
+            if config.semi.learns_unannotated:
+                _refuse_below("least_unannotated_batch", config.semi.batch, self.least_unannotated_batch)
+        _refuse_above("largest_coarse_size", model.coarse_size, self.largest_coarse_size)
+        _refuse_above("largest_size", model.size, self.largest_size)
+        _refuse_below("least_noise_multiplier", federated.noise_multiplier, self.least_noise_multiplier)
+        for stage in plan:
+            if stage not in self.stages:
+                _refuse("stages", stage, f"one of {', '.join(self.stages) or 'none'}")
+        if fold not in self.folds:
+            _refuse("folds", fold, f"one of {', '.join(map(str, self.folds)) or 'none'}")
+
+    def check_rounds(self, config: Config, *, runs: pathlib.Path, fold: pathlib.Path) -> None:
+        """Refuse a job whose rounds would be too many beside those of all others.
+
+        Args:
+          config: the job's configuration.
+          runs: folder of all runs of the site.
+          fold: the site's folder of the job's fold; the rounds that it has had are among the job's own.
+
+        Raises:
+          InputError: the message names the limit.
+        """
+        if self.most_rounds is None:
+            return
+        planned = sum(stage.steps for stage in plan_stages(config).values())
+        others = {file.parent.resolve() for file in runs.rglob(f"{SENT}.csv")} - {fold.resolve()}
+        before = sum(len(set(list_rounds_sent(folder))) for folder in others)
+        if before + planned > self.most_rounds:
+            found = f"{planned} after {before} of other jobs"
+            _refuse("most_rounds", found, f"at most {self.most_rounds} together")
+
+    def describe(self) -> str:
+        """Return the limits in a few words."""
+        rounds = "any number of rounds" if self.most_rounds is None else f"{self.most_rounds} rounds at most"
+        return (
+            f"batches of {self.least_batch} or more, coarse CTs of {self.largest_coarse_size} and volumes of "
+            f"{self.largest_size} voxels at most along each edge, {rounds}"
+        )
+
+
+USUAL_LIMITS = JobLimits()
+UNLIMITED = JobLimits(least_batch=1, largest_coarse_size=2**16, largest_size=2**16)
+_EXPLAINED = {
+    "least_batch": "annotated volumes of which a round of the simulation gives a gradient",
+    "least_unannotated_batch": "unannotated volumes of which a round gives a gradient",
+    "largest_coarse_size": "voxels along each edge of the material map that sites learn together",
+    "largest_size": "voxels along each edge of volumes",
+    "least_noise_multiplier": "noise on gradients, in units of the clipping norm",
+    "stages": "shared stages; a round of segmentation/direct_fl/pretrain gives the gradient of one volume",
+    "folds": "folds of the cross-validation",
+    "most_rounds": "rounds of all jobs together; without this line any number",
+}
+
+
+def read_limits(folder: pathlib.Path) -> JobLimits:
+    """Read the limits of a site from the folder `local` of its kit; those of `JobLimits` where there is no file.
+
+    Raises:
+      InputError: the file is no TOML, or a name or a value in it is not what it can be.
+    """
+    file = folder / LIMITS_FILE
+    if not file.exists():
+        return USUAL_LIMITS
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(file, found=f"no TOML ({error})", expected="lines such as least_batch = 4") from None
+    names = ", ".join(JobLimits.model_fields)
+    return parse(values, JobLimits, subject=file, expected=f"limits among {names}, as in docs/federated.md")
+
+
+def write_limits(folder: pathlib.Path, limits: JobLimits) -> None:
+    """Write a file of limits with a word on each, unless there is one."""
+    file = folder / LIMITS_FILE
+    if file.exists():
+        return
+    lines = ["# What jobs may ask of this site; see docs/federated.md."]
+    for name, text in _EXPLAINED.items():
+        value = getattr(limits, name)
+        shown = "# most_rounds = 10000" if value is None else f"{name} = {value!r}".replace("'", '"')
+        lines.append(f"{shown:<32} # {text}")
+    write_text(file, "\n".join(lines) + "\n")
+
+
+def _refuse_below(limit: str, found: float, least: float) -> None:
+    if found < least:
+        _refuse(limit, found, f"at least {least:g}")
+
+
+def _refuse_above(limit: str, found: float, most: float) -> None:
+    if found > most:
+        _refuse(limit, found, f"at most {most:g}")
+
+
+def _refuse(limit: str, found: object, expected: str) -> NoReturn:
+    raise InputError(f"the job's {_OF_JOB[limit]}", found=found, expected=f"{expected}, {limit} in {LIMITS_FILE}")
+
+
+_OF_JOB = {
+    "least_batch": "annotated volumes a round",
+    "least_unannotated_batch": "unannotated volumes a round",
+    "largest_coarse_size": "model.coarse_size",
+    "largest_size": "model.size",
+    "least_noise_multiplier": "federated.noise_multiplier",
+    "stages": "stage",
+    "folds": "fold",
+    "most_rounds": "rounds",
+}
