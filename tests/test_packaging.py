@@ -112,7 +112,11 @@ def test_data_that_runs_read_is_among_it():
     assert data == {
         "fedsim_tf/py.typed",
         "fedsim_tf/data/chd68_division.csv",
+        "fedsim_tf/evaluation/templates/fold.html.j2",
+        "fedsim_tf/evaluation/templates/fold_sections.html.j2",
         "fedsim_tf/evaluation/templates/report.html.j2",
+        "fedsim_tf/evaluation/templates/schedule.html.j2",
+        "fedsim_tf/evaluation/templates/style.html.j2",
         "fedsim_tf/evaluation/templates/volumes.html.j2",
         "fedsim_tf/shape/phantom_hearts.npz",
     }

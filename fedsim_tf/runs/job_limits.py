@@ -8,14 +8,11 @@ from typing import Annotated, Literal, NoReturn, get_args
 
 import pydantic
 
-from fedsim_tf.baselines.direct_fl import DirectFederated
+from fedsim_tf.arms import FEDERATED_SIMULATION, federate_arms
 from fedsim_tf.config import N_FOLDS, Config
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.privacy import list_rounds_sent
-from fedsim_tf.federated.wire_record import SENT
 from fedsim_tf.files import write_text
 from fedsim_tf.records.versioned import parse
-from fedsim_tf.runs.stage_plan import plan_stages
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -64,16 +61,17 @@ class JobLimits(pydantic.BaseModel):
         Raises:
           InputError: the message names the limit.
         """
+        from fedsim_tf.runs.stage_plan import plan_stages  # here, as it imports TensorFlow
+
         federated, model = config.federated, config.model
-        plan = plan_stages(config)
-        if plan.keys() - {DirectFederated.name}:
+        if FEDERATED_SIMULATION in federate_arms(config.segmentation.arms):
             _refuse_below("least_batch", min(config.pretraining.batch, labels), self.least_batch)
             if config.semi.learns_unannotated:
                 _refuse_below("least_unannotated_batch", config.semi.batch, self.least_unannotated_batch)
         _refuse_above("largest_coarse_size", model.coarse_size, self.largest_coarse_size)
         _refuse_above("largest_size", model.size, self.largest_size)
         _refuse_below("least_noise_multiplier", federated.noise_multiplier, self.least_noise_multiplier)
-        for stage in plan:
+        for stage in plan_stages(config):
             if stage not in self.stages:
                 _refuse("stages", stage, f"one of {', '.join(self.stages) or 'none'}")
         if fold not in self.folds:
@@ -92,6 +90,10 @@ class JobLimits(pydantic.BaseModel):
         """
         if self.most_rounds is None:
             return
+        from fedsim_tf.federated.privacy import list_rounds_sent  # here, as they import TensorFlow
+        from fedsim_tf.federated.wire_record import SENT
+        from fedsim_tf.runs.stage_plan import plan_stages
+
         planned = sum(stage.steps for stage in plan_stages(config).values())
         others = {file.parent.resolve() for file in runs.rglob(f"{SENT}.csv")} - {fold.resolve()}
         before = sum(len(set(list_rounds_sent(folder))) for folder in others)

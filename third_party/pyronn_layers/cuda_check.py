@@ -304,17 +304,17 @@ def planar_scans() -> list[PlanarScan]:
 
 
 def shifted_scan(beam: str, distances: tuple[float, float] | None) -> PlanarScan:
-    moved = {"shift": (4.0, -7.0), "detector_shift": 2.3}
-    return PlanarScan(f"{beam}, off centre", (14, 18), (1.0, 1.2), 40, 1.1, 9, distances, **moved)
+    plain = PlanarScan(f"{beam}, off centre", (14, 18), (1.0, 1.2), 40, 1.1, 9, distances)
+    return dataclasses.replace(plain, shift=(4.0, -7.0), detector_shift=2.3)
 
 
 def large_planar_scans(size: int) -> list[PlanarScan]:
-    common = {"arc": 2 * np.pi, "batch": 1}
-    image = ((size, size), (1.0, 1.0), 2 * size)
-    return [
-        PlanarScan(f"parallel, {size}^2", *image, 0.75, size, **common),
-        PlanarScan(f"fan, {size}^2", *image, 1.5, size, (4.0 * size, 2.0 * size), **common),
+    distances = (4.0 * size, 2.0 * size)
+    scans = [
+        PlanarScan(f"parallel, {size}^2", (size, size), (1.0, 1.0), 2 * size, 0.75, size),
+        PlanarScan(f"fan, {size}^2", (size, size), (1.0, 1.0), 2 * size, 1.5, size, distances),
     ]
+    return [dataclasses.replace(scan, batch=1) for scan in scans]
 
 
 def large_scan(size: int) -> Scan:
@@ -574,13 +574,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"--library={given.library}: no such file; install with PYRONN_LAYERS_CUDA=1, or name the built library")
         return 2
     library = Library(given.library.resolve())
-    small = [*small_scans(), *planar_scans()]
+    small: list[AnyScan] = [*small_scans(), *planar_scans()]
     if given.emulate:
         return 0 if check(library, library.emulate, small) else 1
     if library.devices() == 0:
         print("found no CUDA device; --emulate computes the same on the CPU")
         return 2
-    large = [large_scan(given.size), *large_planar_scans(4 * given.size)]
+    large: list[AnyScan] = [large_scan(given.size), *large_planar_scans(4 * given.size)]
     describe(library.device())  # also selects it
     good = check(library, library.gpu, [*small, *large])
     for scan in large:
