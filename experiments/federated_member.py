@@ -48,10 +48,11 @@ FLAGS = flags.FLAGS
 def run() -> None:
     from fedsim_tf.federated.flare.kit_health import make_kit_private
     from fedsim_tf.federated.flare.kits import check_flare, check_member_kit, is_site_kit
+
+    check_flare()  # first, as what follows imports what comes with FLARE's extra
     from fedsim_tf.runs.flare_member import LOCAL_FIELDS, UNPROTECTED, change_local
     from fedsim_tf.runs.member_start import open_member
 
-    check_flare()
     kit = pathlib.Path(FLAGS.kit)
     check_member_kit(kit)
     given = {name: FLAGS[name].value for name in LOCAL_FIELDS if name in FLAGS and FLAGS[name].value is not None}

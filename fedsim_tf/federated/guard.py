@@ -15,7 +15,7 @@ from fedsim_tf.federated.update import Arrays
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.training.run import CHECKPOINTS_KEPT, RunFolder
 
-_FLOAT32 = float(np.finfo(np.float32).eps)
+_LAST_DIGITS = 8 * float(np.finfo(np.float32).eps)  # relative
 _ROUNDING = 1e-4  # relative error of a covariance that is put down to rounding
 ANNOTATED, ALL = "annotated", "all"  # the latents that moments are of
 
@@ -44,10 +44,20 @@ class Guard:
       plan: the shared stages in their order.
       latent: length of a latent.
       latent_reach: the largest absolute value that a coordinate of a learnt latent can have.
+      last_work: the work that the site does alone after all rounds; no answer to them is needed any more then.
     """
 
-    def __init__(self, site: str, run: RunFolder, plan: Mapping[str, StagePlan], *, latent: int, latent_reach: float):
-        self._site, self._run, self._plan = site, run, plan
+    def __init__(
+        self,
+        site: str,
+        run: RunFolder,
+        plan: Mapping[str, StagePlan],
+        *,
+        latent: int,
+        latent_reach: float,
+        last_work: str = "",
+    ):
+        self._site, self._run, self._plan, self._last_work = site, run, plan, last_work
         self._latent, self._latent_reach = latent, latent_reach
         self._ledger = Ledger(site, run.path)
         self._begun: set[str] = set()
@@ -148,8 +158,14 @@ class Guard:
         """Note that the stage under way has ended."""
         self._open = ""
 
+    def note_worked(self, work: str) -> None:
+        """Note that the site has done some work alone."""
+        if work == self._last_work:
+            for stage in self._plan:
+                self._ledger.forget_stage(stage)
+
     def find_moments(self, which: str) -> Answer | None:
-        """Return the moments that were given before of `ANNOTATED` or `ALL` latents; None if none were."""
+        """Return the moments that were given before when `ANNOTATED` or `ALL` latents were asked for; None if none were."""
         return self._ledger.find_moments(which)
 
     def note_moments(self, which: str, task: Task, answer: Answer) -> None:
@@ -174,7 +190,8 @@ class Guard:
         rounds = max(task.round - since, 1)
         for name, value in task.weights.items():
             moved = np.abs(value.astype(np.float64) - held[name])
-            excess = moved - rounds * _FLOAT32 * np.maximum(np.abs(value), np.abs(held[name]))  # each step is rounded
+            # Each step is rounded, and processors draw first values that differ in their last digits.
+            excess = moved - rounds * _LAST_DIGITS * np.maximum(np.abs(value), np.abs(held[name]))
             if moved.size and excess.max() > reach:
                 raise InputError(
                     f"weights {name} for {self._site}",

@@ -66,7 +66,7 @@ class Ledger:
         shutil.rmtree(self._place(stage), ignore_errors=True)
 
     def find_moments(self, which: str) -> Answer | None:
-        """Return the moments that were given, by a word for the latents that they are of; None if none were."""
+        """Return the moments that were given, by a word for the latents that were asked for; None if none were."""
         file = self._folder / _MOMENTS.format(which)
         return self._read(file) if file.exists() else None
 

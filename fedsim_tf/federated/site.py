@@ -175,10 +175,13 @@ class Site:
 
     def _work_alone(self, task: Task) -> Answer:
         self._work.work_alone(task.stage, task.distribution)
+        if self._guard is not None:
+            self._guard.note_worked(task.stage)
         return self._acknowledge(task)
 
     def _measure_latents(self, task: Task) -> Answer:
-        if self._guard is not None and (kept := self._guard.find_moments(ALL if task.with_unlabelled else ANNOTATED)):
+        which = ALL if task.with_unlabelled else ANNOTATED  # what was asked for, whatever of it the site has
+        if self._guard is not None and (kept := self._guard.find_moments(which)):
             return kept
         labelled = self._work.measure_latents(with_unlabelled=False)
         found = self._choose_moments(labelled, with_unlabelled=task.with_unlabelled)
@@ -187,12 +190,8 @@ class Site:
             logging.warning("%s sends no moments of latents: %s", self.name, why)
             return self._acknowledge(task)
         answer = Answer(SiteUpdate(self.name, task.stage, task.round, found.count, latents=found), {})
-        if self._guard is None:
-            return answer
-        which = ANNOTATED if found.count == labelled.count else ALL
-        if (kept := self._guard.find_moments(which)) is not None:
-            return kept
-        self._guard.note_moments(which, task, answer)
+        if self._guard is not None:
+            self._guard.note_moments(which, task, answer)
         return answer
 
     def _choose_moments(self, labelled: LatentStatistics, *, with_unlabelled: bool) -> LatentStatistics | None:

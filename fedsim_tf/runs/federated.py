@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from absl import logging
@@ -54,8 +55,9 @@ def run_federated(start: RunStart, *, engine: str = IN_PROCESS) -> RunMetrics | 
         return run_to_results(start, run, make)
     finally:
         for fold in range(run.config.data.folds):
-            for line in summarize_refused(fold_path(run.path, fold)):
-                logging.warning("fold %d: %s", fold, line)
+            with contextlib.suppress(OSError):  # which would take the place of the run's own error
+                for line in summarize_refused(fold_path(run.path, fold)):
+                    logging.warning("fold %d so far: %s", fold, line)
 
 
 def _scores(fold: RunFolder, site: str) -> Mapping[str, ArmScores]:

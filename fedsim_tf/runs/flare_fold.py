@@ -100,6 +100,7 @@ class FoldExecutor(SiteExecutor):
         shape_model = open_shape_model(config)
         check_held_out(config, shape_model, cohort, [self.fold])
         data = open_fold(config, cohort, fold=self.fold, n_labelled=labels, cache_dir=cache_dir)
+        here.limits.check_unannotated(config, len(data.unlabelled))
         data = dataclasses.replace(data, name=name, secret=here.secret)  # hospitals may have data sets of one name
         make_folder(root)
         root.chmod(0o700)  # it will hold pictures of patients
@@ -113,7 +114,8 @@ class FoldExecutor(SiteExecutor):
             about = {"data": describe_source(config, name), "labelled": {name: labels}, "vgg": vgg.source}
             work = ReportingFold(work, whole, name, cohort, about)
         reach = measure_latent_reach(run.config)
-        guard = Guard(name, run, plan_stages(run.config), latent=run.config.model.latent, latent_reach=reach)
+        plan, latent = plan_stages(run.config), run.config.model.latent
+        guard = Guard(name, run, plan, latent=latent, latent_reach=reach, last_work=COMPARISON)
         return Site(name, run, work, budget, guard)
 
 

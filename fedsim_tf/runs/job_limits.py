@@ -77,6 +77,20 @@ class JobLimits(pydantic.BaseModel):
         if fold not in self.folds:
             _refuse("folds", fold, f"one of {', '.join(map(str, self.folds)) or 'none'}")
 
+    def check_unannotated(self, config: Config, count: int) -> None:
+        """Refuse a fold with so few unannotated volumes that its rounds would be of fewer than the limit.
+
+        Args:
+          config: the job's configuration.
+          count: how many unannotated training volumes the site has in the fold. Of none no round gives a gradient.
+
+        Raises:
+          InputError: the message names the limit.
+        """
+        simulates = FEDERATED_SIMULATION in federate_arms(config.segmentation.arms)
+        if count and simulates and config.semi.learns_unannotated:
+            _refuse_below("least_unannotated_batch", min(config.semi.batch, count), self.least_unannotated_batch)
+
     def check_rounds(self, config: Config, *, runs: pathlib.Path, fold: pathlib.Path) -> None:
         """Refuse a job whose rounds would be too many beside those of all others.
 

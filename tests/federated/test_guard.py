@@ -31,7 +31,7 @@ class Work:
     shared_shapes = {"shape/0": (LENGTH,)}  # noqa: RUF012
 
     def __init__(self):
-        self.squares, self.measured = Squares("a"), 0
+        self.squares, self.measured, self.unannotated = Squares("a"), 0, 4
 
     def begin(self, stage, distribution):
         squares = self.squares
@@ -46,7 +46,7 @@ class Work:
 
     def measure_latents(self, *, with_unlabelled):
         self.measured += 1
-        return LatentStatistics.of(self.measured + np.eye(8 if with_unlabelled else 4, LATENT))
+        return LatentStatistics.of(self.measured + np.eye(4 + with_unlabelled * self.unannotated, LATENT))
 
 
 class Tasks:
@@ -61,7 +61,8 @@ class Tasks:
     def restart(self):
         """A new process of the site, as in another job."""
         self.work, run = Work(), RunFolder(self.folder, self.config)
-        guard = Guard("a", run, {STAGE: StagePlan(STEPS, RATE)}, latent=LATENT, latent_reach=50.0)
+        plan = {STAGE: StagePlan(STEPS, RATE)}
+        guard = Guard("a", run, plan, latent=LATENT, latent_reach=50.0, last_work="comparison")
         self.site = Site("a", run, self.work, guard=guard)
 
     def ask(self, kind, number=0, weights=None, **fields):
@@ -209,6 +210,31 @@ def test_moments_are_given_once_and_of_the_end_of_a_stage_alone(server):
         np.testing.assert_array_equal(server.ask("latents", with_unlabelled=True).update.latents.sum, all_of_them.sum)
         server.restart()  # it has its networks as they are at first, and its answers
     assert server.work.measured == 0
+
+
+def test_a_site_without_unannotated_volumes_gives_the_moments_of_either_stage(server):
+    """Its annotated latents move in the last stage, too, from which shapes are drawn."""
+    server.work.unannotated = 0
+    server.ask("begin")
+    server.rounds(0, STEPS)
+    server.ask("end", STEPS)
+    first, last = (server.ask("latents", with_unlabelled=flag).update.latents for flag in (False, True))
+    np.testing.assert_allclose(last.sum, first.sum + 2 * 4)  # measured twice more, each time one larger
+    np.testing.assert_array_equal(server.ask("latents", with_unlabelled=True).update.latents.sum, last.sum)
+
+
+def test_answers_are_deleted_when_no_round_can_come_again(server):
+    server.ask("begin")
+    server.rounds(0, STEPS)
+    server.ask("end", STEPS)
+    server.site.answer(Task("alone", "samples"))
+    assert len(list(server.folder.rglob("round-*.npz"))) == STEPS
+    server.site.answer(Task("alone", "comparison"))
+    assert not list(server.folder.rglob("round-*.npz"))
+    server.restart()
+    with pytest.raises(InputError, match="its answer to round 0 of squares has left before"):
+        server.ask("begin")
+        server.ask("gradients", 0)
 
 
 def test_a_site_whose_last_state_is_lost_gives_no_moments(server, caplog):

@@ -54,6 +54,15 @@ def test_a_batch_is_no_larger_than_the_volumes_that_a_site_gives():
         JobLimits().check(toy_config(pretraining={"batch": 4}), fold=0, labels=1)
 
 
+def test_a_batch_is_no_larger_than_the_unannotated_volumes_that_a_site_has():
+    limits, config = JobLimits(least_unannotated_batch=4), toy_config(semi={"batch": 4})
+    for count in (0, 4):
+        limits.check_unannotated(config, count)
+    with pytest.raises(InputError, match="unannotated volumes a round: found 1; expected at least 4, least_un"):
+        limits.check_unannotated(config, 1)
+    limits.check_unannotated(toy_config(semi={"batch": 4}, segmentation=DIRECT), 1)
+
+
 def test_rounds_of_all_jobs_are_counted_once_each(tmp_path):
     """Those of the job's own fold are among the ones that it has planned."""
     config = toy_config(pretraining={"steps": 4}, semi={"steps": 4})  # 8 rounds
