@@ -165,7 +165,7 @@ class Guard:
                 self._ledger.forget_stage(stage)
 
     def find_moments(self, which: str) -> Answer | None:
-        """Return the moments that were given before when `ANNOTATED` or `ALL` latents were asked for; None if none were."""
+        """Return the moments that were given when `ANNOTATED` or `ALL` latents were asked for; None if none were."""
         return self._ledger.find_moments(which)
 
     def note_moments(self, which: str, task: Task, answer: Answer) -> None:
