@@ -92,7 +92,7 @@ def test_kernel_gradient_flows_through_sigma_with_u_and_v_fixed(layer, rng, trai
         step[index] = 1e-4
         expected[index] = (normalised(matrix + step) - normalised(matrix - step)) / 2e-4
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
-    assert np.sum(found * matrix) == pytest.approx(0, abs=1e-2 * np.linalg.norm(found))
+    assert np.sum(found * matrix) == pytest.approx(0, abs=1e-2 * float(np.linalg.norm(found)))
 
 
 def test_compiled_calls_agree_with_eager_ones(layer):
