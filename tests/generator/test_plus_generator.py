@@ -13,6 +13,7 @@ from fedsim_tf.generator.sampling_plan import SamplingPlan
 from fedsim_tf.models.latents import draw_latents
 from fedsim_tf.plus.wider_shapes import LEAST_POSE_SD
 from fedsim_tf.plus.wider_volumes import draw_change_noise
+from fedsim_tf.synthesis import SyntheticVolume
 from tests.generator.toy_generator import sign, write_toy_plus_generator
 
 MODES, SEED = 4, 3
@@ -47,17 +48,23 @@ def same(one, other):
     return all(np.array_equal(a, b) for a, b in pairs)
 
 
-def shapes_of(generator, **options):
-    """Return the shape parameters of the hearts that are shown, (n, K + 7)."""
-    model, decode, seen = generator._model, generator._model.decoder, []
-    spy = lambda tau: seen.append(np.array(tau)[0]) or decode(tau)  # noqa: E731
-    spy.points_mm, spy.grid = decode.points_mm, decode.grid
-    model.decoder = spy
-    try:
-        list(generator.sample(seed=SEED, **options))
-    finally:
-        model.decoder = decode
-    return np.stack(seen)
+@pytest.fixture
+def shapes_of(generator, monkeypatch):
+    """Return the shape parameters (n, K + 7) of the hearts that are shown, without making the volumes."""
+
+    def collect(**options):
+        seen, empty = [], np.zeros((2, 2, 2), np.float32)
+
+        def note(_model, _render, z, *, tau):
+            seen.append(np.array(tau))
+            return SyntheticVolume(empty, empty.astype(np.uint8), empty, z)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("fedsim_tf.generator.sampler.synthesize_deformed", note)
+            list(generator.sample(seed=SEED, **options))
+        return np.stack(seen)
+
+    return collect
 
 
 def overlap(image, label):
@@ -71,29 +78,29 @@ def test_a_sample_is_the_same_whatever_the_count(generator, drawn):
     assert not same(third, drawn[1])
 
 
-def test_hearts_are_those_of_the_latents_changed_by_the_noise(generator):
+def test_hearts_are_those_of_the_latents_changed_by_the_noise(generator, shapes_of):
     """The formula of the arm, on what the folder holds."""
     files = generator._files
     z = draw_latents(files.mean, files.root, 3, seed=SEED)
     noise = np.stack([draw_change_noise(MODES + 7, seed=SEED, number=number) for number in range(3)])
     expected = generator._model.shape_generator(z).numpy() + files.changes_sd * noise
     expected[:, :MODES] = np.clip(expected[:, :MODES], -2.5, 2.5)
-    np.testing.assert_allclose(shapes_of(generator, count=3), expected, atol=1e-5)
+    np.testing.assert_allclose(shapes_of(count=3), expected, atol=1e-5)
     z[1], noise[1] = z[[0, 2]].mean(axis=0), noise[[0, 2]].mean(axis=0)
     expected = generator._model.shape_generator(z).numpy() + files.changes_sd * noise
     expected[:, :MODES] = np.clip(expected[:, :MODES], -2.5, 2.5)
-    np.testing.assert_allclose(shapes_of(generator, count=3, interpolate=(0, 2)), expected, atol=1e-5)
+    np.testing.assert_allclose(shapes_of(count=3, interpolate=(0, 2)), expected, atol=1e-5)
 
 
-def test_without_spread_no_heart_is_changed(generator):
+def test_without_spread_no_heart_is_changed(generator, shapes_of):
     first, second = generator.sample(2, seed=SEED, spread=0.0)
     assert same(first, second)
     z = generator._files.mean.astype(np.float32)[None]
     np.testing.assert_array_equal(first.label.array, generator._model.labels(z)[0].numpy() > 0.5)
     coarse = generator._model.coarse_ct(z)[0].numpy()  # not deformed
     np.testing.assert_allclose(first.coarse_hu, 1000.0 * coarse, atol=1e-2)
-    half = shapes_of(generator, count=1, spread=0.5) - shapes_of(generator, count=1, spread=0.0)
-    assert np.abs(half).max() > 0.01
+    far, near, mean = (shapes_of(count=1, spread=spread)[0, MODES:] for spread in (1.0, 0.1, 0.0))
+    assert np.abs(near - mean).max() < 0.2 * np.abs(far - mean).max()
 
 
 def test_a_shape_of_another_sample_comes_with_its_change(generator, drawn):
@@ -101,8 +108,8 @@ def test_a_shape_of_another_sample_comes_with_its_change(generator, drawn):
         np.testing.assert_array_equal(volume.label.array, drawn[3].label.array)
         assert not np.array_equal(volume.coarse_hu, drawn[3].coarse_hu)
         assert not np.array_equal(own.label.array, drawn[3].label.array)
-    for volume, own in zip(generator.sample(2, seed=SEED, fix_material=3), drawn, strict=False):
-        np.testing.assert_array_equal(volume.label.array, own.label.array)
+    (volume,) = generator.sample(1, seed=SEED, fix_material=3)
+    np.testing.assert_array_equal(volume.label.array, drawn[0].label.array)
     both = list(generator.sample(1, seed=SEED, fix_shape=3, fix_material=3))
     assert same(both[0], drawn[3])
 
@@ -114,14 +121,13 @@ def test_interpolation_ends_at_both_samples(generator, drawn):
     assert not same(path[1], drawn[1])
 
 
-def test_modes_are_set_after_the_change_and_coarse_cts_follow(generator):
+def test_modes_are_set_after_the_change_and_coarse_cts_follow(generator, drawn, shapes_of):
     weights = {0: 3.0, 1: -1.0}  # beyond the limit of changes
-    shown, usual = shapes_of(generator, count=2, modes=weights), shapes_of(generator, count=2)
+    shown, usual = shapes_of(count=2, modes=weights), shapes_of(count=2)
     np.testing.assert_allclose(shown[:, :2], [[3.0, -1.0]] * 2)
     np.testing.assert_array_equal(shown[:, 2:], usual[:, 2:])
     (one,) = generator.sample(1, seed=SEED, modes={0: 3.0})
-    (other,) = generator.sample(1, seed=SEED, modes={0: -3.0})
-    assert np.abs(one.coarse_hu - other.coarse_hu).max() > 1.0
+    assert np.abs(one.coarse_hu - drawn[0].coarse_hu).max() > 1.0
 
 
 def test_coarse_cts_are_deformed_to_the_heart_of_the_label(generator, monkeypatch):
@@ -217,8 +223,6 @@ def test_cards_that_do_not_fit_the_files_are_refused(copy):
     settings = card["settings"]
     rewrite(settings={**settings, "plus": {"enhancement": "volumes", "width": 3}})
     refused(copy, r"enhancement\.npz: found 000/.* of shape", read=load_generator)
-    rewrite(settings={**settings, "plus": {"enhancement": "slices", "width": 2}})
-    refused(copy, r"enhancement\.npz: found \d+ variables; expected", read=load_generator)
     rewrite(settings={**settings, "plus": {"enhancement": "planes", "width": 2}})
     refused(copy, r"generator\.json: plus\.enhancement is planes")
     rewrite(settings={name: values for name, values in settings.items() if name != "plus"})
