@@ -157,7 +157,9 @@ class Generator:
 
     def _draw_change_noise(self, plan: SamplingPlan) -> np.ndarray:
         """Return the noise behind the changes of the plan's samples (n, K + 7), or (n, 0) where hearts stay."""
-        length = 0 if self._shapes is None else len(self._shapes.sd)
+        if self._shapes is None:
+            return np.zeros((plan.drawn, 0))
+        length = len(self._shapes.sd)
         drawn = [draw_change_noise(length, seed=plan.seed, number=number) for number in range(plan.drawn)]
         return plan.spread * np.stack(drawn)
 
