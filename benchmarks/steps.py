@@ -22,7 +22,7 @@ from fedsim_tf.config import PRECISIONS, PRESETS, Config, make_config
 from fedsim_tf.models import built
 from fedsim_tf.plus.deformed import deform_annotated
 from fedsim_tf.plus.volume_enhancement import VolumeEnhancement
-from fedsim_tf.plus.wider_shapes import WiderShapes
+from fedsim_tf.plus.wider_shapes import WiderShapes, measure_changes
 from fedsim_tf.runs.inputs import open_shape_model
 from fedsim_tf.synthesis import sample_volumes
 from fedsim_tf.training.enhancement import EnhancementPretraining
@@ -89,7 +89,7 @@ def measure(preset: str, precision: str) -> None:
     drawn = sample_volumes(learner.model, learner.latent_statistics(with_unlabelled=True).distribution(), 2, seed=0)
     report("sample", seconds(lambda _: next(drawn)))
     fitted = learner.model.shape_generator(learner.labelled_latents.table).numpy()
-    shapes = WiderShapes(learner.model.decoder, fitted, spread=config.plus.spread)
+    shapes = WiderShapes(measure_changes(fitted, spread=config.plus.spread))
     plus = VolumeEnhancement(learner, deform_annotated(learner, shapes, copies=0))
     report("plus", seconds(with_rng(plus, plus.step)), **plus.objects)
     unet = UNetTraining(config, site.validation)

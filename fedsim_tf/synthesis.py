@@ -25,6 +25,8 @@ from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.shape.voxelize import separate_regions, to_label_map
 from fedsim_tf.volume import Geometry, Volume
 
+Render = Callable[[np.ndarray, np.ndarray], np.ndarray]  # coarse CT (c, c, c), label (z, y, x) to image (z, y, x)
+
 
 class SyntheticVolume(NamedTuple):
     """A labelled synthetic CT on the model's grid, which is centred on the origin of coordinates."""
@@ -140,36 +142,29 @@ def take_slices(volumes: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
 
 
 def sample_volumes(
-    model: GenerativeModel, distribution: LatentDistribution, count: int, *, seed: int, batch: int = 8
+    model: GenerativeModel, distribution: LatentDistribution, count: int, *, seed: int
 ) -> Iterator[SyntheticVolume]:
     """Draw latents from the fitted normal and render every slice of each, with labels as `hard_label` gives them."""
     render = slice_renderer(model)
     for z in distribution.sample(count, seed=seed):
-        yield synthesize(model, render, z, batch=batch)
+        yield synthesize(model, render, z)
 
 
 def synthesize(
-    model: GenerativeModel,
-    render: Callable[..., tf.Tensor],
-    z: np.ndarray,
-    *,
-    tau: np.ndarray | None = None,
-    batch: int = 8,
+    model: GenerativeModel, render: Render, z: np.ndarray, *, tau: np.ndarray | None = None
 ) -> SyntheticVolume:
     """Return the labelled volume of a latent.
 
     Args:
       model: the generative model.
-      render: see `slice_renderer`.
+      render: makes CTs of coarse CTs and labels, such as `slice_renderer`'s.
       z: the latent (d,).
       tau: shape parameters (K + 7,) that take the place of those of the latent, which then is the material's alone.
-      batch: slices rendered at a time.
     """
     occupancy = model.labels(z[None]) if tau is None else model.decoder(tau[None])
     label = model.hard_label(occupancy)[0].numpy()
-    coarse = model.coarse_ct(z[None])
-    image = render_volume(render, coarse, label, batch=batch)
-    return SyntheticVolume(image, label, coarse[0].numpy(), z)
+    coarse = model.coarse_ct(z[None])[0].numpy()
+    return SyntheticVolume(render(coarse, label), label, coarse, z)
 
 
 def place_volume(
@@ -188,36 +183,31 @@ def place_volume(
     return Volume(array, Geometry(grid.spacing_mm, grid.origin_mm))
 
 
-def slice_renderer(model: GenerativeModel) -> Callable[..., tf.Tensor]:
-    """Return the enhancer as a traced function.
+def slice_renderer(model: GenerativeModel, *, batch: int = 8) -> Render:
+    """Return a function that makes a CT, in [-1, 1], of a coarse CT and a label, slice by slice.
 
-    It takes coarse CTs (B, c, c, c), label slices (B, y, x), heart or not or region ids, and slice numbers (B,), and
-    returns slices (B, y, x).
+    Args:
+      model: its enhancement network renders the slices.
+      batch: slices rendered at a time.
+
+    Returns:
+      A function of a coarse CT (c, c, c) and a label (z, y, x), heart or not or region ids; it returns (z, y, x).
     """
-    return tf.function(
+    enhance = tf.function(
         lambda coarse, labels, index: model.enhanced_slices(coarse, model.encode_label(labels), index, training=False),
         autograph=False,
         reduce_retracing=True,
     )
 
+    def render(coarse: np.ndarray, label: np.ndarray) -> np.ndarray:
+        slices = []
+        for first in range(0, len(label), batch):
+            index = np.arange(first, min(first + batch, len(label)), dtype=np.int32)
+            repeated = tf.repeat(coarse[None], len(index), axis=0)
+            slices.append(enhance(repeated, tf.constant(label[index], tf.float32), tf.constant(index)).numpy())
+        return np.concatenate(slices)
 
-def render_volume(
-    render: Callable[..., tf.Tensor], coarse: tf.Tensor, label: np.ndarray, *, batch: int = 8
-) -> np.ndarray:
-    """Return the image (z, y, x), in [-1, 1], of one volume with coarse CT (1, c, c, c) and label (z, y, x).
-
-    Args:
-      render: see `slice_renderer`.
-      coarse: the simulated CT.
-      label: heart or not, or region ids.
-      batch: slices rendered at a time.
-    """
-    slices = []
-    for first in range(0, len(label), batch):
-        index = np.arange(first, min(first + batch, len(label)), dtype=np.int32)
-        repeated = tf.repeat(coarse, len(index), axis=0)
-        slices.append(render(repeated, tf.constant(label[index], tf.float32), tf.constant(index)).numpy())
-    return np.concatenate(slices)
+    return render
 
 
 def downsample(images: np.ndarray, coarse_size: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from fedsim_tf.losses import merge_regions
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.shape.parameters import LOG_SCALE_LIMIT, N_POSE
-from fedsim_tf.synthesis import SyntheticVolume, ct_simulator, render_volume, scan, slice_renderer
+from fedsim_tf.synthesis import SyntheticVolume, ct_simulator, scan, slice_renderer
 from fedsim_tf.training.annotated_labels import AnnotatedLabels
 from fedsim_tf.training.batch_norm import random_slices
 from fedsim_tf.training.enhancement import EnhancementPretraining
@@ -135,9 +135,8 @@ class FixedMaterialSite:
         render = slice_renderer(self._learner.model)
         for number, heart in enumerate(hearts):
             body = int(step_rng(config.seed, "bodies", number).integers(len(self._bodies)))
-            simulated = self._simulate(body, heart.label, f"drawn/{number}")
-            image = render_volume(render, simulated, heart.label)
-            yield SyntheticVolume(image, heart.label, simulated[0].numpy(), heart.z)
+            simulated = self._simulate(body, heart.label, f"drawn/{number}")[0].numpy()
+            yield SyntheticVolume(render(simulated, heart.label), heart.label, simulated, heart.z)
 
     def training_slices(self) -> Iterator[tf.Tensor]:
         """Yield the semantics (8, y, x, S) of random annotated slices, for the statistics of batch norm."""

@@ -5,6 +5,7 @@
     shape.npz, material.npz, enhancement.npz     weights, the batch-norm statistics for sampling among them
     latents.npz             the normal distribution of the latents
     shape_model.npz         the statistical shape model, without its subjects' names
+    changes.npz             of Ours-Plus alone: the standard deviations of the changes of hearts
     SHA256SUMS              checksums of all of them, as `sha256sum -c` reads them
 
 Nothing in it is one patient's: there are no latents of training volumes and no identities.
@@ -16,7 +17,7 @@ import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -28,11 +29,12 @@ from fedsim_tf.records.fold_scores import ArmScores
 from fedsim_tf.records.generator_card import GeneratorCard, format_card
 from fedsim_tf.records.versioned import read_record, write_record
 from fedsim_tf.regions import REGIONS
+from fedsim_tf.shape.parameters import N_POSE
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 
 NETWORKS = ("shape", "material", "enhancement")
 CARD, _PAGE, SUMS = "generator.json", "card.md", "SHA256SUMS"
-_LATENTS, _SHAPE_MODEL = "latents.npz", "shape_model.npz"
+_LATENTS, _SHAPE_MODEL, _CHANGES = "latents.npz", "shape_model.npz", "changes.npz"
 _FILES = (CARD, _PAGE, _LATENTS, _SHAPE_MODEL, *(f"{name}.npz" for name in NETWORKS))
 _SUM = re.compile(r"([0-9a-f]{64})  (\S+)")
 _LIKE = "such as runs/demo/fold_0/generators/ours_full"
@@ -52,6 +54,7 @@ class GeneratorFiles:
       shape_model: the statistical shape model.
       mean, root: the latents' normal distribution, see `models.latents.draw_latents`.
       weights: by network, see `NETWORKS`.
+      changes_sd: the standard deviations (K + 7,) of the changes of hearts; None where hearts are not changed.
       digest: SHA-256 of all that its volumes depend on.
     """
 
@@ -62,7 +65,13 @@ class GeneratorFiles:
     mean: np.ndarray
     root: np.ndarray
     weights: Mapping[str, Weights]
+    changes_sd: np.ndarray | None
     digest: str
+
+    @property
+    def enhances_volumes(self) -> bool:
+        """Whether its enhancement network sees whole volumes; else it works slice by slice."""
+        return self.card.changes_hearts and self.config.plus.enhancement == "volumes"
 
 
 def write_generator(
@@ -73,18 +82,22 @@ def write_generator(
     mean: np.ndarray,
     root: np.ndarray,
     weights: Mapping[str, Weights],
+    changes_sd: np.ndarray | None = None,
 ) -> None:
     """Write a generator's folder; it has checksums, and is one, once all is written.
 
     Args:
       folder: where it is written.
       card, mean, root, weights: see `GeneratorFiles`.
+      changes_sd: see `GeneratorFiles`; given if, and only if, the card says that hearts are changed.
       shape_model: the statistical shape model; names and digests of its subjects are left out.
     """
     dataclasses.replace(shape_model, subjects=(), subject_digests=()).save(folder / _SHAPE_MODEL)
     write_npz(folder / _LATENTS, {"mean": mean, "root": root})
     for name in NETWORKS:
         write_npz(folder / f"{name}.npz", weights[name])
+    if changes_sd is not None:
+        write_npz(folder / _CHANGES, {"sd": changes_sd})
     _write_card(folder, card)
 
 
@@ -110,7 +123,12 @@ def _write_card(folder: pathlib.Path, card: GeneratorCard) -> None:
     (folder / SUMS).unlink(missing_ok=True)  # those of the earlier card
     write_record(folder / CARD, card)
     write_text(folder / _PAGE, format_card(card))
-    write_text(folder / SUMS, "".join(f"{digest_file(folder / name)}  {name}\n" for name in sorted(_FILES)))
+    write_text(folder / SUMS, "".join(f"{digest_file(folder / name)}  {name}\n" for name in sorted(_list_files(card))))
+
+
+def _list_files(card: GeneratorCard) -> tuple[str, ...]:
+    """Return the names of the files that a generator with this card has beside its checksums."""
+    return (*_FILES, _CHANGES) if card.changes_hearts else _FILES
 
 
 def read_generator(path: str | os.PathLike) -> GeneratorFiles:
@@ -124,11 +142,14 @@ def read_generator(path: str | os.PathLike) -> GeneratorFiles:
     _check_folder(folder)
     sums = _check_sums(folder)
     card = read_record(folder / CARD, GeneratorCard)
+    if set(sums) != set(_list_files(card)):
+        raise _refuse_sums(folder / SUMS, _list_files(card))
     config = _read_settings(folder / CARD, card)
     shape_model = _read_shape_model(folder / _SHAPE_MODEL, config)
     mean, root = _read_latents(folder / _LATENTS, config.model.latent)
     weights = {name: _read_weights(folder / f"{name}.npz") for name in NETWORKS}
-    return GeneratorFiles(folder, card, config, shape_model, mean, root, weights, _digest(card, sums))
+    changes_sd = _read_changes(folder / _CHANGES, shape_model) if card.changes_hearts else None
+    return GeneratorFiles(folder, card, config, shape_model, mean, root, weights, changes_sd, _digest(card, sums))
 
 
 def _check_folder(folder: pathlib.Path) -> None:
@@ -153,14 +174,19 @@ def _check_sums(folder: pathlib.Path) -> dict[str, str]:
         raise InputError(folder, found=f"no {SUMS}", expected=f"a generator that was written to the end: {_REMEDY}")
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     sums = {match[2]: match[1] for match in map(_SUM.fullmatch, lines) if match}
-    if len(sums) != len(lines) or set(sums) != set(_FILES):
-        raise InputError(file, found="checksums of other files", expected=f"those of {', '.join(_FILES)}: {_REMEDY}")
+    if len(sums) != len(lines) or set(sums) - {_CHANGES} != set(_FILES):
+        read_record(folder / CARD, GeneratorCard)  # one of a later version says so; it may have further files
+        raise _refuse_sums(file, _FILES)
     for name, expected in sums.items():
         if not (folder / name).is_file():
             raise InputError(folder / name, found="no such file", expected=f"a whole generator: {_REMEDY}")
         if digest_file(folder / name) != expected:
             raise InputError(folder / name, found=f"another file than {SUMS} says", expected=f"a whole one: {_REMEDY}")
     return sums
+
+
+def _refuse_sums(file: pathlib.Path, expected: Sequence[str]) -> InputError:
+    return InputError(file, found="checksums of other files", expected=f"those of {', '.join(expected)}: {_REMEDY}")
 
 
 def _read_settings(file: pathlib.Path, card: GeneratorCard) -> Config:
@@ -189,6 +215,16 @@ def _read_latents(file: pathlib.Path, length: int) -> tuple[np.ndarray, np.ndarr
         expected = f"mean ({length},) and root ({length}, {length}): {_REMEDY}"
         raise InputError(file, found=f"arrays {shapes}", expected=expected)
     return arrays["mean"], arrays["root"]
+
+
+def _read_changes(file: pathlib.Path, shape_model: StatisticalShapeModel) -> np.ndarray:
+    arrays, length = _read_weights(file), shape_model.n_modes + N_POSE
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if shapes != {"sd": (length,)}:
+        raise InputError(file, found=f"arrays {shapes}", expected=f"sd ({length},): {_REMEDY}")
+    if (arrays["sd"] < 0).any():
+        raise InputError(file, found="negative standard deviations", expected=_REMEDY)
+    return arrays["sd"]
 
 
 def _read_weights(file: pathlib.Path) -> dict[str, np.ndarray]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
-import tensorflow as tf
 
 from fedsim_tf.config import Config
 from fedsim_tf.data.preprocess import hu_from_unit
@@ -16,14 +15,17 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.generator.folder import NETWORKS, GeneratorFiles, read_generator
 from fedsim_tf.generator.sampling_plan import SamplingPlan, check_mode_weights, check_rendering
 from fedsim_tf.generator.weights import restore_weights
+from fedsim_tf.models import built
 from fedsim_tf.models.latents import draw_latents
+from fedsim_tf.plus.wider_shapes import WiderShapes
+from fedsim_tf.plus.wider_volumes import draw_change_noise, synthesize_deformed, volume_renderer
 from fedsim_tf.records.generator_card import GeneratorCard
 from fedsim_tf.regions import REGION_IDS
 from fedsim_tf.synthesis import (
     GenerativeModel,
+    Render,
     downsample,
     place_volume,
-    render_volume,
     slice_renderer,
     synthesize,
     unit_scale,
@@ -51,6 +53,8 @@ class GeneratedVolume:
 class Generator:
     """A finished run's shape, material and enhancement networks with the normal distribution of their latents.
 
+    That of Ours-Plus changes hearts too, and deforms coarse CTs so that they show the changed hearts.
+
     Args:
       files: the generator whose shapes and materials are drawn.
       rendering: another one, whose enhancement network, scanner and field of view show them; None: its own.
@@ -70,7 +74,11 @@ class Generator:
         self._files, self._config = files, _merge_settings(files.config, look.config)
         self.field_of_view_mm = look.card.field_of_view_mm
         self._model = GenerativeModel(self._config, files.shape_model, self.field_of_view_mm)
-        networks = (self._model.shape_generator, self._model.material_generator, self._model.enhancer)
+        self._shapes = None if files.changes_sd is None else WiderShapes(files.changes_sd)
+        seed, whole = self._config.seed, look.enhances_volumes
+        self._volume_enhancer = built.volume_enhancer(self._config, seed=seed) if whole else None
+        enhancer = self._model.enhancer if self._volume_enhancer is None else self._volume_enhancer
+        networks = (self._model.shape_generator, self._model.material_generator, enhancer)
         for name, network, source in zip(NETWORKS, networks, (files, files, look), strict=True):
             restore_weights(network, source.weights[name], subject=source.path / f"{name}.npz")
 
@@ -122,7 +130,8 @@ class Generator:
         check_mode_weights(plan.modes, self._files.shape_model.n_modes)
         files = self._files
         latents = draw_latents(files.mean, files.root, plan.drawn, seed=plan.seed, spread=plan.spread)
-        return (self._make(number, *_choose_latents(plan, latents, number), plan.modes) for number in numbers)
+        noise = self._draw_change_noise(plan)
+        return (self._make(plan, latents, noise, number) for number in numbers)
 
     def render(self, labels: np.ndarray | Volume, coarse_hu: np.ndarray | Volume) -> Volume:
         """Return the CT that the enhancement network makes of a label and a coarse CT, on the generator's grid.
@@ -138,20 +147,31 @@ class Generator:
           InputError: cubes of other sizes, or values that are no region ids.
         """
         label, coarse = self._check_label(_get_array(labels)), self._check_coarse(_get_array(coarse_hu))
-        image = render_volume(self._render, tf.constant(coarse[None]), label)
-        return place_volume(image, self.field_of_view_mm, window_hu=self.window_hu)
+        return place_volume(self._render(coarse, label), self.field_of_view_mm, window_hu=self.window_hu)
 
     @functools.cached_property
-    def _render(self) -> Callable[..., tf.Tensor]:
-        return slice_renderer(self._model)
+    def _render(self) -> Render:
+        if self._volume_enhancer is None:
+            return slice_renderer(self._model)
+        return volume_renderer(self._model, self._volume_enhancer)
 
-    def _make(
-        self, number: int, z_shape: np.ndarray, z_material: np.ndarray, modes: Mapping[int, float]
-    ) -> GeneratedVolume:
+    def _draw_change_noise(self, plan: SamplingPlan) -> np.ndarray:
+        """Return the noise behind the changes of the plan's samples (n, K + 7), or (n, 0) where hearts stay."""
+        if self._shapes is None:
+            return np.zeros((plan.drawn, 0))
+        length = len(self._shapes.sd)
+        drawn = [draw_change_noise(length, seed=plan.seed, number=number) for number in range(plan.drawn)]
+        return plan.spread * np.stack(drawn)
+
+    def _make(self, plan: SamplingPlan, latents: np.ndarray, noise: np.ndarray, number: int) -> GeneratedVolume:
+        z_shape, z_material = _choose_rows(plan, latents, number)
         tau = self._model.shape_generator(z_shape[None])[0].numpy()
-        for mode, weight in modes.items():
+        if self._shapes is not None:
+            tau = self._shapes.change(tau, _choose_rows(plan, noise, number)[0])
+        for mode, weight in plan.modes.items():
             tau[mode] = weight
-        made = synthesize(self._model, self._render, z_material, tau=tau)
+        make = synthesize if self._shapes is None else synthesize_deformed
+        made = make(self._model, self._render, z_material, tau=tau)
         image = place_volume(made.image, self.field_of_view_mm, window_hu=self.window_hu)
         label = place_volume(made.label, self.field_of_view_mm)
         return GeneratedVolume(number, image, label, hu_from_unit(made.coarse, self.window_hu))
@@ -196,16 +216,16 @@ def _merge_settings(own: Config, look: Config) -> Config:
     return dataclasses.replace(look, model=model)
 
 
-def _choose_latents(plan: SamplingPlan, latents: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the latents (d,) of a volume's shape and of its material."""
+def _choose_rows(plan: SamplingPlan, rows: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a volume's shape and its material are made from, given a row, such as a latent, of each sample."""
     if plan.interpolate is None:
-        own = latents[number]
+        own = rows[number]
     else:
-        first, last = latents[list(plan.interpolate)]
+        first, last = rows[list(plan.interpolate)]
         share = np.float32(number / (plan.count - 1))
         own = (1 - share) * first + share * last
-    shape = own if plan.fix_shape is None else latents[plan.fix_shape]
-    material = own if plan.fix_material is None else latents[plan.fix_material]
+    shape = own if plan.fix_shape is None else rows[plan.fix_shape]
+    material = own if plan.fix_material is None else rows[plan.fix_material]
     return shape, material
 
 

@@ -20,10 +20,11 @@ class SamplingPlan:
     Attributes:
       count: how many volumes.
       seed: what latents are drawn from.
-      spread: a factor on the deviation of latents from their mean; 0 gives the mean alone.
-      fix_shape, fix_material: the number of a sample whose shape or material all volumes have.
+      spread: a factor on the deviation of latents from their mean; 0 gives the mean alone. Where the generator changes
+        hearts, it is a factor on these changes too.
+      fix_shape, fix_material: the number of a sample whose shape, with its change, or material all volumes have.
       interpolate: the numbers of two samples. Volumes lie between them, both ends included, at equal steps of the
-        latent.
+        latent and of the noise behind the change of the heart.
       modes: by the number of a mode of the shape model, counted from 0, the weight in standard deviations that all
         shapes have.
 
@@ -99,7 +100,10 @@ def check_mode_weights(modes: Mapping[int, float], n_modes: int) -> None:
 
 
 def check_rendering(files: GeneratorFiles, rendering: GeneratorFiles) -> None:
-    """Refuse to render the shapes and materials of one generator as another one, if their sizes or kinds differ.
+    """Refuse to render the shapes and materials of one generator as another one, if their sizes or labels differ.
+
+    Whether an enhancement network sees slices or whole volumes makes no difference: both are given a coarse CT and a
+    label.
 
     Raises:
       InputError: the subject is "rendering".

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from fedsim_tf.plus.wider_shapes import WiderShapes
+from fedsim_tf.plus.wider_shapes import WiderShapes, find_deformation, warp_image
 from fedsim_tf.shape.volume_warp import VolumeWarp
 from fedsim_tf.training.annotated_labels import AnnotatedLabels
 from fedsim_tf.training.learner import SiteLearner
@@ -45,9 +45,10 @@ def deform_annotated(learner: SiteLearner, shapes: WiderShapes, *, copies: int) 
     made: dict[str, list[np.ndarray]] = {"images": [], "labels": [], "regions": [], "simulated": [], "semantic": []}
     identities = []
     for number, identity in enumerate(labelled.identities):
-        rng = learner.rng(f"plus/deformed/{number}")
+        rng, tau = learner.rng(f"plus/deformed/{number}"), fitted[number]
         for copy in range(copies + 1):
-            deformation = shapes.change(fitted[number], rng)[1] if copy else None
+            changed = shapes.change(tau, rng.standard_normal(len(tau))) if copy else tau
+            deformation = find_deformation(learner.model.decoder, tau, changed)
             if copy and deformation is None:
                 break
             identities.append(identity)
@@ -60,11 +61,6 @@ def deform_annotated(learner: SiteLearner, shapes: WiderShapes, *, copies: int) 
     stacked = {name: np.stack(arrays) for name, arrays in made.items() if arrays}
     volumes = Volumes(tuple(identities), stacked["images"], stacked["labels"], stacked.get("regions"))
     return DeformedVolumes(volumes, stacked["simulated"], stacked["semantic"])
-
-
-def warp_image(image: np.ndarray, deformation: VolumeWarp | None) -> np.ndarray:
-    """Return an image or simulated CT (z, y, x), float32, after a deformation; None leaves it as it is."""
-    return (image if deformation is None else deformation.warp(image)).astype(np.float32)
 
 
 def _warp_mask(mask: np.ndarray, deformation: VolumeWarp | None) -> np.ndarray:

@@ -8,8 +8,8 @@ import tensorflow as tf
 from fedsim_tf.losses import perceptual_loss
 from fedsim_tf.models import built
 from fedsim_tf.plus.deformed import DeformedVolumes
+from fedsim_tf.plus.wider_volumes import make_semantics
 from fedsim_tf.resize import resize_volume
-from fedsim_tf.synthesis import GenerativeModel
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.pictures import SHOWN
@@ -105,21 +105,6 @@ class VolumeEnhancement:
         gradients = tape.gradient(total, variables)
         self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return losses, norms(volume_enhancer=gradients)
-
-
-def make_semantics(model: GenerativeModel, coarse: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
-    """Return what the network sees: upsampled coarse CT and label.
-
-    Args:
-      model: says the size.
-      coarse: coarse CTs (B, c, c, c).
-      label: masks or occupancies (B, z, y, x), or by region (B, z, y, x, 7).
-
-    Returns:
-      (B, z, y, x, 2), or by region (B, z, y, x, 8).
-    """
-    label = label if len(label.shape) == 5 else label[..., None]
-    return tf.concat([resize_volume(coarse, model.size)[..., None], label], axis=-1)
 
 
 def take_plane_slices(volume: tf.Tensor, places: tf.Tensor) -> tf.Tensor:

@@ -19,13 +19,20 @@ _TERMS: Mapping[str, str] = {
 }
 _OWN_TERMS = "The owner of the scans decides who may have what was learnt from them."
 _PHANTOM_TERMS = "Phantoms stand in for patients: Apache-2.0, as fedsim_tf."
-_LIMITS = (
+_FEW_PATIENTS = (
     "Weights and the distribution of latents were learnt from few patients and may have memorised some of them. The "
-    "folder has no patient's image, label, latent or name, but it is no protection of privacy.",
-    "Volumes vary as the training patients did, in one scanner's field of view; other anatomies, phases and devices do "
-    "not appear.",
-    "The enhancement network works slice by slice: neighbouring slices may not fit together.",
+    "folder has no patient's image, label, latent or name, but it is no protection of privacy."
 )
+_AS_PATIENTS = (
+    "Volumes vary as the training patients did, in one scanner's field of view; other anatomies, phases and devices do "
+    "not appear."
+)
+_CHANGED = (
+    "Volumes vary as the training patients did, in one scanner's field of view; then each heart is changed at random, "
+    "in the shape model's modes and in its pose, by standard deviations (changes.npz) of which those of the pose were "
+    "measured over the annotated hearts. Other phases and devices do not appear."
+)
+_BY_SLICE = "The enhancement network works slice by slice: neighbouring slices may not fit together."
 _NOT_FOR = (
     "Diagnosis, treatment or any other decision about a patient.",
     "Testing a network that is to be used on patients, in place of real scans.",
@@ -44,7 +51,8 @@ class GeneratorCard(Record):
       annotated, unannotated: volumes that it has learnt from with and without their labels, at this site.
       sites: all sites that learnt shape and material together; empty where it was this one alone.
       field_of_view_mm: extent (x, y, z) of its volumes.
-      settings: fields of the configuration by section: sizes, scanner and CT window.
+      settings: fields of the configuration by section: sizes, scanner and CT window; with "plus" where the generator
+        changes hearts as Ours-Plus does.
       scores: mean agreement (`metrics.Agreement`) of a segmentation network that learnt from its volumes with the test
         part's labels; None where it is not known.
       tested: volumes in that test part.
@@ -52,6 +60,7 @@ class GeneratorCard(Record):
       terms, limits, not_for: on what terms it may be used, what it cannot do, and what it must not be used for.
     """
 
+    VERSION: ClassVar[int] = 2  # 2: settings may have "plus"; hearts are changed then, and the folder has changes.npz
     REMEDY: ClassVar[str] = "take the generator from its run again"
 
     arm: str
@@ -67,8 +76,24 @@ class GeneratorCard(Record):
     fedsim_tf: str
     tensorflow: str
     terms: str
-    limits: tuple[str, ...] = _LIMITS
+    limits: tuple[str, ...] = (_FEW_PATIENTS, _AS_PATIENTS, _BY_SLICE)
     not_for: tuple[str, ...] = _NOT_FOR
+
+    @property
+    def changes_hearts(self) -> bool:
+        """Whether hearts are changed beyond what latents have learnt, as Ours-Plus does."""
+        return "plus" in self.settings
+
+
+def list_limits(*, changes_hearts: bool, whole_volumes: bool) -> tuple[str, ...]:
+    """Return what a generator cannot do.
+
+    Args:
+      changes_hearts: whether hearts are changed beyond what latents have learnt.
+      whole_volumes: whether the enhancement network sees whole volumes instead of slices.
+    """
+    limits = (_FEW_PATIENTS, _CHANGED if changes_hearts else _AS_PATIENTS)
+    return limits if whole_volumes else (*limits, _BY_SLICE)
 
 
 def find_terms(data_set: str, *, phantom: bool, sites: Sequence[str] = ()) -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterator
 
+from fedsim_tf.generator.export import export_generator, generator_folder
+from fedsim_tf.generator.folder import is_generator
 from fedsim_tf.models.latents import LatentDistribution
+from fedsim_tf.models.volume_enhancer import VolumeEnhancer
 from fedsim_tf.plus.deformed import DeformedVolumes, deform_annotated
 from fedsim_tf.plus.volume_enhancement import VolumeEnhancement
-from fedsim_tf.plus.wider_shapes import WiderShapes
-from fedsim_tf.plus.wider_volumes import Render, sample_wider_volumes, slice_by_slice, whole_volumes
+from fedsim_tf.plus.wider_shapes import WiderShapes, measure_changes
+from fedsim_tf.plus.wider_volumes import sample_wider_volumes, volume_renderer
 from fedsim_tf.runs.compare_arms import Samples
 from fedsim_tf.runs.samples import draw_samples, note_shape_modes, samples_folder
-from fedsim_tf.synthesis import SyntheticVolume
+from fedsim_tf.synthesis import Render, SyntheticVolume, slice_renderer
 from fedsim_tf.training.batch_norm import settle_statistics, training_slices
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import RunFolder
@@ -34,18 +38,26 @@ class PlusSite:
     def __init__(self, learner: SiteLearner, distribution: LatentDistribution):
         self._learner, self._distribution = learner, distribution
         fitted = learner.model.shape_generator(learner.labelled_latents.table).numpy()
-        self._shapes = WiderShapes(learner.model.decoder, fitted, spread=learner.config.plus.spread)
+        self._shapes = WiderShapes(measure_changes(fitted, spread=learner.config.plus.spread))
 
     @functools.cached_property
     def _deformed(self) -> DeformedVolumes:
         return deform_annotated(self._learner, self._shapes, copies=self._learner.config.plus.copies)
 
     def draw(self, run: RunFolder) -> Samples:
-        """Learn what renders volumes, and draw the synthetic volumes; both are kept in the run's folder."""
-        learner, folder = self._learner, samples_folder(run, ARM)
+        """Learn what renders volumes, write the generator and draw the synthetic volumes, all into the run's folder."""
+        learner, folder, drawing = self._learner, samples_folder(run, ARM), contextlib.ExitStack()
         samples = draw_samples(
-            folder, learner.model, run.config, volumes=lambda: self._render(run), count=run.config.plus.volumes
+            folder,
+            learner.model,
+            run.config,
+            volumes=lambda: self._sample(drawing.enter_context(self._learn_and_export(run))),
+            while_drawing=lambda: drawing,
+            count=run.config.plus.volumes,
         )
+        if not is_generator(generator_folder(folder)):  # an earlier start drew the samples
+            with self._learn_and_export(run):
+                pass
         note_shape_modes(folder, learner, samples)
         return samples
 
@@ -55,19 +67,31 @@ class PlusSite:
         repeated = round(copies * REAL_SHARE / (1.0 - REAL_SHARE)) - 2  # once among the copies, once beside them
         return join_volumes([self._deformed.volumes, *[labelled] * max(0, repeated)])
 
-    def _render(self, run: RunFolder) -> Iterator[SyntheticVolume]:
-        """Learn what renders volumes, and return the volumes, which are drawn one by one as they are asked for."""
-        if run.config.plus.enhancement == "slices":
-            return self._render_slices()
-        stage = VolumeEnhancement(self._learner, self._deformed)
-        run_stage(run, stage, steps=run.config.plus.steps)
-        return self._sample(whole_volumes(self._learner.model, stage.network))
-
-    def _render_slices(self) -> Iterator[SyntheticVolume]:
+    @contextlib.contextmanager
+    def _learn_and_export(self, run: RunFolder) -> Iterator[Render]:
+        """Learn what renders volumes, write the generator, and give what renders within the context."""
         learner = self._learner
-        slices = training_slices(learner, with_unlabelled=learner.config.semi.learns_unannotated)
-        with settle_statistics(learner.model.enhancer, slices):
-            yield from self._sample(slice_by_slice(learner.model))
+        if run.config.plus.enhancement == "slices":
+            slices = training_slices(learner, with_unlabelled=learner.config.semi.learns_unannotated)
+            with settle_statistics(learner.model.enhancer, slices):
+                self._export(run)
+                yield slice_renderer(learner.model)
+        else:
+            stage = VolumeEnhancement(learner, self._deformed)
+            run_stage(run, stage, steps=run.config.plus.steps)
+            self._export(run, volume_enhancer=stage.network)
+            yield volume_renderer(learner.model, stage.network)
+
+    def _export(self, run: RunFolder, *, volume_enhancer: VolumeEnhancer | None = None) -> None:
+        export_generator(
+            generator_folder(samples_folder(run, ARM)),
+            self._learner,
+            self._distribution,
+            arm=ARM,
+            with_unlabelled=self._learner.config.semi.learns_unannotated,
+            changes_sd=self._shapes.sd,
+            volume_enhancer=volume_enhancer,
+        )
 
     def _sample(self, render: Render) -> Iterator[SyntheticVolume]:
         config = self._learner.config

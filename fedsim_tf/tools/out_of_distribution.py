@@ -26,7 +26,7 @@ from fedsim_tf.runs.finished import FinishedFold, finished_arms
 from fedsim_tf.runs.inputs import count_labels, open_cohort, open_fold, open_shape_model, open_vgg
 from fedsim_tf.runs.results import current_commit
 from fedsim_tf.runs.same_data import read_known_volumes
-from fedsim_tf.synthesis import downsample, render_volume, slice_renderer
+from fedsim_tf.synthesis import downsample, slice_renderer
 from fedsim_tf.tools.visit import STAGE, Visit, VisitedFold
 from fedsim_tf.training.annotated_labels import are_whole_hearts, get_region_ids
 from fedsim_tf.training.batch_norm import settle_statistics, training_slices
@@ -117,8 +117,7 @@ def _render_visitors(host: VisitedFold, site: SiteVolumes, patients: Volumes) ->
     render = slice_renderer(model)
     with settle_statistics(model.enhancer, training_slices(learner, with_unlabelled=learnt)):
         labels = _find_regions(patients) if host.config.model.by_region else patients.labels
-        pairs = zip(coarse, labels, strict=True)
-        images = [render_volume(render, tf.constant(one[None]), label) for one, label in pairs]
+        images = [render(one, label) for one, label in zip(coarse, labels, strict=True)]
     return Volumes(patients.identities, np.stack(images), patients.labels, patients.regions)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fedsim_tf.plus.deformed import deform_annotated
-from fedsim_tf.plus.wider_shapes import WiderShapes
+from fedsim_tf.plus.wider_shapes import WiderShapes, measure_changes
 from tests.training.region_site import region_config, region_learner
 from tests.training.toy_site import toy_learner
 
@@ -17,7 +17,7 @@ def learner(small_gan):
 
 
 def deform(learner, *, copies=2, spread=1.0):
-    return deform_annotated(learner, WiderShapes(learner.model.decoder, POSES, spread=spread), copies=copies)
+    return deform_annotated(learner, WiderShapes(measure_changes(POSES, spread=spread)), copies=copies)
 
 
 def test_every_volume_stands_before_its_copies(learner):

@@ -3,8 +3,9 @@ import pytest
 import tensorflow as tf
 
 from fedsim_tf.plus.deformed import deform_annotated
-from fedsim_tf.plus.volume_enhancement import VolumeEnhancement, make_semantics, take_plane_slices
-from fedsim_tf.plus.wider_shapes import WiderShapes
+from fedsim_tf.plus.volume_enhancement import VolumeEnhancement, take_plane_slices
+from fedsim_tf.plus.wider_shapes import WiderShapes, measure_changes
+from fedsim_tf.plus.wider_volumes import make_semantics
 from fedsim_tf.resize import resize_volume
 from fedsim_tf.training.randomness import step_rng
 from tests.training.toy_site import toy_config, toy_learner
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("small_gan")
 
 def make_stage(**plus):
     learner = toy_learner(toy_config(plus={"steps": 60, "rate": 3e-3, "width": 2, **plus}))
-    shapes = WiderShapes(learner.model.decoder, np.zeros((2, 11)), spread=1.0)
+    shapes = WiderShapes(measure_changes(np.zeros((2, 11)), spread=1.0))
     return VolumeEnhancement(learner, deform_annotated(learner, shapes, copies=1))
 
 

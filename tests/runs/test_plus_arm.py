@@ -1,6 +1,10 @@
+import shutil
+
 import numpy as np
 import pytest
 
+from fedsim_tf.generator.folder import read_generator
+from fedsim_tf.generator.sampler import load_generator
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.runs.plus_arm import PlusSite
 from fedsim_tf.training.run import RunFolder
@@ -12,7 +16,15 @@ NORMAL = LatentDistribution(np.zeros(64), np.eye(64))
 
 def make_site(tmp_path, **plus):
     config = toy_config(plus={"steps": 2, "width": 2, "copies": 6, "volumes": 2, "vgg_weight": 0.0, **plus})
-    return PlusSite(toy_learner(config), NORMAL), RunFolder(tmp_path / "run", config)
+    return open_site(config), RunFolder(tmp_path / "run", config)
+
+
+def open_site(config):
+    """Return a site whose latents make different volumes, as untrained networks' do not."""
+    learner, rng = toy_learner(config), np.random.default_rng(0)
+    for variable in learner.shared_variables:
+        variable.assign_add(0.05 * rng.standard_normal(variable.shape))
+    return PlusSite(learner, NORMAL)
 
 
 @pytest.mark.parametrize("enhancement", ["volumes", "slices"])
@@ -24,9 +36,16 @@ def test_volumes_are_drawn_once_and_kept(tmp_path, enhancement):
     assert np.abs(first[0].image).max() <= 1.0
     assert set(np.unique(first[0].label)) == {0, 1}
     assert (run.finished("plus/enhancement") is not None) == (enhancement == "volumes")
-    again = PlusSite(toy_learner(run.config), NORMAL).draw(run)
+    generator = load_generator(run.path / "generators" / "ours_plus")  # neither run nor data are needed
+    for one, volume in zip(first, generator.sample(2, seed=run.config.seed), strict=True):
+        np.testing.assert_array_equal(volume.label.array, one.label)
+        np.testing.assert_allclose(volume.image.array, 1000.0 * one.image, atol=0.6)  # whole HU
+        np.testing.assert_allclose(volume.coarse_hu, 1000.0 * one.coarse, atol=1e-2)
+    shutil.rmtree(run.path / "generators")  # as in runs of before there were generators of this arm
+    again = open_site(run.config).draw(run)
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.image, other.image)
+    assert read_generator(run.path / "generators" / "ours_plus").digest == generator._files.digest
 
 
 def test_a_volume_is_the_same_whatever_the_count(tmp_path):
