@@ -211,7 +211,8 @@ class Large(toy.Counting):
         return {{"ballast": self.ballast, **super().objects}}
 command.main(lambda: Large().run({str(tmp_path / "run")!r}))
 """
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    # Python would keep what it compiles here, cut off, and fail with it the next time.
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONDONTWRITEBYTECODE": "1"}
     found = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
