@@ -183,8 +183,7 @@ class Site:
         which = ALL if task.with_unlabelled else ANNOTATED  # what was asked for, whatever of it the site has
         if self._guard is not None and (kept := self._guard.find_moments(which)):
             return kept
-        labelled = self._work.measure_latents(with_unlabelled=False)
-        found = self._choose_moments(labelled, with_unlabelled=task.with_unlabelled)
+        found = self._choose_moments(with_unlabelled=task.with_unlabelled)
         if found is None or (self._guard is not None and not self._at_end):
             why = "none of its latents were learnt to the end, or so few that their moments would give single ones away"
             logging.warning("%s sends no moments of latents: %s", self.name, why)
@@ -194,9 +193,10 @@ class Site:
             self._guard.note_moments(which, task, answer)
         return answer
 
-    def _choose_moments(self, labelled: LatentStatistics, *, with_unlabelled: bool) -> LatentStatistics | None:
+    def _choose_moments(self, *, with_unlabelled: bool) -> LatentStatistics | None:
         """Return moments that give no single latent away, neither alone nor as a difference; None if there are none."""
         least = self._settings.latents_of
+        labelled = self._work.measure_latents(with_unlabelled=False)
         found = self._work.measure_latents(with_unlabelled=True) if with_unlabelled else labelled
         if labelled.count >= least and 0 < found.count - labelled.count < least:
             return labelled  # the server could subtract these moments from `found`: few latents would remain

@@ -15,7 +15,7 @@ from fedsim_tf.phantom.sites import is_made
 from fedsim_tf.progress import duration, format_bytes, room
 from fedsim_tf.runs.inputs import count_labels, phantom_cache
 from fedsim_tf.runs.start import RunStart
-from fedsim_tf.training.run import CHECKPOINTS_KEPT, SITES, fold_path
+from fedsim_tf.training.run import CHECKPOINTS_KEPT, fold_path, list_site_paths
 
 # Seconds a step by precision and edge length, with the widths and batches of the preset of that size:
 # benchmarks/steps.py on two AVX-512 cores. They say "minutes" or "days" before a run starts; progress bars say more.
@@ -170,8 +170,7 @@ def count_done(run_dir: pathlib.Path, folds: Iterable[int], *, federated: bool) 
     """Return how many steps a run's folder has finished already, by row of the plan."""
     done: Counter[str] = Counter()
     for fold in (fold_path(run_dir, number) for number in folds):
-        sites = [fold / SITES / site.name for site in (fold / SITES).iterdir()] if (fold / SITES).is_dir() else []
-        for folder in sites if federated else [fold]:
+        for folder in list_site_paths(fold) if federated else [fold]:
             for file in list_whole_files(folder / "stages", "*.json"):
                 name = file.relative_to(folder / "stages").with_suffix("").as_posix()
                 done[_ROWS.get(name, _UNETS)] += read_json(file).get("steps", 0)

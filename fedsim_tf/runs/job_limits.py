@@ -66,8 +66,7 @@ class JobLimits(pydantic.BaseModel):
         federated, model = config.federated, config.model
         if FEDERATED_SIMULATION in federate_arms(config.segmentation.arms):
             _refuse_below("least_batch", min(config.pretraining.batch, labels), self.least_batch)
-            if config.semi.learns_unannotated:
-                _refuse_below("least_unannotated_batch", config.semi.batch, self.least_unannotated_batch)
+        self.check_unannotated(config, config.semi.batch)  # at best; how many there are is known later
         _refuse_above("largest_coarse_size", model.coarse_size, self.largest_coarse_size)
         _refuse_above("largest_size", model.size, self.largest_size)
         _refuse_below("least_noise_multiplier", federated.noise_multiplier, self.least_noise_multiplier)

@@ -23,7 +23,7 @@ from fedsim_tf.progress import count_text
 from fedsim_tf.records.fold_data import DATA, IMAGE_MARKS, LABELLED, TEST, TOLERANCE, FoldData, read_fold_data
 from fedsim_tf.records.fold_scores import SCORES, ArmScores, CaseScores, has_scores, read_fold_scores
 from fedsim_tf.regions import HEART
-from fedsim_tf.training.run import CONFIG, SITES, fold_path, is_federated, reopen_run, site_path
+from fedsim_tf.training.run import CONFIG, fold_path, is_federated, list_site_paths, reopen_run
 
 _EACH = (*COMPARED, "found_ml", "true_ml")  # of every patient
 _BY_FOLD = ("Dice %, by fold", "p, Dice by fold", "folds")
@@ -312,9 +312,9 @@ def _read_scores(part: pathlib.Path, site: str) -> Mapping[str, ArmScores]:
 def _find_parts(fold: pathlib.Path, config: Config, number: int) -> Iterator[tuple[FoldAt, pathlib.Path]]:
     """Give the folder of each site that has finished a fold."""
     if is_federated(fold):
-        for site in sorted(folder.name for folder in (fold / SITES).iterdir()):
-            if has_scores(site_path(fold, site)):
-                yield FoldAt(site, number), site_path(fold, site)
+        for part in list_site_paths(fold):
+            if has_scores(part):
+                yield FoldAt(part.name, number), part
     elif has_scores(fold):
         yield FoldAt(config.dataset, number), fold
 

@@ -78,8 +78,8 @@ def read_slices(
     refusals.check()
     hearts = {masks[name].name: mask for name, (_, mask) in zip(pictures, pairs, strict=True)}
     _check_masks(hearts, labels)
-    regions = _find_regions([masks[name] for name in pictures])
-    if by_region and regions is None:
+    regions = list(hearts.values()) if by_region else _find_regions([masks[name] for name in pictures])
+    if by_region and max(mask.max() for mask in hearts.values()) <= LV:
         raise InputError(labels, found="masks of region 1 alone", expected=_REGION_VALUES)
     reduced = [picture.resize((size, size), Image.Resampling.BOX) for picture, _ in pairs]
     return Slices(

@@ -182,6 +182,11 @@ def is_federated(fold: pathlib.Path) -> bool:
     return (fold / SITES).is_dir()
 
 
+def list_site_paths(fold: pathlib.Path) -> list[pathlib.Path]:
+    """Return the folders of the sites in a fold of a federated run, by name; none in another one."""
+    return sorted((fold / SITES).iterdir()) if is_federated(fold) else []
+
+
 def site_path(fold: pathlib.Path, name: str) -> pathlib.Path:
     """Return the path of a site's folder in a fold of a federated run."""
     return fold / SITES / name
