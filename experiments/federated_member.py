@@ -4,7 +4,7 @@ python -m experiments.federated_member --kit=leeds --runs_dir=/srv/runs --datase
 python -m experiments.federated_member --kit=fedsim.example.org --runs_dir=/srv/runs
 
 Given again, the command changes only what it is told. What jobs may ask of a site is in local/limits.toml of its kit,
-which the first start writes and no later one changes.
+which the first start writes; later ones change its least noise alone, where they are given --least_noise.
 """
 
 import pathlib
@@ -33,11 +33,15 @@ flags.DEFINE_integer(
     lower_bound=1,
 )  # fmt: skip
 flags.DEFINE_float(
-    "least_noise", None, "Refuses jobs with a smaller --federated_noise_multiplier; at first 0.", lower_bound=0
+    "least_noise",
+    None,
+    "Refuses jobs with a smaller --federated_noise_multiplier; at first 0. Is the line "
+    "least_noise_multiplier in local/limits.toml.",
+    lower_bound=0,
 )
 flags.DEFINE_float(
-    "most_epsilon", None, "Gives no more gradients once those of all runs in --runs_dir amount to it; 0 and at first: "
-    "no limit.", lower_bound=0,
+    "most_epsilon", None, "Gives no more gradients and moments once all that left from --runs_dir amounts to it; "
+    "0 and at first: no limit.", lower_bound=0,
 )  # fmt: skip
 command.define_cache_dir()
 command.define_dry_run("Only look for the kit and the data.")
@@ -69,7 +73,7 @@ def run() -> None:
     start = open_member(kit, local)
     for line in start.warnings:
         print(line)
-    if is_site_kit(kit) and not local.demanded_noise:
+    if is_site_kit(kit) and not local.limits.least_noise_multiplier:
         print(f"--least_noise is 0, so that jobs without noise are accepted: {UNPROTECTED}")
     if FLAGS.dry_run:
         print(f"{kit / 'local'}: not written; {start.summary}")

@@ -309,8 +309,16 @@ class FederatedConfig(Checked):
     clip_norm: float = option(
         0.0, "Largest norm of a gradient that leaves a site; longer ones are scaled down; 0: any.", low=0
     )
+    clip_latents: float = option(
+        1.25,
+        "Largest norm of a latent in moments with noise, in units of sqrt(latent length); longer ones are scaled down.",
+        low=0.01,
+    )
     noise_multiplier: float = option(
-        0.0, "Normal noise on gradients that leave a site, in units of clip_norm; 0: none (paper).", low=0
+        0.0,
+        "Normal noise on gradients and moments of latents that leave a site, in units of their bounds, and ten times "
+        "that on losses; 0: none (paper).",
+        low=0,
     )
     keep_sent: int = option(
         0,

@@ -140,6 +140,10 @@ class Guard:
             self._refuse(task, f"round {self._next} is next")
         return kept
 
+    def is_paid_for(self, task: Task, answer: Answer) -> bool:
+        """Return whether an answer that was kept is known to the account, or was made in this process."""
+        return self._ledger.is_paid_for(task, answer)
+
     def note_given(self, task: Task, answer: Answer, *, is_new: bool) -> None:
         """Note the answer to a round, which may leave once this has returned."""
         if is_new:

@@ -11,7 +11,7 @@ import numpy as np
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.message import Message, answer_to_message, message_to_answer
-from fedsim_tf.federated.privacy import list_rounds_sent
+from fedsim_tf.federated.privacy_account import list_answers_sent, list_rounds_sent
 from fedsim_tf.federated.task import KINDS, Answer, Task
 from fedsim_tf.files import list_whole_files, make_files_private, read_npz, write_npz
 
@@ -34,6 +34,7 @@ class Ledger:
     def __init__(self, site: str, folder: pathlib.Path):
         self._site, self._folder = site, folder / FOLDER
         self._answered = set(list_rounds_sent(folder))
+        self._paid = {row.digest for row in list_answers_sent(folder)}
 
     def find_round(self, stage: str, number: int) -> Answer | None:
         """Return the answer that was given to a round; None if none was.
@@ -48,6 +49,10 @@ class Ledger:
             found = f"that its answer to round {number} of {stage} has left before"
             raise InputError(f"record of {self._site}", found=found, expected="rounds that it has not answered")
         return None
+
+    def is_paid_for(self, task: Task, answer: Answer) -> bool:
+        """Return whether an answer that was kept had left when this process began, or was kept in it."""
+        return answer_to_message(task, answer).digest in self._paid
 
     def keep_round(self, task: Task, answer: Answer) -> None:
         """Keep the answer to a round, which may leave once this has returned."""
@@ -82,6 +87,7 @@ class Ledger:
         text = json.dumps({"words": dict(message.words), "losses": dict(message.losses)})
         with make_files_private():
             write_npz(file, {**message.arrays, _TEXT: np.array(text)})
+        self._paid.add(message.digest)
 
     def _read(self, file: pathlib.Path) -> Answer:
         arrays = read_npz(file, texts=(_TEXT,))

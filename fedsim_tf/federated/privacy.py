@@ -1,29 +1,29 @@
-"""Differential privacy of a site's gradients, which are clipped and get noise before they leave (Abadi et al. 2016).
+"""Differential privacy of what leaves a site: gradients, moments of latents and losses are bounded and get noise.
 
-Each round protects the data of a site as a whole: any two data sets give clipped gradients that are at most twice the
-bound apart. Noise comes from the operating system's entropy, not from the run's seed, which the server knows.
-
-The cost of rounds with noise of m times the bound is their number over m^2. Costs add up, and together they give
-epsilon: k rounds of Gaussian noise are as one of the same cost (Dong et al. 2022).
+Each answer protects the data of a site as a whole: any two data sets give bounded values that are at most twice the
+bound apart, and the noise is in units of the bound (the Gaussian mechanism; Abadi et al. 2016 for gradients). Noise
+comes from the operating system's entropy, not from the run's seed, which the server knows. Numbers of volumes are sent
+as they are. What it amounts to is in `privacy_account`.
 """
 
 from __future__ import annotations
 
 import math
-import pathlib
+from collections.abc import Mapping
 
 import numpy as np
-from scipy import optimize
 
-from fedsim_tf.config import FederatedConfig
-from fedsim_tf.errors import InputError
-from fedsim_tf.federated.task import GRADIENTS
 from fedsim_tf.federated.update import Arrays, measure_norm
-from fedsim_tf.federated.wire_record import SENT, read_wire_record
-from fedsim_tf.files import hold, read_json, write_json
+from fedsim_tf.models.latents import LatentStatistics
 
-DELTA = 1e-5
-RECORD = "privacy.json"
+LARGEST_LOSS = 1.0  # what L_IoU, a Dice loss and squared errors of scaled volumes do not exceed
+LOSS_FACTOR = 10.0  # by which losses have more noise than gradients: nobody learns from them
+_SLACK = 1e-6  # relative error of a norm that is put down to rounding
+# Half of the largest distance between (z, z z^T) and (w, w w^T) for |z|, |w| <= 1. Where both are of length 1, at an
+# angle whose cosine is c, its square is 4 - 2 c - 2 c^2, which is largest for c = -1/2. Means of such pairs are no
+# further apart, whatever their numbers.
+MOMENTS_BOUND = 3 / math.sqrt(2) / 2
+_CERTAIN = 3.0  # standard deviations by which the squared length of noise alone is hardly ever exceeded
 
 
 def privatize(gradients: Arrays, *, bound: float, multiplier: float) -> dict[str, np.ndarray]:
@@ -46,140 +46,83 @@ def privatize(gradients: Arrays, *, bound: float, multiplier: float) -> dict[str
     norm = measure_norm(clipped)
     if norm > bound:
         clipped = {name: value * (bound / norm) for name, value in clipped.items()}
-    if not measure_norm(clipped) <= bound * (1 + 1e-6):
+    if not measure_norm(clipped) <= bound * (1 + _SLACK):
         raise FloatingPointError(f"gradients of norm {norm:g} that cannot be clipped to {bound:g}")
-    rng = np.random.Generator(np.random.PCG64DXSM())  # seeded by the operating system, anew in every round
+    rng = _make_generator()
     return {
         name: (value + multiplier * bound * rng.standard_normal(value.shape)).astype(np.float32)
         for name, value in clipped.items()
     }
 
 
-def compute_cost(multiplier: float, rounds: int) -> float:
-    """Return the cost of rounds with noise of `multiplier` times the bound; infinite without noise."""
-    if not rounds:
-        return 0.0
-    return rounds / multiplier**2 if multiplier else math.inf
+def privatize_moments(moments: LatentStatistics, *, bound: float, multiplier: float) -> LatentStatistics:
+    """Add normal noise to the moments of latents, and make of them moments that latents can have.
 
-
-def compute_epsilon(cost: float, *, delta: float = DELTA) -> float:
-    """Return the epsilon of a cost; infinite where the cost is.
-
-    Args:
-      cost: see `compute_cost`; a sum of several is one, too.
-      delta: probability with which epsilon may be exceeded.
-    """
-    if not cost or not math.isfinite(cost):
-        return cost
-    from dp_accounting.pld.privacy_loss_mechanism import GaussianPrivacyLoss  # of the extra [federated]
-
-    # Another data set in the place of this one moves clipped gradients by up to twice the bound.
-    mechanism = GaussianPrivacyLoss(1 / math.sqrt(cost), sensitivity=2.0)
-    beyond = lambda found: mechanism.get_delta_for_epsilon(found) - delta  # noqa: E731
-    if beyond(0.0) <= 0:
-        return 0.0
-    most = 1.0
-    while beyond(most) > 0:
-        most *= 2
-    return float(optimize.brentq(beyond, 0.0, most))
-
-
-def count_rounds_sent(folder: pathlib.Path, stage: str = "") -> int:
-    """Return how many rounds' gradients have left a site, as its record says; repeated rounds count again.
+    Noise is added to the mean of z / bound and to that of z z^T / bound^2 together. The latter is symmetric: in an
+    orthonormal basis of the symmetric matrices each coordinate gets the same noise. What follows uses these noisy
+    values alone and gives nothing more away. Where they differ from those of N(0, I), which latents are drawn from at
+    first, by no more than noise does, they are set to them; elsewhere they are drawn towards them (James and Stein
+    1961). The covariance is made positive semi-definite, with a trace of at most bound^2.
 
     Args:
-      folder: the site's folder of a fold, which has the record.
-      stage: the stage whose rounds are counted; "": all stages.
-    """
-    return sum(stage in ("", of) for of, _ in list_rounds_sent(folder))
-
-
-def list_rounds_sent(folder: pathlib.Path) -> list[tuple[str, int]]:
-    """Return stage and round of all gradients that have left a site, as its record says; repeated ones come again."""
-    return [
-        (row.stage, row.round) for row in read_wire_record(folder, SENT) if row.task == GRADIENTS and row.arrays > 0
-    ]
-
-
-def sum_costs(runs: pathlib.Path) -> float:
-    """Return the cost of all gradients that were sent from any site's folder below `runs`."""
-    folders = {file.parent for file in runs.rglob(f"{SENT}.csv")}
-    return sum(compute_cost(_read_multiplier(folder), count_rounds_sent(folder)) for folder in folders)
-
-
-def _read_multiplier(folder: pathlib.Path) -> float:
-    """Return the noise multiplier of a fold; 0, which makes its cost infinite, where it cannot be read."""
-    try:
-        return float(read_json(folder / "config.json")["federated"]["noise_multiplier"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0.0
-
-
-class Budget:
-    """The limit of epsilon for the gradients of all runs of a site together.
-
-    Args:
-      runs: folder of all runs of the site, whose records say what the runs have cost so far.
-      most_epsilon: the largest epsilon at `DELTA`; 0: no limit.
-      multiplier: the noise multiplier of this run.
+      moments: moments of latents none of which is longer than `bound`.
+      bound: the largest length of a latent.
+      multiplier: standard deviation of the noise in units of `MOMENTS_BOUND`; 0: moments are returned as they are.
 
     Raises:
-      RunStopped: another process of this site works within `runs`, and would spend the same budget.
+      FloatingPointError: latents are longer than the bound, or not finite.
     """
-
-    def __init__(self, runs: pathlib.Path, most_epsilon: float, multiplier: float):
-        self._runs, self._most, self._cost_of_round = runs, most_epsilon, compute_cost(multiplier, 1)
-        self._spent = 0.0
-        if most_epsilon:
-            hold(runs)  # two processes would both spend what is left
-            self._spent = sum_costs(runs)
-
-    def check(self) -> None:
-        """Check that the budget has enough left for another round.
-
-        Raises:
-          InputError: it has not.
-        """
-        if self._most and (found := compute_epsilon(self._spent + self._cost_of_round)) > self._most:
-            where = f"gradients of the runs in {self._runs}"
-            raise InputError(where, found=f"epsilon {found:.3g} with another round", expected=f"at most {self._most:g}")
-
-    def spend(self) -> None:
-        """Count a round, whose gradients may leave once this has returned.
-
-        Raises:
-          InputError: the budget has not enough left.
-        """
-        self.check()
-        self._spent += self._cost_of_round
+    if not multiplier:
+        return moments
+    count, length = moments.count, len(moments.sum)
+    # With a trace of at most n bound^2 they are means of pairs (z, z z^T) with |z| <= bound: the distance above holds.
+    if not float(np.trace(moments.sum_outer)) <= count * bound**2 * (1 + _SLACK):
+        raise FloatingPointError(f"moments of latents that are longer than {bound:g}")
+    rng, width = _make_generator(), multiplier * MOMENTS_BOUND
+    drawn = rng.standard_normal((length, length))
+    mean = bound * (moments.sum / (count * bound) + width * rng.standard_normal(length))
+    second = bound**2 * (moments.sum_outer / (count * bound**2) + width * (drawn + drawn.T) / 2)
+    mean = _shrink(mean, np.zeros(length), noise=width * bound, dimensions=length)
+    dimensions = length * (length + 1) // 2
+    second = _shrink(second, np.eye(length), noise=width * bound**2, dimensions=dimensions)
+    return _make_possible(mean, second, count=count, bound=bound)
 
 
-def write_account(folder: pathlib.Path, settings: FederatedConfig, *, stage: str = "", least: int = 0) -> float:
-    """Write a site's privacy.json from the record of what it has sent; repeated rounds count again.
+def _shrink(values: np.ndarray, target: np.ndarray, *, noise: float, dimensions: int) -> np.ndarray:
+    """Return noisy values drawn towards a target: all the way where noise alone would be as far from it."""
+    found = float(np.sum((values - target) ** 2))
+    by_noise = noise**2 * (dimensions + _CERTAIN * math.sqrt(2 * dimensions))
+    return target + max(0.0, 1 - by_noise / found) * (values - target) if found else target
+
+
+def _make_possible(mean: np.ndarray, second: np.ndarray, *, count: int, bound: float) -> LatentStatistics:
+    """Return moments with a positive semi-definite covariance, of latents that are hardly longer than the bound."""
+    mean = mean * (bound / max(float(np.linalg.norm(mean)), bound))
+    values, vectors = np.linalg.eigh(second - np.outer(mean, mean))
+    values = np.maximum(values, 0.0)
+    values *= bound**2 / max(float(values.sum()), bound**2)
+    covariance = (vectors * values) @ vectors.T
+    return LatentStatistics(count, count * mean, count * (covariance + np.outer(mean, mean)))
+
+
+def privatize_losses(losses: Mapping[str, float], *, multiplier: float) -> dict[str, float]:
+    """Bring losses within 0 to `LARGEST_LOSS` and add normal noise, `LOSS_FACTOR` times that of gradients.
+
+    Half of the largest distance between two vectors of k such losses is LARGEST_LOSS sqrt(k) / 2.
 
     Args:
-      folder: the site's folder of a fold, which has the record.
-      settings: the run's settings.
-      stage: the stage that has just ended.
-      least: for how many rounds of that stage the site has given gradients, as far as it knows.
-
-    Returns:
-      Epsilon at `DELTA`.
-
-    Raises:
-      InputError: the record has fewer rounds than `least`, so that nobody knows what has left.
+      losses: losses by name.
+      multiplier: standard deviation of gradients' noise in units of their bound; 0: losses are returned as they are.
     """
-    recorded, rounds = count_rounds_sent(folder, stage), count_rounds_sent(folder)
-    if recorded < least:
-        raise InputError(folder / f"{SENT}.csv", found=f"{recorded} rounds of gradients", expected=f"at least {least}")
-    found = compute_epsilon(compute_cost(settings.noise_multiplier, rounds))
-    record = {
-        "epsilon": found if np.isfinite(found) else None,
-        "delta": DELTA,
-        "rounds": rounds,
-        "clip_norm": settings.clip_norm,
-        "noise_multiplier": settings.noise_multiplier,
-        "protects": "all of the site's data in the gradients of this fold; losses and moments of latents have no noise",
+    if not multiplier:
+        return dict(losses)
+    rng, width = _make_generator(), LOSS_FACTOR * multiplier * LARGEST_LOSS * math.sqrt(len(losses)) / 2
+    return {
+        name: min(max(float(value), 0.0), LARGEST_LOSS) + width * float(rng.standard_normal())
+        for name, value in losses.items()
     }
-    write_json(folder / RECORD, record)
-    return found
+
+
+def _make_generator() -> np.random.Generator:
+    """Return a generator that the operating system seeds, anew for every answer."""
+    return np.random.Generator(np.random.PCG64DXSM())

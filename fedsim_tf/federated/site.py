@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +13,8 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.federated.guard import ALL, ANNOTATED, Guard
 from fedsim_tf.federated.kept_rounds import KeptRound, keep_round
 from fedsim_tf.federated.outbox import Outbox, Shapes
-from fedsim_tf.federated.privacy import DELTA, Budget, privatize, write_account
+from fedsim_tf.federated.privacy import privatize, privatize_losses, privatize_moments
+from fedsim_tf.federated.privacy_account import DELTA, MOMENTS_SHARE, ROUND_SHARE, Budget, write_account
 from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS, Answer, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate
 from fedsim_tf.models.latents import LatentDistribution, LatentStatistics
@@ -34,8 +36,11 @@ class Work(Protocol):
     def count_volumes(self) -> int:
         """Return how many volumes this site learns from, annotated or not: so many latents it can have."""
 
-    def measure_latents(self, *, with_unlabelled: bool) -> LatentStatistics:
-        """Return the moments of the latents that this site has learnt."""
+    def measure_latents(self, *, with_unlabelled: bool, largest_norm: float = 0.0) -> LatentStatistics:
+        """Return the moments of the latents that this site has learnt, none of them longer than `largest_norm`; 0: any.
+
+        Longer ones are scaled down for it.
+        """
 
     @property
     def shared_shapes(self) -> Shapes:
@@ -49,7 +54,7 @@ class Site:
       name: the site's name.
       run: the site's own folder, which keeps checkpoints, losses and all that it learns.
       work: the work on its data.
-      budget: the limit of what its gradients may give away; None: no limit.
+      budget: the limit of what its answers may give away; None: no limit.
       guard: the checks of what the server asks for; None: the server is trusted, as within one process.
     """
 
@@ -120,6 +125,8 @@ class Site:
         # A round that was answered before a crash moves this site's own latents again, and its answer is the same.
         losses, gradients = stage.shared_gradients(task.round, stage.seeds.rng(task.round))
         added = opened.add(task.round, losses)
+        if kept is None or not self._is_paid_for(task, kept):
+            self._spend(ROUND_SHARE)
         answer = kept or self._make_answer(task, stage, losses=added, gradients=gradients)
         if self._guard is not None:
             self._guard.note_given(task, answer, is_new=kept is None)
@@ -128,9 +135,7 @@ class Site:
         return answer
 
     def _make_answer(self, task: Task, stage: SharedStage, *, losses: Losses, gradients: SharedGradients) -> Answer:
-        """Return the answer to a round, with gradients as they may leave."""
-        if self._budget is not None:
-            self._budget.spend()
+        """Return the answer to a round, with gradients and losses as they may leave."""
         named = zip(stage.learner.shared_names, gradients, strict=True)
         sent = privatize(
             {name: gradient.numpy() for name, gradient in named},
@@ -143,7 +148,16 @@ class Site:
         if most := self._settings.keep_sent:
             kept = KeptRound(task.stage, task.round, task.weights, sent, stage.list_batch(task.round))
             keep_round(self._run.path, kept, most=most)
-        return Answer(update, {name: value for name, value in losses.items() if name != VALIDATION_ERROR})
+        told = {name: value for name, value in losses.items() if name != VALIDATION_ERROR}
+        return Answer(update, privatize_losses(told, multiplier=self._settings.noise_multiplier))
+
+    def _spend(self, share: float) -> None:
+        if self._budget is not None:
+            self._budget.spend(share)
+
+    def _is_paid_for(self, task: Task, kept: Answer) -> bool:
+        """Return whether the budget has counted an answer that was kept; not if the process was killed in between."""
+        return self._guard is not None and self._guard.is_paid_for(task, kept)
 
     def _keep(self, task: Task) -> Answer:
         _, opened = self._receive(task)
@@ -159,7 +173,7 @@ class Site:
         _, opened = self._receive(task)
         if under_way or self._run.finished(task.stage) is None:
             opened.save()
-            self._account_for(task.stage)
+            self._account_for(task.stage, least=self._given)
             opened.finish(moved=opened.moved)
         self._at_end = opened.done == task.round
         self._stage = self._open = None
@@ -167,13 +181,14 @@ class Site:
             self._guard.note_ended()
         return self._acknowledge(task)
 
-    def _account_for(self, stage: str) -> None:
-        """Log and record the epsilon of all gradients sent so far, where they carry noise."""
+    def _account_for(self, stage: str, *, least: int = 0) -> None:
+        """Log and record the epsilon of all that was sent so far, where it carries noise."""
         if self._settings.noise_multiplier:
-            spent = write_account(self._run.path, self._settings, stage=stage, least=self._given)
-            logging.info("%s, %s: gradients have epsilon %.2f so far, at delta %g", self.name, stage, spent, DELTA)
+            spent = write_account(self._run.path, self._settings, stage=stage, least=least)
+            logging.info("%s, %s: epsilon %.2f so far, at delta %g", self.name, stage, spent, DELTA)
 
     def _work_alone(self, task: Task) -> Answer:
+        self._account_for(task.stage)  # moments that were given since the last stage are part of it
         self._work.work_alone(task.stage, task.distribution)
         if self._guard is not None:
             self._guard.note_worked(task.stage)
@@ -181,23 +196,47 @@ class Site:
 
     def _measure_latents(self, task: Task) -> Answer:
         which = ALL if task.with_unlabelled else ANNOTATED  # what was asked for, whatever of it the site has
-        if self._guard is not None and (kept := self._guard.find_moments(which)):
+        kept = self._guard.find_moments(which) if self._guard is not None else None
+        if kept is not None and self._is_paid_for(task, kept):
             return kept
+        answer = kept or self._make_moments(task)
+        if answer is None or not self._can_pay_for_moments():
+            return self._acknowledge(task)
+        if self._guard is not None and kept is None:
+            self._guard.note_moments(which, task, answer)
+        return answer
+
+    def _can_pay_for_moments(self) -> bool:
+        """Count moments in the budget and return whether it has enough left; the site can go on without them."""
+        try:
+            self._spend(MOMENTS_SHARE)
+        except InputError as error:
+            logging.warning("%s sends no moments of latents: %s", self.name, error)
+            return False
+        return True
+
+    def _make_moments(self, task: Task) -> Answer | None:
+        """Return moments as they may leave; None if there are none."""
         found = self._choose_moments(with_unlabelled=task.with_unlabelled)
         if found is None or (self._guard is not None and not self._at_end):
             why = "none of its latents were learnt to the end, or so few that their moments would give single ones away"
             logging.warning("%s sends no moments of latents: %s", self.name, why)
-            return self._acknowledge(task)
-        answer = Answer(SiteUpdate(self.name, task.stage, task.round, found.count, latents=found), {})
-        if self._guard is not None:
-            self._guard.note_moments(which, task, answer)
-        return answer
+            return None
+        sent = privatize_moments(found, bound=self._longest_latent, multiplier=self._settings.noise_multiplier)
+        return Answer(SiteUpdate(self.name, task.stage, task.round, sent.count, latents=sent), {})
+
+    @property
+    def _longest_latent(self) -> float:
+        """Return the length that latents have at most in moments with noise; 0 without noise: any."""
+        settings = self._settings
+        return settings.clip_latents * math.sqrt(self._run.config.model.latent) if settings.noise_multiplier else 0.0
 
     def _choose_moments(self, *, with_unlabelled: bool) -> LatentStatistics | None:
         """Return moments that give no single latent away, neither alone nor as a difference; None if there are none."""
         least = self._settings.latents_of
-        labelled = self._work.measure_latents(with_unlabelled=False)
-        found = self._work.measure_latents(with_unlabelled=True) if with_unlabelled else labelled
+        measure = functools.partial(self._work.measure_latents, largest_norm=self._longest_latent)
+        labelled = measure(with_unlabelled=False)
+        found = measure(with_unlabelled=True) if with_unlabelled else labelled
         if labelled.count >= least and 0 < found.count - labelled.count < least:
             return labelled  # the server could subtract these moments from `found`: few latents would remain
         return found if found.count >= least else None

@@ -24,6 +24,8 @@ class SentMessage(NamedTuple):
       bytes: how many bytes these have.
       losses: how many losses the message has.
       word: "under way", or why there is no answer; else "".
+      digest: the message's digest where a site sends arrays or losses, so that an answer that is sent again is known;
+        "" at the server, and in records of before.
     """
 
     site: str
@@ -34,6 +36,7 @@ class SentMessage(NamedTuple):
     bytes: int
     losses: int
     word: str
+    digest: str = ""
 
 
 class ArrayRow(NamedTuple):
@@ -71,7 +74,9 @@ class WireRecord:
         words, task = message.words, message.words["kind"]
         word = "under way" if "under_way" in words else str(words.get("failure", ""))
         count, losses = len(message.arrays), len(message.losses)
-        row = SentMessage(site, task, words.get("stage", ""), words.get("round", 0), count, message.bytes, losses, word)
+        digest = message.digest if self._survives and (count or losses) else ""
+        place = words.get("stage", ""), words.get("round", 0)
+        row = SentMessage(site, task, *place, count, message.bytes, losses, word, digest)
         append_rows(self._messages, SentMessage._fields, [row], survives=self._survives)
         arrays = [
             ArrayRow(site, task, name, "x".join(map(str, array.shape)), str(array.dtype))
@@ -90,7 +95,8 @@ def read_wire_record(folder: pathlib.Path, name: str) -> list[SentMessage]:
 
 def _parse_row(values: list[str]) -> SentMessage:
     try:
-        site, task, stage, round_number, arrays, size, losses, word = values
-        return SentMessage(site, task, stage, int(round_number), int(arrays), int(size), int(losses), word)
+        site, task, stage, round_number, arrays, size, losses, *rest = values
+        word, digest = rest if len(rest) == 2 else (*rest, "")
+        return SentMessage(site, task, stage, int(round_number), int(arrays), int(size), int(losses), word, digest)
     except ValueError:
         return SentMessage("", GRADIENTS, "", 0, 1, 0, 0, f"damaged: {','.join(values)}")

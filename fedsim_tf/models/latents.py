@@ -97,9 +97,16 @@ class LatentStatistics:
     sum_outer: np.ndarray
 
     @classmethod
-    def of(cls, z: np.ndarray) -> LatentStatistics:
-        """Return the statistics of latents (n, d), summed in double precision."""
+    def of(cls, z: np.ndarray, *, largest_norm: float = 0.0) -> LatentStatistics:
+        """Return the statistics of latents (n, d), summed in double precision.
+
+        Args:
+          z: the latents.
+          largest_norm: latents that are longer are scaled down to this length first; 0: none is.
+        """
         z = np.asarray(z, np.float64)
+        if largest_norm:
+            z = z * (largest_norm / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), largest_norm))
         return cls(len(z), z.sum(0), z.T @ z)
 
     def __add__(self, other: LatentStatistics) -> LatentStatistics:

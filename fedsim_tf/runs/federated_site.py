@@ -106,11 +106,12 @@ class FoldAtSite:
     def count_volumes(self) -> int:
         return len(self._data.labelled) + len(self._data.unlabelled)
 
-    def measure_latents(self, *, with_unlabelled: bool) -> LatentStatistics:
+    def measure_latents(self, *, with_unlabelled: bool, largest_norm: float = 0.0) -> LatentStatistics:
         """Return the moments of the latents that this site has learnt; it has none if it was away in those stages."""
         if not any(map(self._has_learnt, (GeneratorPretraining.name, SemiSupervised.name))):
             return LatentStatistics.of(np.zeros((0, self._run.config.model.latent)))
-        return self.learner.latent_statistics(with_unlabelled=with_unlabelled and self._has_learnt_unannotated())
+        both = with_unlabelled and self._has_learnt_unannotated()
+        return self.learner.latent_statistics(with_unlabelled=both, largest_norm=largest_norm)
 
     def _has_learnt_unannotated(self) -> bool:
         return self._run.config.semi.learns_unannotated and self._has_learnt(SemiSupervised.name, least=2)

@@ -14,7 +14,7 @@ from fedsim_tf.federated.flare.controller import StageController
 from fedsim_tf.federated.flare.executor import SiteExecutor
 from fedsim_tf.federated.guard import Guard
 from fedsim_tf.federated.outbox import Shapes
-from fedsim_tf.federated.privacy import Budget
+from fedsim_tf.federated.privacy_account import Budget
 from fedsim_tf.federated.site import Site, Work
 from fedsim_tf.files import hold, make_folder
 from fedsim_tf.models.latents import LatentDistribution, LatentStatistics
@@ -143,8 +143,8 @@ class ReportingFold:
     def count_volumes(self) -> int:
         return self._work.count_volumes()
 
-    def measure_latents(self, *, with_unlabelled: bool) -> LatentStatistics:
-        return self._work.measure_latents(with_unlabelled=with_unlabelled)
+    def measure_latents(self, *, with_unlabelled: bool, largest_norm: float = 0.0) -> LatentStatistics:
+        return self._work.measure_latents(with_unlabelled=with_unlabelled, largest_norm=largest_norm)
 
     def work_alone(self, name: str, distribution: LatentDistribution | None) -> None:
         self._work.work_alone(name, distribution)

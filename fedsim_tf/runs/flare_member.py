@@ -16,10 +16,11 @@ from fedsim_tf.config import VGG_WORDS, Config, FederatedConfig, from_dict, is_p
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import read_json
 from fedsim_tf.runs.inputs import settle_choices
-from fedsim_tf.runs.job_limits import USUAL_LIMITS, JobLimits, read_limits
+from fedsim_tf.runs.job_limits import USUAL_LIMITS, JobLimits, change_least_noise, read_limits
 
 LEAST_LATENTS = FederatedConfig().latents_of
 LOCAL_FILE = "fedsim_tf.json"
+_FORMER_NOISE = "least_noise"  # in files of before, beside the line in the limits
 UNPROTECTED = (
     "without noise the server can read the latents of a round's patients from the gradients, and from these latents "
     "each one's label and a coarse CT (docs/federated.md)"
@@ -46,30 +47,27 @@ class Local:
       cache_dir: where prepared volumes are kept.
       dataset: name of the site's data set; "": the site's name.
       least_latents: the least `latents_of` with which a job is accepted.
-      least_noise: the least `noise_multiplier` with which a job is accepted.
-      most_epsilon: the largest epsilon for the gradients of all runs below `runs_dir` together; 0: no limit.
+      most_epsilon: the largest epsilon for what all runs below `runs_dir` send together; 0: no limit.
       secret: a secret on which the site's random choices depend; see `SiteVolumes`.
       fields: values of `LOCAL_FIELDS`, by their names there.
-      limits: what jobs may ask for, from a file of its own.
+      limits: what jobs may ask for, the least noise among it, from a file of its own.
 
     Raises:
-      InputError: `least_noise` or `most_epsilon` is not finite.
+      InputError: `most_epsilon` is not finite.
     """
 
     runs_dir: str
     cache_dir: str
     dataset: str = ""
     least_latents: int = LEAST_LATENTS
-    least_noise: float = 0.0
     most_epsilon: float = 0.0
     secret: str = ""
     fields: dict[str, Any] = dataclasses.field(default_factory=dict)
     limits: JobLimits = USUAL_LIMITS
 
     def __post_init__(self):
-        for name in ("least_noise", "most_epsilon"):
-            if not (isinstance(getattr(self, name), int | float) and math.isfinite(getattr(self, name))):
-                raise InputError(name, found=getattr(self, name), expected="a finite number")
+        if not (isinstance(self.most_epsilon, int | float) and math.isfinite(self.most_epsilon)):
+            raise InputError("most_epsilon", found=self.most_epsilon, expected="a finite number")
 
     @classmethod
     def read(cls, folder: pathlib.Path) -> Local:
@@ -85,6 +83,7 @@ class Local:
         if not isinstance(values, dict):
             raise InputError(file, found=type(values).__name__, expected="names and values in {}")
         known = tuple(field.name for field in dataclasses.fields(cls) if field.name not in ("fields", "limits"))
+        limits = _raise_least_noise(read_limits(folder), values.pop(_FORMER_NOISE, 0.0))
         unknown = sorted(set(values) - {*known, *LOCAL_FIELDS})
         missing = sorted({"runs_dir", "cache_dir"} - set(values))
         if unknown or missing:
@@ -94,7 +93,7 @@ class Local:
             logging.warning("%s has no secret; experiments.federated_member adds one", file)
         given = {name: values[name] for name in known if name in values}
         fields = {name: values[name] for name in LOCAL_FIELDS if name in values}
-        return cls(**given, fields=fields, limits=read_limits(folder))
+        return cls(**given, fields=fields, limits=limits)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contents of the file."""
@@ -118,12 +117,8 @@ class Local:
     def granted_privacy(self) -> str:
         """The privacy that every job leaves to this site, in words."""
         epsilon = f"epsilon {self.most_epsilon:g} at most" if self.most_epsilon else "any epsilon"
-        return f"moments of {self.least_latents} latents or more, noise {self.demanded_noise:g} or more, {epsilon}"
-
-    @property
-    def demanded_noise(self) -> float:
-        """The least noise multiplier that both this file and the limits allow."""
-        return max(self.least_noise, self.limits.least_noise_multiplier)
+        noise = f"noise {self.limits.least_noise_multiplier:g} or more"
+        return f"moments of {self.least_latents} latents or more, {noise}, {epsilon}"
 
     def apply(self, values: dict[str, Any]) -> Config:
         """Return a job's configuration with this machine's own fields in the place of any other machine's."""
@@ -134,32 +129,39 @@ class Local:
         return settle_choices(from_dict(values))
 
     def grant(self, values: dict[str, Any]) -> Config:
-        """Return what `apply` does, at a site that accepts the job.
+        """Return what `apply` does, at a site that accepts the job; its `limits` are checked apart.
 
         Raises:
-          InputError: the job leaves less privacy than this site demands.
+          InputError: the job wants moments of fewer latents than this site gives.
         """
         config = self.apply(values)
-        asked = config.federated
-        for name, found, least in (
-            ("latents_of", asked.latents_of, self.least_latents),
-            ("noise_multiplier", asked.noise_multiplier, self.least_noise),
-        ):
-            if found < least:
-                raise InputError(f"the job's {name}", found=found, expected=f"at least {least} at this site")
+        if (found := config.federated.latents_of) < self.least_latents:
+            expected = f"at least {self.least_latents} at this site"
+            raise InputError("the job's latents_of", found=found, expected=expected)
         return config
 
 
-def change_local(folder: pathlib.Path, fields: Mapping[str, Any], **given: Any) -> Local:
+def _raise_least_noise(limits: JobLimits, least: float) -> JobLimits:
+    """Return limits with at least the noise that a local file of before demands beside them."""
+    demands_more = not isinstance(least, int | float) or least > limits.least_noise_multiplier
+    return change_least_noise(limits, least) if demands_more else limits
+
+
+def change_local(
+    folder: pathlib.Path, fields: Mapping[str, Any], *, least_noise: float | None = None, **given: Any
+) -> Local:
     """Return the contents of a member's local file with other values; the file itself is not written.
 
     Args:
       folder: folder of the file; where it has none yet, a new secret is made.
       fields: new values of `LOCAL_FIELDS`, by their names there.
+      least_noise: the new least noise of the limits; None: as before.
       given: new values of `Local`'s other attributes; None: as before.
     """
     before = Local.read(folder) if (folder / LOCAL_FILE).exists() else Local("", "", limits=read_limits(folder))
     told = {name: value for name, value in given.items() if value is not None}
+    if least_noise is not None:
+        told["limits"] = change_least_noise(before.limits, float(least_noise))
     secret = before.secret or secrets.token_hex(16)
     return dataclasses.replace(before, **told, secret=secret, fields={**before.fields, **resolve_paths(fields)})
 

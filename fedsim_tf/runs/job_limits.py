@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import sys
-from typing import Annotated, Literal, NoReturn, get_args
+from typing import Annotated, Any, Literal, NoReturn, get_args
 
 import pydantic
 
@@ -22,6 +23,7 @@ else:
 LIMITS_FILE = "limits.toml"
 _Stage = Literal["pretraining", "semi_supervised", "segmentation/direct_fl/pretrain"]
 _Positive = Annotated[int, pydantic.Field(ge=1)]
+_LEAST_NOISE = re.compile(r"^least_noise_multiplier\s*=\s*[^\s#]+", re.MULTILINE)
 _Noise = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
 
 
@@ -33,7 +35,8 @@ class JobLimits(pydantic.BaseModel):
       least_unannotated_batch: the fewest unannotated volumes of which a round gives a gradient (paper: 1).
       largest_coarse_size: the most voxels along each edge of the material map that sites learn together (paper: 16).
       largest_size: the most voxels along each edge of volumes (paper: 128).
-      least_noise_multiplier: the least noise on gradients, in units of the clipping norm.
+      least_noise_multiplier: the least `noise_multiplier`: noise on gradients and on moments of latents, in units of
+        their bounds, and ten times that on losses.
       stages: the shared stages that a job may have. A round of Direct-FL's gives the gradient of one volume.
       most_rounds: how many rounds all jobs may have together; None: any number.
       folds: numbers of the folds that a job may have.
@@ -103,7 +106,7 @@ class JobLimits(pydantic.BaseModel):
         """
         if self.most_rounds is None:
             return
-        from fedsim_tf.federated.privacy import list_rounds_sent  # here, as they import TensorFlow
+        from fedsim_tf.federated.privacy_account import list_rounds_sent  # here, as they import TensorFlow
         from fedsim_tf.federated.wire_record import SENT
         from fedsim_tf.runs.stage_plan import plan_stages
 
@@ -130,7 +133,7 @@ _EXPLAINED = {
     "least_unannotated_batch": "unannotated volumes of which a round gives a gradient",
     "largest_coarse_size": "voxels along each edge of the material map that sites learn together",
     "largest_size": "voxels along each edge of volumes",
-    "least_noise_multiplier": "noise on gradients, in units of the clipping norm",
+    "least_noise_multiplier": "noise on gradients, moments and losses; --least_noise changes this line",
     "stages": "shared stages; a round of segmentation/direct_fl/pretrain gives the gradient of one volume",
     "folds": "folds of the cross-validation",
     "most_rounds": "rounds of all jobs together; without this line any number",
@@ -150,14 +153,33 @@ def read_limits(folder: pathlib.Path) -> JobLimits:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(file, found=f"no TOML ({error})", expected="lines such as least_batch = 4") from None
+    return _parse(values, subject=file)
+
+
+def _parse(values: dict[str, Any], *, subject: object) -> JobLimits:
     names = ", ".join(JobLimits.model_fields)
-    return parse(values, JobLimits, subject=file, expected=f"limits among {names}, as in docs/federated.md")
+    return parse(values, JobLimits, subject=subject, expected=f"limits among {names}, as in docs/federated.md")
+
+
+def change_least_noise(limits: JobLimits, least: float) -> JobLimits:
+    """Return limits with another least noise.
+
+    Raises:
+      InputError: it is not a number of at least 0.
+    """
+    return _parse({**limits.model_dump(), "least_noise_multiplier": least}, subject="least_noise")
 
 
 def write_limits(folder: pathlib.Path, limits: JobLimits) -> None:
-    """Write a file of limits with a word on each, unless there is one."""
+    """Write a file of limits with a word on each; in one that is there, only the line of the least noise may change.
+
+    Raises:
+      InputError: that line cannot be found in the file.
+    """
     file = folder / LIMITS_FILE
     if file.exists():
+        if read_limits(folder).least_noise_multiplier != limits.least_noise_multiplier:
+            _rewrite_least_noise(file, limits.least_noise_multiplier)
         return
     lines = ["# What jobs may ask of this site; see docs/federated.md."]
     for name, text in _EXPLAINED.items():
@@ -165,6 +187,19 @@ def write_limits(folder: pathlib.Path, limits: JobLimits) -> None:
         shown = "# most_rounds = 10000" if value is None else f"{name} = {value!r}".replace("'", '"')
         lines.append(f"{shown:<32} # {text}")
     write_text(file, "\n".join(lines) + "\n")
+
+
+def _rewrite_least_noise(file: pathlib.Path, least: float) -> None:
+    line, before = f"least_noise_multiplier = {least!r}", file.read_text(encoding="utf-8")
+    after, found = _LEAST_NOISE.subn(line, before, count=1)
+    after = after if found else f"{line}\n{before}"
+    try:
+        changed = tomllib.loads(after).get("least_noise_multiplier") == least
+    except ValueError:
+        changed = False
+    if not changed:
+        raise InputError(file, found="a least noise that this command cannot change", expected=f"the line {line}")
+    write_text(file, after)
 
 
 def _refuse_below(limit: str, found: float, least: float) -> None:

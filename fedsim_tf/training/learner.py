@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 
 import numpy as np
@@ -84,12 +86,18 @@ class SiteLearner:
         count = len(self.model.shape_generator.trainable_variables)
         return [gradient * (shape if i < count else material) for i, gradient in enumerate(gradients)]
 
-    def latent_statistics(self, *, with_unlabelled: bool) -> LatentStatistics:
-        """Return count, sum and sum of outer products of this site's latents: all that sampling needs of them."""
-        statistics = LatentStatistics.of(self.labelled_latents.table.numpy())
+    def latent_statistics(self, *, with_unlabelled: bool, largest_norm: float = 0.0) -> LatentStatistics:
+        """Return count, sum and sum of outer products of this site's latents: all that sampling needs of them.
+
+        Args:
+          with_unlabelled: whether latents of unannotated volumes are included.
+          largest_norm: latents that are longer are scaled down to this length first; 0: none is.
+        """
+        tables = [self.labelled_latents.table]
         if with_unlabelled and len(self.data.unlabelled):
-            statistics = statistics + LatentStatistics.of(self.unlabelled_latents.table.numpy())
-        return statistics
+            tables.append(self.unlabelled_latents.table)
+        found = [LatentStatistics.of(table.numpy(), largest_norm=largest_norm) for table in tables]
+        return functools.reduce(operator.add, found)
 
 
 def initial_shared_weights(config: Config) -> dict[str, np.ndarray]:

@@ -58,5 +58,5 @@ class ToyWork:
     def count_volumes(self):
         return 4
 
-    def measure_latents(self, *, with_unlabelled):
-        return LatentStatistics.of(np.eye(4, 64))
+    def measure_latents(self, *, with_unlabelled, largest_norm=0.0):
+        return LatentStatistics.of(np.eye(4, 64), largest_norm=largest_norm)

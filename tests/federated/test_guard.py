@@ -10,6 +10,15 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.federated.adam_reach import measure_reach
 from fedsim_tf.federated.guard import Guard, StagePlan
 from fedsim_tf.federated.message import answer_to_message
+from fedsim_tf.federated.privacy_account import (
+    MOMENTS_SHARE,
+    ROUND_SHARE,
+    Budget,
+    compute_cost,
+    compute_epsilon,
+    list_answers_sent,
+    sum_shares,
+)
 from fedsim_tf.federated.server import Server
 from fedsim_tf.federated.site import Site
 from fedsim_tf.federated.task import Task
@@ -44,16 +53,17 @@ class Work:
     def count_volumes(self):
         return 8
 
-    def measure_latents(self, *, with_unlabelled):
+    def measure_latents(self, *, with_unlabelled, largest_norm=0.0):
         self.measured += 1
-        return LatentStatistics.of(self.measured + np.eye(4 + with_unlabelled * self.unannotated, LATENT))
+        latents = self.measured + np.eye(4 + with_unlabelled * self.unannotated, LATENT)
+        return LatentStatistics.of(latents, largest_norm=largest_norm)
 
 
 class Tasks:
     """The tasks of an honest server to one site, from which a test deviates."""
 
-    def __init__(self, folder, **federated):
-        self.folder, self.config = folder, toy_config(federated=federated)
+    def __init__(self, folder, *, most_epsilon=0.0, **federated):
+        self.folder, self.config, self.most_epsilon = folder, toy_config(federated=federated), most_epsilon
         self.server = Server({"shape/0": np.zeros(LENGTH, np.float32)}, rate=RATE, steps=STEPS, accumulate="sum")
         self.weights = [self.server.weights]  # before each round
         self.restart()
@@ -63,7 +73,8 @@ class Tasks:
         self.work, run = Work(), RunFolder(self.folder, self.config)
         plan = {STAGE: StagePlan(STEPS, RATE)}
         guard = Guard("a", run, plan, latent=LATENT, latent_reach=50.0, last_work="comparison")
-        self.site = Site("a", run, self.work, guard=guard)
+        budget = Budget(self.folder.parent, self.most_epsilon, self.config.federated.noise_multiplier)
+        self.site = Site("a", run, self.work, budget, guard)
 
     def ask(self, kind, number=0, weights=None, **fields):
         given = self.weights[min(number, len(self.weights) - 1)] if weights is None else weights
@@ -151,6 +162,35 @@ def test_a_round_has_one_answer_in_one_process_and_after_a_crash(tmp_path):
     assert np.abs(fresh - later[2]).max() > 0.1
 
 
+def epsilon_of(shares):
+    return compute_epsilon(compute_cost(NOISY["noise_multiplier"], shares))
+
+
+def test_answers_that_a_crash_repeats_are_paid_for_once(tmp_path):
+    server = Tasks(tmp_path / "run", most_epsilon=epsilon_of(4.5 * ROUND_SHARE), **NOISY)
+    server.ask("begin")
+    server.rounds(0, 3)
+    for _ in range(2):
+        server.restart()
+        server.ask("begin")
+        server.rounds(0, 3)
+    assert sum_shares(list_answers_sent(server.folder)) == pytest.approx(3 * ROUND_SHARE)
+    server.round(3)
+    with pytest.raises(InputError, match="with this answer; expected at most"):
+        server.round(4)
+
+
+def test_an_answer_that_was_kept_and_never_left_is_paid_for_when_it_does(tmp_path):
+    server = Tasks(tmp_path / "run", most_epsilon=epsilon_of(1.5 * ROUND_SHARE), **NOISY)
+    server.ask("begin")
+    server.site.answer(Task("gradients", STAGE, 0, server.weights[0]))  # and the process is killed
+    server.restart()
+    server.ask("begin")
+    server.round(0)
+    with pytest.raises(InputError, match="with this answer; expected at most"):
+        server.round(1)
+
+
 def test_a_round_whose_answer_is_not_kept_any_more_is_not_answered_again(server):
     """Whoever deletes the kept answers does not make the site compute them anew."""
     server.ask("begin")
@@ -210,6 +250,46 @@ def test_moments_are_given_once_and_of_the_end_of_a_stage_alone(server):
         np.testing.assert_array_equal(server.ask("latents", with_unlabelled=True).update.latents.sum, all_of_them.sum)
         server.restart()  # it has its networks as they are at first, and its answers
     assert server.work.measured == 0
+
+
+def test_moments_with_noise_are_drawn_once_and_paid_for_once(tmp_path, caplog):
+    """Where the budget has nothing left for others, the site goes on without."""
+    most = epsilon_of(STEPS * ROUND_SHARE + 1.5 * MOMENTS_SHARE)
+    server = Tasks(tmp_path / "run", most_epsilon=most, **NOISY)
+    server.ask("begin")
+    server.rounds(0, STEPS)
+    server.ask("end", STEPS)
+    sent = server.ask("latents").update.latents
+    for _ in range(2):
+        again = server.ask("latents").update.latents
+        np.testing.assert_array_equal(again.sum, sent.sum)
+        np.testing.assert_array_equal(again.sum_outer, sent.sum_outer)
+        server.restart()
+    assert sum_shares(list_answers_sent(server.folder)) == pytest.approx(STEPS * ROUND_SHARE + MOMENTS_SHARE)
+    server.ask("end", STEPS)
+    assert server.ask("latents", with_unlabelled=True).update.latents is None
+    assert "a sends no moments of latents: what the runs in" in caplog.text
+    server.site.answer(Task("alone", "samples"))
+    told = read_json(server.folder / "privacy.json")
+    assert (told["rounds"], told["moments"]) == (STEPS, 1)
+    assert told["epsilon"] == pytest.approx(epsilon_of(STEPS * ROUND_SHARE + MOMENTS_SHARE))
+
+
+def test_what_is_sent_has_noise_only_where_that_was_asked_for(tmp_path):
+    """The same latents and losses; clipping alone changes neither."""
+    sent = {}
+    for name, federated in (("bare", {}), ("clipped", {"clip_norm": 1.0}), ("noisy", NOISY)):
+        server = Tasks(tmp_path / name / "run", **federated)
+        server.ask("begin")
+        losses = server.ask("gradients", 0).losses
+        own = server.work.squares.own.numpy()
+        server.rounds(1, STEPS)
+        server.ask("end", STEPS)
+        sent[name] = losses["square"], server.ask("latents").update.latents.sum, own
+    assert sent["clipped"][0] == sent["bare"][0] != sent["noisy"][0]
+    np.testing.assert_array_equal(sent["clipped"][1], sent["bare"][1])
+    assert np.all(sent["noisy"][1] != sent["bare"][1])
+    np.testing.assert_array_equal(sent["noisy"][2], sent["bare"][2])
 
 
 def test_a_site_without_unannotated_volumes_gives_the_moments_of_either_stage(server):

@@ -1,17 +1,18 @@
-"""Clipping and noise at a site, and what they are worth."""
+"""What is bounded and gets noise at a site: gradients, moments of latents and losses."""
 
-import dataclasses
 import math
 
 import numpy as np
 import pytest
-from scipy import optimize, stats
+from scipy import stats
 
 from fedsim_tf.config import FederatedConfig
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.privacy import Budget, compute_cost, compute_epsilon, privatize, sum_costs, write_account
-from fedsim_tf.federated.wire_record import SentMessage
-from fedsim_tf.files import append_rows, read_json, write_json
+from fedsim_tf.federated import privacy
+from fedsim_tf.federated.privacy import MOMENTS_BOUND, privatize, privatize_losses, privatize_moments
+from fedsim_tf.federated.server import pool_moments
+from fedsim_tf.federated.update import SiteUpdate
+from fedsim_tf.models.latents import LatentStatistics
 
 GRADIENTS = {"a": np.full((30, 40), 0.1, np.float32), "b": np.full(1200, -0.1, np.float32)}  # norm sqrt(24)
 
@@ -38,61 +39,10 @@ def test_noise_has_the_width_that_was_asked_for_and_never_repeats():
     assert np.all(first["a"] != second["a"])
 
 
-@pytest.mark.parametrize(("multiplier", "rounds"), [(4.0, 100), (20.0, 1000), (1.0, 1)])
-def test_epsilon_is_that_of_one_gaussian_with_the_same_width(multiplier, rounds):
-    """k Gaussian mechanisms of sensitivity 2 are one, whose delta Balle and Wang (2018) give in closed form."""
-    mu = 2 * math.sqrt(rounds) / multiplier
-
-    def excess(value):
-        cdf = stats.norm.cdf
-        return cdf(mu / 2 - value / mu) - math.exp(value) * cdf(-mu / 2 - value / mu) - 1e-5
-
-    wanted = optimize.brentq(excess, 0.01, 300)
-    assert compute_epsilon(compute_cost(multiplier, rounds)) == pytest.approx(wanted, rel=1e-4)
-
-
-def test_without_noise_or_rounds_nothing_is_promised_or_spent():
-    assert compute_epsilon(compute_cost(0.0, 1)) == math.inf
-    assert compute_epsilon(compute_cost(1.0, 0)) == compute_epsilon(compute_cost(0.0, 0)) == 0.0
-
-
-def test_epsilon_grows_with_the_rounds_and_stays_cheap_for_many():
-    found = [compute_epsilon(compute_cost(0.5, rounds)) for rounds in (1, 10, 4000)]
-    assert found == sorted(found)
-    assert found[-1] > 3e4
-
-
 def test_tiny_gradients_are_clipped_too():
     """Their squares are nothing in float32: a job that scales gradients down must not get round the noise."""
     tiny = {name: value * np.float32(1e-24) for name, value in GRADIENTS.items()}
     assert norm(privatize(tiny, bound=1e-35, multiplier=0.0)) <= 1e-35 * (1 + 1e-5)
-
-
-def test_the_account_counts_what_was_sent_repeated_rounds_too(tmp_path):
-    rows = [("a", "gradients", "pretraining", number, 14, 100, 3, "") for number in (0, 1, 2, 1, 2)]
-    rows += [("a", "gradients", "pretraining", 2, 0, 0, 0, "under way"), ("a", "latents", "", 0, 2, 48, 0, "")]
-    append_rows(tmp_path / "sent.csv", SentMessage._fields, rows)
-    settings = dataclasses.replace(FederatedConfig(), clip_norm=0.5, noise_multiplier=4.0)
-    spent = write_account(tmp_path, settings)
-    record = read_json(tmp_path / "privacy.json")
-    assert (record["rounds"], record["clip_norm"], record["noise_multiplier"]) == (5, 0.5, 4.0)
-    assert record["epsilon"] == spent == compute_epsilon(compute_cost(4.0, 5))
-    with pytest.raises(InputError, match="found 5 rounds of gradients; expected at least 6"):
-        write_account(tmp_path, settings, least=6)
-
-
-@pytest.mark.parametrize(
-    ("cut", "rounds"),
-    [(b"a,gradients,pretr", 3), (b"a,gradients,\xc3\x00", 3), (b'a,gradients,pretraining,1,0,0,0,"loss, iou', 2)],
-)
-def test_a_row_that_was_cut_short_counts_as_gradients_sent(tmp_path, cut, rounds):
-    """Unless it says that there were none; it takes no row after it along."""
-    append_rows(tmp_path / "sent.csv", SentMessage._fields, [("a", "gradients", "pretraining", 0, 14, 100, 3, "")])
-    with open(tmp_path / "sent.csv", "ab") as file:
-        file.write(cut)
-    append_rows(tmp_path / "sent.csv", SentMessage._fields, [("a", "gradients", "pretraining", 2, 14, 100, 3, "")])
-    write_account(tmp_path, dataclasses.replace(FederatedConfig(), clip_norm=0.5, noise_multiplier=4.0))
-    assert read_json(tmp_path / "privacy.json")["rounds"] == rounds
 
 
 def test_noise_without_a_bound_is_refused():
@@ -100,28 +50,98 @@ def test_noise_without_a_bound_is_refused():
         FederatedConfig(noise_multiplier=1.0)
 
 
-def test_a_budget_is_for_all_runs_of_a_site_and_is_never_passed(tmp_path):
-    for name, multiplier, rounds in (("first/fold_0", 4.0, 20), ("second/fold_1/sites/a", 8.0, 40)):
-        folder = tmp_path / name
-        rows = [("a", "gradients", "pretraining", number, 14, 100, 3, "") for number in range(rounds)]
-        write_json(folder / "config.json", {"federated": {"noise_multiplier": multiplier}})
-        append_rows(folder / "sent.csv", SentMessage._fields, rows)
-    assert sum_costs(tmp_path) == pytest.approx(20 / 16 + 40 / 64)
-    most = compute_epsilon(sum_costs(tmp_path) + 2.5 / 16)
-    budget = Budget(tmp_path, most, 4.0)
-    budget.spend()
-    budget.spend()
-    for _ in range(2):
-        with pytest.raises(InputError, match="expected at most"):
-            budget.spend()
-    unlimited = Budget(tmp_path, 0.0, 0.0)
-    unlimited.spend()
+@pytest.fixture
+def seeded(monkeypatch):
+    """Noise that is the same whenever the tests run; a site's is seeded by the operating system."""
+    rng = np.random.Generator(np.random.PCG64DXSM(3))
+    monkeypatch.setattr(privacy, "_make_generator", lambda: rng)
 
 
-def test_runs_without_noise_leave_nothing_of_a_budget(tmp_path):
-    (tmp_path / "run").mkdir()
-    append_rows(
-        tmp_path / "run" / "sent.csv", SentMessage._fields, [("a", "gradients", "pretraining", 0, 14, 100, 3, "")]
-    )
-    with pytest.raises(InputError, match="epsilon inf"):
-        Budget(tmp_path, 1000.0, 4.0).spend()
+BOUND = 3.0
+SIDES = np.triu_indices(4, 1)
+
+
+def in_units(moments):
+    """Mean and mean outer product in units of the bound, the latter in an orthonormal basis of symmetric matrices."""
+    mean, second = moments.sum / (moments.count * BOUND), moments.sum_outer / (moments.count * BOUND**2)
+    upper = np.triu_indices(len(mean), 1)
+    return np.concatenate([mean, np.diag(second), math.sqrt(2) * second[upper]])
+
+
+def test_no_two_data_sets_have_moments_further_apart_than_the_bound_says(rng):
+    """All pairs of a thousand sets of one to four latents of the plane, short and far too long ones."""
+    angles, lengths = np.linspace(0, 2 * np.pi, 12, endpoint=False), BOUND * np.array([0.0, 0.4, 0.8, 1.0, 7.0])
+    plane = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    points = (lengths[:, None, None] * plane).reshape(-1, 2)
+    sets = [points[[i]] for i in range(len(points))]
+    sets += [points[rng.integers(len(points), size=rng.integers(2, 5))] for _ in range(940)]
+    found = np.stack([in_units(LatentStatistics.of(one, largest_norm=BOUND)) for one in sets])
+    apart = np.linalg.norm(found[:, None] - found[None], axis=2)
+    assert apart.max() == pytest.approx(2 * MOMENTS_BOUND, rel=1e-9)
+    latents = rng.standard_normal((5, 2)) * BOUND
+    for other in points:  # another patient in the place of one of n moves them by an n-th of that at most
+        changed = np.concatenate([latents[:4], [other]])
+        one, two = (in_units(LatentStatistics.of(z, largest_norm=BOUND)) for z in (latents, changed))
+        assert np.linalg.norm(one - two) <= 2 * MOMENTS_BOUND / 5 * (1 + 1e-9)
+
+
+def test_only_longer_latents_are_scaled_down(rng):
+    z = rng.standard_normal((9, 4)) * np.arange(1, 10)[:, None] / 3
+    wanted = np.stack([one * min(1, 2.0 / np.linalg.norm(one)) for one in z])
+    found = LatentStatistics.of(z, largest_norm=2.0)
+    np.testing.assert_allclose(found.sum, wanted.sum(0), rtol=1e-12)
+    np.testing.assert_allclose(found.sum_outer, sum(np.outer(one, one) for one in wanted), rtol=1e-12)
+    with pytest.raises(FloatingPointError, match="longer than 2"):
+        privatize_moments(LatentStatistics.of(10 * z), bound=2.0, multiplier=1.0)
+
+
+def test_noise_on_moments_is_normal_of_one_width_in_all_directions(seeded, rng):
+    """Where it is far smaller than what it is added to, so that nothing else changes."""
+    latents, multiplier = LatentStatistics.of(rng.uniform(-1, 1, (50, 4))), 1e-6
+    draws = [in_units(privatize_moments(latents, bound=BOUND, multiplier=multiplier)) for _ in range(500)]
+    noise = (np.stack(draws) - in_units(latents)) / (multiplier * MOMENTS_BOUND)
+    assert stats.kstest(noise.ravel(), "norm").pvalue > 0.05
+    np.testing.assert_allclose(np.corrcoef(noise.T), np.eye(4 + 4 + 6), atol=0.2)
+    np.testing.assert_allclose(noise.std(0), 1.0, atol=0.12)
+
+
+def test_noise_on_losses_is_ten_times_that_of_gradients_in_units_of_their_range(seeded):
+    losses = {"iou": 0.25, "material_mse": 0.5, "vgg": 28.0, "hinge": -3.0}
+    found = np.array([list(privatize_losses(losses, multiplier=0.02).values()) for _ in range(500)])
+    half = math.sqrt(4) / 2  # of the distance between four losses of 0 and four of 1
+    assert stats.kstest(((found - [0.25, 0.5, 1.0, 0.0]) / (10 * 0.02 * half)).ravel(), "norm").pvalue > 0.05
+    assert list(privatize_losses(losses, multiplier=0.02)) == list(losses)
+
+
+@pytest.mark.parametrize("multiplier", [1e-4, 1e-2, 0.3, 50.0])
+def test_noisy_moments_are_ones_that_latents_can_have(multiplier, rng):
+    """The server refuses a negative variance; twelve latents of length 64 have no variance in most directions."""
+    bound = 1.25 * math.sqrt(64)
+    z = rng.standard_normal((12, 64)) + 0.5
+    sent = privatize_moments(LatentStatistics.of(z, largest_norm=bound), bound=bound, multiplier=multiplier)
+    SiteUpdate("a", "", 0, 12, latents=sent)
+    covariance = sent.sum_outer / 12 - np.outer(sent.sum, sent.sum) / 144
+    assert np.linalg.eigvalsh(covariance).min() > -1e-9
+    assert np.trace(covariance) <= bound**2 * (1 + 1e-9)
+    pooled = pool_moments([sent])
+    if multiplier == 1e-4:
+        truth = LatentStatistics.of(z).distribution()
+        assert np.linalg.norm(pooled.mean - truth.mean) < 0.05 * np.linalg.norm(truth.mean)
+        assert np.linalg.norm(pooled.covariance - truth.covariance) < 0.1 * np.linalg.norm(truth.covariance)
+    if multiplier == 50.0:  # drowned: what latents are drawn from at first
+        np.testing.assert_array_equal(sent.sum, np.zeros(64))
+        np.testing.assert_allclose(sent.sum_outer, 12 * np.eye(64), atol=1e-9)
+
+
+def test_without_noise_nothing_changes(rng):
+    moments, losses = LatentStatistics.of(rng.standard_normal((4, 3))), {"vgg": 28.0}
+    assert privatize_moments(moments, bound=0.0, multiplier=0.0) is moments
+    assert privatize_losses(losses, multiplier=0.0) == losses
+
+
+def test_noise_on_moments_and_losses_never_repeats(rng):
+    moments = LatentStatistics.of(rng.uniform(-1, 1, (50, 4)))
+    one, two = (privatize_moments(moments, bound=BOUND, multiplier=1e-3) for _ in range(2))
+    assert np.all(one.sum != two.sum)
+    first, second = (privatize_losses({"iou": 0.5}, multiplier=1.0) for _ in range(2))
+    assert first != second

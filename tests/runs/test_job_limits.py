@@ -99,11 +99,11 @@ def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path, text, messa
     assert "\n" not in str(refused.value)
 
 
-def test_the_file_that_is_written_says_what_holds_and_is_written_once(tmp_path):
+def test_the_file_that_is_written_says_what_holds_and_but_for_the_noise_is_written_once(tmp_path):
     assert read_limits(tmp_path) == JobLimits()
     write_limits(tmp_path, LIMITS)
     assert read_limits(tmp_path) == LIMITS
-    write_limits(tmp_path, JobLimits())
-    assert read_limits(tmp_path) == LIMITS
+    write_limits(tmp_path, JobLimits(least_noise_multiplier=0.25))
+    assert read_limits(tmp_path) == LIMITS.model_copy(update={"least_noise_multiplier": 0.25})
     (tmp_path / LIMITS_FILE).write_text((tmp_path / LIMITS_FILE).read_text().replace("# most_rounds", "most_rounds"))
     assert read_limits(tmp_path).most_rounds == 10000

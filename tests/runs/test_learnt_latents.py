@@ -19,7 +19,7 @@ CONFIG = toy_config()  # four rounds of either stage
 class Learner:
     """Three annotated volumes and two that are not."""
 
-    def latent_statistics(self, *, with_unlabelled):
+    def latent_statistics(self, *, with_unlabelled, largest_norm):
         return LatentStatistics.of(np.ones((5 if with_unlabelled else 3, 64)))
 
 

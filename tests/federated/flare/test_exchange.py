@@ -15,15 +15,18 @@ from fedsim_tf.federated.flare.controller import FlareExchange, JobOutcome
 from fedsim_tf.federated.flare.deployment import ATTEMPTS, FRUITFUL_SECONDS, JobEnd, carry_through
 from fedsim_tf.federated.flare.executor import OutgoingFilter
 from fedsim_tf.federated.flare.wire import message_to_model, model_to_message
+from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.message import answer_to_message, report_failure, report_under_way, task_to_message
 from fedsim_tf.federated.outbox import NOT_BEGUN
+from fedsim_tf.federated.site import Site
 from fedsim_tf.federated.task import Answer, Task
 from fedsim_tf.federated.update import SiteUpdate
 from fedsim_tf.federated.wire_record import RECEIVED, SENT, WireRecord, read_wire_record
 from fedsim_tf.files import write_json
-from tests.federated.flare.toy_job import SETTINGS, ToyExecutor
+from fedsim_tf.training.run import RunFolder
+from tests.federated.flare.toy_job import SETTINGS, ToyExecutor, toy_config
 from tests.federated.records_for_tests import read_arrays
-from tests.federated.squares import LENGTH, STAGE
+from tests.federated.squares import LENGTH, STAGE, ToyWork
 
 TASK = Task("gradients", STAGE, 3, {"shape/0": np.zeros(LENGTH, np.float32)})
 NEXT = Task("gradients", STAGE, 4, TASK.weights)
@@ -127,7 +130,7 @@ def test_whatever_a_site_sends_costs_that_site_alone(exchange, odd):
 def test_what_arrives_is_recorded(exchange, tmp_path):
     exchange(Controller({"a": report_under_way(TASK), "b": answered("b")}, {"a": answered("a")}))(TASK)
     size = 4 * LENGTH
-    assert read_wire_record(tmp_path, RECEIVED) == [
+    assert [row[:-1] for row in read_wire_record(tmp_path, RECEIVED)] == [
         ("a", "gradients", STAGE, 3, 0, 0, 0, "under way"),
         ("b", "gradients", STAGE, 3, 1, size, 1, ""),
         ("a", "gradients", STAGE, 3, 1, size, 1, ""),
@@ -196,6 +199,25 @@ def test_a_task_that_takes_long_is_done_once_while_the_site_says_that_it_lives(t
     assert time.monotonic() - start < 0.4
     while "under_way" in asked(site, context, TASK).words:
         pass
+
+
+def test_both_engines_carry_the_same_bits_of_what_has_no_noise(tmp_path):
+    """Gradients, moments and losses of a site of this process, and of the same site behind FLARE's executor."""
+    write_json(tmp_path / SETTINGS, {"runs_dir": str(tmp_path / "flare")})
+    executor, context = ToyExecutor(["leeds"], "run"), Context(tmp_path)
+    alone = Site("leeds", RunFolder(tmp_path / "alone", toy_config(["leeds"])), ToyWork("leeds"))
+    exchange, weights = InProcess([alone]), {"shape/0": np.full(LENGTH, 1 / 3, np.float32)}
+    tasks = [Task("begin", STAGE, 0, weights), *(Task("gradients", STAGE, i, weights) for i in range(3))]
+    tasks += [Task("end", STAGE, 3, weights), Task("latents")]
+    for task in tasks:
+        (answer,) = exchange(task).received
+        wanted, found = answer_to_message(task, answer), asked(executor, context, task)
+        assert found.digest == wanted.digest
+        for name, array in wanted.arrays.items():
+            np.testing.assert_array_equal(found.arrays[name], array)
+        assert (found.losses, len(found.arrays)) == (wanted.losses, {"gradients": 1, "latents": 2}.get(task.kind, 0))
+    latents = np.eye(4, 64)
+    np.testing.assert_array_equal(found.arrays["latents/sum_outer"], latents.T @ latents)
 
 
 def test_what_goes_wrong_at_a_site_is_told_there(tmp_path):

@@ -131,7 +131,8 @@ def test_nothing_of_an_image_label_or_latent_was_sent(folds):
         assert arrived == read_arrays(site, SENT)
         record = [row for row in read_wire_record(server, RECEIVED) if row.site == name]
         with_arrays = [row for row in record if row.arrays]
-        assert with_arrays == [row for row in read_wire_record(site, SENT) if row.arrays]
+        sent = [row for row in read_wire_record(site, SENT) if row.arrays]
+        assert [row[:-1] for row in with_arrays] == [row[:-1] for row in sent]
         assert [row.task for row in with_arrays].count("gradients") == 3 + 3 + 2
         assert all(row.losses < 10 for row in record)
     told = {(row.name, row.shape) for row in read_arrays(server, BROADCAST)}
@@ -171,14 +172,12 @@ def test_what_is_a_machines_own_does_not_travel():
 
 
 def test_a_site_grants_no_less_privacy_than_its_own_file_says():
-    """A job cannot ask for moments of fewer latents or less noise, nor say where a site's data is."""
+    """A job cannot ask for moments of fewer latents, nor say where a site's data is."""
     job = strip_local_fields(toy_config(federated={"latents_of": 2}))
     with pytest.raises(InputError, match="the job's latents_of: found 2; expected at least 3 at this site"):
         Local("r", "c").grant(job)
     assert Local("r", "c").apply(job).federated.latents_of == 2  # at a server, which has none to grant
     assert Local("r", "c", least_latents=2).grant(job).federated.latents_of == 2
-    with pytest.raises(InputError, match=r"the job's noise_multiplier: found 0\.0; expected at least 1\.5"):
-        Local("r", "c", least_latents=2, least_noise=1.5).grant(job)
     job["data"]["root"] = "/etc"
     assert Local("r", "c", least_latents=2).grant(job).data.root == ""
     for name in ("../elsewhere", "/etc", "", ".hidden"):
@@ -198,8 +197,8 @@ def test_a_site_whose_budget_is_used_up_still_ends_its_run(tmp_path):
     earlier.mkdir(parents=True)
     WireRecord(earlier, SENT).note("leeds", gradients)
     site = FoldExecutor(values, RUN, 0, shape_model_digest(config)).open_site("leeds", tmp_path / "local")
-    with pytest.raises(InputError, match=r"found epsilon inf with another round; expected at most 0\.1"):
-        site._budget.spend()
+    with pytest.raises(InputError, match=r"found epsilon inf with this answer; expected at most 0\.1"):
+        site._budget.spend(1.0)
 
 
 def test_a_site_that_comes_late_samples_from_the_same_normal(tmp_path):

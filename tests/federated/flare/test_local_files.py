@@ -10,7 +10,7 @@ from fedsim_tf.federated.flare.jobs import write_local_files
 from fedsim_tf.files import read_json, write_json
 from fedsim_tf.runs.flare_fold import FoldExecutor
 from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, change_local, strip_local_fields
-from fedsim_tf.runs.job_limits import LIMITS_FILE
+from fedsim_tf.runs.job_limits import LIMITS_FILE, JobLimits, read_limits, write_limits
 from fedsim_tf.runs.member_start import MemberStart, open_member
 from fedsim_tf.runs.on_flare import set_up_member
 from fedsim_tf.runs.same_data import shape_model_digest
@@ -98,6 +98,7 @@ def test_what_is_not_said_again_stays_as_it_was(local):
     given = {"runs_dir": "/runs", "cache_dir": "/cache", "dataset": "nifti", "least_noise": 1.5, "most_epsilon": 8.0}
     first = change_local(local, {"data_root": "/scans", "model_vgg_weights": "random"}, **given)
     write_json(local / LOCAL_FILE, first.to_dict())
+    write_limits(local, first.limits)
     again = change_local(
         local, {"data_root": "/moved"}, runs_dir="/runs", dataset=None, least_noise=None, most_epsilon=0.0
     )
@@ -149,9 +150,35 @@ def test_a_site_is_given_a_file_of_limits_and_keeps_the_one_that_it_has(tmp_path
         set_up_member(start)
         assert (kit / "local" / LIMITS_FILE).exists() == is_site
     limits = tmp_path / "fed_client.json" / "local" / LIMITS_FILE
-    limits.write_text("least_noise_multiplier = 1.5")
+    own = "# ours\nleast_batch = 3\nleast_noise_multiplier = 1.5 # agreed in May\n"
+    limits.write_text(own)
     local = change_local(limits.parent, {}, runs_dir="/elsewhere")
-    assert local.demanded_noise == 1.5
     assert "noise 1.5 or more" in local.granted_privacy
     set_up_member(dataclasses.replace(start, kit=limits.parent.parent, local=local))
-    assert limits.read_text() == "least_noise_multiplier = 1.5"
+    assert limits.read_text() == own
+    local = change_local(limits.parent, {}, least_noise=0.5)
+    assert "noise 0.5 or more" in local.granted_privacy
+    set_up_member(dataclasses.replace(start, kit=limits.parent.parent, local=local))
+    assert limits.read_text() == own.replace("1.5", "0.5")
+
+
+def test_a_least_noise_of_before_beside_the_limits_still_holds_and_moves_there(tmp_path):
+    kit = tmp_path / "leeds"
+    write_json(kit / "startup" / "fed_client.json", {})
+    write_json(kit / "local" / LOCAL_FILE, {**Local("/runs", "/cache").to_dict(), "least_noise": 2.0})
+    for mine, wanted in (("least_noise_multiplier = 3.0", 3.0), ("least_batch = 3", 2.0)):
+        (kit / "local" / LIMITS_FILE).write_text(mine)
+        assert Local.read(kit / "local").limits.least_noise_multiplier == wanted
+    set_up_member(MemberStart(kit, Local.read(kit / "local"), ""))
+    assert "least_noise" not in read_json(kit / "local" / LOCAL_FILE)
+    assert read_limits(kit / "local") == JobLimits(least_batch=3, least_noise_multiplier=2.0)
+
+
+def test_a_least_noise_that_cannot_be_changed_in_its_file_is_said(tmp_path):
+    text = '"least_noise_multiplier" = 1.5'
+    (tmp_path / LIMITS_FILE).write_text(text)
+    with pytest.raises(InputError, match=r"cannot change; expected the line least_noise_multiplier = 2\.0"):
+        write_limits(tmp_path, JobLimits(least_noise_multiplier=2.0))
+    assert (tmp_path / LIMITS_FILE).read_text() == text
+    with pytest.raises(InputError, match="least_noise: found least_noise_multiplier: input should be a finite number"):
+        change_local(tmp_path, {}, least_noise=float("inf"))
