@@ -1,4 +1,4 @@
-"""Measures what it costs to carry a round: many sites in one process, FLARE with mutual TLS, and a long run.
+"""Measures what a round costs: its noise, many sites in one process, FLARE with mutual TLS, and a long run.
 
 python -m benchmarks.federated
 python -m benchmarks.federated --soak_rounds=500
@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 
+import numpy as np
 import psutil
 from absl import app, flags
 
@@ -19,6 +20,7 @@ from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.flare.deployment import Deployment
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.site import Site
+from fedsim_tf.federated.task import Task
 from fedsim_tf.files import read_json
 from fedsim_tf.training.run import RunFolder
 from tests.federated.flare.federation import SERVER, Federation, job_of_tests
@@ -34,6 +36,7 @@ from tests.federated.flare.toy_job import (
 )
 
 SITES = ("leeds", "munich", "turin")
+NOISE = 2.0
 flags.DEFINE_integer("length", 1_250_000, "Shared float32 values; the default is 5 MB.")
 flags.DEFINE_integer("rounds", 60, "Rounds that are timed.")
 flags.DEFINE_integer("soak_rounds", 0, "Rounds of a long run whose processes' memory is watched; 0: none.")
@@ -41,6 +44,7 @@ FLAGS = flags.FLAGS
 
 
 def main(_):
+    protect()
     in_one_process()
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
@@ -81,6 +85,34 @@ def _run_rounds(count, rounds, length):
         return seconds / rounds, (seconds - exchange.seconds) / rounds, (peak - before) / 2**20
 
 
+def protect():
+    """Print the seconds and processor seconds of a site's answer without and with noise, in turn, as medians."""
+    with tempfile.TemporaryDirectory() as folder:
+        sites = {}
+        for noise in (0.0, NOISE):
+            config = toy_config(["site"], checkpoint_every=10**6, **_protection(noise))
+            site = Site(
+                "site", RunFolder(pathlib.Path(folder) / f"{noise}", config), ToyWork("site", 0.0, FLAGS.length)
+            )
+            sites[noise] = InProcess([site]), []
+        weights = {"shape/0": np.zeros(FLAGS.length, np.float32)}
+        for exchange, _ in sites.values():
+            exchange(Task("begin", STAGE, 0, weights))
+        for number in range(FLAGS.rounds):
+            for exchange, times in sites.values():
+                start = time.perf_counter(), time.process_time()
+                exchange(Task("gradients", STAGE, number, weights))
+                times.append((time.perf_counter() - start[0], time.process_time() - start[1]))
+    for noise, (_, times) in sites.items():
+        wall, processor = np.median(times, axis=0)
+        what = f"{FLAGS.length * 4 / 1e6:.1f} MB, noise {noise:g}"
+        print(f"an answer of {what}: {wall:.3f} s, {processor:.3f} s of processors", flush=True)
+
+
+def _protection(noise):
+    return {"clip_norm": 1.0, "noise_multiplier": noise} if noise else {}
+
+
 class _Timed:
     """An exchange that counts the seconds that the sites take."""
 
@@ -97,12 +129,12 @@ class _Timed:
 
 def run_deployed(system, deployment, root):
     """Print the seconds of a round of three sites through FLARE, as the server's stage counts them."""
-    end = deployment.run(_make_job("rounds", FLAGS.rounds))
-    record = read_json(root / "runs" / SERVER / "rounds" / "stages" / f"{STAGE}.json")
-    megabytes = FLAGS.length * 4 / 1e6
-    print(
-        f"{end.status}; {megabytes:.1f} MB, three sites, mutual TLS: {record['seconds'] / FLAGS.rounds:.2f} s a round"
-    )
+    for name in ("bare_0", "noisy_0", "bare_1", "noisy_1"):  # in turn, as other work comes and goes
+        noise = NOISE if name.startswith("noisy") else 0.0
+        end = deployment.run(_make_job(name, FLAGS.rounds, noise))
+        record = read_json(root / "runs" / SERVER / name / "stages" / f"{STAGE}.json")
+        what = f"{FLAGS.length * 4 / 1e6:.1f} MB, three sites, mutual TLS, noise {noise:g}"
+        print(f"{end.status}; {what}: {record['seconds'] / FLAGS.rounds:.2f} s a round", flush=True)
 
 
 def soak(system, deployment):
@@ -142,10 +174,11 @@ def _measure_memory(system):
     return found
 
 
-def _make_job(run_name, rounds):
+def _make_job(run_name, rounds, noise=0.0):
     sites = list(SITES)
     controller = ToyController(sites, rounds, run_name, 0, FLAGS.length, 10**6)
-    return job_of_tests(run_name, controller, ToyExecutor(sites, run_name, 0.0, FLAGS.length), SITES, quorum=0)
+    executor = ToyExecutor(sites, run_name, 0.0, FLAGS.length, noise)
+    return job_of_tests(run_name, controller, executor, SITES, quorum=0)
 
 
 if __name__ == "__main__":

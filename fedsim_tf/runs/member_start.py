@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from fedsim_tf.config import make_config
 from fedsim_tf.data.splits import split_sizes
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.flare.kit_health import check_certificates, list_taken_ports
+from fedsim_tf.federated.flare.kit_health import check_certificates, find_second_use, list_taken_ports
 from fedsim_tf.federated.flare.kits import check_member_kit, is_site_kit
 from fedsim_tf.models.vgg_weights import check_weights
 from fedsim_tf.phantom.sites import SITES
@@ -45,6 +45,8 @@ def open_member(kit: pathlib.Path, local: Local) -> MemberStart:
     warnings = check_certificates(kit)
     for port in list_taken_ports(kit):
         warnings.append(f"port {port} of this machine is taken: by this server if it runs, or start.sh will fail")
+    if told := find_second_use(kit):
+        warnings.append(told)
     runs = pathlib.Path(local.runs_dir)
     if runs.exists() and not runs.is_dir():
         raise InputError("runs_dir", value=runs, must="be a folder, which may be made later, and is a file")

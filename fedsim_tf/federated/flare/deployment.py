@@ -34,6 +34,7 @@ from nvflare.job_config.api import FedJob
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.federated.flare.controller import JobOutcome, find_outcome
 from fedsim_tf.federated.flare.jobs import SETTINGS
+from fedsim_tf.federated.flare.kit_watch import ENDED
 from fedsim_tf.federated.flare.kits import ADMIN_FILE, check_admin_kit
 from fedsim_tf.files import read_json
 
@@ -57,10 +58,12 @@ class JobEnd(NamedTuple):
     Attributes:
       status: FLARE's word for how it ended, such as "FINISHED:COMPLETED".
       outcome: what the server's process has left; None if it was killed.
+      ended: why the server has ended the job, where another attempt would not come further; else "".
     """
 
     status: str
     outcome: JobOutcome | None
+    ended: str = ""
 
     @property
     def is_completed(self) -> bool:
@@ -74,6 +77,8 @@ class JobEnd(NamedTuple):
     @property
     def reason(self) -> str:
         """Why the job was not completed, in one line."""
+        if self.ended:
+            return self.ended
         return self.outcome.reason if self.outcome and self.outcome.reason else f"FLARE says {self.status}"
 
 
@@ -116,7 +121,7 @@ class Deployment:
                 status = about["status"]
                 logging.info("FLARE job %s: %s", identity, status)
             if status.startswith("FINISHED"):
-                return JobEnd(status, self._download_outcome(identity))
+                return JobEnd(status, self._download_outcome(identity), about.get(ENDED, ""))
             if self._is_left_over(about):
                 return JobEnd(f"{status}, but the server has been restarted since", None)
             if status == _WAITS:
@@ -255,7 +260,7 @@ def carry_through(run: Callable[[FedJob], JobEnd], job: FedJob, *, attempts: int
             )
         if end.status != RunStatus.FINISHED_CANT_SCHEDULE.value:  # this says only that sites were away for long
             fruitless = 0 if end.has_come_further else fruitless + 1
-        if (end.outcome and not end.outcome.resumable) or fruitless >= attempts:
+        if end.ended or (end.outcome and not end.outcome.resumable) or fruitless >= attempts:
             _log_refused(job, end)
             raise RunStopped(f"{job.name}: {end.reason}; the same command again goes on from what was kept")
         logging.warning("%s: %s; submitted again", job.name, end.reason)

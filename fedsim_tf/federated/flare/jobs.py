@@ -22,6 +22,8 @@ from nvflare.job_config.api import FedJob
 from fedsim_tf.errors import RunStopped
 from fedsim_tf.federated.flare.controller import StageController, find_outcome
 from fedsim_tf.federated.flare.executor import OutgoingFilter, SiteExecutor
+from fedsim_tf.federated.flare.kit_watch import KitReport, KitWatch
+from fedsim_tf.federated.flare.kits import SERVER_FILE, SITE_FILE
 from fedsim_tf.files import format_json, make_files_private, read_json, write_atomically, write_json
 
 _POLL_SECONDS = 0.1  # between a site's questions for its next task
@@ -34,6 +36,7 @@ _DENIED = dict.fromkeys(("clone_job", "shell_commands", "byoc", "server-predeplo
 _PERMISSIONS = {"project_admin": _JOBS | _DENIED, "lead": _JOBS | _DENIED, "org_admin": {"view": "any"}, "member": {}}
 _OWN = re.compile(r" - absl - (INFO|WARNING|ERROR) - (.*)")
 _RESOURCES, _SCOPE = "resources.json", "public"
+WATCH_FILE = f"{PACKAGE}__p_resources.json"  # FLARE adds such files to its settings of a member's own process
 
 
 def make_job(
@@ -84,6 +87,11 @@ def write_local_files(
     _replace(folder / "privacy.json", {"scopes": [scope], "default_scope": _SCOPE})
     _replace(folder / "authorization.json", {"format_version": "1.0", "permissions": _PERMISSIONS})
     write_json(folder / _RESOURCES, _make_resources(folder, [_class_path(one) for one in (*classes, OutgoingFilter)]))
+    for name, kind in ((SERVER_FILE, KitWatch), (SITE_FILE, KitReport)):
+        if (folder.parent / "startup" / name).is_file():  # a simulator's workspace has neither
+            write_json(
+                folder / WATCH_FILE, {"components": [{"id": "kit_watch", "path": _class_path(kind), "args": {}}]}
+            )
 
 
 def _replace(file: pathlib.Path, values: dict[str, Any]) -> None:

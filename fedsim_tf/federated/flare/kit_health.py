@@ -9,7 +9,7 @@ import pathlib
 import socket
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.flare.kits import SERVER_FILE
+from fedsim_tf.federated.flare.kits import SERVER_FILE, TWICE_FILE, describe_second_use
 from fedsim_tf.files import read_json
 
 WARN_DAYS = 30
@@ -68,6 +68,14 @@ def _in_utc(certificate: object, name: str) -> datetime.datetime:
     with contextlib.suppress(AttributeError):
         return getattr(certificate, f"{name}_utc")
     return getattr(certificate, name).replace(tzinfo=datetime.timezone.utc)  # cryptography before 42
+
+
+def find_second_use(kit: pathlib.Path) -> str:
+    """Return a line that says that two processes use a kit, if its own process has heard so last; else ""."""
+    file = kit / "local" / TWICE_FILE
+    if not file.exists():
+        return ""
+    return f"since {read_json(file).get('since')}, as its process was told: {describe_second_use(kit.resolve().name)}"
 
 
 def list_taken_ports(kit: pathlib.Path) -> list[int]:

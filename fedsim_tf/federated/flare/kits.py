@@ -7,6 +7,7 @@ import pathlib
 
 from fedsim_tf.errors import InputError
 
+TWICE_FILE = "kit_used_twice.json"  # in a kit's folder `local`, as long as two processes use it
 ADMIN_FILE, SITE_FILE, SERVER_FILE = "fed_admin.json", "fed_client.json", "fed_server.json"
 
 
@@ -41,6 +42,14 @@ def check_member_kit(kit: pathlib.Path) -> None:
     if not any((kit / "startup" / name).is_file() for name in (SITE_FILE, SERVER_FILE)):
         must = f"be the folder of a server's or a site's kit, with startup/{SITE_FILE} or startup/{SERVER_FILE} in it"
         raise InputError("kit", value=kit, must=must)
+
+
+def describe_second_use(site: str) -> str:
+    """Return what is wrong where two processes use a site's kit, and what to do, in one line."""
+    return (
+        f"two processes use the kit of {site} at once, so that neither can work: it was started twice, or copied; end "
+        "the one that should not run ('A kit that is used twice' in docs/federated.md)"
+    )
 
 
 def is_site_kit(kit: pathlib.Path) -> bool:

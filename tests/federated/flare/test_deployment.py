@@ -15,6 +15,7 @@ from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.flare import jobs
 from fedsim_tf.federated.flare.deployment import Deployment, carry_through
 from fedsim_tf.federated.flare.jobs import run_simulator, write_local_files
+from fedsim_tf.federated.flare.kit_health import find_second_use
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.site import Site
 from fedsim_tf.federated.wire_record import RECEIVED, SENT, read_wire_record
@@ -258,6 +259,37 @@ def test_who_is_not_of_the_project_is_refused(federation, tmp_path):
     finally:
         federation.kill("foreigner")
         federation.kill("impostor")
+
+
+def test_a_kit_that_is_started_twice_ends_its_job_and_is_said_everywhere(federation):
+    """FLARE lets both processes in, cuts off each in turn, and would wait for minutes for the job's last word."""
+    stranger(federation, "again")
+    thread, ends = run_in_thread(federation, job("twice", pause=1.0))
+    wait_until((federation.root / "runs" / SERVER / "twice").is_dir, within=120)
+    federation.start("again")
+    try:
+        thread.join(120)
+        assert ["two processes use the kit of turin at once" in str(end) for end in ends] == [True]
+        said = lambda name: "absl - ERROR - two processes use the kit of turin at once" in log(federation, name)  # noqa: E731
+        wait_until(lambda: all(map(said, (SERVER, "turin", "again"))), within=60)
+        wait_until(lambda: "use the kit of turin" in find_second_use(federation.kits / "turin"), within=60)
+    finally:
+        federation.kill("again")
+
+
+def run_in_thread(federation, submitted):
+    """Carry a job through as the command does; the thread, and the error that ends it."""
+    ends = []
+
+    def carry():
+        try:
+            ends.append(carry_through(federation.deployment.run, submitted))
+        except RunStopped as error:
+            ends.append(error)
+
+    thread = threading.Thread(target=carry, daemon=True)
+    thread.start()
+    return thread, ends
 
 
 def stranger(federation, name):

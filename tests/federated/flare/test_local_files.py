@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.flare.jobs import write_local_files
+from fedsim_tf.federated.flare.jobs import WATCH_FILE, write_local_files
 from fedsim_tf.files import read_json, write_json
 from fedsim_tf.runs.flare_fold import FoldExecutor
 from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, change_local, strip_local_fields
@@ -57,6 +57,16 @@ def test_what_a_hospital_had_of_its_own_is_kept_beside(local):
 def test_the_file_of_what_only_this_machine_knows_is_its_owners_alone(local):
     write(local, secret="s")
     assert stat.S_IMODE((local / LOCAL_FILE).stat().st_mode) == 0o600
+
+
+def test_a_sites_process_reports_to_the_servers_and_a_simulator_has_neither(tmp_path):
+    write(tmp_path / "simulator" / "local")
+    assert not (tmp_path / "simulator" / "local" / WATCH_FILE).exists()
+    for name, part in (("fed_client.json", "KitReport"), ("fed_server.json", "KitWatch")):
+        write_json(tmp_path / name / "startup" / name, {})
+        write(tmp_path / name / "local")
+        (component,) = read_json(tmp_path / name / "local" / WATCH_FILE)["components"]
+        assert component["path"] == f"fedsim_tf.federated.flare.kit_watch.{part}"
 
 
 def test_a_secret_is_made_once(local):

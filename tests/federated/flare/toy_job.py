@@ -61,13 +61,14 @@ class ToyController(StageController):
 
 
 class ToyExecutor(SiteExecutor):
-    def __init__(self, sites: list, run_name: str, pause: float = 0.0, length: int = LENGTH):
+    def __init__(self, sites: list, run_name: str, pause: float = 0.0, length: int = LENGTH, noise: float = 0.0):
         super().__init__()
-        self.sites, self.run_name, self.pause, self.length = sites, run_name, pause, length
+        self.sites, self.run_name, self.pause, self.length, self.noise = sites, run_name, pause, length, noise
 
     def open_site(self, name, local):
         root = pathlib.Path(read_json(local / SETTINGS)["runs_dir"]) / self.run_name
-        run = RunFolder(site_path(root, name), toy_config(self.sites))
+        noise = {"clip_norm": 1.0, "noise_multiplier": self.noise} if self.noise else {}
+        run = RunFolder(site_path(root, name), toy_config(self.sites, **noise))
         return Site(name, run, ToyWork(name, self.pause, self.length))
 
 
