@@ -25,6 +25,18 @@ def test_overrides_reach_their_section_only():
     assert dataclasses.replace(config, seed=0, gan=make_config("demo").gan) == make_config("demo")
 
 
+def test_the_demo_tells_regions_apart_at_rates_of_its_own_unless_others_are_given():
+    hearts, regions = make_config("demo"), make_config("demo", model={"labels": "regions"})
+    assert regions.segmentation.rate == 4 * hearts.segmentation.rate
+    assert regions.segmentation.finetuning_rate == 6 * hearts.segmentation.finetuning_rate
+    assert dataclasses.replace(regions, model=hearts.model, segmentation=hearts.segmentation) == hearts
+    given = make_config("demo", model={"labels": "regions"}, segmentation={"rate": 1e-3})
+    assert given.segmentation == dataclasses.replace(regions.segmentation, rate=1e-3)
+    for preset in ("small", "paper"):
+        hearts, regions = make_config(preset), make_config(preset, model={"labels": "regions"})
+        assert dataclasses.replace(regions, model=hearts.model) == hearts
+
+
 def test_every_fold_of_every_seed_learns_with_a_seed_of_its_own():
     seeds = [make_config("demo", seed=seed).of_fold(fold).seed for seed in range(3) for fold in range(5)]
     assert len(set(seeds)) == 15
