@@ -1,0 +1,60 @@
+"""Write a segmentation network as files that other programs load: a TensorFlow SavedModel, or ONNX."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from fedsim_tf.models.unet3d import UNet3D
+from fedsim_tf.records.network_card import IMAGE, LOGITS, MASK, ONNX, SAVED_MODEL
+from fedsim_tf.training.checkpoints import plain_path
+from fedsim_tf.training.segmentation import decide_mask
+
+_OPSET = 17  # of 2022: programs of today read it, and it has all that the network takes
+
+
+def write_saved_model(network: UNet3D, folder: pathlib.Path, *, size: int) -> None:
+    """Write a network as a SavedModel with one signature, `serving_default`.
+
+    Keras's own export would trace every layer by itself; here one function and its variables are all that is written.
+
+    Args:
+      network: the network, in the precision that is exported.
+      folder: where it is written.
+      size: voxels along each edge of its volumes.
+    """
+    module, traced = tf.Module(), _trace(network, size)
+    module.network_variables = network.variables  # what a function reads has to belong to what is saved
+    folder.mkdir(parents=True)
+    with plain_path(folder) as path:
+        tf.saved_model.save(module, path, signatures=traced)
+
+
+def write_onnx(network: UNet3D, file: pathlib.Path, *, size: int) -> None:
+    """Write a network as ONNX; see `write_saved_model` for its arguments."""
+    import onnx
+    import tf2onnx
+
+    traced = _trace(network, size)
+    model, _ = tf2onnx.convert.from_function(traced, input_signature=traced.input_signature, opset=_OPSET)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "volumes"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save_model(model, str(file))
+
+
+WRITERS: Mapping[str, Callable[..., None]] = {SAVED_MODEL: write_saved_model, ONNX: write_onnx}
+
+
+def _trace(network: UNet3D, size: int) -> tf.types.experimental.GenericFunction:
+    """Return the network as a function of images (n, z, y, x, 1) that returns logits and masks."""
+
+    def call(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = network(image)
+        logits = tf.ensure_shape(found, (*image.shape[:-1], found.shape[-1]))
+        return {LOGITS: logits, MASK: decide_mask(logits)}
+
+    spec = tf.TensorSpec((None, size, size, size, 1), tf.float32, name=IMAGE)
+    return tf.function(call, input_signature=[spec], autograph=False)
