@@ -43,8 +43,9 @@ def prepare({arguments}):
     axes = np.reshape(unit.GetDirection(), (3, 3))
     variance = np.maximum((new / old) ** 2 - 1, 0) / (8 * np.log(2))
     unit = sitk.DiscreteGaussian(unit, variance.tolist(), 1000, 1e-3, False)
-    grid = ([EDGE] * 3, sitk.Transform(), sitk.sitkLinear, ({origin}).tolist(), new.tolist())
-    return sitk.Resample(unit, *grid, unit.GetDirection(), -1.0, sitk.sitkFloat32, {extends})
+    first = {origin}
+    grid = (first.tolist(), new.tolist(), unit.GetDirection())
+    return sitk.Resample(unit, [EDGE] * 3, sitk.Transform(), sitk.sitkLinear, *grid, -1.0, sitk.sitkFloat32, {extends})
 
 
 def segment({arguments}):
