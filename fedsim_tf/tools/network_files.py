@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import pathlib
 from collections.abc import Callable, Mapping
 
 import tensorflow as tf
-from absl import logging
 
 from fedsim_tf.models.unet3d import UNet3D
 from fedsim_tf.records.network_card import IMAGE, LOGITS, MASK, ONNX, SAVED_MODEL
@@ -29,13 +29,12 @@ def write_saved_model(network: UNet3D, folder: pathlib.Path, *, size: int) -> No
     module, traced = tf.Module(), _trace(network, size)
     module.network_variables = network.variables  # what a function reads has to belong to what is saved
     folder.mkdir(parents=True)
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)  # TensorFlow would name the folder, which is renamed once all is written
+    logging.disable(logging.WARNING)  # TensorFlow would name the folder, which is renamed once all is written
     try:
         with plain_path(folder) as path:
             tf.saved_model.save(module, path, signatures=traced)
     finally:
-        logging.set_verbosity(verbosity)
+        logging.disable(logging.NOTSET)
 
 
 def write_onnx(network: UNet3D, file: pathlib.Path, *, size: int) -> None:
