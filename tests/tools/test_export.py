@@ -158,6 +158,17 @@ def test_a_network_computes_the_same_where_fedsim_tf_is_not_installed(kind, file
         assert len(np.unique(masks)) > (1 if kind == "heart" else 2)
 
 
+def test_onnx_has_the_runs_edges_any_number_of_volumes_and_little_but_weights(folds, exported):
+    """A constant map of 32^3 voxels and 4 channels alone would be half a megabyte."""
+    file = exported("regions", "onnx") / "network.onnx"
+    import onnxruntime
+
+    given = onnxruntime.InferenceSession(file).get_inputs()[0]
+    assert (given.name, given.shape) == ("image", ["volumes", SIZE, SIZE, SIZE, 1])
+    weights = 4 * network_in_float32(folds["regions"]).count_params()
+    assert weights < file.stat().st_size < weights + 200_000
+
+
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_a_folder_has_the_network_its_card_and_checksums(file_format, exported):
     folder = exported("small", file_format)
