@@ -34,8 +34,8 @@ from fedsim_tf.synthesis import GenerativeModel
 
 THREADS = 2
 EXTENT_MM = (240.0, 240.0, 200.0)
-SETTLED = 50  # volumes after which memory is looked at: the first ones fill pools
-LOOK_EVERY = 10
+SETTLED = 20  # volumes after which memory is looked at: the first ones fill pools
+LOOK_EVERY = 5
 
 
 def make_generator(preset: str, precision: str, folder: pathlib.Path) -> Generator:
@@ -113,10 +113,9 @@ def watch_memory(generator: Generator, count: int) -> None:
     for volume in generator.sample(count, seed=1):
         if volume.number % LOOK_EVERY == 0:
             looks.append((volume.number, process.memory_info().rss / 2**20))
+        if volume.number % SETTLED == 0:
+            print(f"resident at volume {volume.number:4}: {looks[-1][1]:8.0f} MiB", flush=True)
     numbers, mib = np.array(looks).T
-    for share in (0.1, 0.25, 0.5, 0.75, 1.0):
-        place = int(share * (len(numbers) - 1))
-        print(f"resident after {numbers[place]:4.0f} volumes: {mib[place]:8.0f} MiB")
     later = numbers >= SETTLED
     slope = np.polyfit(numbers[later], mib[later], 1)[0]
     print(f"slope from volume {SETTLED} on: {100 * slope:.2f} MiB for 100 volumes", flush=True)
