@@ -19,6 +19,8 @@ NATIVE = "fedsim_tf/shape/native"
 FLAGS = ["-std=c++17", "-O3", "-fno-math-errno", "-fvisibility=hidden", "-DNDEBUG", "-Wall", "-Wextra"]
 FLAGS += ["-Wno-unused-parameter"]  # of TensorFlow's macros
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "fedsim_tf/__init__.py").read_text()).group(1)
+# onnx 1.19 asks for an ml-dtypes that TensorFlow 2.15 does not take.
+ONNX = ["onnx>=1.16,<1.19", "onnxruntime>=1.18", "tf2onnx>=1.17"]
 
 
 class Build(build_ext):
@@ -98,7 +100,9 @@ setup(
             "dp-accounting>=0.6",
             "import-linter>=2",
             "mypy>=1.8",
+            "nbformat>=5.9",
             "nvflare==2.9.0",
+            *ONNX,
             "psutil>=5.9",
             "pytest>=8",
             "pytest-timeout>=2.3",
@@ -112,9 +116,18 @@ setup(
         ],
         "docs": ["mkdocs>=1.6", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
         "cluster": ["submitit==1.5.4"],
-        "benchmark": ["itk-rtk==2.7.*", "pycpd>=2", "vtk>=9.3", "torch==2.13.0"],
+        "benchmark": [
+            "itk-rtk==2.7.*",
+            "monai==1.6.*",
+            "nibabel>=5",
+            "psutil>=5.9",
+            "pycpd>=2",
+            "vtk>=9.3",
+            "torch==2.13.0",
+        ],
         "federated": ["nvflare==2.9.0", "dp-accounting>=0.6", 'tomli>=2; python_version < "3.11"'],
         "meshes": ["vtk>=9.3"],
+        "onnx": ONNX,
     },
     classifiers=[
         "Programming Language :: Python :: 3.10",

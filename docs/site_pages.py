@@ -24,6 +24,7 @@ PAGES = {
     "WORKSPACE.md": "workspace.md",
     "CHANGELOG.md": "changelog.md",
     "benchmarks/README.md": "benchmarks.md",
+    "notebooks/README.md": "notebooks.md",
     "third_party/pyronn_layers/README.md": "pyronn_layers.md",
 }
 # The packages of the API reference, and the folders that hold them.

@@ -25,6 +25,11 @@ _PARTIAL = ".partial-"
 _CHUNK = 1 << 22  # bytes
 
 
+def partial_path(path: pathlib.Path) -> pathlib.Path:
+    """Return where this process writes what takes the place of a path once it is whole."""
+    return path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
+
+
 def is_partial(path: pathlib.Path) -> bool:
     """Return whether some process is writing this file, or was writing it when it was killed."""
     return path.name.startswith(_PARTIAL)
@@ -44,7 +49,7 @@ def write_atomically(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """
     path = pathlib.Path(path)
     make_folder(path.parent)
-    temporary = path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
+    temporary = partial_path(path)
     try:
         yield temporary
         sync_to_disk(temporary)

@@ -16,6 +16,7 @@ SHARED_MODULE_NAMES = {
     "single_site": "a command and the run that it starts",
     "federated": "a command, the run that it starts and the package of what travels",
     "build_ssm": "a command and the tool that it calls",
+    "export": "a command, the tool that it calls, and how runs write generators",
     "out_of_distribution": "a command and the tool that it calls",
     "prepare": "a command and the tool that it calls",
     "sample": "a command and the tool that it calls",

@@ -50,12 +50,23 @@ def draw_planes(
     extent_mm: Sequence[float],
     title: str,
 ) -> None:
-    """Draw a volume in three planes in its true proportions, with the outlines of its label.
+    """Write a PNG of a volume in three planes; see `make_planes_figure` for what follows the path."""
+    save_figure(make_planes_figure(image, label, centre, extent_mm=extent_mm, title=title), path)
+
+
+def make_planes_figure(
+    image: np.ndarray,
+    label: np.ndarray | None,
+    centre: Sequence[int],
+    *,
+    extent_mm: Sequence[float],
+    title: str,
+) -> Figure:
+    """Return a figure of a volume in three planes in its true proportions, with the outlines of its label.
 
     A heart as a whole is outlined in green. Regions have their own colours, and a legend.
 
     Args:
-      path: the PNG to write.
       image: (z, y, x) in [-1, 1]; its axes are those of `cut_planes`.
       label: region ids (z, y, x), or None.
       centre: see `cut_planes`.
@@ -82,7 +93,7 @@ def draw_planes(
     if by_region:
         add_legend(figure, {region for ids in labels if ids is not None for region in np.unique(ids).tolist()})
     figure.suptitle(title, fontsize=9)
-    save_figure(figure, path)
+    return figure
 
 
 def _list_outlines(ids: np.ndarray, *, by_region: bool) -> list[Outline]:

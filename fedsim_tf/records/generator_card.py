@@ -33,8 +33,9 @@ _CHANGED = (
     "measured over the annotated hearts. Other phases and devices do not appear."
 )
 _BY_SLICE = "The enhancement network works slice by slice: neighbouring slices may not fit together."
+NO_DECISIONS = "Diagnosis, treatment or any other decision about a patient."
 _NOT_FOR = (
-    "Diagnosis, treatment or any other decision about a patient.",
+    NO_DECISIONS,
     "Testing a network that is to be used on patients, in place of real scans.",
     "Passing synthetic volumes on as real ones.",
 )
@@ -97,7 +98,7 @@ def list_limits(*, changes_hearts: bool, whole_volumes: bool) -> tuple[str, ...]
 
 
 def find_terms(data_set: str, *, phantom: bool, sites: Sequence[str] = ()) -> str:
-    """Return on what terms a generator may be used that has learnt from a data set, or from those of several sites."""
+    """Return on what terms one may use what has learnt from a data set, or from those of several sites."""
     if phantom:
         return _PHANTOM_TERMS
     own = _TERMS.get(data_set, _OWN_TERMS)

@@ -13,7 +13,8 @@ from fedsim_tf.localization.finder import HeartFinder, read_finder
 from fedsim_tf.records.fold_data import DATA, read_fold_data
 from fedsim_tf.training.run import CONFIG, RunFolder, reopen_run
 
-if TYPE_CHECKING:  # it imports TensorFlow
+if TYPE_CHECKING:  # they import TensorFlow
+    from fedsim_tf.models.unet3d import UNet3D
     from fedsim_tf.training.segmentation import Segmenter
 
 
@@ -45,13 +46,23 @@ class FinishedFold:
         Raises:
           InputError: the stage's checkpoint is damaged or gone.
         """
-        from fedsim_tf.models import built
         from fedsim_tf.training.segmentation import make_segmenter
+
+        return make_segmenter(self.load_network(stage, precision=self.run.config.model.precision))
+
+    def load_network(self, stage: str, *, precision: str) -> UNet3D:
+        """Return the best network of a finished stage of segmentation, which computes in a precision.
+
+        Raises:
+          InputError: the stage's checkpoint is damaged or gone.
+        """
+        from fedsim_tf.models import built
         from fedsim_tf.training.stage import restore_stage
 
-        network = built.unet(self.run.config.model, seed=self.run.config.seed)
+        model = dataclasses.replace(self.run.config.model, precision=precision)
+        network = built.unet(model, seed=self.run.config.seed)
         restore_stage(self.run, stage, best=network)
-        return make_segmenter(network)
+        return network
 
     def read_finder(self) -> HeartFinder | None:
         """Return what finds the hearts that the fold's volumes were cropped around; None where they were not.

@@ -27,6 +27,7 @@ from fedsim_tf.data.reading import read_volume
 from fedsim_tf.errors import InputError
 from fedsim_tf.localization.finder import HeartFinder
 from fedsim_tf.localization.scouts import make_scout
+from fedsim_tf.records.network_card import SAVED_MODEL
 from fedsim_tf.runs.finished import FinishedFold, open_finished_fold
 from fedsim_tf.volume import Case, Volume
 
@@ -101,16 +102,16 @@ class TrainedNetwork:
 
     Attributes:
       fold: the fold.
-      stage: the last stage of the arm.
+      arm: the arm, which the fold has finished.
     """
 
     fold: FinishedFold
-    stage: str
+    arm: str
 
     @functools.cached_property
     def segment(self) -> Segmenter:
         """Return the network."""
-        return self.fold.load_segmenter(self.stage)
+        return self.fold.load_segmenter(self.fold.last_stage_of(self.arm))
 
     @functools.cached_property
     def finder(self) -> HeartFinder | None:
@@ -149,6 +150,20 @@ class TrainedNetwork:
         check_image(case.image, case.identity, any_values=False)
         prepared = self._prepare(case, case.identity)
         return resample_to_original(self.segment(prepared.image), prepared, nearest=True)
+
+    def export(self, output: str | os.PathLike, *, file_format: str = SAVED_MODEL) -> None:
+        """Write the network, in float32, with a card, as a folder that is used without fedsim_tf.
+
+        Args:
+          output: a new or empty folder.
+          file_format: "saved_model" for TensorFlow, or "onnx".
+
+        Raises:
+          InputError: see `export.open_export`.
+        """
+        from fedsim_tf.tools.export import open_export
+
+        open_export(self.fold.run.path, self.arm, output=output, file_format=file_format).run()
 
     def _prepare(self, case: Case, subject: str | os.PathLike) -> PreparedCase:
         """Return a CT as the network takes it; one of unusual extent is warned of."""
@@ -225,7 +240,8 @@ def open_network(fold_dir: str | os.PathLike, arm: str) -> TrainedNetwork:
       InputError: no finished run, or an arm that it has not finished.
     """
     fold = open_finished_fold(fold_dir)
-    return TrainedNetwork(fold, fold.last_stage_of(arm))
+    fold.last_stage_of(arm)  # refuses one that is not finished
+    return TrainedNetwork(fold, arm)
 
 
 def load_segmenter(path: str | os.PathLike, arm: str = "ours_full") -> TrainedNetwork:

@@ -92,12 +92,14 @@ def make_segmenter(network: UNet3D) -> Segmenter:
     0 where that is the background. The heart is where ids are above 0.
     """
 
-    def decide(image: tf.Tensor) -> tf.Tensor:
-        logits = network(image[None, ..., None])[0]
-        return logits[..., 0] > 0 if logits.shape[-1] == 1 else tf.argmax(logits, axis=-1)
+    predict = tf.function(lambda image: decide_mask(network(image[None, ..., None])[0]), autograph=False)
+    return lambda image: predict(tf.constant(image, tf.float32)).numpy()
 
-    predict = tf.function(decide, autograph=False)
-    return lambda image: predict(tf.constant(image, tf.float32)).numpy().astype(np.uint8)
+
+def decide_mask(logits: tf.Tensor) -> tf.Tensor:
+    """Return the mask (...) uint8 of logits (..., outputs): heart or not of one output, else region ids."""
+    found = logits[..., 0] > 0 if logits.shape[-1] == 1 else tf.argmax(logits, axis=-1)
+    return tf.cast(found, tf.uint8)
 
 
 def mean_dice(segment: Segmenter, volumes: Volumes) -> float:

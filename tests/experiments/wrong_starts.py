@@ -170,6 +170,28 @@ TABLE = [
         ("done", "lower_bound"),  # whose checkpoint is gone
         needs_tensorflow=True,
     ),
+    WrongStart("export", ("--fold_dir=no", "--output=out"), ("no: found no config.json",)),
+    WrongStart(
+        "export",
+        ("--fold_dir=done", "--arm=ours_pre", "--output=out"),
+        ("--arm is ours_pre", "lower_bound"),
+    ),
+    WrongStart(
+        "export",
+        ("--fold_dir=done", "--arm=lower_bound", "--output=data"),
+        ("data: found a folder with other files",),
+    ),
+    WrongStart(
+        "export",
+        ("--fold_dir=done", "--arm=lower_bound", "--output=shapes.npz"),
+        ("shapes.npz: found a file; expected a folder",),
+    ),
+    WrongStart(
+        "export",
+        ("--fold_dir=done", "--arm=lower_bound", "--output=out"),
+        ("done", "lower_bound"),  # whose checkpoint is gone
+        needs_tensorflow=True,
+    ),
     sampled("--generator=no", words=("no: found no such folder; expected a generator's folder",)),
     sampled("--generator=single_run", words=("single_run: found no generator.json",)),
     sampled("--generator=cut_generator", words=("cut_generator/shape.npz: found another file than SHA256SUMS says",)),
