@@ -31,6 +31,7 @@ def open_steps(preset: str) -> dict[str, Step]:
     from fedsim_tf.training.enhancement import EnhancementPretraining
     from fedsim_tf.training.learner import SiteLearner
     from fedsim_tf.training.pretraining import GeneratorPretraining
+    from fedsim_tf.training.protocols import Stage
     from fedsim_tf.training.segmentation import UNetTraining
     from fedsim_tf.training.semi_supervised import SemiSupervised
     from fedsim_tf.training.simulation import SingleSiteStage
@@ -40,7 +41,7 @@ def open_steps(preset: str) -> dict[str, Step]:
     learner = SiteLearner(config, open_shape_model(config), site, built.vgg_features(config.model))
     unet = UNetTraining(config, site.validation)
     unet.begin(site.labelled, rate=1e-3, steps=10, stage="benchmark")
-    stages = {
+    stages: dict[str, Stage] = {
         "generator pre-training": SingleSiteStage(GeneratorPretraining(learner), rate=1e-3, steps=10),
         "GAN pre-training": EnhancementPretraining(learner),
         "semi-supervised": SingleSiteStage(SemiSupervised(learner), rate=1e-3, steps=10),
