@@ -23,6 +23,8 @@ TESTS = pathlib.Path(__file__).resolve().parent
 # The modules that take longest, the longest first; workers take modules in this order.
 SLOW_MODULES = (
     "federated/flare/test_deployment.py",
+    "experiments/test_wrong_starts.py",
+    "experiments/test_flags.py",
     "training/test_overfitting.py",
     "federated/test_federated.py",
     "training/test_killed.py",

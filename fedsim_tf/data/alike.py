@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
-from scipy import fft, ndimage, stats
+from scipy import fft, ndimage, special
 
 from fedsim_tf.data.preprocess import PreparedCase, hu_from_unit
 
@@ -132,10 +132,10 @@ def _find_limit(similarities: Sequence[float], *, n_pairs: int, voxel_mm: float 
     spread = _SPREAD_Z
     if len(z) >= _FEWEST_FOR_SPREAD:
         usual, upper = np.quantile(z, (0.5, 0.75)).tolist()  # pairs that fit badly widen the lower side alone
-        spread = max((upper - usual) / float(stats.norm.ppf(0.75)), _SPREAD_Z / 2)
+        spread = max((upper - usual) / float(special.ndtri(0.75)), _SPREAD_Z / 2)
     elif len(z) >= _FEWEST_FOR_USUAL:
         usual = max(usual, float(np.median(z)))
-    deviations = max(_FEWEST_DEVIATIONS, float(stats.norm.isf(min(0.5, _EXPECTED_BY_CHANCE / max(1, n_pairs)))))
+    deviations = max(_FEWEST_DEVIATIONS, -float(special.ndtri(min(0.5, _EXPECTED_BY_CHANCE / max(1, n_pairs)))))
     least = known + _FEWEST_DEVIATIONS * _SPREAD_Z
     return math.tanh(usual), math.tanh(max(least, usual + deviations * spread))
 

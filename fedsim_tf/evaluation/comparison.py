@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from fedsim_tf.arms import ARMS
 from fedsim_tf.errors import InputError
@@ -114,6 +113,8 @@ def find_scores(cells: Mapping[Cell, Sequence[float]], cell: Cell) -> Sequence[f
 
 def paired_test(first: Sequence[float], second: Sequence[float]) -> PairedTest:
     """Compare two arms' scores of the same folds or patients; those that only the longer list has are left out."""
+    from scipy.stats import ttest_1samp  # here, as it takes half a second and every run imports this module
+
     pairs = min(len(first), len(second))
     differences = np.subtract(first[:pairs], second[:pairs])
     mean = float(np.mean(differences)) if pairs else float("nan")
@@ -121,7 +122,7 @@ def paired_test(first: Sequence[float], second: Sequence[float]) -> PairedTest:
     if pairs > 1 and spread == 0.0:
         effect = 0.0 if mean == 0.0 else float("inf") * np.sign(mean)
         return PairedTest(pairs, mean, 1.0 if mean == 0.0 else 0.0, effect)
-    p = float(stats.ttest_1samp(differences, 0.0).pvalue) if pairs > 1 else float("nan")
+    p = float(ttest_1samp(differences, 0.0).pvalue) if pairs > 1 else float("nan")
     return PairedTest(pairs, mean, p, mean / spread)
 
 

@@ -32,6 +32,14 @@ def share_of(image: np.ndarray, red: int, green: int, blue: int) -> float:
     return float(np.mean(np.abs(image - [red, green, blue]).max(axis=-1) < 30))
 
 
+def leave_out_pictures(patch: pytest.MonkeyPatch) -> None:
+    """Let runs draw nothing and put no volumes to scroll into their pages: that takes longer than all of a toy run."""
+    drawing = ("samples.sample_gallery", "samples.draw_likeness", "compare_arms.segmentation_gallery")
+    for name in (*drawing, "compare_arms.draw_losses", "flare_fold.draw_losses", "federated.draw_losses"):
+        patch.setattr(f"fedsim_tf.runs.{name}", lambda *_, **__: None)
+    patch.setattr("fedsim_tf.evaluation.fold_page.choose_viewers", lambda *_, **__: ([], []))
+
+
 @contextlib.contextmanager
 def recorded_titles() -> Iterator[dict[str, list[str]]]:
     """Collects file name, and whole path, to title and headings of every figure saved.

@@ -28,7 +28,7 @@ from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.pretraining import GeneratorPretraining
 from fedsim_tf.training.segmentation import UNetTraining
 from fedsim_tf.training.semi_supervised import SemiSupervised
-from tests.evaluation.pictures_for_tests import is_drawn, recorded_titles
+from tests.evaluation.pictures_for_tests import is_drawn, leave_out_pictures, recorded_titles
 from tests.runs.toy_cohorts import CUBE, HEART_HU, ball, without_times, write, write_own_cohort, write_shapes
 from tests.runs.toy_starts import open_and_run
 from tests.training.toy_site import toy_config
@@ -72,9 +72,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def _undrawn(monkeypatch):
-    """Leaves out the pictures of further runs."""
-    for name in ("samples.sample_gallery", "compare_arms.segmentation_gallery", "compare_arms.draw_losses"):
-        monkeypatch.setattr(f"fedsim_tf.runs.{name}", lambda *_, **__: None)
+    leave_out_pictures(monkeypatch)
 
 
 def segment_file(fold, arm, **files):

@@ -16,7 +16,7 @@ from fedsim_tf.tools import visit
 from fedsim_tf.tools.out_of_distribution import _find_regions, run_out_of_distribution
 from fedsim_tf.tools.visit import open_visit
 from fedsim_tf.training.run import RunFolder, site_path
-from tests.evaluation.pictures_for_tests import is_drawn
+from tests.evaluation.pictures_for_tests import is_drawn, leave_out_pictures
 from tests.runs.toy_cohorts import write_paper_cohort, write_shapes
 from tests.runs.toy_starts import open_and_run
 from tests.training.region_site import region_volumes, without_regions
@@ -32,8 +32,7 @@ def hospitals(tmp_path_factory):
     root = tmp_path_factory.mktemp("hospitals")
     shapes = str(write_shapes(root / "shapes.npz"))
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("samples.sample_gallery", "compare_arms.segmentation_gallery", "compare_arms.draw_losses"):
-            patch.setattr(f"fedsim_tf.runs.{name}", lambda *_, **__: None)
+        leave_out_pictures(patch)
         for site in SITES:
             write_paper_cohort(root / site, site)
             patch.setitem(PAPER_SIZES, site, SplitSizes(3, 1, 1))

@@ -1,8 +1,8 @@
 """Toy runs in processes of their own that are killed and started again; see test_killed.py.
 
-    python -m tests.training.killed_jobs FOLDER JOB
+    python -m tests.training.killed_jobs FOLDER
 
-imports everything once and then forks a process for each start. The job has an undisturbed run, which is one such
+imports everything once and then forks a process for each start. Each job has an undisturbed run, which is one such
 process, and one that is killed by SIGKILL at each of its moments in turn, in one run folder.
 """
 
@@ -176,16 +176,17 @@ def start(job: Job, folder: pathlib.Path, moment: tuple[str, str] | None = None)
     os._exit(0)
 
 
-def main(root: pathlib.Path, name: str) -> None:
-    """Write <job>_whole.npz and <job>_killed.npz, and print each kill that took place."""
-    job, kills = next((job, kills) for job, kills in KILLS.items() if job.__name__ == name)
-    start(job, root / f"{name}_whole")
-    for moment in kills:
-        if start(job, root / f"{name}_killed", moment) == signal.SIGKILL:
-            print(name, *moment, flush=True)
-    start(job, root / f"{name}_killed")
+def main(root: pathlib.Path) -> None:
+    """Write <job>_whole.npz and <job>_killed.npz for every job, and print each kill that took place."""
+    for job, kills in KILLS.items():
+        name = job.__name__
+        start(job, root / f"{name}_whole")
+        for moment in kills:
+            if start(job, root / f"{name}_killed", moment) == signal.SIGKILL:
+                print(name, *moment, flush=True)
+        start(job, root / f"{name}_killed")
 
 
 if __name__ == "__main__":
     use_small_gan(pytest.MonkeyPatch())
-    main(pathlib.Path(sys.argv[1]), sys.argv[2])
+    main(pathlib.Path(sys.argv[1]))

@@ -13,10 +13,12 @@ from tests.training.killed_jobs import KILLS
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def run_killed(root, name):
-    """Return what was killed when, and what the processes said."""
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """The folder of all jobs, what was killed when, and what the processes said."""
+    root = tmp_path_factory.mktemp("killed")
     found = subprocess.run(
-        [sys.executable, "-m", "tests.training.killed_jobs", str(root), name],
+        [sys.executable, "-m", "tests.training.killed_jobs", str(root)],
         cwd=ROOT,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
@@ -24,14 +26,16 @@ def run_killed(root, name):
         timeout=580,
     )
     assert found.returncode == 0, found.stderr
-    return found.stdout.splitlines(), found.stderr
+    return root, found.stdout.splitlines(), found.stderr
 
 
 @pytest.mark.parametrize("job", KILLS, ids=lambda job: job.__name__)
-def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path, job):
-    root, name = tmp_path, job.__name__
-    killed, errors = run_killed(root, name)
-    assert killed == [f"{name} {stage} {when}" for stage, when in KILLS[job]], errors
+def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(killed, job):
+    root, kills, errors = killed
+    name = job.__name__
+    assert [kill for kill in kills if kill.startswith(f"{name} ")] == [
+        f"{name} {stage} {when}" for stage, when in KILLS[job]
+    ], errors
     with np.load(root / f"{name}_whole.npz") as whole, np.load(root / f"{name}_killed.npz") as resumed:
         assert whole.files == resumed.files
         assert len(whole.files) >= 10

@@ -12,6 +12,9 @@ import psutil
 import yaml
 
 from fedsim_tf.federated.flare.jobs import PACKAGE, make_job, write_local_files
+from fedsim_tf.files import read_json, write_json
+from tests.federated.flare.launchers import LAUNCHERS, class_path
+from tests.federated.flare.nursery import SOCKET
 
 REPOSITORY = pathlib.Path(__file__).parents[3]
 SERVER, ADMIN = "localhost", "admin@coordinator.org"
@@ -46,8 +49,17 @@ def job_of_tests(name, controller, executor, sites, *, quorum, settings=""):
     return job
 
 
+def let_jobs_be_forked(file):
+    """Let a member's settings name launchers that fork."""
+    resources = read_json(file)
+    paths = {class_path(base): class_path(kind) for base, kind in LAUNCHERS.items()}
+    for component in resources["components"]:
+        component["path"] = paths.get(component["path"], component["path"])
+    write_json(file, resources)
+
+
 class Federation:
-    """Members' processes, started and killed by name.
+    """Members' processes, started and killed by name. Their jobs' processes are forked, see `nursery`.
 
     Attributes:
       kits: the folder with each member's kit.
@@ -62,26 +74,32 @@ class Federation:
         self.kits = provision(folder, sites, ports=(self.port, free_port()))
         self.admin = self.kits / ADMIN
         self.processes = {}
+        self._nursery = folder / "nursery"
         for name in (SERVER, *sites):
             write_local_files(self.kits / name / "local", settings_file, settings(name), classes=classes)
 
     def start(self, name):
         kit = self.kits / name
+        let_jobs_be_forked(kit / "local" / "resources.json")
+        self._spawn(name, ["bash", str(kit / "startup" / "sub_start.sh"), "--once"], kit)
+
+    def start_all(self):
+        self._spawn("nursery", [sys.executable, "-m", "tests.federated.flare.nursery", str(self._nursery)], REPOSITORY)
+        for name in (SERVER, *self.sites):
+            self.start(name)
+
+    def _spawn(self, name, command, folder):
         environment = {
             **os.environ,
             "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(REPOSITORY),
             "TF_CPP_MIN_LOG_LEVEL": "2",
+            SOCKET: str(self._nursery),
         }
-        with open(kit / "log", "a") as log:
+        with open(self.kits / f"{name}.log", "a") as log:
             self.processes[name] = subprocess.Popen(
-                ["bash", str(kit / "startup" / "sub_start.sh"), "--once"],
-                cwd=kit, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
-
-    def start_all(self):
-        for name in (SERVER, *self.sites):
-            self.start(name)
+                command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
 
     def worker(self, name, *, within=60.0):
         """The process of a hospital that does a job's work."""

@@ -14,6 +14,7 @@ from fedsim_tf.runs.coordination import coordinate
 from fedsim_tf.runs.flare_fold import FoldController, FoldExecutor, shape_model_digest
 from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, strip_local_fields
 from fedsim_tf.training.run import RunFolder, fold_path
+from tests.evaluation.pictures_for_tests import leave_out_pictures
 from tests.federated.flare.federation import SERVER
 from tests.runs.toy_cohorts import write_own_cohort, write_shapes_of_regions
 from tests.runs.toy_networks import use_small_parts
@@ -81,7 +82,9 @@ class ToyFoldExecutor(FoldExecutor):
     """Runs traced functions of small networks step by step: for a few steps, tracing takes far longer than running."""
 
     def open_site(self, name, local):
-        use_small_parts(pytest.MonkeyPatch())  # in a process of this job alone
+        patch = pytest.MonkeyPatch()  # in a process of this job alone
+        use_small_parts(patch)
+        leave_out_pictures(patch)
         tf.config.run_functions_eagerly(True)
         return super().open_site(name, local)
 
@@ -101,6 +104,7 @@ def as_toy_sites_do():
     try:
         with pytest.MonkeyPatch.context() as patch:
             use_small_parts(patch)
+            leave_out_pictures(patch)
             yield patch
     finally:
         tf.config.run_functions_eagerly(False)

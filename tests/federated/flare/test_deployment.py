@@ -12,9 +12,7 @@ import pytest
 
 from fedsim_tf.errors import RunStopped
 from fedsim_tf.federated.coordinator import Coordinator
-from fedsim_tf.federated.flare import jobs
 from fedsim_tf.federated.flare.deployment import Deployment, carry_through
-from fedsim_tf.federated.flare.jobs import run_simulator, write_local_files
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.site import Site
 from fedsim_tf.federated.wire_record import RECEIVED, SENT, read_wire_record
@@ -22,7 +20,7 @@ from fedsim_tf.files import read_json, read_rows
 from fedsim_tf.training.checkpoints import Checkpoints
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.stage import read_losses
-from tests.federated.flare.federation import REPOSITORY, SERVER, Federation, job_of_tests, provision
+from tests.federated.flare.federation import SERVER, Federation, job_of_tests, provision
 from tests.federated.flare.toy_job import (
     COMPONENTS,
     PATIENCE,
@@ -182,19 +180,6 @@ def test_a_job_that_is_under_way_is_watched_and_not_submitted_again(federation, 
     assert [read_json(one)["name"] for one in submissions].count("gone") == len(ends)
 
 
-def test_the_simulator_learns_what_one_process_learns(tmp_path, monkeypatch):
-    shown = []
-    monkeypatch.setattr(jobs.logging, "log", lambda level, text, *words: shown.append(text % words))
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    workspace = tmp_path / "flare"
-    write_local_files(workspace / "local", SETTINGS, {"runs_dir": str(tmp_path)}, classes=COMPONENTS)
-    run_simulator(job("simulated", patience=120.0), SITES, workspace)
-    server = tmp_path / "simulated"
-    check_like(server, {site: server / "sites" / site for site in SITES}, tmp_path / "undisturbed")
-    assert f"{STAGE}: done" in shown  # what happens is to be seen here, and not FLARE's own lines
-    assert not any("task" in line for line in shown)
-
-
 def test_a_site_that_sends_more_is_stopped_by_its_own_process(federation):
     """The other goes on; nothing of it has left, and the server knows no more than that there is no answer."""
     end = federation.deployment.run(job("leak", LeakyExecutor, quorum=1))
@@ -269,7 +254,7 @@ def stranger(federation, name):
 
 
 def log(federation, name):
-    return (federation.kits / name / "log").read_text()
+    return (federation.kits / f"{name}.log").read_text()
 
 
 def note(ends, federation, submitted):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fedsim_tf.federated.engines import IN_PROCESS, NVFLARE
+from fedsim_tf.federated.flare import jobs
 from fedsim_tf.runs import on_flare
 from tests.federated.flare.federation import REPOSITORY, job_of_tests
 from tests.federated.flare.fold import ToyFoldController, ToyFoldExecutor, as_toy_sites_do, check_same_losses
@@ -16,7 +17,7 @@ SITE = "nifti"
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Folder and metrics of the run by either engine."""
+    """Folder and metrics of the run by either engine, and the lines that FLARE's has shown."""
     root = tmp_path_factory.mktemp("engines")
     write_own_cohort(root / "scans", annotated=5)
     config = toy_config(
@@ -29,7 +30,7 @@ def runs(tmp_path_factory):
         segmentation={"arms": ("direct_fl", "ours_full"), "pretraining_steps": 1, "finetuning_steps": 1},
         federated={"sites": (SITE,), "latents_of": 2},
     )
-    found = {}
+    found, shown = {}, []
     with as_toy_sites_do() as patch:
         patch.setenv("PYTHONPATH", str(REPOSITORY))
         patch.setattr(on_flare, "COMPONENTS", (ToyFoldController, ToyFoldExecutor))
@@ -37,13 +38,16 @@ def runs(tmp_path_factory):
         patch.setattr(on_flare, "FoldExecutor", ToyFoldExecutor)
         patch.setattr(on_flare, "make_job", job_of_tests)
         for engine in (IN_PROCESS, NVFLARE):
+            if engine == NVFLARE:
+                patch.setattr(jobs.logging, "log", lambda level, text, *words: shown.append(text % words))
             metrics = open_and_run_federated(config, root / engine, cache_dir=root / "cache", engine=engine).to_json()
             found[engine] = root / engine, metrics
-    return found
+    return found, shown
 
 
 def test_the_run_is_the_same(runs):
-    (mine, wanted), (other, found) = runs[IN_PROCESS], runs[NVFLARE]
+    engines, _ = runs
+    (mine, wanted), (other, found) = engines[IN_PROCESS], engines[NVFLARE]
     check_same_losses(mine / "fold_0", other / "fold_0")
     models = [np.load(run / "fold_0" / "shared_model.npz") for run in (mine, other)]
     for name in models[0].files:
@@ -54,3 +58,9 @@ def test_the_run_is_the_same(runs):
     assert list(found["stages"]) == list(wanted["stages"])
     for arm, scores in wanted["summary"][SITE].items():
         assert found["summary"][SITE][arm]["dice"] == pytest.approx(scores["dice"], abs=1e-3)
+
+
+def test_stages_are_seen_and_flares_own_lines_are_not(runs):
+    _, shown = runs
+    assert "pretraining: done" in shown
+    assert not any("task" in line for line in shown)
