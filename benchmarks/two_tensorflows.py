@@ -1,8 +1,9 @@
-"""The same training steps on two installations of TensorFlow: first losses, how far they part, seconds a step.
+"""The same training steps on two installations of TensorFlow: first losses, how far they part, CPU seconds a step.
 
 python -m benchmarks.two_tensorflows .venv/bin/python .venv-new/bin/python [--preset=demo] [--rounds=3] [--steps=5]
 
-The installations take turns, each in a process of its own. Seeds, random volumes and first weights are the same.
+The installations take turns, each in a process of its own. Seeds, random volumes and first weights are the same. Other
+work on the machine changes CPU seconds less than seconds.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 Step = Callable[[int], Mapping[str, Any]]  # number to losses
-Measured = dict[str, dict[str, list[float]]]  # stage: the sum of each step's losses, and its seconds
+Measured = dict[str, dict[str, list[float]]]  # stage: the sum of each step's losses, and its CPU seconds
 
 
 def open_steps(preset: str) -> dict[str, Step]:
@@ -56,10 +57,10 @@ def measure(preset: str, steps: int) -> Measured:
     for name, step in open_steps(preset).items():
         found[name] = {"losses": [], "seconds": []}
         for index in range(steps + 1):
-            start = time.perf_counter()
+            start = time.process_time()
             total = float(sum(float(value) for value in step(index).values()))
             found[name]["losses"].append(total)
-            found[name]["seconds"].append(time.perf_counter() - start)
+            found[name]["seconds"].append(time.process_time() - start)
     return found
 
 
@@ -73,7 +74,7 @@ def ask(python: str, preset: str, steps: int) -> Measured:
 def compare(pythons: list[str], preset: str, *, steps: int, rounds: int) -> None:
     """Print the table of two installations."""
     asked = [[ask(python, preset, steps) for python in pythons] for _ in range(rounds)]
-    print(f"| {preset} | first loss | | apart | after {steps} steps | | apart | s a step | |")
+    print(f"| {preset} | first loss | | apart | after {steps} steps | | apart | CPU s a step | |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name in asked[0][0]:
         cells = [name]
