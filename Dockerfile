@@ -1,7 +1,8 @@
 # fedsim_tf as an image whose entry point is the command `fedsim`; README, "Install", says how to build and run it.
 #
-# BASE needs apt and a Python 3.10 or 3.11 as its python3: Debian 12 or Ubuntu 22.04. With an image of CUDA 12.2 and
-# cuDNN 8 that has nvcc (a "devel" image) the operators' GPU kernels are compiled; RUNTIME may then be the same without nvcc.
+# BASE needs apt and a Python 3.10 to 3.13 as its python3, such as Debian 12 or Ubuntu 22.04. From 3.12 on it is TensorFlow
+# 2.21, before 2.15. With an image of CUDA 12.2 and cuDNN 8 (of TensorFlow 2.15) that has nvcc (a "devel" image) the
+# operators' GPU kernels are compiled; RUNTIME may then be the same without nvcc.
 ARG BASE=debian:bookworm-slim
 ARG RUNTIME=${BASE}
 

@@ -1,7 +1,19 @@
 # `make demo` and `make test` do all of the set-up in .venv; nothing is installed outside this folder.
 PYTHON ?= python3.11
 CXX ?= g++
+# TENSORFLOW=new: today's TensorFlow, in an environment of its own beside that of TensorFlow 2.15.
+TENSORFLOW := 2.15
 VENV := .venv
+LOCK := requirements.lock
+LINT := lint
+ifeq ($(TENSORFLOW),new)
+VENV := .venv-new
+LOCK := requirements-new.lock
+# The sources are the same, and the types of NumPy 1 and 2 are not.
+LINT :=
+else ifneq ($(TENSORFLOW),2.15)
+$(error TENSORFLOW is "$(TENSORFLOW)"; it must be new, or left out for 2.15)
+endif
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/pip --disable-pip-version-check install --no-deps
@@ -20,7 +32,7 @@ demo: $(STAMP)
 # Modules go to the workers one by one, those with the longest tests first (tests/conftest.py). A worker more than there
 # are cores: tests of FLARE's deployments wait most of the time. Coverage removes its probes only from the hottest lines,
 # as with its threshold of 50 that alone takes a fifth of the time.
-test: $(STAMP) lint
+test: $(STAMP) $(LINT)
 	$(BIN)/python -m slipcover --threshold=20000 -m pytest --numprocesses=3 --dist=loadscope --no-loadscope-reorder
 
 lint: $(STAMP)
@@ -57,14 +69,14 @@ NATIVE := $(wildcard third_party/pyronn_layers/setup.py third_party/pyronn_layer
 # A step of the set-up that fails says what to do, and the same command does it again.
 fail = { echo "make: $(1)" >&2; exit 1; }
 
-$(STAMP): requirements.lock setup.py $(NATIVE)
+$(STAMP): $(LOCK) setup.py $(NATIVE)
 	@command -v $(PYTHON) > /dev/null || $(call fail,$(PYTHON) is not there: install Python 3.11 with \
 	its venv; on Debian: apt install python3.11-venv; elsewhere: make PYTHON=/path/to/python3.11)
 	@command -v $(firstword $(CXX)) > /dev/null || $(call fail,$(CXX) is not there: install a C++17 compiler; on Debian: apt install g++)
 	@echo "Set-up, 1 of 4: virtual environment in $(VENV) (seconds)"
 	@$(PYTHON) -m venv $(VENV) || $(call fail,$(PYTHON) has no venv: on Debian: apt install python3.11-venv)
-	@echo "Set-up, 2 of 4: packages of requirements.lock, about 1 GB (minutes; most of it is TensorFlow)"
-	@$(PIP) --requirement requirements.lock || $(call fail,packages are missing: see pip's message above; they come \
+	@echo "Set-up, 2 of 4: packages of $(LOCK), about 1 GB (minutes; most of it is TensorFlow)"
+	@$(PIP) --requirement $(LOCK) || $(call fail,packages are missing: see pip's message above; they come \
 	from the network and are for Python 3.11 on x86-64 Linux)
 	@echo "Set-up, 3 of 4: cone-beam operators are compiled (about a minute)"
 	@$(PIP) --quiet --no-build-isolation --editable third_party/pyronn_layers || \
@@ -76,4 +88,4 @@ $(STAMP): requirements.lock setup.py $(NATIVE)
 	@touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf .venv .venv-new build *.egg-info

@@ -3,6 +3,7 @@
 Compiles the voxelization operators against the TensorFlow that is installed.
 """
 
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -21,13 +22,19 @@ FLAGS += ["-Wno-unused-parameter"]  # of TensorFlow's macros
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "fedsim_tf/__init__.py").read_text()).group(1)
 # onnx 1.19 asks for an ml-dtypes that TensorFlow 2.15 does not take.
 ONNX = ["onnx>=1.16,<1.19", "onnxruntime>=1.18", "tf2onnx>=1.17"]
+# The TensorFlow that the operators are compiled against decides which packages go with it.
+SERIES = ".".join(importlib.metadata.version("tensorflow").split(".")[:2])
+if SERIES == "2.15":
+    TENSORFLOW = ["tensorflow>=2.15.1,<2.16", "tensorflow-addons>=0.23,<0.24", "numpy>=1.24,<2"]
+else:  # tensorflow-addons ended with 2.15; Keras 2 and TensorBoard have become packages of their own since
+    TENSORFLOW = [f"tensorflow=={SERIES}.*", f"tf_keras=={SERIES}.*", "numpy>=1.26", "tensorboard>=2.20"]
 
 
 class Build(build_ext):
-    """Libraries that TensorFlow loads; Python does not import them."""
+    """Libraries that TensorFlow loads; Python does not import them. Their names say for which TensorFlow they are."""
 
     def get_ext_filename(self, ext_name: str) -> str:
-        return os.path.join(*ext_name.split(".")) + ".so"
+        return os.path.join(*ext_name.split(".")) + f".tf{SERIES}.so"
 
     def build_extension(self, ext: Extension) -> None:
         # Asked for in another process: importing TensorFlow greets, and takes a gigabyte.
@@ -54,8 +61,7 @@ setup(
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    # tensorflow-addons 0.23 is the last release and does not import on TensorFlow 2.16 or later.
-    python_requires=">=3.10,<3.12",
+    python_requires=">=3.10,<3.14",
     packages=find_packages(include=["fedsim_tf", "fedsim_tf.*", "experiments"]),
     package_data={"fedsim_tf": ["py.typed", "data/*.csv", "evaluation/templates/*", "shape/*.npz"]},
     ext_modules=[
@@ -70,12 +76,12 @@ setup(
     entry_points={"console_scripts": ["fedsim = experiments.fedsim:start_command"]},
     zip_safe=False,
     install_requires=[
+        *TENSORFLOW,
         "absl-py>=2.1",
         "h5py>=3.9",
         "highdicom>=0.24",
         "Jinja2>=3.1",
         "matplotlib>=3.8",
-        "numpy>=1.24,<2",
         "pillow>=10",
         "pydantic>=2.6",
         "pydicom>=3.0.1",
@@ -88,8 +94,6 @@ setup(
         "SimpleITK>=2.3",
         "surface-distance==0.1",
         "tabulate>=0.9",
-        "tensorflow>=2.15.1,<2.16",
-        "tensorflow-addons>=0.23,<0.24",
         "threadpoolctl>=3.2",
         "tqdm>=4.66",
         "trimesh>=4",
@@ -132,6 +136,8 @@ setup(
     classifiers=[
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Intended Audience :: Science/Research",
         "Topic :: Scientific/Engineering :: Medical Science Apps.",
     ],

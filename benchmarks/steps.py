@@ -29,7 +29,7 @@ from fedsim_tf.training.enhancement import EnhancementPretraining
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.pretraining import GeneratorPretraining
-from fedsim_tf.training.protocols import SharedStage, Stage
+from fedsim_tf.training.protocols import SharedStage, Stage, Trackable
 from fedsim_tf.training.segmentation import UNetTraining
 from fedsim_tf.training.semi_supervised import SemiSupervised
 from fedsim_tf.training.volumes import SiteVolumes, UnlabelledVolumes, Volumes
@@ -60,7 +60,7 @@ def with_rng(stage: Stage | SharedStage, step: Callable[..., object]) -> Callabl
     return lambda index: step(index, stage.seeds.rng(index))
 
 
-def megabytes(**objects: tf.__internal__.tracking.Trackable) -> float:
+def megabytes(**objects: Trackable) -> float:
     """Return the size of a checkpoint of the objects."""
     with tempfile.TemporaryDirectory() as folder:
         tf.train.Checkpoint(**objects).write(f"{folder}/state")
@@ -74,7 +74,7 @@ def measure(preset: str, precision: str) -> None:
     learner = SiteLearner(config, open_shape_model(config), site, built.vgg_features(config.model))
     shared = {"shared_optimizer": adam(1e-3, learner.shared_variables)}
 
-    def report(name: str, value: float, **objects: tf.__internal__.tracking.Trackable) -> None:
+    def report(name: str, value: float, **objects: Trackable) -> None:
         size = f"{megabytes(**objects):8.1f} MB" if objects else ""
         print(f"{preset:8}{name:24}{value:8.2f} s{size}", flush=True)
 

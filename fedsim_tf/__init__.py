@@ -24,6 +24,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from fedsim_tf.legacy_keras import choose_keras_2
+
 if TYPE_CHECKING:
     from fedsim_tf.data.reading import read_volume as read
     from fedsim_tf.data.writing import write_volume as write
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["load_generator", "load_segmenter", "load_shape_model", "read", "write"]
+
+choose_keras_2()  # before any module imports TensorFlow
 
 _WHERE = {  # module and name of what is imported when it is first used
     "load_generator": ("fedsim_tf.generator.sampler", "load_generator"),

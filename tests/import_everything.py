@@ -3,7 +3,7 @@
     python -m tests.import_everything
 
 Packages of others are imported first: what they change is theirs. pyronn is not, as its greeting is ours to keep off
-standard output.
+standard output. The state before `import fedsim_tf` is compared too.
 """
 
 import ast
@@ -29,7 +29,9 @@ import matplotlib
 import numpy as np
 import tensorflow as tf
 
-import fedsim_tf
+ENVIRONMENT = dict(os.environ)
+
+import fedsim_tf  # noqa: E402
 
 OURS = ("fedsim_tf", "pyronn", "pyronn_layers")
 SETTINGS = matplotlib.rcParams  # read as a plain dictionary: it chooses a backend when it is asked for one
@@ -90,6 +92,9 @@ def changes(name: str) -> Iterator[str]:
 
 
 def main() -> None:
+    for name in sorted(ENVIRONMENT.keys() | os.environ.keys()):
+        if ENVIRONMENT.get(name) != os.environ.get(name):
+            print(f"fedsim_tf changes the environment's {name}")
     files = modules()
     for other in sorted({name for file in files.values() for name in imported_from_others(file)}):
         with contextlib.suppress(ImportError):  # extras that are not installed

@@ -4,6 +4,7 @@
 """
 
 import email
+import importlib.metadata
 import pathlib
 import re
 import shutil
@@ -14,6 +15,7 @@ import zipfile
 from typing import NamedTuple
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -43,14 +45,18 @@ class Project(NamedTuple):
     native: str
 
 
+INSTALLED = importlib.metadata.version("tensorflow")
+SERIES = "tf" + ".".join(INSTALLED.split(".")[:2])  # what the libraries' names say
 PROJECTS = {
-    "fedsim_tf": Project(ROOT, ("fedsim_tf", "experiments"), "fedsim_tf/shape/_voxels.so", "fedsim_tf/shape/native"),
+    "fedsim_tf": Project(
+        ROOT, ("fedsim_tf", "experiments"), f"fedsim_tf/shape/_voxels.{SERIES}.so", "fedsim_tf/shape/native"
+    ),
     "pyronn_layers": Project(
-        ROOT / "third_party" / "pyronn_layers", ("pyronn_layers",), "pyronn_layers/_cone_beam.so", "src"
+        ROOT / "third_party" / "pyronn_layers", ("pyronn_layers",), f"pyronn_layers/_cone_beam.{SERIES}.so", "src"
     ),
 }
 OUTSIDE = ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
-FURTHER = ("CHANGELOG.md", "CITATION.cff", "requirements.lock")  # of the main project
+FURTHER = ("CHANGELOG.md", "CITATION.cff", "requirements.lock", "requirements-new.lock")  # of the main project
 
 
 class Archives(NamedTuple):
@@ -149,12 +155,31 @@ def test_versions_of_python_agree(archives):
     assert f'target-version = "py{admitted[0].replace(".", "")}"' in settings
 
 
-def test_both_are_built_against_the_tensorflow_that_they_run_with(project, archives):
-    needed = "\n".join(archives.metadata().get_all("Requires-Dist"))
-    (run_with,) = re.findall(r"^tensorflow([<>=!].*)$", needed, re.MULTILINE)
-    (built_with,) = re.findall(r'"tensorflow([<>=!].*?)"', (project.folder / "pyproject.toml").read_text())
-    for version in ("2.14.1", "2.15.1", "2.16.1", "2.21.0"):
-        assert (version in SpecifierSet(built_with)) == (version in SpecifierSet(run_with)) == (version == "2.15.1")
+VERSIONS = ("2.14.1", "2.15.1", "2.16.1", "2.21.0", "2.22.0")
+
+
+def test_both_run_with_the_tensorflow_that_they_were_built_against(archives):
+    needed = map(Requirement, archives.metadata().get_all("Requires-Dist"))
+    (run_with,) = (requirement for requirement in needed if requirement.name == "tensorflow")
+    assert [version for version in VERSIONS if version in run_with.specifier] == [INSTALLED]
+
+
+@pytest.mark.parametrize(
+    ("python", "tensorflow"), [("3.10", "2.15.1"), ("3.11", "2.15.1"), ("3.12", "2.21.0"), ("3.13", "2.21.0")]
+)
+def test_builds_in_an_environment_of_their_own_take_a_tensorflow_for_the_python(project, python, tensorflow):
+    text = (project.folder / "pyproject.toml").read_text()
+    needed = list(map(Requirement, re.findall(r'"(tensorflow[<>=!].*?)"', text)))
+    (chosen,) = (one.specifier for one in needed if one.marker.evaluate({"python_version": python}))
+    assert [version for version in VERSIONS if version in chosen] == [tensorflow]
+
+
+def test_only_tensorflow_2_15_takes_tensorflow_addons(archives):
+    metadata = archives.metadata()
+    if metadata["Name"] == "fedsim-tf":
+        names = {Requirement(text).name for text in metadata.get_all("Requires-Dist")}
+        expected = {"tensorflow-addons"} if INSTALLED.startswith("2.15.") else {"tf_keras"}
+        assert names & {"tensorflow-addons", "tf_keras"} == expected
 
 
 def test_fedsim_is_the_only_command_that_is_installed(project, archives):

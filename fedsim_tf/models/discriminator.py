@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from fedsim_tf import legacy_keras
 from fedsim_tf.models.arguments import check_counts, check_seed
 from fedsim_tf.models.initializers import derive_seed, name_part, xavier
 from fedsim_tf.models.network import Network
@@ -91,8 +92,11 @@ def _pad(maps: tf.Tensor, by: int = 2) -> tf.Tensor:
 
 
 def _make_norm(*, name: str) -> tf.keras.layers.Layer:
+    # The layer loses precision in bfloat16.
+    options = {"center": False, "scale": False, "epsilon": 1e-5, "dtype": "float32", "name": name}
+    if legacy_keras.is_separate():  # tensorflow-addons ended with TensorFlow 2.15
+        return tf.keras.layers.GroupNormalization(groups=-1, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tensorflow-addons warns at every import that it is no longer developed
         from tensorflow_addons.layers import InstanceNormalization  # here, as it takes a second
-    # The layer loses precision in bfloat16.
-    return InstanceNormalization(center=False, scale=False, epsilon=1e-5, dtype="float32", name=name)
+    return InstanceNormalization(**options)

@@ -25,10 +25,17 @@ class ConstantThenLinear(tf.keras.optimizers.schedules.LearningRateSchedule):
         return {"rate": float(self.rate), "steps": int(self.steps)}
 
 
-class _Step:
-    """What all variables share in one optimizer step: what the kernel takes besides a variable and its gradient."""
+class _Kept:
+    """What an optimizer keeps for TensorFlow's kernel; an object of its own, so that checkpoints do not hold it.
 
-    scalars: dict[str, tf.Tensor] | None = None
+    Attributes:
+      slots: the moment of a variable, by the moment's name ("m" or "v") and the variable.
+      scalars: what all variables share in one step; None before the step has made it.
+    """
+
+    def __init__(self) -> None:
+        self.slots: dict[tuple[str, Any], tf.Variable] = {}
+        self.scalars: dict[str, tf.Tensor] | None = None
 
 
 class FusedAdam(tf.keras.optimizers.Adam):
@@ -41,11 +48,19 @@ class FusedAdam(tf.keras.optimizers.Adam):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self._step = _Step()
+        self._kept = _Kept()
+
+    def add_variable_from_reference(
+        self, model_variable: tf.Variable, variable_name: str, *args: Any, **kwargs: Any
+    ) -> tf.Variable:
+        """Make and return a moment of a variable, as Keras asks for in `build`, and keep where it is."""
+        slot = super().add_variable_from_reference(model_variable, variable_name, *args, **kwargs)
+        self._kept.slots[variable_name, model_variable.ref()] = slot
+        return slot
 
     def apply_gradients(self, *args: Any, **kwargs: Any) -> tf.Tensor | None:
         """Move variables by gradients, given as for Keras's optimizers."""
-        self._step.scalars = None
+        self._kept.scalars = None
         return super().apply_gradients(*args, **kwargs)
 
     def update_step(self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:
@@ -53,19 +68,14 @@ class FusedAdam(tf.keras.optimizers.Adam):
         if isinstance(gradient, tf.IndexedSlices) or variable.dtype != tf.float32:
             super().update_step(gradient, variable)
             return
-        number = self._index_dict[self._var_key(variable)]
-        handles = {
-            "var": variable.handle,
-            "m": self._momentums[number].handle,
-            "v": self._velocities[number].handle,
-        }
-        tf.raw_ops.ResourceApplyAdam(**handles, grad=gradient, **self._scalars())
+        handles = {name: self._kept.slots[name, variable.ref()].handle for name in ("m", "v")}
+        tf.raw_ops.ResourceApplyAdam(var=variable.handle, **handles, grad=gradient, **self._scalars())
 
     def _scalars(self) -> dict[str, tf.Tensor]:
-        if self._step.scalars is None:
+        if self._kept.scalars is None:
             step = tf.cast(self.iterations + 1, tf.float32)
             beta1, beta2 = tf.constant(self.beta_1), tf.constant(self.beta_2)
-            self._step.scalars = {
+            self._kept.scalars = {
                 "beta1_power": tf.pow(beta1, step),
                 "beta2_power": tf.pow(beta2, step),
                 "lr": tf.cast(self.learning_rate, tf.float32),
@@ -73,7 +83,7 @@ class FusedAdam(tf.keras.optimizers.Adam):
                 "beta2": beta2,
                 "epsilon": tf.constant(self.epsilon),
             }
-        return self._step.scalars
+        return self._kept.scalars
 
 
 def adam(

@@ -7,7 +7,7 @@ seed, stage and step, see `randomness.step_rng`, so that a resumed run repeats t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +18,8 @@ from fedsim_tf.training.watch import Watched
 Losses = Mapping[str, Any]  # name to a scalar tensor or float
 TensorLosses = dict[str, tf.Tensor]
 SharedGradients = list[tf.Tensor]  # in the order of `SharedLearner.shared_variables`
-Trackables = Mapping[str, tf.__internal__.tracking.Trackable]
+Trackable: TypeAlias = tf.Variable | tf.Module | tf.keras.optimizers.Optimizer  # what checkpoints hold
+Trackables = Mapping[str, Trackable]
 
 
 class _NamedStage(Watched, Protocol):

@@ -17,7 +17,7 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.files import write_atomically
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.training.checkpoints import Checkpoints, restore_from, stop_on_failed_write
-from fedsim_tf.training.protocols import Losses, Stage, Trackables
+from fedsim_tf.training.protocols import Losses, Stage, Trackable, Trackables
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.watch import Board, Look, Watched
 
@@ -149,7 +149,7 @@ def check_finite(values: Mapping[str, float], stage: str, step: int, *, what: st
         )
 
 
-def restore_stage(run: RunFolder, stage: str, **objects: tf.__internal__.tracking.Trackable) -> None:
+def restore_stage(run: RunFolder, stage: str, **objects: Trackable) -> None:
     """Restore objects from the last checkpoint of a finished stage; what else it holds is not read.
 
     Raises:

@@ -85,7 +85,7 @@ def test_hearts_are_those_of_the_latents_changed_by_the_noise(generator, shapes_
     noise = np.stack([draw_change_noise(MODES + 7, seed=SEED, number=number) for number in range(3)])
     expected = generator._model.shape_generator(z).numpy() + files.changes_sd * noise
     expected[:, :MODES] = np.clip(expected[:, :MODES], -2.5, 2.5)
-    np.testing.assert_allclose(shapes_of(count=3), expected, atol=1e-5)
+    np.testing.assert_allclose(shapes_of(count=3), expected, rtol=1e-5, atol=1e-5)
     z[1], noise[1] = z[[0, 2]].mean(axis=0), noise[[0, 2]].mean(axis=0)
     expected = generator._model.shape_generator(z).numpy() + files.changes_sd * noise
     expected[:, :MODES] = np.clip(expected[:, :MODES], -2.5, 2.5)

@@ -30,6 +30,16 @@ def test_parameter_count_with_a_mask_for_each_region():
     assert count == 5_529_730 + 2 * 6 * 16 * 64 == 5_542_018
 
 
+def test_maps_are_normalised_in_each_image_and_channel(rng):
+    """Instance norm without scale and centre, in float64, is the oracle; the layer is another with each TensorFlow."""
+    maps = rng.normal(2.0, [0.01, 1.0, 30.0], (2, 9, 8, 3))
+    centred = maps - maps.mean((1, 2), keepdims=True)
+    expected = centred / np.sqrt(np.square(centred).mean((1, 2), keepdims=True) + 1e-5)
+    norm = PatchDiscriminator(8, seed=0).norms[0]
+    np.testing.assert_allclose(norm(tf.constant(maps, tf.float32)), expected, atol=2e-4)
+    assert norm.weights == []
+
+
 def test_maps_at_128_pixels(rng):
     maps = MultiScaleDiscriminator(4, seed=0)(images(rng, 1, 128))
     assert [[m.shape[1] for m in scale] for scale in maps] == [[65, 33, 17, 18, 19], [33, 17, 9, 10, 11]]

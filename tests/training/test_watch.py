@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorflow.python.framework.tensor_util import MakeNdarray
 
 from fedsim_tf.models.spectral_norm import SpectralConv2D
 from fedsim_tf.training.run import RunFolder
@@ -25,7 +24,7 @@ def shown(folder):
     events.Reload()
     tags = {tag: events.SummaryMetadata(tag).plugin_data.plugin_name for tag in events.Tags()["tensors"]}
     scalars = {
-        tag: [(event.step, float(MakeNdarray(event.tensor_proto))) for event in events.Tensors(tag)]
+        tag: [(event.step, float(tf.make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)]
         for tag, kind in tags.items()
         if kind == "scalars"
     }

@@ -63,7 +63,8 @@ class Build(build_ext):
     """A build in which each source has flags of its own, and which adds the CUDA kernels where there is nvcc."""
 
     def get_ext_filename(self, ext_name: str) -> str:
-        return os.path.join(*ext_name.split(".")) + ".so"  # loaded by TensorFlow, not imported
+        """Return the name of a library, which TensorFlow loads and Python does not import; it names the TensorFlow."""
+        return os.path.join(*ext_name.split(".")) + f".tf{tensorflow_series()}.so"
 
     def copy_extensions_to_source(self) -> None:
         super().copy_extensions_to_source()  # type: ignore[misc]
@@ -136,9 +137,8 @@ class Wheel(bdist_wheel):
 
 
 def tensorflow_series() -> str:
-    """Return the requirement that the compiled operators have: the minor version that they are built against."""
-    major, minor = importlib.metadata.version("tensorflow").split(".")[:2]
-    return f"tensorflow=={major}.{minor}.*"
+    """Return the major and minor version of the TensorFlow that the operators are built against."""
+    return ".".join(importlib.metadata.version("tensorflow").split(".")[:2])
 
 
 setup(
@@ -148,16 +148,18 @@ setup(
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.10,<3.12",  # what TensorFlow 2.15 runs on
+    python_requires=">=3.10,<3.14",
     packages=find_packages(include=["pyronn_layers"]),
     package_data={"pyronn_layers": [CUDA_LIBRARY]},
-    install_requires=["numpy>=1.24", tensorflow_series()],
+    install_requires=["numpy>=1.24", f"tensorflow=={tensorflow_series()}.*"],
     ext_modules=[Extension("pyronn_layers._cone_beam", [f"src/{name}" for name in CORE])],
     cmdclass={"bdist_wheel": Wheel, "build_ext": Build},
     zip_safe=False,
     classifiers=[
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Medical Science Apps.",
     ],
 )

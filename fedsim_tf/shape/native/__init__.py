@@ -7,7 +7,9 @@ from typing import Any
 
 import tensorflow as tf
 
-_LIBRARY = pathlib.Path(__file__).parents[1] / "_voxels.so"
+# Each TensorFlow has a library of its own, so that environments with different ones may share the sources.
+_SERIES = ".".join(tf.__version__.split(".")[:2])
+_LIBRARY = pathlib.Path(__file__).parents[1] / f"_voxels.tf{_SERIES}.so"
 
 
 def _load() -> Any:

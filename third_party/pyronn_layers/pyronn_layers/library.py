@@ -7,7 +7,9 @@ import re
 
 import tensorflow as tf
 
-_PATH = pathlib.Path(__file__).parent / "_cone_beam.so"
+# Each TensorFlow has a library of its own, so that environments with different ones may share the sources.
+_SERIES = ".".join(tf.__version__.split(".")[:2])
+_PATH = pathlib.Path(__file__).parent / f"_cone_beam.tf{_SERIES}.so"
 
 try:
     ops = tf.load_op_library(str(_PATH))
