@@ -141,8 +141,12 @@ class Guard:
         return kept
 
     def is_paid_for(self, task: Task, answer: Answer) -> bool:
-        """Return whether an answer that was kept is known to the account, or was made in this process."""
+        """Return whether an answer that was kept is known to the account, or was made or paid for in this process."""
         return self._ledger.is_paid_for(task, answer)
+
+    def note_paid(self, task: Task, answer: Answer) -> None:
+        """Note that the budget has counted an answer that was kept."""
+        self._ledger.note_paid(task, answer)
 
     def note_given(self, task: Task, answer: Answer, *, is_new: bool) -> None:
         """Note the answer to a round, which may leave once this has returned."""

@@ -51,8 +51,12 @@ class Ledger:
         return None
 
     def is_paid_for(self, task: Task, answer: Answer) -> bool:
-        """Return whether an answer that was kept had left when this process began, or was kept in it."""
+        """Return whether an answer that was kept had left when this process began, or was kept or paid for in it."""
         return answer_to_message(task, answer).digest in self._paid
+
+    def note_paid(self, task: Task, answer: Answer) -> None:
+        """Note that an answer that was kept is paid for, whether or not it leaves."""
+        self._paid.add(answer_to_message(task, answer).digest)
 
     def keep_round(self, task: Task, answer: Answer) -> None:
         """Keep the answer to a round, which may leave once this has returned."""

@@ -76,16 +76,18 @@ class Tasks:
         budget = Budget(self.folder.parent, self.most_epsilon, self.config.federated.noise_multiplier)
         self.site = Site("a", run, self.work, budget, guard)
 
-    def ask(self, kind, number=0, weights=None, **fields):
+    def ask(self, kind, number=0, weights=None, *, leaves=True, **fields):
+        """Return the answer to a task; `leaves`: or the process is killed before it is on its way."""
         given = self.weights[min(number, len(self.weights) - 1)] if weights is None else weights
         task = Task(kind, STAGE, number, given if kind != "latents" else {}, **fields)
         task = task if kind != "latents" else dataclasses.replace(task, stage="", round=0)
         answer = self.site.answer(task)
-        self.site.outbox.let_pass(answer_to_message(task, answer))
+        if leaves:
+            self.site.outbox.let_pass(answer_to_message(task, answer))
         return answer
 
-    def round(self, number):
-        update = self.ask("gradients", number).update
+    def round(self, number, *, leaves=True):
+        update = self.ask("gradients", number, leaves=leaves).update
         if len(self.weights) == number + 1:
             self.server.step([update])
             self.weights.append(self.server.weights)
@@ -183,12 +185,59 @@ def test_answers_that_a_crash_repeats_are_paid_for_once(tmp_path):
 def test_an_answer_that_was_kept_and_never_left_is_paid_for_when_it_does(tmp_path):
     server = Tasks(tmp_path / "run", most_epsilon=epsilon_of(1.5 * ROUND_SHARE), **NOISY)
     server.ask("begin")
-    server.site.answer(Task("gradients", STAGE, 0, server.weights[0]))  # and the process is killed
+    server.ask("gradients", leaves=False)
     server.restart()
     server.ask("begin")
     server.round(0)
     with pytest.raises(InputError, match="with this answer; expected at most"):
         server.round(1)
+
+
+def test_answers_from_before_a_state_that_never_left_are_paid_for_once_when_they_do(tmp_path):
+    """The site goes through none of these rounds again."""
+    server = Tasks(tmp_path / "run", most_epsilon=epsilon_of(5.5 * ROUND_SHARE), **NOISY)
+    server.ask("begin")
+    for number in range(5):
+        server.round(number, leaves=False)
+    server.ask("keep", 5)
+    server.restart()
+    server.ask("begin", 5)
+    for _ in range(2):
+        server.rounds(0, 5)
+    with pytest.raises(InputError, match="with this answer; expected at most"):
+        server.round(5)
+    server.restart()
+    server.ask("begin", 5)
+    server.rounds(0, 5)  # which have left now
+    assert sum_shares(list_answers_sent(server.folder)) == pytest.approx(5 * ROUND_SHARE)
+
+
+def test_an_answer_that_never_left_stays_where_the_budget_has_not_enough_for_it(tmp_path):
+    server = Tasks(tmp_path / "run", **NOISY)
+    server.ask("begin")
+    for number in range(2):
+        server.round(number, leaves=False)
+    server.ask("keep", 2)
+    server.most_epsilon = epsilon_of(1.5 * ROUND_SHARE)
+    server.restart()
+    server.ask("begin", 2)
+    server.round(1)
+    with pytest.raises(InputError, match="with this answer; expected at most"):
+        server.round(0)
+    server.round(1)
+
+
+def test_moments_that_never_left_are_paid_for_once_when_they_do(tmp_path):
+    server = Tasks(tmp_path / "run", most_epsilon=epsilon_of(STEPS * ROUND_SHARE + 2.5 * MOMENTS_SHARE), **NOISY)
+    server.ask("begin")
+    server.rounds(0, STEPS)
+    server.ask("end", STEPS)
+    first = server.ask("latents", leaves=False).update.latents
+    server.restart()
+    for _ in range(3):
+        np.testing.assert_array_equal(server.ask("latents", leaves=False).update.latents.sum, first.sum)
+    server.ask("end", STEPS)
+    assert server.ask("latents", with_unlabelled=True).update.latents is not None
 
 
 def test_a_round_whose_answer_is_not_kept_any_more_is_not_answered_again(server):
