@@ -6,11 +6,13 @@ TENSORFLOW := 2.15
 VENV := .venv
 LOCK := requirements.lock
 LINT := lint
+AGAIN := make clean
 ifeq ($(TENSORFLOW),new)
 VENV := .venv-new
 LOCK := requirements-new.lock
 # The sources are the same, and the types of NumPy 1 and 2 are not.
 LINT :=
+AGAIN := make clean TENSORFLOW=new
 else ifneq ($(TENSORFLOW),2.15)
 $(error TENSORFLOW is "$(TENSORFLOW)"; it must be new, or left out for 2.15)
 endif
@@ -84,8 +86,9 @@ $(STAMP): $(LOCK) setup.py $(NATIVE)
 	@echo "Set-up, 4 of 4: voxelization operators are compiled (half a minute)"
 	@$(PIP) --quiet --no-build-isolation --editable . || \
 	$(call fail,the operators in fedsim_tf/shape/native were not built: see the compiler's message above)
-	@$(BIN)/pip check || $(call fail,packages do not fit together: make clean and start again)
+	@$(BIN)/pip check || $(call fail,packages do not fit together: $(AGAIN) and start again)
 	@touch $(STAMP)
 
+# The environment of TENSORFLOW alone.
 clean:
-	rm -rf .venv .venv-new build *.egg-info
+	rm -rf $(VENV) build *.egg-info

@@ -23,7 +23,10 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "fedsim_tf/__init__.py").re
 # onnx 1.19 asks for an ml-dtypes that TensorFlow 2.15 does not take.
 ONNX = ["onnx>=1.16,<1.19", "onnxruntime>=1.18", "tf2onnx>=1.17"]
 # The TensorFlow that the operators are compiled against decides which packages go with it.
-SERIES = ".".join(importlib.metadata.version("tensorflow").split(".")[:2])
+try:
+    SERIES = ".".join(importlib.metadata.version("tensorflow").split(".")[:2])
+except importlib.metadata.PackageNotFoundError:
+    sys.exit("fedsim_tf is compiled against TensorFlow: pip install tensorflow==2.15.1, or let pip do it, in isolation")
 if SERIES == "2.15":
     TENSORFLOW = ["tensorflow>=2.15.1,<2.16", "tensorflow-addons>=0.23,<0.24", "numpy>=1.24,<2"]
 else:  # tensorflow-addons ended with 2.15; Keras 2 and TensorBoard have become packages of their own since

@@ -7,6 +7,7 @@ import email
 import importlib.metadata
 import pathlib
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -172,6 +173,15 @@ def test_builds_in_an_environment_of_their_own_take_a_tensorflow_for_the_python(
     needed = list(map(Requirement, re.findall(r'"(tensorflow[<>=!].*?)"', text)))
     (chosen,) = (one.specifier for one in needed if one.marker.evaluate({"python_version": python}))
     assert [version for version in VERSIONS if version in chosen] == [tensorflow]
+
+
+def test_a_build_without_tensorflow_says_what_it_needs(project, monkeypatch):
+    def find_nothing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", find_nothing)
+    with pytest.raises(SystemExit, match="is compiled against TensorFlow: pip install tensorflow"):
+        runpy.run_path(str(project.folder / "setup.py"))
 
 
 def test_only_tensorflow_2_15_takes_tensorflow_addons(archives):

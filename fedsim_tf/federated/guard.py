@@ -10,6 +10,7 @@ import numpy as np
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.adam_reach import measure_reach
 from fedsim_tf.federated.ledger import Ledger
+from fedsim_tf.federated.privacy import describe_noise
 from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS, Answer, Task
 from fedsim_tf.federated.update import Arrays
 from fedsim_tf.models.latents import LatentDistribution
@@ -59,7 +60,7 @@ class Guard:
     ):
         self._site, self._run, self._plan, self._last_work = site, run, plan, last_work
         self._latent, self._latent_reach = latent, latent_reach
-        self._ledger = Ledger(site, run.path)
+        self._ledger = Ledger(site, run.path, noise=describe_noise(run.config.federated))
         self._begun: set[str] = set()
         self._open, self._next = "", 0  # the stage under way and the round that comes next in it
         self._given = 0  # rounds since it has begun
@@ -141,8 +142,12 @@ class Guard:
         return kept
 
     def is_paid_for(self, task: Task, answer: Answer) -> bool:
-        """Return whether an answer that was kept is known to the account, or was made in this process."""
+        """Return whether an answer that was kept is known to the account, or was made or paid for in this process."""
         return self._ledger.is_paid_for(task, answer)
+
+    def note_paid(self, task: Task, answer: Answer) -> None:
+        """Note that the budget has counted an answer that was kept."""
+        self._ledger.note_paid(task, answer)
 
     def note_given(self, task: Task, answer: Answer, *, is_new: bool) -> None:
         """Note the answer to a round, which may leave once this has returned."""

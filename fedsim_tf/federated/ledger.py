@@ -6,6 +6,7 @@ import json
 import pathlib
 import re
 import shutil
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -29,10 +30,11 @@ class Ledger:
     Args:
       site: the site's name.
       folder: the site's folder of the fold.
+      noise: what answers are made with, as `describe_noise` says. One that was made otherwise is not given again.
     """
 
-    def __init__(self, site: str, folder: pathlib.Path):
-        self._site, self._folder = site, folder / FOLDER
+    def __init__(self, site: str, folder: pathlib.Path, *, noise: Mapping[str, float]):
+        self._site, self._folder, self._noise = site, folder / FOLDER, dict(noise)
         self._answered = set(list_rounds_sent(folder))
         self._paid = {row.digest for row in list_answers_sent(folder)}
 
@@ -40,7 +42,7 @@ class Ledger:
         """Return the answer that was given to a round; None if none was.
 
         Raises:
-          InputError: one was given and is not kept any more, or its file is damaged.
+          InputError: one was given and is not kept any more, was made with other noise, or its file is damaged.
         """
         file = self._place(stage) / _ROUND.format(number)
         if file.exists():
@@ -51,8 +53,12 @@ class Ledger:
         return None
 
     def is_paid_for(self, task: Task, answer: Answer) -> bool:
-        """Return whether an answer that was kept had left when this process began, or was kept in it."""
+        """Return whether an answer that was kept had left when this process began, or was kept or paid for in it."""
         return answer_to_message(task, answer).digest in self._paid
+
+    def note_paid(self, task: Task, answer: Answer) -> None:
+        """Note that an answer that was kept is paid for, whether or not it leaves."""
+        self._paid.add(answer_to_message(task, answer).digest)
 
     def keep_round(self, task: Task, answer: Answer) -> None:
         """Keep the answer to a round, which may leave once this has returned."""
@@ -71,7 +77,11 @@ class Ledger:
         shutil.rmtree(self._place(stage), ignore_errors=True)
 
     def find_moments(self, which: str) -> Answer | None:
-        """Return the moments that were given, by a word for the latents that were asked for; None if none were."""
+        """Return the moments that were given, by a word for the latents that were asked for; None if none were.
+
+        Raises:
+          InputError: they were made with other noise, or their file is damaged.
+        """
         file = self._folder / _MOMENTS.format(which)
         return self._read(file) if file.exists() else None
 
@@ -84,7 +94,7 @@ class Ledger:
 
     def _write(self, file: pathlib.Path, task: Task, answer: Answer) -> None:
         message = answer_to_message(task, answer)
-        text = json.dumps({"words": dict(message.words), "losses": dict(message.losses)})
+        text = json.dumps({"words": dict(message.words), "losses": dict(message.losses), "noise": self._noise})
         with make_files_private():
             write_npz(file, {**message.arrays, _TEXT: np.array(text)})
         self._paid.add(message.digest)
@@ -94,9 +104,18 @@ class Ledger:
         try:
             text = json.loads(str(arrays.pop(_TEXT)))
             message = Message(text["words"], arrays, text["losses"])
+            noise = text.get("noise", {})  # files of before do not say, as moments and losses had none
             known = message.words["kind"] in KINDS
         except (ValueError, KeyError, TypeError):
             known = False
         if not known:
             raise InputError(file, found="another file", expected=f"an answer that a site has kept in {FOLDER}")
+        if noise != self._noise:
+            found = f"an answer that was made with {_name_noise(noise)}"
+            expected = f"{_name_noise(self._noise)}, as now: begin a run of another name, this one cannot go on with it"
+            raise InputError(file, found=found, expected=expected)
         return message_to_answer(self._site, message)
+
+
+def _name_noise(noise: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in noise.items()) or "no noise on moments and losses"

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from fedsim_tf.config import FederatedConfig
 from fedsim_tf.federated.update import Arrays, measure_norm
 from fedsim_tf.models.latents import LatentStatistics
 
@@ -24,6 +25,12 @@ _SLACK = 1e-6  # relative error of a norm that is put down to rounding
 # further apart, whatever their numbers.
 MOMENTS_BOUND = 3 / math.sqrt(2) / 2
 _CERTAIN = 3.0  # standard deviations by which the squared length of noise alone is hardly ever exceeded
+
+
+def describe_noise(settings: FederatedConfig) -> dict[str, float]:
+    """Return the settings of the noise on all that leaves a site, by name; nothing without noise."""
+    names = ("clip_norm", "clip_latents", "noise_multiplier") if settings.noise_multiplier else ()
+    return {name: float(getattr(settings, name)) for name in names}
 
 
 def privatize(gradients: Arrays, *, bound: float, multiplier: float) -> dict[str, np.ndarray]:

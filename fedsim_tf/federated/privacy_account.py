@@ -29,6 +29,7 @@ ROUND_SHARE, MOMENTS_SHARE = 1 + _LOSSES_SHARE, 1.0
 _PROTECTED = (
     "all of the site's data in the gradients, moments of latents and losses of this fold; not how many they are"
 )
+_UNPROTECTED = "nothing, as moments or losses of this fold left without noise, or with hardly any"
 
 
 def compute_cost(multiplier: float, shares: float) -> float:
@@ -36,11 +37,12 @@ def compute_cost(multiplier: float, shares: float) -> float:
 
     Args:
       multiplier: standard deviation of the noise in units of the bound.
-      shares: how many answers; losses are a hundredth of one, as they have more noise.
+      shares: how many answers; losses are a hundredth of one, as they have more noise. Infinite if some had none.
     """
     if not shares:
         return 0.0
-    return shares / multiplier**2 if multiplier else math.inf
+    square = multiplier * multiplier  # 0 for the smallest multipliers, too
+    return shares / square if square else math.inf
 
 
 def compute_epsilon(cost: float, *, delta: float = DELTA) -> float:
@@ -82,13 +84,22 @@ def list_answers_sent(folder: pathlib.Path) -> list[SentMessage]:
 
 
 def sum_shares(rows: Sequence[SentMessage]) -> float:
-    """Return how many answers rows of the record amount to, of which losses are a hundredth."""
-    gradients, moments = sum(map(_has_gradients, rows)), sum(row.task == LATENTS and row.arrays > 0 for row in rows)
+    """Return how many answers rows of the record amount to, of which losses are a hundredth.
+
+    Infinitely many, where moments or losses have no digest: they left before these had noise.
+    """
+    if any(not row.digest and (row.losses > 0 or _has_moments(row)) for row in rows):
+        return math.inf
+    gradients, moments = sum(map(_has_gradients, rows)), sum(map(_has_moments, rows))
     return gradients + moments * MOMENTS_SHARE + _LOSSES_SHARE * sum(row.losses > 0 for row in rows)
 
 
 def _has_gradients(row: SentMessage) -> bool:
     return row.task == GRADIENTS and row.arrays > 0
+
+
+def _has_moments(row: SentMessage) -> bool:
+    return row.task == LATENTS and row.arrays > 0
 
 
 def sum_costs(runs: pathlib.Path) -> float:
@@ -169,7 +180,7 @@ def write_account(folder: pathlib.Path, settings: FederatedConfig, *, stage: str
         "clip_norm": settings.clip_norm,
         "clip_latents": settings.clip_latents,
         "noise_multiplier": settings.noise_multiplier,
-        "protects": _PROTECTED,
+        "protects": _PROTECTED if np.isfinite(found) else _UNPROTECTED,
     }
     write_json(folder / RECORD, record)
     return found

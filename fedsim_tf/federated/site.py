@@ -118,6 +118,8 @@ class Site:
 
     def _compute_gradients(self, task: Task) -> Answer:
         kept = self._guard.find_round(task) if self._guard is not None else None
+        if kept is not None:
+            self._pay(ROUND_SHARE, task, kept)
         if kept is not None and self._open is not None and task.round < self._open.done:
             return kept
         stage, opened = self._receive(task)
@@ -125,8 +127,8 @@ class Site:
         # A round that was answered before a crash moves this site's own latents again, and its answer is the same.
         losses, gradients = stage.shared_gradients(task.round, stage.seeds.rng(task.round))
         added = opened.add(task.round, losses)
-        if kept is None or not self._is_paid_for(task, kept):
-            self._spend(ROUND_SHARE)
+        if kept is None:
+            self._pay(ROUND_SHARE, task)
         answer = kept or self._make_answer(task, stage, losses=added, gradients=gradients)
         if self._guard is not None:
             self._guard.note_given(task, answer, is_new=kept is None)
@@ -151,13 +153,17 @@ class Site:
         told = {name: value for name, value in losses.items() if name != VALIDATION_ERROR}
         return Answer(update, privatize_losses(told, multiplier=self._settings.noise_multiplier))
 
-    def _spend(self, share: float) -> None:
+    def _pay(self, share: float, task: Task, kept: Answer | None = None) -> None:
+        """Count an answer in the budget before it leaves: a new one, or one that was kept and has not been counted.
+
+        Answers that an earlier process has kept may never have left, so that its record does not count them.
+        """
+        if kept is not None and self._guard is not None and self._guard.is_paid_for(task, kept):
+            return
         if self._budget is not None:
             self._budget.spend(share)
-
-    def _is_paid_for(self, task: Task, kept: Answer) -> bool:
-        """Return whether the budget has counted an answer that was kept; not if the process was killed in between."""
-        return self._guard is not None and self._guard.is_paid_for(task, kept)
+        if kept is not None and self._guard is not None:
+            self._guard.note_paid(task, kept)
 
     def _keep(self, task: Task) -> Answer:
         _, opened = self._receive(task)
@@ -197,19 +203,17 @@ class Site:
     def _measure_latents(self, task: Task) -> Answer:
         which = ALL if task.with_unlabelled else ANNOTATED  # what was asked for, whatever of it the site has
         kept = self._guard.find_moments(which) if self._guard is not None else None
-        if kept is not None and self._is_paid_for(task, kept):
-            return kept
         answer = kept or self._make_moments(task)
-        if answer is None or not self._can_pay_for_moments():
+        if answer is None or not self._can_pay_for_moments(task, kept):
             return self._acknowledge(task)
         if self._guard is not None and kept is None:
             self._guard.note_moments(which, task, answer)
         return answer
 
-    def _can_pay_for_moments(self) -> bool:
+    def _can_pay_for_moments(self, task: Task, kept: Answer | None) -> bool:
         """Count moments in the budget and return whether it has enough left; the site can go on without them."""
         try:
-            self._spend(MOMENTS_SHARE)
+            self._pay(MOMENTS_SHARE, task, kept)
         except InputError as error:
             logging.warning("%s sends no moments of latents: %s", self.name, error)
             return False

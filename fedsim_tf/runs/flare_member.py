@@ -143,8 +143,8 @@ class Local:
 
 def _raise_least_noise(limits: JobLimits, least: float) -> JobLimits:
     """Return limits with at least the noise that a local file of before demands beside them."""
-    demands_more = not isinstance(least, int | float) or least > limits.least_noise_multiplier
-    return change_least_noise(limits, least) if demands_more else limits
+    satisfied = isinstance(least, int | float) and least <= limits.least_noise_multiplier  # NaN never is
+    return limits if satisfied else change_least_noise(limits, least)
 
 
 def change_local(

@@ -23,7 +23,7 @@ else:
 LIMITS_FILE = "limits.toml"
 _Stage = Literal["pretraining", "semi_supervised", "segmentation/direct_fl/pretrain"]
 _Positive = Annotated[int, pydantic.Field(ge=1)]
-_LEAST_NOISE = re.compile(r"^least_noise_multiplier\s*=\s*[^\s#]+", re.MULTILINE)
+_LEAST_NOISE = re.compile(r"""^([ \t]*(["']?)least_noise_multiplier\2[ \t]*=[ \t]*)[^\s#]+""", re.MULTILINE)
 _Noise = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
 
 
@@ -191,10 +191,10 @@ def write_limits(folder: pathlib.Path, limits: JobLimits) -> None:
 
 def _rewrite_least_noise(file: pathlib.Path, least: float) -> None:
     line, before = f"least_noise_multiplier = {least!r}", file.read_text(encoding="utf-8")
-    after, found = _LEAST_NOISE.subn(line, before, count=1)
+    after, found = _LEAST_NOISE.subn(rf"\g<1>{least!r}", before, count=1)
     after = after if found else f"{line}\n{before}"
     try:
-        changed = tomllib.loads(after).get("least_noise_multiplier") == least
+        changed = tomllib.loads(after) == {**tomllib.loads(before), "least_noise_multiplier": least}
     except ValueError:
         changed = False
     if not changed:

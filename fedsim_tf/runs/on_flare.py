@@ -98,7 +98,10 @@ def choose_rule(config: Config) -> Config:
 
 
 def set_up_member(start: MemberStart) -> None:
-    """Write a member's local files into its kit; limits that a site has set stay as they are, but for the noise."""
-    write_local_files(start.kit / "local", LOCAL_FILE, start.local.to_dict(), classes=COMPONENTS)
+    """Write a member's local files into its kit; limits that a site has set stay as they are, but for the noise.
+
+    Limits come first: the local file of before may hold a least noise that the new one leaves to them.
+    """
     if is_site_kit(start.kit):
         write_limits(start.kit / "local", start.local.limits)
+    write_local_files(start.kit / "local", LOCAL_FILE, start.local.to_dict(), classes=COMPONENTS)

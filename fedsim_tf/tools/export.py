@@ -57,6 +57,7 @@ class ExportStart:
         """Write the network, its card and checksums; the folder is there once all of it is."""
         make_folder(self.output.parent)
         partial = partial_path(self.output)
+        shutil.rmtree(partial, ignore_errors=True)  # of a process of this number that was killed
         try:
             self._write(partial)
             for path in [*sorted(partial.rglob("*")), partial]:
@@ -93,11 +94,12 @@ def open_export(fold_dir: str | os.PathLike, arm: str, *, output: str | os.PathL
         arm that it has not finished, or damaged notes or checkpoints of the fold.
     """
     _check_format(file_format)
-    _check_folder(pathlib.Path(output))
+    folder = pathlib.Path(output).resolve()
+    _check_folder(folder)
     fold = open_finished_fold(fold_dir)
     stage = fold.last_stage_of(arm)
     card = _describe(fold, arm, file_format)
-    return ExportStart(fold.load_network(stage, precision="float32"), card, pathlib.Path(output))
+    return ExportStart(fold.load_network(stage, precision="float32"), card, folder)
 
 
 def _check_format(file_format: str) -> None:

@@ -29,12 +29,13 @@ def write_saved_model(network: UNet3D, folder: pathlib.Path, *, size: int) -> No
     module, traced = tf.Module(), _trace(network, (size,) * 3)
     module.network_variables = network.variables  # what a function reads has to belong to what is saved
     folder.mkdir(parents=True)
+    before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # TensorFlow would name the folder, which is renamed once all is written
     try:
         with plain_path(folder) as path:
             tf.saved_model.save(module, path, signatures=traced)
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
 
 
 def write_onnx(network: UNet3D, file: pathlib.Path, *, size: int) -> None:

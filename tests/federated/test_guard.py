@@ -1,6 +1,7 @@
 """A site against servers that ask for more than their job says."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from fedsim_tf.federated.server import Server
 from fedsim_tf.federated.site import Site
 from fedsim_tf.federated.task import Task
 from fedsim_tf.federated.update import SiteUpdate
-from fedsim_tf.files import read_json
+from fedsim_tf.files import read_json, read_npz, write_npz
 from fedsim_tf.models.latents import LatentDistribution, LatentStatistics
 from fedsim_tf.training.optimizers import adam
 from fedsim_tf.training.run import RunFolder
@@ -76,16 +77,18 @@ class Tasks:
         budget = Budget(self.folder.parent, self.most_epsilon, self.config.federated.noise_multiplier)
         self.site = Site("a", run, self.work, budget, guard)
 
-    def ask(self, kind, number=0, weights=None, **fields):
+    def ask(self, kind, number=0, weights=None, *, leaves=True, **fields):
+        """Return the answer to a task; `leaves`: or the process is killed before it is on its way."""
         given = self.weights[min(number, len(self.weights) - 1)] if weights is None else weights
         task = Task(kind, STAGE, number, given if kind != "latents" else {}, **fields)
         task = task if kind != "latents" else dataclasses.replace(task, stage="", round=0)
         answer = self.site.answer(task)
-        self.site.outbox.let_pass(answer_to_message(task, answer))
+        if leaves:
+            self.site.outbox.let_pass(answer_to_message(task, answer))
         return answer
 
-    def round(self, number):
-        update = self.ask("gradients", number).update
+    def round(self, number, *, leaves=True):
+        update = self.ask("gradients", number, leaves=leaves).update
         if len(self.weights) == number + 1:
             self.server.step([update])
             self.weights.append(self.server.weights)
@@ -183,12 +186,109 @@ def test_answers_that_a_crash_repeats_are_paid_for_once(tmp_path):
 def test_an_answer_that_was_kept_and_never_left_is_paid_for_when_it_does(tmp_path):
     server = Tasks(tmp_path / "run", most_epsilon=epsilon_of(1.5 * ROUND_SHARE), **NOISY)
     server.ask("begin")
-    server.site.answer(Task("gradients", STAGE, 0, server.weights[0]))  # and the process is killed
+    server.ask("gradients", leaves=False)
     server.restart()
     server.ask("begin")
     server.round(0)
     with pytest.raises(InputError, match="with this answer; expected at most"):
         server.round(1)
+
+
+def test_answers_from_before_a_state_that_never_left_are_paid_for_once_when_they_do(tmp_path):
+    """The site goes through none of these rounds again."""
+    server = Tasks(tmp_path / "run", most_epsilon=epsilon_of(5.5 * ROUND_SHARE), **NOISY)
+    server.ask("begin")
+    for number in range(5):
+        server.round(number, leaves=False)
+    server.ask("keep", 5)
+    server.restart()
+    server.ask("begin", 5)
+    for _ in range(2):
+        server.rounds(0, 5)
+    with pytest.raises(InputError, match="with this answer; expected at most"):
+        server.round(5)
+    server.restart()
+    server.ask("begin", 5)
+    server.rounds(0, 5)  # which have left now
+    assert sum_shares(list_answers_sent(server.folder)) == pytest.approx(5 * ROUND_SHARE)
+
+
+def test_an_answer_that_never_left_stays_where_the_budget_has_not_enough_for_it(tmp_path):
+    server = Tasks(tmp_path / "run", **NOISY)
+    server.ask("begin")
+    for number in range(2):
+        server.round(number, leaves=False)
+    server.ask("keep", 2)
+    server.most_epsilon = epsilon_of(1.5 * ROUND_SHARE)
+    server.restart()
+    server.ask("begin", 2)
+    server.round(1)
+    with pytest.raises(InputError, match="with this answer; expected at most"):
+        server.round(0)
+    server.round(1)
+
+
+def test_moments_that_never_left_are_paid_for_once_when_they_do(tmp_path):
+    server = Tasks(tmp_path / "run", most_epsilon=epsilon_of(STEPS * ROUND_SHARE + 2.5 * MOMENTS_SHARE), **NOISY)
+    server.ask("begin")
+    server.rounds(0, STEPS)
+    server.ask("end", STEPS)
+    first = server.ask("latents", leaves=False).update.latents
+    server.restart()
+    for _ in range(3):
+        np.testing.assert_array_equal(server.ask("latents", leaves=False).update.latents.sum, first.sum)
+    server.ask("end", STEPS)
+    assert server.ask("latents", with_unlabelled=True).update.latents is not None
+
+
+def make_as_before(folder, names):
+    """Make kept answers those of a version that had noise on gradients alone, and did not say so."""
+    for file in (folder / "answers").rglob(names):
+        arrays = read_npz(file, texts=("message",))
+        text = json.loads(str(arrays.pop("message")))
+        text.pop("noise", None)
+        write_npz(file, {**arrays, "message": np.array(json.dumps(text))})
+
+
+def test_answers_that_a_version_without_their_noise_has_kept_are_not_given_again(tmp_path):
+    """The losses of rounds, also of those before the last state, and moments: they are there as they were."""
+    server = Tasks(tmp_path / "run", **NOISY)
+    server.ask("begin")
+    server.rounds(0, 3)
+    server.ask("keep", 3)
+    server.round(3)
+    make_as_before(server.folder, "round-*")
+    server.restart()
+    server.ask("begin", 3)
+    wanted = "found an answer that was made with no noise .*; expected clip_norm 1, .*: begin a run of another name"
+    for number in (2, 3):
+        with pytest.raises(InputError, match=wanted):
+            server.round(number)
+    for file in (server.folder / "answers").rglob("round-*"):
+        file.unlink()
+    with pytest.raises(InputError, match="its answer to round 3 of squares has left before"):
+        server.round(3)
+
+
+def test_moments_that_a_version_without_their_noise_has_kept_are_not_given_again(tmp_path):
+    server = Tasks(tmp_path / "run", **NOISY)
+    server.ask("begin")
+    server.rounds(0, STEPS)
+    server.ask("end", STEPS)
+    server.ask("latents")
+    make_as_before(server.folder, "moments-*")
+    server.restart()
+    with pytest.raises(InputError, match=r"moments-annotated\.npz: found an answer that was made with no noise"):
+        server.ask("latents")
+
+
+def test_answers_that_a_version_of_before_has_kept_are_given_again_where_nothing_is_promised(server):
+    server.ask("begin")
+    first = server.round(0)
+    make_as_before(server.folder, "round-*")
+    server.restart()
+    server.ask("begin")
+    np.testing.assert_array_equal(server.round(0), first)
 
 
 def test_a_round_whose_answer_is_not_kept_any_more_is_not_answered_again(server):
@@ -409,11 +509,11 @@ def test_an_update_that_was_kept_is_read_as_it_was(tmp_path, rng):
 
     gradients = {"shape/0": rng.standard_normal(3).astype(np.float32)}
     answer = Answer(SiteUpdate("a", "segmentation/x", 3, 7, gradients), {"iou": 1 / 3})
-    Ledger("a", tmp_path).keep_round(Task("gradients", "segmentation/x", 3), answer)
-    found = Ledger("a", tmp_path).find_round("segmentation/x", 3)
+    Ledger("a", tmp_path, noise={}).keep_round(Task("gradients", "segmentation/x", 3), answer)
+    found = Ledger("a", tmp_path, noise={}).find_round("segmentation/x", 3)
     np.testing.assert_array_equal(found.update.gradients["shape/0"], gradients["shape/0"])
     assert (found.update.count, found.losses) == (7, {"iou": 1 / 3})
     (file,) = tmp_path.rglob("round-*")
     file.write_bytes(file.read_bytes()[:50])
     with pytest.raises(InputError, match="a damaged file"):
-        Ledger("a", tmp_path).find_round("segmentation/x", 3)
+        Ledger("a", tmp_path, noise={}).find_round("segmentation/x", 3)

@@ -103,11 +103,35 @@ def test_an_answer_that_is_sent_again_costs_nothing_if_no_bit_of_it_has_changed(
 
 
 def test_answers_that_were_recorded_before_there_were_digests_count_whenever_they_come(tmp_path):
-    rows = [("a", "gradients", "pretraining", number, 14, 100, 3, "") for number in (0, 1, 2, 1, 2)]
-    rows += [("a", "gradients", "pretraining", 2, 0, 0, 0, "under way"), ("a", "latents", "", 0, 2, 48, 0, "")]
+    rows = [("a", "gradients", "pretraining", number, 14, 100, 0, "") for number in (0, 1, 2, 1, 2)]
+    rows += [("a", "gradients", "pretraining", 2, 0, 0, 0, "under way"), ("a", "latents", "", 0, 0, 0, 0, "")]
     append_rows(tmp_path / "sent.csv", SentMessage._fields[:-1], rows)
-    record(tmp_path, a_round(2), a_round(2))
-    assert sum_shares(list_answers_sent(tmp_path)) == pytest.approx(6 * ROUND_SHARE + MOMENTS_SHARE)
+    record(tmp_path, a_round(2), a_round(2), some_moments())
+    assert sum_shares(list_answers_sent(tmp_path)) == pytest.approx(5 + ROUND_SHARE + MOMENTS_SHARE)
+
+
+@pytest.mark.parametrize(
+    "row", [("a", "gradients", "pretraining", 0, 14, 100, 3, ""), ("a", "latents", "", 0, 2, 48, 0, "")]
+)
+def test_moments_and_losses_that_left_before_they_had_noise_have_no_finite_epsilon(tmp_path, row):
+    """However much noise the gradients had; and nothing is left of a budget."""
+    folder = tmp_path / "run"
+    write_json(folder / "config.json", {"federated": {"noise_multiplier": 4.0}})
+    append_rows(folder / "sent.csv", SentMessage._fields[:-1], [row])
+    record(folder, a_round(1))
+    assert write_account(folder, NOISY) == math.inf
+    told = read_json(folder / "privacy.json")
+    assert told["epsilon"] is None
+    assert told["protects"].startswith("nothing, as moments or losses of this fold left without noise")
+    with pytest.raises(InputError, match="epsilon inf with this answer"):
+        Budget(tmp_path, 1e9, 4.0).spend(MOMENTS_SHARE)
+
+
+@pytest.mark.parametrize("multiplier", [1e-200, 1e-160, 1e200])
+def test_the_cost_of_any_noise_is_a_number_and_the_least_has_no_finite_epsilon(multiplier):
+    found = compute_epsilon(compute_cost(multiplier, 3))
+    assert (found == math.inf) == (multiplier < 1e-150)
+    assert found == 0.0 or multiplier < 1
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from fedsim_tf.data.images import volume_to_image
 from fedsim_tf.data.preprocess import prepare, resample_to_original
 from fedsim_tf.data.reading import read_volume
 from fedsim_tf.errors import InputError
+from fedsim_tf.files import partial_path
 from fedsim_tf.localization.finder import HeartFinder, write_finder
 from fedsim_tf.localization.scouts import make_scout
 from fedsim_tf.models import built
@@ -314,6 +315,17 @@ def test_what_cannot_be_exported_is_refused(folds, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     refused(r"format is onnx; .* onnx and tf2onnx can be imported: pip install", **{**given, "file_format": "onnx"})
     assert not (tmp_path / "out").exists()
+
+
+def test_the_current_folder_is_taken_and_what_a_killed_process_left_there_is_not(folds, tmp_path, monkeypatch):
+    output = tmp_path / "here"
+    output.mkdir()
+    monkeypatch.chdir(output)
+    left = partial_path(output)
+    left.mkdir()
+    (left / "older").touch()
+    open_export(folds["small"], "ours_full", output=".", file_format="saved_model").run()
+    assert {path.name for path in output.iterdir()} == {"network.json", "card.md", "SHA256SUMS", "saved_model"}
 
 
 def test_an_export_that_fails_leaves_nothing(folds, tmp_path, monkeypatch):

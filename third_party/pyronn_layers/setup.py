@@ -68,11 +68,10 @@ class Build(build_ext):
 
     def copy_extensions_to_source(self) -> None:
         super().copy_extensions_to_source()  # type: ignore[misc]
-        package = ROOT / "pyronn_layers"
-        (package / CUDA_LIBRARY).unlink(missing_ok=True)
+        # Without nvcc an older one stays: the library of another environment's TensorFlow may need it.
         built = pathlib.Path(self.build_lib) / "pyronn_layers" / CUDA_LIBRARY
         if built.exists():
-            shutil.copy2(built, package)
+            shutil.copy2(built, ROOT / "pyronn_layers")
 
     def build_extension(self, ext: Extension) -> None:
         tf_compile, tf_link = tensorflow_flags()
@@ -138,7 +137,10 @@ class Wheel(bdist_wheel):
 
 def tensorflow_series() -> str:
     """Return the major and minor version of the TensorFlow that the operators are built against."""
-    return ".".join(importlib.metadata.version("tensorflow").split(".")[:2])
+    try:
+        return ".".join(importlib.metadata.version("tensorflow").split(".")[:2])
+    except importlib.metadata.PackageNotFoundError:
+        sys.exit("pyronn-layers is compiled against TensorFlow: pip install tensorflow, or let pip do it, in isolation")
 
 
 setup(

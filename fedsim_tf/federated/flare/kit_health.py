@@ -73,9 +73,11 @@ def _in_utc(certificate: object, name: str) -> datetime.datetime:
 def find_second_use(kit: pathlib.Path) -> str:
     """Return a line that says that two processes use a kit, if its own process has heard so last; else ""."""
     file = kit / "local" / TWICE_FILE
-    if not file.exists():
+    try:
+        since = read_json(file).get("since")
+    except FileNotFoundError:  # the kit's process may have deleted it just now
         return ""
-    return f"since {read_json(file).get('since')}, as its process was told: {describe_second_use(kit.resolve().name)}"
+    return f"since {since}, as its process was told: {describe_second_use(kit.resolve().name)}"
 
 
 def list_taken_ports(kit: pathlib.Path) -> list[int]:

@@ -127,19 +127,29 @@ class KitReport(FLComponent):
 
     def _report(self) -> None:
         while not self._ended.is_set():
-            reply = self._client.cell.send_request(
-                target=FQCN.ROOT_SERVER,
-                channel=CellChannel.SERVER_MAIN,
-                topic=TOPIC,
-                request=new_cell_message({}, None),
-                timeout=_ANSWER_SECONDS,
-                optional=True,
-            )
-            # A connection that the other process has cut off is renewed when something is sent on it, which is lost.
-            answered = reply.get_header(MessageHeaderKey.RETURN_CODE) == ReturnCode.OK
-            if answered:
-                self._heed(twice=bool(reply.get_header(_TWICE)))
+            try:
+                answered = self._report_once()
+            except Exception as error:  # such as a full disk; a site that falls silent is taken for one that has ended
+                text = "the report on the use of this kit has failed and is tried again: %r"
+                logging.log_every_n_seconds(logging.ERROR, text, _TELL_SECONDS, error)
+                answered = False
             self._ended.wait(self._every if answered else _AGAIN_SECONDS)
+
+    def _report_once(self) -> bool:
+        """Give a sign of life, heed the answer and return whether there was one."""
+        reply = self._client.cell.send_request(
+            target=FQCN.ROOT_SERVER,
+            channel=CellChannel.SERVER_MAIN,
+            topic=TOPIC,
+            request=new_cell_message({}, None),
+            timeout=_ANSWER_SECONDS,
+            optional=True,
+        )
+        # A connection that the other process has cut off is renewed when something is sent on it, which is lost.
+        answered = bool(reply.get_header(MessageHeaderKey.RETURN_CODE) == ReturnCode.OK)
+        if answered:
+            self._heed(twice=bool(reply.get_header(_TWICE)))
+        return answered
 
     def _heed(self, *, twice: bool) -> None:
         site = self._client.client_name

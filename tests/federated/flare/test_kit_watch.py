@@ -11,6 +11,8 @@ from nvflare.apis.fl_constant import FLContextKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.fuel.common.exit_codes import ProcessExitCode
 from nvflare.fuel.f3.cellnet.cell import Cell
+from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
+from nvflare.fuel.f3.message import Message
 from nvflare.fuel.sec.authn import set_add_auth_headers_filters
 from nvflare.private.fed.server.client_manager import ClientManager
 
@@ -174,3 +176,24 @@ def test_a_job_that_a_second_process_has_ended_is_not_submitted_again():
 
 def test_a_kit_that_is_used_once_has_nothing_to_say(tmp_path):
     assert find_second_use(pathlib.Path(tmp_path)) == ""
+
+
+def test_a_record_that_is_deleted_while_it_is_looked_at_has_nothing_to_say(tmp_path, monkeypatch):
+    monkeypatch.setattr(pathlib.Path, "exists", lambda file: True)  # it was there a moment ago
+    assert find_second_use(tmp_path) == ""
+
+
+def test_a_site_reports_on_after_an_error_of_the_system(tmp_path, caplog):
+    """Its disk is full when it first hears of another process: it cannot write that down."""
+    sent, reply = [], Message({MessageHeaderKey.RETURN_CODE: ReturnCode.OK, "fedsim_tf.twice": True})
+    cell = types.SimpleNamespace(send_request=lambda **told: sent.append(told) or reply)
+    client = types.SimpleNamespace(cell=cell, client_name="leeds")
+    report, engine, folder = KitReport(every_seconds=0.01), SiteEngine(), tmp_path / "leeds" / "local"
+    (tmp_path / "leeds").write_text("a file in the folder's place")
+    report.handle_event(EventType.AFTER_CLIENT_REGISTER, context(client, engine=engine, folder=folder))
+    wait_until(lambda: "the report on the use of this kit has failed and is tried again" in caplog.text)
+    (tmp_path / "leeds").unlink()
+    wait_until((folder / TWICE_FILE).exists)
+    wait_until(lambda: not engine.jobs)
+    report.handle_event(EventType.SYSTEM_END, FLContext())
+    assert len(sent) > 1

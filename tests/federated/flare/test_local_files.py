@@ -8,6 +8,7 @@ import pytest
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.flare.jobs import WATCH_FILE, write_local_files
 from fedsim_tf.files import read_json, write_json
+from fedsim_tf.runs import on_flare
 from fedsim_tf.runs.flare_fold import FoldExecutor
 from fedsim_tf.runs.flare_member import LOCAL_FILE, Local, change_local, strip_local_fields
 from fedsim_tf.runs.job_limits import LIMITS_FILE, JobLimits, read_limits, write_limits
@@ -184,8 +185,43 @@ def test_a_least_noise_of_before_beside_the_limits_still_holds_and_moves_there(t
     assert read_limits(kit / "local") == JobLimits(least_batch=3, least_noise_multiplier=2.0)
 
 
+@pytest.mark.parametrize("failing", ["write_limits", "write_local_files"])
+def test_a_least_noise_of_before_is_lost_in_no_failure_between_the_two_files(tmp_path, monkeypatch, failing):
+    kit = tmp_path / "leeds"
+    write_json(kit / "startup" / "fed_client.json", {})
+    write_json(kit / "local" / LOCAL_FILE, {**Local("/runs", "/cache").to_dict(), "least_noise": 2.0})
+    (kit / "local" / LIMITS_FILE).write_text("least_batch = 3")
+
+    def fail(*args, **kwargs):
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(on_flare, failing, fail)
+        with pytest.raises(OSError, match="full"):
+            set_up_member(MemberStart(kit, Local.read(kit / "local"), ""))
+    assert Local.read(kit / "local").limits.least_noise_multiplier == 2.0
+    set_up_member(MemberStart(kit, Local.read(kit / "local"), ""))
+    assert read_limits(kit / "local") == JobLimits(least_batch=3, least_noise_multiplier=2.0)
+
+
+@pytest.mark.parametrize("found", [float("nan"), float("inf"), "2", None])
+def test_a_least_noise_of_before_that_is_no_number_is_refused(local, found):
+    write_json(local / LOCAL_FILE, {**Local("/runs", "/cache").to_dict(), "least_noise": found})
+    with pytest.raises(InputError, match="least_noise: found least_noise_multiplier: input should be"):
+        Local.read(local)
+
+
+@pytest.mark.parametrize("key", ["  {} ", '"{}"', "\t'{}'\t"])
+def test_a_least_noise_is_changed_however_toml_lets_its_line_be_written(tmp_path, key):
+    key = key.format("least_noise_multiplier")
+    (tmp_path / LIMITS_FILE).write_text(f"least_batch = 3\n{key}= 1.5# agreed in May\n")
+    write_limits(tmp_path, JobLimits(least_noise_multiplier=2.0))
+    assert (tmp_path / LIMITS_FILE).read_text() == f"least_batch = 3\n{key}= 2.0# agreed in May\n"
+    assert read_limits(tmp_path) == JobLimits(least_batch=3, least_noise_multiplier=2.0)
+
+
 def test_a_least_noise_that_cannot_be_changed_in_its_file_is_said(tmp_path):
-    text = '"least_noise_multiplier" = 1.5'
+    text = r'"least_noise\u005fmultiplier" = 1.5'
     (tmp_path / LIMITS_FILE).write_text(text)
     with pytest.raises(InputError, match=r"cannot change; expected the line least_noise_multiplier = 2\.0"):
         write_limits(tmp_path, JobLimits(least_noise_multiplier=2.0))
