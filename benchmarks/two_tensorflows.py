@@ -39,13 +39,15 @@ def open_steps(preset: str) -> dict[str, Step]:
 
     config = make_config(preset, model={"vgg_weights": "random", "precision": "float32"})
     site = random_site(config)
-    learner = SiteLearner(config, open_shape_model(config), site, built.vgg_features(config.model))
+    vgg = built.vgg_features(config.model)
+    # Each stage starts from first weights: what the stages before it have learnt would part sooner or later.
+    first, second, third = (SiteLearner(config, open_shape_model(config), site, vgg) for _ in range(3))
     unet = UNetTraining(config, site.validation)
     unet.begin(site.labelled, rate=1e-3, steps=10, stage="benchmark")
     stages: dict[str, Stage] = {
-        "generator pre-training": SingleSiteStage(GeneratorPretraining(learner), rate=1e-3, steps=10),
-        "GAN pre-training": EnhancementPretraining(learner),
-        "semi-supervised": SingleSiteStage(SemiSupervised(learner), rate=1e-3, steps=10),
+        "generator pre-training": SingleSiteStage(GeneratorPretraining(first), rate=1e-3, steps=10),
+        "GAN pre-training": EnhancementPretraining(second),
+        "semi-supervised": SingleSiteStage(SemiSupervised(third), rate=1e-3, steps=10),
         "3D U-Net": unet,
     }
     return {name: with_rng(stage, stage.step) for name, stage in stages.items()}
