@@ -21,6 +21,7 @@ from absl import logging
 
 from fedsim_tf.errors import InputError, RunStopped
 
+SUMS = "SHA256SUMS"  # in a folder, the checksums of its files
 _PARTIAL = ".partial-"
 _CHUNK = 1 << 22  # bytes
 
@@ -227,6 +228,12 @@ def digest_file(path: str | os.PathLike) -> str:
         while chunk := stream.read(_CHUNK):
             found.update(chunk)
     return found.hexdigest()
+
+
+def write_sums(folder: pathlib.Path, files: Iterable[pathlib.Path]) -> None:
+    """Write the checksums of files below a folder to its `SUMS`, as `sha256sum -c` reads them."""
+    lines = (f"{digest_file(file)}  {file.relative_to(folder)}\n" for file in sorted(files))
+    write_text(folder / SUMS, "".join(lines))
 
 
 def digest_files(paths: Iterable[str | os.PathLike]) -> str:

@@ -176,7 +176,7 @@ def write_account(folder: pathlib.Path, settings: FederatedConfig, *, stage: str
         "epsilon": found if np.isfinite(found) else None,
         "delta": DELTA,
         "rounds": len(rounds),
-        "moments": sum(row.task == LATENTS for row in rows),
+        "moments": sum(map(_has_moments, rows)),
         "clip_norm": settings.clip_norm,
         "clip_latents": settings.clip_latents,
         "noise_multiplier": settings.noise_multiplier,

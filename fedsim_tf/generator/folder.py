@@ -23,7 +23,7 @@ import numpy as np
 
 from fedsim_tf.config import Config, from_dict
 from fedsim_tf.errors import InputError, listed, naming
-from fedsim_tf.files import digest_file, digest_json, read_npz, write_npz, write_text
+from fedsim_tf.files import SUMS, digest_file, digest_json, read_npz, write_npz, write_sums, write_text
 from fedsim_tf.metrics import MEASURES
 from fedsim_tf.records.fold_scores import ArmScores
 from fedsim_tf.records.generator_card import GeneratorCard, format_card
@@ -33,7 +33,7 @@ from fedsim_tf.shape.parameters import N_POSE
 from fedsim_tf.shape.ssm import StatisticalShapeModel
 
 NETWORKS = ("shape", "material", "enhancement")
-CARD, _PAGE, SUMS = "generator.json", "card.md", "SHA256SUMS"
+CARD, _PAGE = "generator.json", "card.md"
 _LATENTS, _SHAPE_MODEL, _CHANGES = "latents.npz", "shape_model.npz", "changes.npz"
 _FILES = (CARD, _PAGE, _LATENTS, _SHAPE_MODEL, *(f"{name}.npz" for name in NETWORKS))
 _SUM = re.compile(r"([0-9a-f]{64})  (\S+)")
@@ -123,7 +123,7 @@ def _write_card(folder: pathlib.Path, card: GeneratorCard) -> None:
     (folder / SUMS).unlink(missing_ok=True)  # those of the earlier card
     write_record(folder / CARD, card)
     write_text(folder / _PAGE, format_card(card))
-    write_text(folder / SUMS, "".join(f"{digest_file(folder / name)}  {name}\n" for name in sorted(_list_files(card))))
+    write_sums(folder, (folder / name for name in _list_files(card)))
 
 
 def _list_files(card: GeneratorCard) -> tuple[str, ...]:

@@ -122,14 +122,7 @@ def format_card(card: GeneratorCard) -> str:
         f"Makes CTs of {size} x {size} x {size} voxels, {extent} mm, with labels of {labels}. From fedsim_tf "
         f"{card.fedsim_tf}, after Li et al., Federated Simulation for Medical Imaging, MICCAI 2020.",
         "",
-        f"- Learnt from: {learnt}.",
-        f"- Scored: {_format_scores(card)}.",
-        f"- Terms: {card.terms}",
-        "",
-        "## What it must not be used for",
-        "",
-        *(f"- {one}" for one in card.not_for),
-        "",
+        *format_origin(learnt=learnt, scored=_format_scores(card), terms=card.terms, not_for=card.not_for),
         "## Limits",
         "",
         *(f"- {one}" for one in card.limits),
@@ -141,6 +134,20 @@ def format_card(card: GeneratorCard) -> str:
         "`sha256sum -c SHA256SUMS` checks the files.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def format_origin(*, learnt: str, scored: str, terms: str, not_for: Sequence[str]) -> list[str]:
+    """Return the lines of a card that say what was learnt from, how it scored, and what it must not be used for."""
+    return [
+        f"- Learnt from: {learnt}.",
+        f"- Scored: {scored}.",
+        f"- Terms: {terms}",
+        "",
+        "## What it must not be used for",
+        "",
+        *(f"- {one}" for one in not_for),
+        "",
+    ]
 
 
 def _format_scores(card: GeneratorCard) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from fedsim_tf.arms import title
-from fedsim_tf.records.generator_card import NO_DECISIONS
+from fedsim_tf.records.generator_card import NO_DECISIONS, format_origin
 from fedsim_tf.records.likeness_record import PerAxis
 from fedsim_tf.records.versioned import Record
 
@@ -119,20 +119,14 @@ def format_network_card(card: NetworkCard, *, example: str) -> str:
     """
     kind = "phantoms" if card.phantom else "patients"
     what = "the heart" if len(card.labels) == 2 else f"{len(card.labels) - 1} regions of the heart"
+    learnt = f"{_format_learning(card)} ({card.data_set}, {kind})"
     lines = [
         f"# Segmentation of {what} in CT: {title(card.arm)}, {card.data_set}",
         "",
         f"A 3D U-Net in float32. From fedsim_tf {card.fedsim_tf}, after Li et al., Federated Simulation for Medical "
         "Imaging, MICCAI 2020.",
         "",
-        f"- Learnt from: {_format_learning(card)} ({card.data_set}, {kind}).",
-        f"- Scored: {_format_scores(card)}.",
-        f"- Terms: {card.terms}",
-        "",
-        "## What it must not be used for",
-        "",
-        *(f"- {one}" for one in card.not_for),
-        "",
+        *format_origin(learnt=learnt, scored=_format_scores(card), terms=card.terms, not_for=card.not_for),
         "## What it takes",
         "",
         *(f"{number}. {step}" for number, step in enumerate(_list_preparation(card.preparation), 1)),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import fedsim_tf
 from fedsim_tf.arms import ARMS, UPPER_BOUND
 from fedsim_tf.errors import InputError
-from fedsim_tf.files import digest_file, make_folder, partial_path, sync_to_disk, write_text
+from fedsim_tf.files import make_folder, partial_path, sync_to_disk, write_sums, write_text
 from fedsim_tf.metrics import MEASURES
 from fedsim_tf.records.fold_data import DATA, LABELLED, UNLABELLED, UPPER_BOUND_PART, VALIDATION, read_fold_data
 from fedsim_tf.records.fold_scores import ArmScores, has_scores, read_fold_scores
@@ -35,7 +35,7 @@ from fedsim_tf.training.run import SITES
 if TYPE_CHECKING:  # it imports TensorFlow
     from fedsim_tf.models.unet3d import UNet3D
 
-CARD, PAGE, SUMS = "network.json", "card.md", "SHA256SUMS"
+CARD, PAGE = "network.json", "card.md"
 _PACKAGES = {ONNX: ("onnx", "tf2onnx")}  # what a format needs that is not installed with fedsim_tf
 
 
@@ -75,9 +75,7 @@ class ExportStart:
         WRITERS[self.card.format](self.network, network, size=self.card.preparation.voxels)
         write_record(folder / CARD, self.card)
         write_text(folder / PAGE, format_network_card(self.card, example=write_example(self.card)))
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        lines = (f"{digest_file(file)}  {file.relative_to(folder)}\n" for file in files)
-        write_text(folder / SUMS, "".join(lines))
+        write_sums(folder, [path for path in folder.rglob("*") if path.is_file()])
 
 
 def open_export(fold_dir: str | os.PathLike, arm: str, *, output: str | os.PathLike, file_format: str) -> ExportStart:

@@ -80,18 +80,16 @@ def write_local_files(
       settings: the contents of that file.
       classes: the controllers and executors that jobs may name; FLARE refuses all other classes.
     """
-    filters = [{"path": _class_path(OutgoingFilter), "args": {}, "direction": "out"}]
+    filters = [{"path": class_path(OutgoingFilter), "args": {}, "direction": "out"}]
     scope = {"name": _SCOPE, "properties": {}, "task_result_filters": filters, "task_data_filters": []}
     with make_files_private():  # the file has paths and the site's secret in it
         write_json(folder / settings_file, dict(settings))
     _replace(folder / "privacy.json", {"scopes": [scope], "default_scope": _SCOPE})
     _replace(folder / "authorization.json", {"format_version": "1.0", "permissions": _PERMISSIONS})
-    write_json(folder / _RESOURCES, _make_resources(folder, [_class_path(one) for one in (*classes, OutgoingFilter)]))
+    write_json(folder / _RESOURCES, _make_resources(folder, [class_path(one) for one in (*classes, OutgoingFilter)]))
     for name, kind in ((SERVER_FILE, KitWatch), (SITE_FILE, KitReport)):
         if (folder.parent / "startup" / name).is_file():  # a simulator's workspace has neither
-            write_json(
-                folder / WATCH_FILE, {"components": [{"id": "kit_watch", "path": _class_path(kind), "args": {}}]}
-            )
+            write_json(folder / WATCH_FILE, {"components": [{"id": "kit_watch", "path": class_path(kind), "args": {}}]})
 
 
 def _replace(file: pathlib.Path, values: dict[str, Any]) -> None:
@@ -128,7 +126,8 @@ def _make_resources(folder: pathlib.Path, classes: Sequence[str]) -> dict[str, A
     return resources
 
 
-def _class_path(kind: type) -> str:
+def class_path(kind: type) -> str:
+    """Return the path by which FLARE's settings name a class."""
     return f"{kind.__module__}.{kind.__qualname__}"
 
 

@@ -11,9 +11,9 @@ import time
 import psutil
 import yaml
 
-from fedsim_tf.federated.flare.jobs import PACKAGE, make_job, write_local_files
+from fedsim_tf.federated.flare.jobs import PACKAGE, class_path, make_job, write_local_files
 from fedsim_tf.files import read_json, write_json
-from tests.federated.flare.launchers import LAUNCHERS, class_path
+from tests.federated.flare.launchers import LAUNCHERS
 from tests.federated.flare.nursery import SOCKET
 
 REPOSITORY = pathlib.Path(__file__).parents[3]
