@@ -48,9 +48,8 @@ def main(_):
     in_one_process()
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
-        system = Federation(
-            root, SITES, SETTINGS, lambda name: {"runs_dir": str(root / "runs" / name)}, classes=COMPONENTS
-        )
+        runs = lambda name: {"runs_dir": str(root / "runs" / name)}  # noqa: E731
+        system = Federation(root, SITES, SETTINGS, runs, classes=COMPONENTS, forked=False)
         deployment = Deployment(system.admin)
         system.start_all()
         try:

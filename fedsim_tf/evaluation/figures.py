@@ -9,10 +9,10 @@ import matplotlib.image
 import numpy as np
 from matplotlib.figure import Figure
 
+from fedsim_tf.evaluation.mosaic import Mosaic
 from fedsim_tf.files import write_atomically
 from fedsim_tf.training.stage import read_losses
 
-CELL_INCHES = 1.9
 _DPI = 110
 
 
@@ -31,21 +31,16 @@ def panel(
       columns: a heading for each column.
       title: above everything; says which cohort this is.
     """
-    # A Figure of its own leaves pyplot and its backend alone.
-    inches = (CELL_INCHES * len(columns), CELL_INCHES * len(rows) + 0.7)
-    figure = Figure(figsize=inches, layout="constrained")
-    axes = figure.subplots(len(rows), len(columns), squeeze=False)
-    for line, cells in zip(axes, rows, strict=True):
-        for axis, (image, first, second) in zip(line, cells, strict=True):
-            axis.imshow(image, cmap="gray", vmin=-1.0, vmax=1.0, interpolation="bilinear")
+    mosaic = Mosaic(len(rows), len(columns), title=title)
+    for number, cells in enumerate(rows):
+        for column, (_, (image, first, second)) in enumerate(zip(columns, cells, strict=True)):
+            mosaic.show_greys(number, column, image)
             for outline, colour in ((first, "#39d353"), (second, "#ff5252")):
-                if outline is not None and 0 < np.mean(outline > 0.5) < 1:
-                    axis.contour(outline, levels=[0.5], colors=colour, linewidths=1.0)
-            axis.set_axis_off()
-    for axis, heading in zip(axes[0], columns, strict=True):
-        axis.set_title(heading, fontsize=8)
-    figure.suptitle(title, fontsize=9)
-    save_figure(figure, path)
+                if outline is not None:
+                    mosaic.outline(number, column, outline, colour)
+    for column, heading in enumerate(columns):
+        mosaic.head(0, column, heading)
+    save_figure(mosaic.figure, path)
 
 
 def draw_loss_curves(path: pathlib.Path, tables: Mapping[str, pathlib.Path], *, title: str) -> None:
@@ -59,6 +54,7 @@ def draw_loss_curves(path: pathlib.Path, tables: Mapping[str, pathlib.Path], *, 
     shown = {name: rows for name, rows in ((name, read_losses(file)) for name, file in tables.items()) if rows}
     columns = min(3, max(1, len(shown)))
     lines = max(1, -(-len(shown) // columns))
+    # A Figure of its own leaves pyplot and its backend alone.
     figure = Figure(figsize=(4.0 * columns, 2.6 * lines + 0.4), layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False)
     for axis in axes.flat[len(shown) :]:

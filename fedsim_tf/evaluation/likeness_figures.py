@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from fedsim_tf.evaluation.figures import CELL_INCHES, save_figure
+from fedsim_tf.evaluation.figures import save_figure
 from fedsim_tf.evaluation.likeness import MeasuredVolumes
+from fedsim_tf.evaluation.mosaic import CELL_INCHES, Mosaic
 from fedsim_tf.evaluation.planes import PLANE_NAMES, list_slices
-from fedsim_tf.evaluation.region_figures import add_legend, colour_regions
+from fedsim_tf.evaluation.region_figures import add_legend, colour_regions, measure_legend
 from fedsim_tf.evaluation.tissues import TISSUES
 from fedsim_tf.regions import BACKGROUND
 from fedsim_tf.training.annotated_labels import are_whole_hearts
@@ -22,6 +22,7 @@ from fedsim_tf.training.volumes import Volumes
 SHOWN = 8  # slices of each kind
 HEIGHTS = (0.25, 0.75)  # of the first and last slice shown, as shares of the volume's edge
 BINS = 100
+_HISTOGRAM_INCHES = 2.6
 COLOURS = {"real": "#1f77b4", "synthetic": "#ff7f0e"}
 
 
@@ -50,17 +51,21 @@ def draw_likeness(
         for name, volumes in measured.items()
         for row in _list_rows(name, volumes.annotated, plane=plane)
     ]
-    figure = Figure(figsize=(CELL_INCHES * SHOWN, CELL_INCHES * len(rows) + 3.0), layout="constrained")
-    parts: Any = figure.subfigures(2, 1, height_ratios=(CELL_INCHES * len(rows) + 0.4, 2.6))
-    slices, distributions = parts
-    for line, row in zip(slices.subplots(len(rows), SHOWN), rows, strict=True):
-        _draw_row(line, row)
-    add_legend(figure, {region for row in rows if row.ids is not None for region in np.unique(row.ids).tolist()})
-    for axis, tissue in zip(distributions.subplots(1, len(TISSUES)), TISSUES, strict=True):
+    width = CELL_INCHES * SHOWN
+    shown = {region for row in rows if row.ids is not None for region in np.unique(row.ids).tolist()}
+    legend = measure_legend(width, shown)
+    below = legend + _HISTOGRAM_INCHES
+    mosaic = Mosaic(len(rows), SHOWN, title=title, row_titles=True, below_inches=below)
+    for number, row in enumerate(rows):
+        _draw_row(mosaic, number, row)
+    add_legend(mosaic.figure, shown)
+    height = mosaic.figure.get_figheight()
+    for column, tissue in enumerate(TISSUES):
+        left, bottom = (column + 0.06) / len(TISSUES), (legend + 0.45) / height
+        axis = mosaic.figure.add_axes((left, bottom, 0.88 / len(TISSUES), (_HISTOGRAM_INCHES - 0.75) / height))
         values_hu = {name: volumes.values_hu[tissue] for name, volumes in measured.items()}
         _histogram(axis, tissue, {name: np.concatenate(found) for name, found in values_hu.items() if found}, window_hu)
-    figure.suptitle(title, fontsize=9)
-    save_figure(figure, path)
+    save_figure(mosaic.figure, path)
 
 
 class _SliceRow(NamedTuple):
@@ -80,14 +85,13 @@ def _list_rows(name: str, volumes: Volumes, *, plane: str) -> list[_SliceRow]:
     return [row, _SliceRow(f"{name}, regions", row.images, spread_slices(np.where(whole, BACKGROUND, volumes.regions)))]
 
 
-def _draw_row(axes: Sequence[Axes], row: _SliceRow) -> None:
-    for number, (axis, image) in enumerate(zip(axes, row.images, strict=True)):
+def _draw_row(mosaic: Mosaic, number: int, row: _SliceRow) -> None:
+    for column, image in enumerate(row.images):
         if row.ids is None:
-            axis.imshow(image, cmap="gray", vmin=-1.0, vmax=1.0, interpolation="bilinear")
+            mosaic.show_greys(number, column, image)
         else:
-            axis.imshow(colour_regions(image, row.ids[number]), interpolation="nearest")
-        axis.set_axis_off()
-    axes[0].set_title(row.title, fontsize=9)
+            mosaic.show(number, column, colour_regions(image, row.ids[column]), interpolation="nearest")
+    mosaic.head(number, 0, row.title, fontsize=9)
 
 
 def spread_slices(images: np.ndarray) -> np.ndarray:

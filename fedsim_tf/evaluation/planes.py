@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedsim_tf.evaluation.figures import CELL_INCHES, save_figure
+from fedsim_tf.evaluation.figures import save_figure
+from fedsim_tf.evaluation.mosaic import CELL_INCHES
 from fedsim_tf.evaluation.region_figures import add_legend
 from fedsim_tf.regions import PAINTING_ORDER, REGIONS, is_whole_heart
 

@@ -10,7 +10,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from fedsim_tf.evaluation.figures import CELL_INCHES, save_figure
+from fedsim_tf.evaluation.figures import save_figure
+from fedsim_tf.evaluation.mosaic import CELL_INCHES, Mosaic
 from fedsim_tf.regions import BACKGROUND, REGIONS
 
 _OPACITY = 0.6
@@ -42,26 +43,35 @@ def region_panel(
       columns: a heading for each column.
       title: above everything; says which cohort this is.
     """
-    # A Figure of its own leaves pyplot and its backend alone.
-    inches = (CELL_INCHES * len(columns), CELL_INCHES * len(rows) + 1.0)
-    figure = Figure(figsize=inches, layout="constrained")
-    axes = figure.subplots(len(rows), len(columns), squeeze=False)
-    shown: set[int] = set()
-    for line, cells in zip(axes, rows, strict=True):
-        for axis, (image, ids) in zip(line, cells, strict=True):
-            axis.imshow(colour_regions(image, ids), interpolation="nearest")
-            axis.set_axis_off()
-            shown |= set() if ids is None else set(np.unique(ids).tolist())
-    for axis, heading in zip(axes[0], columns, strict=True):
-        axis.set_title(heading, fontsize=8)
-    figure.suptitle(title, fontsize=9)
-    add_legend(figure, shown)
-    save_figure(figure, path)
+    shown = {region for cells in rows for _, ids in cells if ids is not None for region in np.unique(ids).tolist()}
+    below = measure_legend(CELL_INCHES * len(columns), shown)
+    mosaic = Mosaic(len(rows), len(columns), title=title, below_inches=below)
+    for number, cells in enumerate(rows):
+        for column, (_, (image, ids)) in enumerate(zip(columns, cells, strict=True)):
+            mosaic.show(number, column, colour_regions(image, ids), interpolation="nearest")
+    for column, heading in enumerate(columns):
+        mosaic.head(0, column, heading)
+    add_legend(mosaic.figure, shown)
+    save_figure(mosaic.figure, path)
 
 
 def add_legend(figure: Figure, shown: Collection[int]) -> None:
-    """Add the names and colours of regions below a figure with constrained layout."""
-    handles = [Patch(color=REGIONS[n].colour, label=REGIONS[n].short_name) for n in REGIONS if n in shown]
+    """Add the names and colours of regions at the bottom of a figure; one with constrained layout makes room for it."""
+    handles = [Patch(color=REGIONS[n].colour, label=REGIONS[n].short_name) for n in _list_named(shown)]
     if handles:
-        columns = min(len(handles), max(2, int(figure.get_figwidth() / 0.7)))
+        columns = _count_columns(figure.get_figwidth(), len(handles))
         figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=7, frameon=False)
+
+
+def measure_legend(width_inches: float, shown: Collection[int]) -> float:
+    """Return the height in inches that the legend of these regions takes in a figure of this width."""
+    named = _list_named(shown)
+    return 0.16 * -(-len(named) // _count_columns(width_inches, len(named))) + 0.16 if named else 0.0
+
+
+def _list_named(shown: Collection[int]) -> list[int]:
+    return [region for region in REGIONS if region in shown]
+
+
+def _count_columns(width_inches: float, entries: int) -> int:
+    return min(entries, max(2, int(width_inches / 0.7)))

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from fedsim_tf.models.arguments import check_counts, check_seed
 from fedsim_tf.models.initializers import glorot
+from fedsim_tf.models.sizes import sizes
 
 # From this many channels on both sides, TensorFlow's own 3-D convolution is as fast, and faster in bfloat16.
 WIDE = 32
@@ -63,8 +64,7 @@ class Doubling3D(tf.keras.layers.Conv3DTranspose):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Return maps (B, 2z, 2y, 2x, filters) for maps (B, z, y, x, C)."""
-        batch, depth, height, width = tf.unstack(tf.shape(inputs)[:4])
-        channels = inputs.shape[-1]
+        batch, depth, height, width, channels = sizes(inputs)
         kernel = tf.reshape(tf.transpose(self.kernel, [4, 0, 1, 2, 3]), [channels, 8 * self.filters])
         cells = tf.matmul(tf.reshape(inputs, [-1, channels]), kernel)
         # A voxel's 2 x 2 x 2 outputs stay beside each other along x: seven axes are enough to sort them.
@@ -75,8 +75,7 @@ class Doubling3D(tf.keras.layers.Conv3DTranspose):
 
 def halve3d(maps: tf.Tensor) -> tf.Tensor:
     """Return the maximum over each block of 2^3 voxels of maps (B, z, y, x, C) with even edges."""
-    batch, depth, height, width = tf.unstack(tf.shape(maps)[:4])
-    channels = maps.shape[-1]
+    batch, depth, height, width, channels = sizes(maps)
     slices = tf.nn.max_pool2d(tf.reshape(maps, [batch * depth, height, width, channels]), 2, 2, "VALID")
     pairs = tf.reshape(slices, [batch, depth // 2, 2, height // 2, width // 2, channels])
     return tf.maximum(*tf.unstack(pairs, axis=2))
@@ -84,7 +83,7 @@ def halve3d(maps: tf.Tensor) -> tf.Tensor:
 
 def _convolve_planes_as_inputs(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """Convolve each slice together with the ones below and above it."""
-    batch, depth, height, width = tf.unstack(tf.shape(inputs)[:4])
+    batch, depth, height, width, _ = sizes(inputs)
     channels, filters = kernel.shape[3:]
     stacked = tf.concat([shift_slices(inputs, 1), inputs, shift_slices(inputs, -1)], axis=-1)
     slices = tf.reshape(stacked, [batch * depth, height, width, 3 * channels])
@@ -94,7 +93,7 @@ def _convolve_planes_as_inputs(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tenso
 
 def _convolve_planes_as_outputs(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """Convolve each slice with all three planes of the kernel, and add the results to it and to its neighbours."""
-    batch, depth, height, width = tf.unstack(tf.shape(inputs)[:4])
+    batch, depth, height, width, _ = sizes(inputs)
     channels, filters = kernel.shape[3:]
     slices = tf.reshape(inputs, [batch * depth, height, width, channels])
     flat = tf.reshape(tf.transpose(kernel, [1, 2, 3, 0, 4]), [3, 3, channels, 3 * filters])
@@ -104,13 +103,20 @@ def _convolve_planes_as_outputs(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tens
 
 
 def shift_slices(maps: tf.Tensor, by: int) -> tf.Tensor:
-    """Return maps (B, z, y, x, C) moved by one slice towards higher z (by = 1) or lower z (-1); zeros come in.
+    """Return maps (B, z, y, x, C) moved by one slice towards higher z (by = 1) or lower z (-1); zeros come in."""
 
-    Brackets would do the same, but TensorFlow's gradient of them took a third of a small network's step; that of
-    `tf.slice` is a padding.
-    """
-    shape = tf.shape(maps)
-    rows = tf.reshape(maps, [shape[0], shape[1], -1])
+    # The transpose of a shift is the shift back. TensorFlow's gradient of brackets took a third of a small network's
+    # step, and that of `tf.slice` is a dozen operations.
+    @tf.custom_gradient
+    def shift(maps: tf.Tensor):
+        return _shift(maps, by), lambda upstream: shift_slices(upstream, -by)
+
+    return shift(maps)
+
+
+def _shift(maps: tf.Tensor, by: int) -> tf.Tensor:
+    batch, depth, height, width, channels = sizes(maps)
+    rows = tf.reshape(maps, [batch, depth, -1])
     begin, padding = ([0, 0, 0], [1, 0]) if by > 0 else ([0, 1, 0], [0, 1])
-    kept = tf.slice(rows, begin, tf.stack([shape[0], shape[1] - 1, tf.shape(rows)[2]]))
-    return tf.reshape(tf.pad(kept, [[0, 0], padding, [0, 0]]), shape)
+    kept = tf.slice(rows, begin, tf.stack([batch, depth - 1, height * width * channels]))
+    return tf.reshape(tf.pad(kept, [[0, 0], padding, [0, 0]]), [batch, depth, height, width, channels])

@@ -16,6 +16,7 @@ import tensorflow as tf
 from fedsim_tf.models.arguments import check_counts, check_seed
 from fedsim_tf.models.convolution3d import Doubling3D, SlicedConv3D
 from fedsim_tf.models.initializers import name_part
+from fedsim_tf.models.sizes import sizes
 
 # Composing two kernels costs 8 x 27 products of channel matrices, and saves 19 of 27 products at each fine voxel.
 PRODUCTS_TO_COMPOSE, PRODUCTS_SAVED = 216, 19
@@ -93,9 +94,9 @@ def convolve_up(coarse: tf.Tensor, composed: tf.Tensor) -> tf.Tensor:
     filters = composed.shape[-1] // 8
     padded = tf.pad(coarse, [[0, 0], [1, 1], [1, 1], [1, 1], [0, 0]])
     corners = tf.nn.conv3d(padded, composed, [1] * 5, "VALID")  # each with the eight fine voxels around it
-    shape = tf.shape(corners)
+    batch, depth, height, width, _ = sizes(corners)
     apart = tf.transpose(tf.reshape(corners, [-1, 8, filters]), [1, 0, 2])
-    eight = tf.reshape(apart, tf.concat([[8 * shape[0]], shape[1:4], [filters]], axis=0))
+    eight = tf.reshape(apart, [8 * batch, depth, height, width, filters])
     return tf.batch_to_space(eight, [2, 2, 2], [[1, 1]] * 3)
 
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from fedsim_tf.models.arguments import check_counts, check_seed
 from fedsim_tf.models.initializers import derive_seed, name_part, xavier
+from fedsim_tf.models.sizes import sizes
 from fedsim_tf.models.spectral_norm import SpectralConv2D
 
 HIDDEN = 128  # channels of the map from which scale and shift are made
@@ -47,7 +48,7 @@ class Spade(tf.keras.layers.Layer):
         """Return features (B, y, x, C), normalised and modulated by the semantics (B, Y, X, S)."""
         features, semantics = inputs
         normal = tf.cast(self.norm(tf.cast(features, tf.float32), training=training), features.dtype)
-        hidden = self.shared(tf.image.resize(semantics, tf.shape(features)[1:3], "nearest"))
+        hidden = self.shared(tf.image.resize(semantics, sizes(features)[1:3], "nearest"))
         gamma, beta = tf.split(self._modulate(hidden), 2, axis=-1)
         return normal * (1 + gamma) + beta
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from fedsim_tf.models.sizes import sizes
+
 
 class VolumeNorm(tf.keras.layers.GroupNormalization):
     """Group normalisation with a group for each channel (instance norm), by TensorFlow's fused batch norm.
@@ -19,16 +21,19 @@ class VolumeNorm(tf.keras.layers.GroupNormalization):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Return float32 maps (B, z, y, x, C) whose channels have mean beta and deviation gamma in each volume."""
-        shape, channels = tf.shape(inputs), inputs.shape[-1]
-        batch = shape[0]
-        rows = tf.transpose(tf.reshape(inputs, [batch, -1, channels]), [1, 0, 2])  # (voxels, B, C)
+        batch, depth, height, width, channels = sizes(inputs)
+        voxels = depth * height * width
+        one = batch == 1 if isinstance(batch, int) else False  # its channels lie as batch norm takes them
+        rows = tf.reshape(inputs, [batch, voxels, channels])
         normal, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=tf.reshape(rows, [1, tf.shape(rows)[0], 1, batch * channels]),
-            scale=tf.tile(self.gamma, [batch]),
-            offset=tf.tile(self.beta, [batch]),
+            x=tf.reshape(rows if one else tf.transpose(rows, [1, 0, 2]), [1, voxels, 1, batch * channels]),
+            scale=self.gamma if one else tf.tile(self.gamma, [batch]),
+            offset=self.beta if one else tf.tile(self.beta, [batch]),
             mean=tf.zeros([0]),
             variance=tf.zeros([0]),
             epsilon=self.epsilon,
             is_training=True,
         )
-        return tf.reshape(tf.transpose(tf.reshape(normal, [-1, batch, channels]), [1, 0, 2]), shape)
+        if not one:
+            normal = tf.transpose(tf.reshape(normal, [voxels, batch, channels]), [1, 0, 2])
+        return tf.reshape(normal, [batch, depth, height, width, channels])

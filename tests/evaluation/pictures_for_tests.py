@@ -1,6 +1,7 @@
 """What a PNG shows, as far as a test can tell, and a segmenter that needs no training."""
 
 import contextlib
+import itertools
 import os
 import pathlib
 from collections.abc import Callable, Iterator
@@ -46,8 +47,13 @@ def recorded_titles() -> Iterator[dict[str, list[str]]]:
 
     No letter can be read back from pixels.
     """
-    with _recorded(lambda figure: [figure.get_suptitle(), *(axis.get_title() for axis in figure.axes)]) as found:
+    with _recorded(_list_texts) as found:
         yield found
+
+
+def _list_texts(figure: Figure) -> list[str]:
+    of_axes = [(axis.get_title(), *(text.get_text() for text in axis.texts)) for axis in figure.axes]
+    return [figure.get_suptitle(), *itertools.chain(*of_axes)]
 
 
 @contextlib.contextmanager

@@ -44,8 +44,8 @@ def test_modes_have_rows_and_deviations_columns(tmp_path, titles, model):
     mode_figure(tmp_path / "a.png", model, deviations=(-3, 0, 3), title="Modes")
     mode_figure(tmp_path / "b.png", model, n_modes=1, deviations=(-2, 2))
     assert is_drawn(tmp_path / "a.png")
-    assert titles["a.png"] == ["Modes", "-3 sd", "mean", "+3 sd"]
-    assert titles["b.png"] == ["-2 sd", "+2 sd"]
+    assert titles["a.png"] == ["Modes", "-3 sd", "mode 1\n68%", "mean", "+3 sd", "mode 2\n32%"]
+    assert titles["b.png"] == ["-2 sd", "mode 1\n68%", "+2 sd"]
     large, small = pixels(tmp_path / "a.png").shape, pixels(tmp_path / "b.png").shape
     assert large[0] > 1.3 * small[0]
     assert large[1] > 1.3 * small[1]

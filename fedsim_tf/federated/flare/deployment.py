@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from absl import logging
+from nvflare.apis.fl_exception import FLCommunicationError
 from nvflare.apis.job_def import JobMetaKey, RunStatus
 from nvflare.fuel.flare_api.api_spec import (
     AuthenticationError,
@@ -41,7 +42,8 @@ from fedsim_tf.files import read_json
 _POLL_SECONDS = 2.0
 _CONNECT_SECONDS = 10.0
 _LOST = (NoConnection, SessionClosed)  # the server is away or starts again: ask until it is there
-_FAILED = (InternalError, JobNotDone, NoClientsAvailable, NoReply)  # may be better a little later: ask some times
+# May be better a little later: ask some times. A server that has just started listens before it can answer a greeting.
+_FAILED = (FLCommunicationError, InternalError, JobNotDone, NoClientsAvailable, NoReply)
 # Asking again would not help.
 _REFUSED = (AuthorizationError, InvalidJobDefinition, InvalidTarget, JobNotFound, SubmitTokenJobDeleted)
 _FAILURES = 5

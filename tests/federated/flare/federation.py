@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import shlex
 import socket
 import subprocess
 import sys
@@ -14,10 +15,11 @@ import yaml
 from fedsim_tf.federated.flare.jobs import PACKAGE, class_path, make_job, write_local_files
 from fedsim_tf.files import read_json, write_json
 from tests.federated.flare.launchers import LAUNCHERS
-from tests.federated.flare.nursery import SOCKET
+from tests.federated.flare.nursery import SOCKET, STUB
 
 REPOSITORY = pathlib.Path(__file__).parents[3]
 SERVER, ADMIN = "localhost", "admin@coordinator.org"
+PROGRAMS = pathlib.Path(sys.executable).parent
 
 
 def provision(folder, sites, *, project="toy", ports=None):
@@ -31,7 +33,7 @@ def provision(folder, sites, *, project="toy", ports=None):
     participants = [server, *clients, {**admin, "name": ADMIN}]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "project.yml").write_text(yaml.safe_dump({**template, "name": project, "participants": participants}))
-    command = [str(pathlib.Path(sys.executable).parent / "nvflare"), "provision", "-p", "project.yml", "-w", "kits"]
+    command = [str(PROGRAMS / "nvflare"), "provision", "-p", "project.yml", "-w", "kits"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
     return folder / "kits" / project / "prod_00"
 
@@ -58,8 +60,18 @@ def let_jobs_be_forked(file):
     write_json(file, resources)
 
 
+def write_stub(file):
+    """Write the program that a kit's script takes for Python."""
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f'#!/bin/sh\nexec {shlex.join(STUB)} "$@"\n')
+    file.chmod(0o755)
+
+
 class Federation:
-    """Members' processes, started and killed by name. Their jobs' processes are forked, see `nursery`.
+    """Members' processes, started and killed by name.
+
+    Args:
+      forked: whether they and their jobs' processes are forked, see `nursery`, or start anew as at a hospital.
 
     Attributes:
       kits: the folder with each member's kit.
@@ -68,30 +80,35 @@ class Federation:
       port: of the server, on the loopback address.
     """
 
-    def __init__(self, folder, sites, settings_file, settings, *, classes):
-        self.sites = sites
+    def __init__(self, folder, sites, settings_file, settings, *, classes, forked=True):
+        self.sites, self._forked = sites, forked
         self.port = free_port()
         self.kits = provision(folder, sites, ports=(self.port, free_port()))
         self.admin = self.kits / ADMIN
         self.processes = {}
-        self._nursery = folder / "nursery"
+        self._nursery, self._programs = folder / "nursery", folder / "programs"
+        write_stub(self._programs / "python3")
         for name in (SERVER, *sites):
             write_local_files(self.kits / name / "local", settings_file, settings(name), classes=classes)
 
     def start(self, name):
         kit = self.kits / name
-        let_jobs_be_forked(kit / "local" / "resources.json")
-        self._spawn(name, ["bash", str(kit / "startup" / "sub_start.sh"), "--once"], kit)
+        if self._forked:
+            let_jobs_be_forked(kit / "local" / "resources.json")
+        programs = self._programs if self._forked else PROGRAMS
+        self._spawn(name, ["bash", str(kit / "startup" / "sub_start.sh"), "--once"], kit, programs)
 
     def start_all(self):
-        self._spawn("nursery", [sys.executable, "-m", "tests.federated.flare.nursery", str(self._nursery)], REPOSITORY)
+        if self._forked:
+            nursery = [sys.executable, "-m", "tests.federated.flare.nursery", str(self._nursery)]
+            self._spawn("nursery", nursery, REPOSITORY)
         for name in (SERVER, *self.sites):
             self.start(name)
 
-    def _spawn(self, name, command, folder):
+    def _spawn(self, name, command, folder, programs=PROGRAMS):
         environment = {
             **os.environ,
-            "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{programs}:{os.environ['PATH']}",
             "PYTHONPATH": str(REPOSITORY),
             "TF_CPP_MIN_LOG_LEVEL": "2",
             SOCKET: str(self._nursery),
@@ -102,13 +119,14 @@ class Federation:
             )
 
     def worker(self, name, *, within=60.0):
-        """The process of a hospital that does a job's work."""
+        """The process of a hospital that does a job's work, or the stub that stands for it."""
         end = time.monotonic() + within
         while time.monotonic() < end:
-            for child in psutil.Process(self.processes[name].pid).children(recursive=True):
+            for process in psutil.process_iter():
                 with contextlib.suppress(psutil.NoSuchProcess):  # one that has just ended
-                    if "worker_process" in " ".join(child.cmdline()):
-                        return child
+                    words = process.cmdline()
+                    if "worker_process" in " ".join(words) and str(self.kits / name) in words:
+                        return process
             time.sleep(0.1)
         raise TimeoutError(f"no job's process of {name}")
 

@@ -1,13 +1,16 @@
-"""A process that has imported what jobs of FLARE need, and forks each job's process instead of it starting anew.
+"""A process that has imported what FLARE needs, and forks each of FLARE's processes instead of it starting anew.
 
     python -m tests.federated.flare.nursery SOCKET
 
-A job's process imports TensorFlow, FLARE and this project for seconds before it does anything, and tests start dozens.
-What runs in it is what would run in a process of its own: FLARE's module, with its arguments, environment, folder and
-output. `launchers` has FLARE start a stub that asks for it here, ends when it ends, and takes it along when killed.
+A member's process imports FLARE, and a job's process TensorFlow and this project too, for seconds before it does
+anything, and tests start dozens. What runs in it is what would run in a process of its own: FLARE's module, with its
+arguments, environment, folder and output. In the place of Python a stub is started that asks for it here, ends when it
+ends, and takes it along when killed.
 """
 
 import array
+import contextlib
+import importlib
 import json
 import os
 import random
@@ -20,11 +23,14 @@ import sys
 import time
 
 SOCKET = "FEDSIM_TEST_NURSERY"  # variable with the path of the socket
+STUB = (sys.executable, "-I", "-S", os.path.abspath(__file__))
+# FLARE's modules that are run as programs: a member's own process, and that of its part in a job.
+PROGRAMS = ("client.client_train", "client.worker_process", "server.server_train", "server.runner_process")
 LENGTH = struct.Struct("!I")
 
 
 def serve(path: str) -> None:
-    """Answer stubs until the process is killed. Returns in a job's process alone, which is to run that job."""
+    """Answer stubs until the process is killed. Returns in a forked process alone, which is to run its program."""
     import_all()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for wardens
     with socket.socket(socket.AF_UNIX) as listening:
@@ -40,38 +46,54 @@ def serve(path: str) -> None:
 
 
 def import_all() -> None:
-    """Import what jobs import; the modules that FLARE runs as a program are imported once more there."""
+    """Import what members and jobs import; programs themselves are imported once more when they are run."""
+    import psutil  # noqa: F401
     import sklearn.covariance  # noqa: F401
     import tensorflow  # noqa: F401
-    from nvflare.private.fed.app.client import worker_process  # noqa: F401
-    from nvflare.private.fed.app.server import runner_process  # noqa: F401
 
     import fedsim_tf.runs.flare_fold  # noqa: F401
     from tests.federated.flare import fold, toy_job  # noqa: F401
 
-    for program in ("client.worker_process", "server.runner_process"):
-        del sys.modules[f"nvflare.private.fed.app.{program}"]
+    for program in PROGRAMS:
+        module = f"nvflare.private.fed.app.{program}"
+        importlib.import_module(module)
+        del sys.modules[module]
 
 
 def guard(stub: socket.socket) -> None:
-    """Fork a job's process and tell the stub how it ended; kill it if the stub is gone. Returns in the job alone."""
+    """Fork a process and tell the stub how it ended; kill it and its own ones if the stub is gone.
+
+    Returns in the forked process alone.
+    """
     request, outputs = receive(stub)
-    job = os.fork()
-    if job == 0:
+    forked = os.fork()
+    if forked == 0:
         stub.close()
         return become(request, outputs)
-    ended = os.pidfd_open(job)
+    ended = os.pidfd_open(forked)
     ready, *_ = select.select([stub.fileno(), ended], [], [])
     if ended not in ready:
-        os.kill(job, signal.SIGKILL)
-    status = os.waitstatus_to_exitcode(os.waitpid(job, 0)[1])
+        kill_with_children(forked)
+    status = os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1])
     if ended in ready:
         stub.sendall(str(status).encode())
     os._exit(0)
 
 
+def kill_with_children(process: int) -> None:
+    """Kill a process and all that it has started, at once: stubs among these take along what they stand for."""
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(process).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+
+
 def receive(stub: socket.socket) -> tuple[dict, list[int]]:
-    """Return arguments, environment and folder of a job, and its standard output and error."""
+    """Return arguments, environment and folder of a program, and its standard output and error."""
     outputs = array.array("i")
     head, (ancillary,), *_ = stub.recvmsg(LENGTH.size, socket.CMSG_SPACE(2 * outputs.itemsize))
     outputs.frombytes(ancillary[2])
@@ -82,7 +104,7 @@ def receive(stub: socket.socket) -> tuple[dict, list[int]]:
 
 
 def become(request: dict, outputs: list[int]) -> None:
-    """Take on a job's session, environment, folder, output, arguments and random state."""
+    """Take on a program's session, environment, folder, output, arguments and random state."""
     os.setsid()
     os.environ.clear()
     os.environ.update(request["environment"])
@@ -97,7 +119,7 @@ def become(request: dict, outputs: list[int]) -> None:
 
 
 def ask() -> None:
-    """Run this process's job in a fork of the nursery and end as it ends: the stub's part."""
+    """Run this process's program in a fork of the nursery and end as it ends: the stub's part."""
     program = sys.argv[sys.argv.index("-m") + 1 :]
     request = {"arguments": program, "environment": dict(os.environ), "folder": os.getcwd()}
     text = json.dumps(request).encode()

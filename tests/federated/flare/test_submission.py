@@ -3,6 +3,7 @@
 import types
 
 import pytest
+from nvflare.apis.fl_exception import FLCommunicationError
 
 from fedsim_tf.errors import RunStopped
 from fedsim_tf.federated.flare import deployment as deployment_module
@@ -128,18 +129,33 @@ def test_for_whom_a_job_waits_is_said(run, monkeypatch):
     assert said == ["FLARE job run-fold_0 waits; not connected: turin"]
 
 
-def test_a_server_that_does_not_answer_is_named_with_its_address(tmp_path, monkeypatch, caplog):
+def connect_with(monkeypatch, root, *answers):
+    """Let attempts to connect end one after the other with errors or sessions; the deployment."""
     admin = {"username": "admin", "host": "fedsim.example.org", "port": 8003}
-    write_json(tmp_path / "startup" / "fed_admin.json", {"admin": admin})
+    write_json(root / "startup" / "fed_admin.json", {"admin": admin})
     monkeypatch.setattr(deployment_module, "_POLL_SECONDS", 0.0)
-    answers = [deployment_module.NoConnection("refused"), Played()]
+    left = list(answers)
 
     def connect(*_, **__):
-        answer = answers.pop(0)
+        answer = left.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     monkeypatch.setattr(deployment_module, "new_secure_session", connect)
-    assert Deployment(tmp_path).list_connected() == ["leeds"]
+    return Deployment(root)
+
+
+def test_a_server_that_does_not_answer_is_named_with_its_address(tmp_path, monkeypatch, caplog):
+    deployment = connect_with(monkeypatch, tmp_path, deployment_module.NoConnection("refused"), Played())
+    assert deployment.list_connected() == ["leeds"]
     assert "no answer from FLARE's server at fedsim.example.org:8003 (refused); asking again" in caplog.text
+
+
+def test_a_server_that_listens_before_it_can_answer_is_asked_again_and_not_for_ever(tmp_path, monkeypatch):
+    """As in the first second of its life: a session's greeting is then answered with an error."""
+    greeted = FLCommunicationError("failed to challenge server: process_exception: no callback")
+    assert connect_with(monkeypatch, tmp_path, greeted, greeted, Played()).list_connected() == ["leeds"]
+    deployment = connect_with(monkeypatch, tmp_path, *[greeted] * 9)
+    with pytest.raises(RunStopped, match=r"fedsim.example.org:8003: failed to challenge .*; the same command again"):
+        deployment.list_connected()
