@@ -4,7 +4,7 @@ import os
 import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "2")  # for processes that tests start
+os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")  # for processes that tests start
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of those would compile all modules anew
 
 import numpy as np
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tests.runs.toy_networks import use_small_gan
 
-THREADS = 2
+THREADS = 1
 tf.config.threading.set_intra_op_parallelism_threads(THREADS)
 tf.config.threading.set_inter_op_parallelism_threads(THREADS)
 # Rewriting a graph takes half as long as tracing it, more than the few steps that tests take gain by it.
