@@ -65,8 +65,9 @@ check-wheels: wheels
 	cd $(CHECK)/empty && ../venv/bin/python -m experiments.sample --generator=run/fold_0/generators/ours_full --count=1 --output=samples
 	test -s $(CHECK)/empty/run/report.html
 
-NATIVE := $(wildcard third_party/pyronn_layers/setup.py third_party/pyronn_layers/src/* third_party/pyronn_layers/src/*/* \
-	fedsim_tf/shape/native/*)
+# Files alone, whose names have a dot: Python makes a __pycache__ there, and the next command would compile all anew.
+NATIVE := $(wildcard third_party/pyronn_layers/setup.py third_party/pyronn_layers/src/*.* \
+	third_party/pyronn_layers/src/*/*.* fedsim_tf/shape/native/*.*)
 
 # A step of the set-up that fails says what to do, and the same command does it again.
 fail = { echo "make: $(1)" >&2; exit 1; }

@@ -49,7 +49,7 @@ def run() -> None:
 
     _check_flags()
     wanted = _wanted_runs()
-    plan = Plan(paper_jobs(wanted), _plan_folder(wanted.root))
+    plan = Plan(paper_jobs(wanted, _read_costs()), _plan_folder(wanted.root))
     plan.check_unchanged()
     speed = _speed(wanted.config)
     print(plan.describe(processes=FLAGS.processes, speed=speed))
@@ -125,6 +125,14 @@ def _runs_of(config, root, chosen):
 
 def _plan_folder(root):
     return root / "plan"
+
+
+def _read_costs():
+    """Return what steps take on this machine, or on one that nothing is known of where another one computes."""
+    from fedsim_tf.records.step_times import read_step_times
+    from fedsim_tf.runs.step_costs import StepCosts
+
+    return StepCosts(None if FLAGS.launcher == "slurm" else read_step_times(command.cache_dir()))
 
 
 def _speed(config):

@@ -19,7 +19,9 @@ FLAGS = flags.FLAGS
 
 def run() -> None:
     from fedsim_tf.progress import duration, room
+    from fedsim_tf.records.step_times import read_step_times
     from fedsim_tf.runs.estimate import estimate_enhancement
+    from fedsim_tf.runs.step_costs import StepCosts
     from fedsim_tf.tools.slices_start import open_slices
 
     config = command.config_from_flags(real_data=True)
@@ -32,7 +34,7 @@ def run() -> None:
         held_out=FLAGS.held_out,
         cache_dir=command.cache_dir(),
     )
-    cost = estimate_enhancement(config)
+    cost = estimate_enhancement(config, StepCosts(read_step_times(command.cache_dir())))
     print(f"{len(start.slices.names)} slices, {FLAGS.held_out} of them held out; run folder: {run_dir}")
     print(f"{config.gan.steps} steps at {config.model.size} x {config.model.size}")
     print(f"disk for checkpoints: {room(cost.disk, run_dir)}")

@@ -1,6 +1,7 @@
-"""What is inside the source distributions and wheels of both packages. Nothing is compiled: libraries are left empty.
+"""What is inside the source distributions and wheels of both packages, and what libraries are compiled from.
 
-`make check-wheels` compiles them, installs them in an environment of their own and runs what is installed.
+Nothing is compiled here: libraries are left empty. `make check-wheels` compiles them, installs them in an environment
+of their own and runs what is installed.
 """
 
 import email
@@ -205,3 +206,13 @@ def test_an_image_is_built_from_all_that_a_build_reads():
     kept = {line.removeprefix("!") for line in lines if line.startswith("!")}
     packages = {"third_party", *PROJECTS["fedsim_tf"].packages}
     assert kept == {*OUTSIDE, *FURTHER, *packages}
+
+
+def test_libraries_are_compiled_again_where_a_source_has_changed_and_not_where_python_has_run():
+    """A folder's time changes with what is put into it, and importing a package puts `__pycache__` there."""
+    command = ["make", "--no-print-directory", "--eval=sources: ; @echo $(NATIVE)", "sources"]
+    found = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    assert all((ROOT / name).is_file() for name in found)
+    folders = ("third_party/pyronn_layers/src", "fedsim_tf/shape/native")
+    wanted = {file.relative_to(ROOT).as_posix() for one in folders for file in (ROOT / one).rglob("*")}
+    assert {name for name in wanted if name.endswith(NATIVE_ENDINGS)} <= set(found)

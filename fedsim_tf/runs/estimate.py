@@ -8,36 +8,20 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
+from absl import logging
+
 from fedsim_tf.arms import ARMS, DIRECT, choose_trained, federate_arms, get_volumes_arm, list_volumes_arms, simulators
 from fedsim_tf.config import Config
 from fedsim_tf.files import list_whole_files, read_json
 from fedsim_tf.phantom.sites import is_made
 from fedsim_tf.progress import duration, format_bytes, room
+from fedsim_tf.records.step_times import keep_step_times, read_step_times
 from fedsim_tf.runs.inputs import count_labels, phantom_cache
 from fedsim_tf.runs.start import RunStart
+from fedsim_tf.runs.step_costs import SMALLEST, StepCosts, measure_steps
 from fedsim_tf.training.run import CHECKPOINTS_KEPT, fold_path, list_site_paths
 
-# Seconds a step by precision and edge length, with the widths and batches of the preset of that size:
-# benchmarks/steps.py on two AVX-512 cores. They say "minutes" or "days" before a run starts; progress bars say more.
-_SECONDS = {
-    "float32": {
-        "pretraining": {32: 0.1, 64: 0.13, 128: 0.25},
-        "gan": {32: 0.18, 64: 0.9, 128: 6.0},
-        "semi": {32: 0.5, 64: 0.8, 128: 5.0},
-        "plus": {32: 0.2, 64: 0.8, 128: 14.0},
-        "sample": {32: 0.4, 64: 3.0, 128: 30.0},
-        "unet": {32: 0.06, 64: 1.0, 128: 45.0},
-    },
-    "bfloat16": {
-        "pretraining": {32: 0.1, 64: 0.11, 128: 0.17},
-        "gan": {32: 0.18, 64: 0.55, 128: 3.5},
-        "semi": {32: 0.5, 64: 0.6, 128: 3.0},
-        "plus": {32: 0.2, 64: 0.45, 128: 6.0},
-        "sample": {32: 0.4, 64: 1.6, 128: 20.0},
-        "unet": {32: 0.06, 64: 0.8, 128: 28.0},
-    },
-}
-# Megabytes of a checkpoint by edge length, from the same benchmark; they depend on the widths alone.
+# Megabytes of a checkpoint by edge length, from benchmarks/steps.py; they depend on the widths alone.
 _MEGABYTES = {
     "pretraining": {32: 24, 64: 128, 128: 396},
     "gan": {32: 57, 64: 371, 128: 1173},
@@ -76,6 +60,7 @@ class _Stages(NamedTuple):
     steps: int
     seconds: float
     disk: float = 0.0
+    kind: str = ""
 
     def less(self, done: int) -> _Stages:
         """Return what is left once some of the steps are done."""
@@ -88,16 +73,8 @@ def describe_run(start: RunStart) -> str:
 
     Work that the run's folder or the cache has already is not counted.
     """
-    config = start.config
-    done = count_done(start.run_dir, start.folds, federated=start.federated)
-    stages = _stages(
-        config,
-        start.sites,
-        federated=start.federated,
-        folds=start.folds,
-        all_annotated=[site for site in start.sites if start.annotates_all(site)],
-    )
-    rows = [row.less(done[row.name]) for row in stages]
+    config, costs = start.config, StepCosts(read_step_times(start.cache_dir))
+    rows = _list_rest(start, config, costs)
     if config.is_phantom:
         to_make = [site for site in start.sites if not is_made(site, *phantom_cache(config, start.cache_dir))]
         rows.insert(0, _Stages("phantom sites, first use", len(to_make), len(to_make) * PHANTOM_SITE_SECONDS))
@@ -105,7 +82,8 @@ def describe_run(start: RunStart) -> str:
     return _plan(
         config,
         start.sites,
-        rows=[row for row in rows if row.steps],
+        rows=rows,
+        rests_on=costs.describe(config, {row.kind for row in rows if row.kind}),
         federated=start.federated,
         data=start.source,
         folds=_describe_folds(config, start.folds),
@@ -118,12 +96,13 @@ def describe_run(start: RunStart) -> str:
 def describe_elsewhere(config: Config, *, sites: Sequence[str], run_name: str, only_fold: int | None) -> str:
     """Return the plan of a federated run at sites with data of their own, of which this machine knows nothing."""
     folds = range(config.data.folds) if only_fold is None else [only_fold]
-    rows = _stages(config, sites, federated=True, folds=folds)
+    rows = _stages(config, sites, federated=True, folds=folds, costs=StepCosts())
     cost = _cost(rows)
     return _plan(
         config,
         sites,
         rows=rows,
+        rests_on="a guess, as no step has been timed there",
         federated=True,
         data=f"{', '.join(sites)}: each its own data",
         folds=_describe_folds(config, folds),
@@ -131,6 +110,31 @@ def describe_elsewhere(config: Config, *, sites: Sequence[str], run_name: str, o
         disk=f"{format_bytes(cost.disk)}, each site's share at the site",
         seconds=cost.seconds,
     )
+
+
+def note_stage(start: RunStart) -> None:
+    """Keep what steps took in a run's finished stages, for plans of later runs, and log what the rest will take."""
+    folds = [fold_path(start.run_dir, number) for number in start.folds]
+    folders = [site for fold in folds for site in list_site_paths(fold)] if start.federated else folds
+    measured = measure_steps(start.settled_config, folders, shared=start.federated)
+    keep_step_times(start.cache_dir, measured)
+    costs = StepCosts({**read_step_times(start.cache_dir), **measured})
+    if rest := sum(row.seconds for row in _list_rest(start, start.settled_config, costs)):
+        logging.info("about %s of the run left", duration(rest))
+
+
+def _list_rest(start: RunStart, config: Config, costs: StepCosts) -> list[_Stages]:
+    """Return what is left of a run's stages."""
+    done = count_done(start.run_dir, start.folds, federated=start.federated)
+    stages = _stages(
+        config,
+        start.sites,
+        federated=start.federated,
+        folds=start.folds,
+        costs=costs,
+        all_annotated=[site for site in start.sites if start.annotates_all(site)],
+    )
+    return [row for row in (row.less(done[row.name]) for row in stages) if row.steps]
 
 
 def _describe_folds(config: Config, folds: Sequence[int]) -> str:
@@ -149,6 +153,7 @@ def _plan(
     folder: str,
     disk: str,
     seconds: float,
+    rests_on: str,
 ) -> str:
     labels = [f"{site} {count_labels(config, site, federated=federated)}" for site in sites]
     lines = [
@@ -159,9 +164,10 @@ def _plan(
         *(
             f"  {row.name:<24}{row.steps:>8} {'step ' if row.steps == 1 else 'steps'}  ~{duration(row.seconds)}"
             for row in rows
+            if row.steps
         ),
         f"disk for checkpoints: {disk}",
-        f"estimated time on two cores: {duration(seconds)}",
+        f"estimated time on two cores: {duration(seconds)} ({rests_on})",
     ]
     return "\n".join(lines)
 
@@ -179,33 +185,24 @@ def count_done(run_dir: pathlib.Path, folds: Iterable[int], *, federated: bool) 
     return done
 
 
-def estimate_cost(config: Config, *, sites: Sequence[str], federated: bool, folds: int) -> Cost:
-    """Return about what a run on volumes that are prepared takes."""
-    return _cost(_stages(config, sites, federated=federated, folds=range(folds)))
+def estimate_cost(config: Config, *, sites: Sequence[str], federated: bool, folds: int, costs: StepCosts) -> Cost:
+    """Return about what a run on volumes that are prepared takes, where steps have these costs."""
+    return _cost(_stages(config, sites, federated=federated, folds=range(folds), costs=costs))
 
 
-def estimate_enhancement(config: Config) -> Cost:
+def estimate_enhancement(config: Config, costs: StepCosts) -> Cost:
     """Return about what it takes to train the enhancement network alone."""
-    return _cost([_several(config, _GAN, "gan", [config.gan.steps])])
+    return _cost([_several(config, _GAN, "gan", [config.gan.steps], costs)])
 
 
-def estimate_visit(config: Config, *, patients: int) -> float:
+def estimate_visit(config: Config, *, patients: int, costs: StepCosts) -> float:
     """Return about how many seconds it takes to render and segment that many patients at another hospital."""
-    return patients * _SECONDS[_precision(config)]["sample"][config.model.size]
+    return patients * costs.of(config, "sample").seconds
 
 
 def count_useful_cores(config: Config) -> int:
     """Return how many cores a run makes full use of. At the smallest size a second one does not help."""
-    return 1 if config.model.size <= min(_SECONDS["float32"]["unet"]) else 2
-
-
-def _precision(config: Config) -> str:
-    """Return the precision to estimate with.
-
-    Where an earlier start or the cache knows what "auto" is, `adopt_kept_precision` has put it in; else this is the
-    slower one.
-    """
-    return "float32" if config.model.precision == "auto" else config.model.precision
+    return 1 if config.model.size <= SMALLEST else 2
 
 
 def _cost(rows: Sequence[_Stages]) -> Cost:
@@ -217,7 +214,13 @@ def _arms(config: Config, federated: bool) -> tuple[str, ...]:
 
 
 def _stages(
-    config: Config, sites: Sequence[str], *, federated: bool, folds: Sequence[int], all_annotated: Collection[str] = ()
+    config: Config,
+    sites: Sequence[str],
+    *,
+    federated: bool,
+    folds: Sequence[int],
+    costs: StepCosts,
+    all_annotated: Collection[str] = (),
 ) -> list[_Stages]:
     """Return all stages in their order.
 
@@ -226,12 +229,13 @@ def _stages(
       sites: the run's sites.
       federated: whether these learn together.
       folds: the numbers of the folds.
+      costs: what steps take.
       all_annotated: sites where both bounds are one network, see `arms.choose_trained`.
     """
     arms, times = _arms(config, federated), len(folds) * len(sites)
     segmentation = config.segmentation
     sources, series = simulators(arms), len(list_volumes_arms(arms))
-    stage = lambda name, kind, steps: _several(config, name, kind, [steps] * times)  # noqa: E731
+    stage = lambda name, kind, steps: _several(config, name, kind, [steps] * times, costs)  # noqa: E731
     rows = []
     if sources - {"fixed"}:
         rows.append(stage(_PRETRAINING, "pretraining", config.pretraining.steps))
@@ -254,13 +258,13 @@ def _stages(
         first = [segmentation.pretraining_steps for _ in {get_volumes_arm(arm) for arm in trained} - {DIRECT}]
         second = [segmentation.finetuning_steps for arm in trained if ARMS[arm].finetuned]
         unets += (first + second) * len(folds)
-    rows.append(_several(config, _UNETS, "unet", unets, segmentation.batch))
+    rows.append(_several(config, _UNETS, "unet", unets, costs, segmentation.batch))
     return rows
 
 
-def _several(config: Config, name: str, kind: str, steps: Sequence[int], volumes: int = 1) -> _Stages:
+def _several(config: Config, name: str, kind: str, steps: Sequence[int], costs: StepCosts, volumes: int = 1) -> _Stages:
     """Return stages of one kind, given the steps of each and the volumes a step."""
-    each = _SECONDS[_precision(config)][kind][config.model.size]
+    each = costs.of(config, kind, volumes=volumes)
     kept = sum(min(CHECKPOINTS_KEPT, math.ceil(count / config.checkpoint_every)) for count in steps)
     disk = 1e6 * kept * _MEGABYTES[kind][config.model.size] if kind in _MEGABYTES else 0.0
-    return _Stages(name, sum(steps), volumes * each * sum(steps), disk)
+    return _Stages(name, sum(steps), len(steps) * each.start + each.seconds * sum(steps), disk, kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping, Sequence
 
 from absl import logging
@@ -18,6 +19,7 @@ from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.records.fold_scores import ArmScores, ScoresBySite, has_scores, read_fold_scores
 from fedsim_tf.records.run_metrics import RunMetrics
 from fedsim_tf.runs.coordination import coordinate
+from fedsim_tf.runs.estimate import note_stage
 from fedsim_tf.runs.federated_site import FoldAtSite
 from fedsim_tf.runs.folds import run_to_results
 from fedsim_tf.runs.results import draw_losses
@@ -37,7 +39,7 @@ def run_federated(start: RunStart, *, engine: str = IN_PROCESS) -> RunMetrics | 
     Returns:
       The contents of metrics.json, or None where only some folds were asked for: a call for all finishes the run.
     """
-    run = start.claim()
+    run = start.claim(after_stage=functools.partial(note_stage, start))
 
     def make(fold_run: RunFolder, fold: int) -> ScoresBySite:
         if engine == NVFLARE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from fedsim_tf.arms import simulators
@@ -10,6 +11,7 @@ from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.records.fold_scores import ArmScores, ScoresBySite
 from fedsim_tf.records.run_metrics import RunMetrics
 from fedsim_tf.runs.compare_arms import Beside, Samples, compare_with_pictures
+from fedsim_tf.runs.estimate import note_stage
 from fedsim_tf.runs.fixed_material_arms import samples_folder, simulate_fixed
 from fedsim_tf.runs.folds import run_to_results
 from fedsim_tf.runs.plus_arm import PlusSite
@@ -33,7 +35,7 @@ def run_single_site(start: RunStart) -> RunMetrics | None:
       The contents of metrics.json, or None where only some folds were asked for: a call for all finishes the run.
     """
     (site,) = start.sites
-    run = start.claim()
+    run = start.claim(after_stage=functools.partial(note_stage, start))
 
     def make(fold_run: RunFolder, fold: int) -> ScoresBySite:
         with hold_during(fold_run.path):

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from absl import logging
@@ -101,14 +101,14 @@ class RunStart:
             sizes = [len(part.train) for part in parts]
         return self.labels[site] >= max(sizes)
 
-    def claim(self) -> RunFolder:
-        """Make the run's folder, or take up the one of an earlier start.
+    def claim(self, *, after_stage: Callable[[], None] = lambda: None) -> RunFolder:
+        """Make the run's folder, or take up the one of an earlier start; `after_stage`: see `RunFolder`.
 
         Cohorts and VGG weights come first, so that a run that cannot have them leaves no folder behind.
         """
         logging.info("%s, preset %s", self.source, self.config.preset)
         _ = self.cohorts, self.vgg
-        return RunFolder(self.run_dir, self.settled_config)
+        return RunFolder(self.run_dir, self.settled_config, after_stage=after_stage)
 
     def open_fold(self, site: str, fold: int) -> SiteVolumes:
         """Return the volumes of one site in one fold, prepared and stacked."""

@@ -19,6 +19,7 @@ from fedsim_tf.regions import HEART
 from fedsim_tf.runs.estimate import PHANTOM_SITE_SECONDS, START_SECONDS, estimate_cost, estimate_visit
 from fedsim_tf.runs.inputs import settle_choices
 from fedsim_tf.runs.start import open_run
+from fedsim_tf.runs.step_costs import StepCosts
 from fedsim_tf.schedule.plan import Job
 from fedsim_tf.training.run import METRICS
 
@@ -51,23 +52,28 @@ class PaperRuns(NamedTuple):
     arms: tuple[str, ...] = SINGLE_SITE_ROWS
 
 
-def paper_jobs(wanted: PaperRuns) -> list[Job]:
+def paper_jobs(wanted: PaperRuns, costs: StepCosts | None = None) -> list[Job]:
     """Return the jobs that fill the wanted tables, in the order in which they are best started.
 
     A fold waits for the site's prepared volumes, a run's report for its folds, and visitors for both hospitals' runs.
     Stages that arms share are done once: all arms of a site's fold are one run, so that they share pre-training. The
     upper bound does not depend on the number of labels, and belongs to the run with the first one.
 
+    Args:
+      wanted: the part of the tables.
+      costs: what steps take where the jobs will run, if that is known.
+
     Raises:
       InputError: a data set that the paper does not have, or a part that needs another part.
     """
     _check(wanted)
+    costs = costs or StepCosts()
     jobs = [_preparation(wanted, site) for site in _all_sites(wanted)]
     for run in _list_runs(wanted):
-        jobs += _run(wanted, run)
+        jobs += _run(wanted, run, costs)
     if "out_of_distribution" in wanted.parts:
         for kind in wanted.label_kinds:
-            jobs += _visits(wanted, kind)
+            jobs += _visits(wanted, kind, costs)
     return jobs
 
 
@@ -182,12 +188,12 @@ def _preparation(wanted: PaperRuns, site: str) -> Job:
     return Job(f"prepare/{site}", command, seconds, settings=settings)
 
 
-def _run(wanted: PaperRuns, run: _RunSpec) -> Iterator[Job]:
+def _run(wanted: PaperRuns, run: _RunSpec, costs: StepCosts) -> Iterator[Job]:
     """Yield the jobs of a run: each fold, and the report over all of them."""
     own = _flags_of(run.module.removeprefix("experiments."), wanted)
     command = (run.module, *own, *run.flags, f"--run_dir={wanted.root / run.name}")
     prepared, settings = tuple(f"prepare/{site}" for site in run.sites), _digest(run.config)
-    cost = estimate_cost(run.config, sites=run.sites, federated=run.federated, folds=1)
+    cost = estimate_cost(run.config, sites=run.sites, federated=run.federated, folds=1, costs=costs)
     folds = tuple(_fold_name(run.name, number) for number in range(run.config.data.folds))
     for number, fold in enumerate(folds):
         makes = wanted.root / fold / SCORES
@@ -195,7 +201,7 @@ def _run(wanted: PaperRuns, run: _RunSpec) -> Iterator[Job]:
     yield Job(run.name, command, START_SECONDS, folds, wanted.root / run.name / METRICS, settings)
 
 
-def _visits(wanted: PaperRuns, kind: str) -> Iterator[Job]:
+def _visits(wanted: PaperRuns, kind: str, costs: StepCosts) -> Iterator[Job]:
     """Give the jobs that show each site's patients to each other site's networks of the first number of labels."""
     runs = {site: _single_site(wanted, site, wanted.label_sizes[0], kind) for site in wanted.sites}
     cache = tuple(flag for flag in wanted.flags if flag.startswith("--cache_dir="))
@@ -206,7 +212,7 @@ def _visits(wanted: PaperRuns, kind: str) -> Iterator[Job]:
             needed["federated"] = _federated(wanted, wanted.label_sizes[0], kind)
         flags = {flag: run.name for flag, run in needed.items()} | {"output": name}
         command = [f"--{flag}={wanted.root / value}" for flag, value in flags.items()]
-        fold = _VISIT_SECONDS + estimate_visit(wanted.config, patients=PAPER_SIZES[patients].test)
+        fold = _VISIT_SECONDS + estimate_visit(wanted.config, patients=PAPER_SIZES[patients].test, costs=costs)
         seconds = START_SECONDS + fold * wanted.config.data.folds
         after = tuple(run.name for run in needed.values())
         settings = digest_json([_digest(run.config) for run in needed.values()])[:16]

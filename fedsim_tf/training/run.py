@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import logging
@@ -25,14 +25,16 @@ class RunFolder:
     Args:
       path: the folder; made if need be.
       config: what the run does.
+      after_stage: is called after each stage that is finished here or in a fold's or a site's folder of this one.
 
     Raises:
       InputError: the folder holds other files, or a run with another configuration; the message shows the difference.
     """
 
-    def __init__(self, path: str | os.PathLike, config: Config):
+    def __init__(self, path: str | os.PathLike, config: Config, *, after_stage: Callable[[], None] = lambda: None):
         self.path = pathlib.Path(path)
         self.config = config
+        self._after_stage = after_stage
         self._claim()
 
     def _claim(self) -> None:
@@ -51,11 +53,11 @@ class RunFolder:
 
     def site(self, name: str) -> RunFolder:
         """Open the folder of one site of a federated run, in a process that has both."""
-        return RunFolder(site_path(self.path, name), self.config)
+        return RunFolder(site_path(self.path, name), self.config, after_stage=self._after_stage)
 
     def fold(self, number: int) -> RunFolder:
         """Open the folder of one fold."""
-        return RunFolder(fold_path(self.path, number), self.config.of_fold(number))
+        return RunFolder(fold_path(self.path, number), self.config.of_fold(number), after_stage=self._after_stage)
 
     def checkpoints(self, stage: str) -> pathlib.Path:
         """Return the folder of a stage's checkpoints."""
@@ -82,6 +84,7 @@ class RunFolder:
         """Write the record of a stage, which marks it as done for good."""
         write_json(self._record_file(stage), record)
         logging.info("%s: done", stage)
+        self._after_stage()
 
     def begun_after(self, stage: str) -> list[str]:
         """Return the names of other stages that have kept a checkpoint since a finished one ended."""

@@ -21,6 +21,8 @@ from fedsim_tf.training.protocols import Losses, Stage, Trackable, Trackables
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.watch import Board, Look, Watched
 
+WARM_UP = 3  # steps, among which functions are traced; the last stage's have two kinds, in turn
+
 
 class OpenStage:
     """A stage under way: the checkpoints, losses and pictures that a run's folder keeps of it.
@@ -48,7 +50,9 @@ class OpenStage:
         self.done = self._checkpoints.restore(at=at)
         self._table = LossTable(run.losses(name), resume_at=self.done)
         self._board = Board(run.tensorboard(name))
-        self._mark = time.monotonic()
+        self._opened = self._mark = time.monotonic()
+        self._warm = self._last = 0.0  # when the last of this process's first steps had ended, and its last one
+        self._added = 0  # steps of this process
 
     def add(self, step: int, values: Losses) -> dict[str, float]:
         """Count one more step and return its losses as numbers.
@@ -63,6 +67,9 @@ class OpenStage:
         self._table.add(step, losses)
         self._board.add(step, {**losses, **{f"gradient_norm/{key}": value for key, value in norms.items()}})
         self.done = step + 1
+        self._added, self._last = self._added + 1, time.monotonic()
+        if self._added == WARM_UP:
+            self._warm = self._last
         return losses
 
     def save(self) -> None:
@@ -93,10 +100,19 @@ class OpenStage:
     def finish(self, **more: Any) -> dict[str, Any]:
         """Mark the stage as done for good and return its record; see `run_stage`. `more`: what else it says."""
         losses = self._table.summary()
-        record = {"steps": self.done, "seconds": round(float(self._seconds), 1), "losses": losses, **more}
+        record = {"steps": self.done, "seconds": round(float(self._seconds), 1), "losses": losses}
+        record |= {**self._time_steps(), **more}
         with stop_on_failed_write(self.name, self.done):
             self._run.finish(self.name, record)
         return record
+
+    def _time_steps(self) -> dict[str, float]:
+        """Return the seconds of a step in this process, checkpoints included, and those that its start took beyond."""
+        timed = self._added - WARM_UP
+        if timed < 1:
+            return {}
+        each, start = (self._last - self._warm) / timed, self._warm - self._opened
+        return {"step_seconds": round(each, 5), "start_seconds": round(max(0.0, start - WARM_UP * each), 3)}
 
 
 def run_stage(
@@ -112,7 +128,8 @@ def run_stage(
         there too.
 
     Returns:
-      The stage's record: steps done, seconds, and for each loss its mean over the first and last tenth.
+      The stage's record: steps done, seconds, for each loss its mean over the first and last tenth, and after more steps
+      than `WARM_UP` in this process the seconds of a step and those that its start took beyond.
 
     Raises:
       InputError: every checkpoint of the stage is damaged.

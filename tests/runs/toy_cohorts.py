@@ -88,7 +88,7 @@ def without_times(metrics: dict) -> dict:
     """Metrics without when and how long."""
     facts = {key: value for key, value in metrics["facts"].items() if key != "finished"}
     stages = {
-        name: {key: value for key, value in record.items() if key != "seconds"}
+        name: {key: value for key, value in record.items() if not key.endswith("seconds")}
         for name, record in metrics["stages"].items()
     }
     return {**metrics, "facts": facts, "stages": stages}

@@ -71,7 +71,10 @@ class Build(build_ext):
         # Without nvcc an older one stays: the library of another environment's TensorFlow may need it.
         built = pathlib.Path(self.build_lib) / "pyronn_layers" / CUDA_LIBRARY
         if built.exists():
-            shutil.copy2(built, ROOT / "pyronn_layers")
+            placed = ROOT / "pyronn_layers" / built.name
+            partial = placed.with_suffix(".partial")
+            shutil.copy2(built, partial)
+            os.replace(partial, placed)  # written over, it would end processes that have it loaded
 
     def build_extension(self, ext: Extension) -> None:
         tf_compile, tf_link = tensorflow_flags()
