@@ -128,8 +128,8 @@ def run_stage(
         there too.
 
     Returns:
-      The stage's record: steps done, seconds, for each loss its mean over the first and last tenth, and after more steps
-      than `WARM_UP` in this process the seconds of a step and those that its start took beyond.
+      The stage's record: steps done, seconds, for each loss its mean over the first and last tenth, and after more than
+      `WARM_UP` steps in this process the seconds of a step and those that its start took beyond.
 
     Raises:
       InputError: every checkpoint of the stage is damaged.
