@@ -89,7 +89,11 @@ class GenerativeModel(tf.Module):
         Photon noise, where there is some, is seeded by the latents themselves, so that a resumed run repeats it.
         """
         seed = tf.bitcast(tf.stack([tf.reduce_sum(z), tf.reduce_sum(tf.square(z))]), tf.int32)
-        return scan(self.simulator, self.material_generator(z), self._config, seed=seed)
+        return self.scan_material(self.material_generator(z), seed=seed)
+
+    def scan_material(self, mu_per_mm: tf.Tensor, *, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """Return the simulated CT of attenuation (B, c, c, c) in 1/mm; `seed`: of photon noise, where there is some."""
+        return scan(self.simulator, mu_per_mm, self._config, seed=seed)
 
     def enhanced_slices(
         self, coarse: tf.Tensor, label_slices: tf.Tensor, index: tf.Tensor, *, training: bool

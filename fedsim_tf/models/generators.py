@@ -104,11 +104,21 @@ class MaterialGenerator(Network):
 
     def call(self, z: tf.Tensor) -> tf.Tensor:
         """Return tau_M (B, size, size, size) for latents (B, d): attenuation in 1/mm, never negative."""
-        maps = tf.reshape(self.first(z), (-1, self.START, self.START, self.START, self._width))
+        return self._grow(self.first(z))
+
+    def continue_from(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Return tau_M for the outputs (B, units) of the first layer before its activation.
+
+        The bound at zero passes every gradient here, so that gradients are linear in what they come from.
+        """
+        return self._grow(tf.nn.swish(outputs), bound=_pass_gradients)
+
+    def _grow(self, features: tf.Tensor, bound: Callable[[tf.Tensor], tf.Tensor] | None = None) -> tf.Tensor:
+        maps = tf.reshape(features, (-1, self.START, self.START, self.START, self._width))
         for convolution in self.convolutions:
             maps = convolution(self.upsample(maps))
         # An output of zero is the initial material.
-        return self._mu_initial * project_nonnegative(1.0 + self.last(maps)[..., 0])
+        return self._mu_initial * (bound or project_nonnegative)(1.0 + self.last(maps)[..., 0])
 
 
 def _count_doublings(start: int, size: int) -> int:
@@ -132,3 +142,9 @@ def project_nonnegative(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], 
         return tf.where((x >= 0.0) | (upstream < 0.0), upstream, 0.0)
 
     return tf.nn.relu(x), gradient
+
+
+@tf.custom_gradient
+def _pass_gradients(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """Return max(x, 0) with the gradient of x."""
+    return tf.nn.relu(x), lambda upstream: upstream

@@ -10,6 +10,7 @@ import numpy as np
 
 from fedsim_tf.evaluation.audit_figures import draw_findings
 from fedsim_tf.evaluation.tables import MISSING, Table, format_table
+from fedsim_tf.federated.attack.ct_recovery import Slope, make_perceptual_slope, recover_cts
 from fedsim_tf.federated.attack.latent_recovery import CONVERGED, recover_latents
 from fedsim_tf.federated.attack.reconstruction import (
     Finding,
@@ -20,16 +21,17 @@ from fedsim_tf.federated.attack.reconstruction import (
 )
 from fedsim_tf.federated.kept_rounds import KeptRound
 from fedsim_tf.files import write_text
-from fedsim_tf.runs.inputs import count_labels, open_fold, open_shape_model
+from fedsim_tf.runs.inputs import count_labels, open_fold, open_shape_model, open_vgg
 from fedsim_tf.runs.same_data import compare_with_note
 from fedsim_tf.synthesis import GenerativeModel
 from fedsim_tf.tools.audit_start import Audit, AuditedFold
 
 FOLDER = "audit"  # within the site's own folder: pictures of patients do not leave it
 _HEADINGS = (
-    *("stage", "round", "patient", "residual", "correlation", "of the others' mean", "rank"),
+    *("stage", "round", "patient", "residual", "CT from", "correlation", "of the others' mean", "rank"),
     *("Dice %", "of the mean shape"),
 )
+_OF_LATENT, _OF_GRADIENTS = "latent", "gradients"  # what a reconstructed CT is made of
 
 
 class FoundPatient(NamedTuple):
@@ -39,12 +41,14 @@ class FoundPatient(NamedTuple):
       stage, round: the round.
       residual: how well the latent fits the gradients, see `RecoveredLatents`.
       finding: how near the reconstruction comes.
+      is_read: whether the CT was read off the gradients, or is what the networks make of the latent.
     """
 
     stage: str
     round: int
     residual: float
     finding: Finding
+    is_read: bool = False
 
     @property
     def is_exact(self) -> bool:
@@ -78,17 +82,32 @@ def _attack_fold(audit: Audit, fold: AuditedFold, output: pathlib.Path) -> Itera
     data = open_fold(config, cohort, fold=fold.number, n_labelled=n_labelled, cache_dir=audit.cache_dir)
     compare_with_note(fold.run.path, config, data)
     model = GenerativeModel(config, open_shape_model(config), data.field_of_view_mm)
-    known = KnownPatients.at_site(data, model)
+    known, annotated = KnownPatients.at_site(data, model), set(data.labelled.identities)
+    perceptual = make_perceptual_slope(open_vgg(config), weight=config.pretraining.perceptual_weight)
     for kept in fold.rounds:
-        yield from _attack_round(kept, model, known, output, title=f"{audit.source}, fold {fold.number}")
+        # Another scan's noise, or another loss than that of annotated volumes, would be taken for the patient.
+        is_plain = annotated.issuperset(kept.batch) and not config.model.simulated_photons
+        title = f"{audit.source}, fold {fold.number}"
+        yield from _attack_round(kept, model, known, output, title=title, perceptual=perceptual if is_plain else None)
 
 
 def _attack_round(
-    kept: KeptRound, model: GenerativeModel, known: KnownPatients, output: pathlib.Path, *, title: str
+    kept: KeptRound,
+    model: GenerativeModel,
+    known: KnownPatients,
+    output: pathlib.Path,
+    *,
+    title: str,
+    perceptual: Slope | None,
 ) -> list[FoundPatient]:
+    """Attack a round; `perceptual`: see `recover_cts`, None where CTs cannot be read off its gradients."""
     load_shared_weights(model, kept.weights)
     recovered = recover_latents(kept.weights, kept.gradients, len(kept.batch))
     made = reconstruct_patients(model, recovered.latents)
+    is_read = perceptual is not None and recovered.n_exact == len(kept.batch)
+    if perceptual is not None and is_read:
+        coarse = recover_cts(model, kept.gradients, recovered.latents, perceptual=perceptual)
+        made = made._replace(coarse=coarse)
     findings = compare_with_patients(made, kept.batch, known)
     rows = {
         f"patient {finding.number}": (
@@ -101,7 +120,7 @@ def _attack_round(
     name = f"{kept.stage}-{kept.round:06d}"
     draw_findings(output / f"{name}.png", rows, title=f"{title}: {kept.stage}, round {kept.round}")
     residuals = recovered.residuals
-    return [FoundPatient(kept.stage, kept.round, float(residuals[one.found]), one) for one in findings]
+    return [FoundPatient(kept.stage, kept.round, float(residuals[one.found]), one, is_read) for one in findings]
 
 
 def _make_table(patients: Sequence[FoundPatient]) -> Table:
@@ -113,6 +132,7 @@ def _format_row(patient: FoundPatient) -> list[str]:
     overlaps = (finding.dice, finding.dice_of_mean)
     return [
         *(patient.stage, str(patient.round), str(finding.number), f"{patient.residual:.1e}"),
+        _OF_GRADIENTS if patient.is_read else _OF_LATENT,
         *(f"{finding.correlation:.3f}", f"{finding.correlation_of_mean:.3f}", str(finding.rank)),
         *(MISSING if value is None else f"{value:.1f}" for value in overlaps),
     ]

@@ -5,9 +5,11 @@ import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import special
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.federated.attack.ct_recovery import make_perceptual_slope, recover_cts
 from fedsim_tf.federated.attack.latent_recovery import CONVERGED, recover_latents
 from fedsim_tf.federated.attack.reconstruction import (
     KnownPatients,
@@ -18,6 +20,8 @@ from fedsim_tf.federated.attack.reconstruction import (
     reconstruct_patients,
 )
 from fedsim_tf.federated.privacy import privatize
+from fedsim_tf.losses import material_losses, slice_features
+from fedsim_tf.synthesis import downsample
 from fedsim_tf.training.pretraining import GeneratorPretraining
 from fedsim_tf.training.semi_supervised import SemiSupervised
 from tests.training.toy_site import toy_config, toy_learner
@@ -113,6 +117,38 @@ def test_a_round_of_pretraining_gives_the_latents_away_and_usual_noise_hides_the
     assert min(errors(noisy, z)) > 0.5
     clipped = recover_latents(weights, privatize(gradients, bound=1e-3, multiplier=0.0), 3)
     assert max(errors(clipped, z)) < 1e-4  # a clipped gradient is as telling as a long one
+
+
+def test_the_very_first_round_gives_coarse_cts_away_of_which_networks_and_latents_know_nothing_yet(learner):
+    """Latents are random draws, and the simulated CTs are those of an even block."""
+    weights, gradients, z = answer(learner, GeneratorPretraining(learner), 0)
+    load_shared_weights(learner.model, weights)
+    slope = make_perceptual_slope(learner.vgg, weight=learner.config.pretraining.perceptual_weight)
+    roughly = {"perceptual": slope, "iterations": 15}
+    true = downsample(learner.data.labelled.images, learner.model.coarse_size)
+    nearest = lambda cts: [max(range(len(true)), key=lambda k: correlate(ct, true[k])) for ct in cts]  # noqa: E731
+    found = recover_cts(learner.model, gradients, recover_latents(weights, gradients, 3).latents, **roughly)
+    assert sorted(nearest(found)) == [0, 1, 2]  # one each of the batch's, which are all annotated ones
+    assert min(correlate(ct, true[k]) for ct, k in zip(found, nearest(found), strict=True)) > 0.9  # 0.98 after 50
+    simulated = reconstruct_patients(learner.model, z).coarse
+    assert max(correlate(ct, one) for ct in simulated for one in true) < 0.3
+    # Not even with the true latents.
+    noisy = recover_cts(learner.model, privatize(gradients, **USUAL_NOISE), z, **roughly)
+    assert max(correlate(ct, one) for ct in noisy for one in true) < 0.3
+
+
+def test_the_slope_of_the_perceptual_loss_is_that_of_the_stage(learner, rng):
+    """By differences in the direction of the slope itself."""
+    weight = learner.config.pretraining.perceptual_weight
+    simulated, true = rng.uniform(-1, 1, (2, 1, 16, 16, 16)).astype(np.float32)
+    found = make_perceptual_slope(learner.vgg, weight=weight)(simulated, true)
+    direction = found / np.linalg.norm(found)
+
+    def loss(step):
+        moved = tf.constant(simulated + step * direction)
+        return weight * material_losses(learner.vgg, moved, true, slice_features(learner.vgg, tf.constant(true)))[1]
+
+    assert float(loss(1e-2) - loss(-1e-2)) / 2e-2 == pytest.approx(np.linalg.norm(found), rel=0.02)
 
 
 @pytest.mark.usefixtures("eagerly")

@@ -14,7 +14,7 @@ from fedsim_tf.training.run import RunFolder
 from tests.evaluation.pictures_for_tests import is_drawn
 from tests.experiments.commands import run_command
 from tests.federated.test_attack import answer
-from tests.training.toy_site import toy_config, toy_learner, toy_shape_model
+from tests.training.toy_site import small_vgg, toy_config, toy_learner, toy_shape_model
 
 ROUNDS = 2
 
@@ -34,6 +34,8 @@ def run(tmp_path_factory, small_gan):
         patch.setattr("fedsim_tf.tools.audit.open_shape_model", lambda _: toy_shape_model())
         patch.setattr("fedsim_tf.tools.audit.open_fold", lambda *_, **__: learner.data)
         patch.setattr("fedsim_tf.tools.audit_start.open_cohort", lambda *_, **__: None)
+        patch.setattr("fedsim_tf.tools.audit.open_vgg", lambda _: small_vgg())
+        patch.setattr("fedsim_tf.federated.attack.ct_recovery.ITERATIONS", 5)
         yield root
 
 
@@ -52,7 +54,8 @@ def test_a_round_without_noise_is_found_and_one_with_noise_is_not(run, tmp_path)
         [cell.strip() for cell in line.split("|")[1:-1]] for line in (folder / "audit.md").read_text().splitlines()[4:]
     ]
     assert [row[:3] for row in rows] == [["pretraining", str(one.round), str(one.finding.number)] for one in found]
-    assert [float(row[4]) for row in rows] == pytest.approx([one.finding.correlation for one in found], abs=6e-4)
+    assert [row[4] for row in rows] == ["gradients" if one.round == 0 else "latent" for one in found]
+    assert [float(row[5]) for row in rows] == pytest.approx([one.finding.correlation for one in found], abs=6e-4)
 
 
 def test_the_command_says_what_it_found_and_a_dry_run_writes_nothing(run, tmp_path):
