@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import pathlib
 from collections import Counter
@@ -12,6 +13,7 @@ from absl import logging
 
 from fedsim_tf.arms import ARMS, DIRECT, choose_trained, federate_arms, get_volumes_arm, list_volumes_arms, simulators
 from fedsim_tf.config import Config
+from fedsim_tf.errors import InputError
 from fedsim_tf.files import list_whole_files, read_json
 from fedsim_tf.phantom.sites import is_made
 from fedsim_tf.progress import duration, format_bytes, room
@@ -114,13 +116,20 @@ def describe_elsewhere(config: Config, *, sites: Sequence[str], run_name: str, o
 
 def note_stage(start: RunStart) -> None:
     """Keep what steps took in a run's finished stages, for plans of later runs, and log what the rest will take."""
+    with contextlib.suppress(InputError):  # a damaged record of a stage: the run itself writes it again
+        rest = _measure_rest(start)
+        if rest:
+            logging.info("about %s of the run left", duration(rest))
+
+
+def _measure_rest(start: RunStart) -> float:
+    """Return the seconds that are left of a run, with steps as it has timed them; these are kept in the cache."""
     folds = [fold_path(start.run_dir, number) for number in start.folds]
     folders = [site for fold in folds for site in list_site_paths(fold)] if start.federated else folds
     measured = measure_steps(start.settled_config, folders, shared=start.federated)
     keep_step_times(start.cache_dir, measured)
     costs = StepCosts({**read_step_times(start.cache_dir), **measured})
-    if rest := sum(row.seconds for row in _list_rest(start, start.settled_config, costs)):
-        logging.info("about %s of the run left", duration(rest))
+    return sum(row.seconds for row in _list_rest(start, start.settled_config, costs))
 
 
 def _list_rest(start: RunStart, config: Config, costs: StepCosts) -> list[_Stages]:

@@ -80,11 +80,14 @@ class StepCosts:
 
     def describe(self, config: Config, kinds: Collection[str]) -> str:
         """Return in a few words what times of these kinds rest on."""
-        # Batches are left out: the words are for all of a run.
-        known = sum(any(word.startswith(f"{kind}-") for word in self._measured) for kind in kinds)
         if not self._measured:
             return "a guess, as no step has been timed on this machine"
-        return "from steps timed on this machine" if known == len(kinds) else "partly guessed from other steps here"
+        timed = [self._is_timed(config, kind) for kind in kinds if kind in _SECTIONS]
+        return "from steps timed on this machine" if all(timed) else "partly guessed from other steps here"
+
+    def _is_timed(self, config: Config, kind: str) -> bool:
+        batches = {1, config.segmentation.batch} if kind == "unet" else {1}
+        return any(_word(config, kind, volumes) in self._measured for volumes in batches)
 
 
 def measure_steps(config: Config, folders: Iterable[pathlib.Path], *, shared: bool) -> dict[str, StepTime]:

@@ -1,6 +1,7 @@
 """What a plan says that steps take: as this machine has shown, else by its speed in other steps, else by the table."""
 
 import dataclasses
+import types
 
 import pytest
 
@@ -8,7 +9,7 @@ from fedsim_tf.config import make_config
 from fedsim_tf.files import write_json
 from fedsim_tf.records import step_times
 from fedsim_tf.records.step_times import StepTime, keep_step_times, read_step_times
-from fedsim_tf.runs.estimate import estimate_cost
+from fedsim_tf.runs.estimate import estimate_cost, note_stage
 from fedsim_tf.runs.step_costs import StepCosts, measure_steps
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.stage import WARM_UP, OpenStage
@@ -76,7 +77,9 @@ def test_the_words_say_what_a_time_rests_on(tmp_path):
     assert "a guess" in TABLE.describe(DEMO, {"gan"})
     costs = StepCosts(measure_steps(DEMO, [finished(tmp_path, gan=times(1.0))], shared=False))
     assert costs.describe(DEMO, {"gan"}) == "from steps timed on this machine"
+    assert costs.describe(DEMO, {"gan", "sample"}) == "from steps timed on this machine"  # volumes never are
     assert "partly guessed" in costs.describe(DEMO, {"gan", "unet"})
+    assert "partly guessed" in costs.describe(make_config("small", model={"precision": "float32"}), {"gan"})
 
 
 def test_kept_times_are_read_back_and_those_with_as_many_threads_come_first(tmp_path, monkeypatch):
@@ -127,3 +130,14 @@ def test_who_wants_to_know_is_told_of_each_stage_of_a_run_its_folds_and_sites(tm
     for folder in (run, run.fold(0), run.fold(0).site("leeds")):
         folder.finish("gan", {"steps": 1})
     assert told == [0, 1, 2]
+
+
+def test_a_damaged_record_of_another_stage_does_not_end_a_run(tmp_path, caplog):
+    """It is written again when its stage comes; what is left is just not said."""
+    (tmp_path / "run" / "fold_0" / "stages").mkdir(parents=True)
+    (tmp_path / "run" / "fold_0" / "stages" / "gan.json").write_text('{"steps": 1')
+    start = types.SimpleNamespace(
+        run_dir=tmp_path / "run", cache_dir=tmp_path / "cache", folds=[0], federated=False, settled_config=DEMO
+    )
+    note_stage(start)
+    assert "left" not in caplog.text

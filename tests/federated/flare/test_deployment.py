@@ -45,11 +45,13 @@ def federation(tmp_path_factory):
     system = Federation(root, SITES, SETTINGS, lambda name: {"runs_dir": str(root / "runs" / name)}, classes=COMPONENTS)
     system.root = root
     system.deployment = Deployment(system.admin)
-    system.start_all()
-    wait_until(lambda: set(system.deployment.list_connected()) == set(SITES), within=120)
-    yield system
-    system.deployment.close()
-    system.kill_all()
+    try:
+        system.start_all()
+        wait_until(lambda: set(system.deployment.list_connected()) == set(SITES), within=120)
+        yield system
+    finally:
+        system.deployment.close()
+        system.kill_all()
 
 
 def run_undisturbed(root, names):

@@ -57,8 +57,8 @@ def folds(tmp_path_factory):
             patch.setattr(on_flare, name, value)
         for name, local in settings.items():
             on_flare.set_up_member(open_member(system.kits / name, local))
-        system.start_all()
         try:
+            system.start_all()
             on_flare.deploy(config, RUN, system.admin)
         finally:
             system.kill_all()
