@@ -102,9 +102,10 @@ def measure_steps(config: Config, folders: Iterable[pathlib.Path], *, shared: bo
     for folder in folders:
         for file in list_whole_files(folder / "stages", "*.json"):
             name, record = file.relative_to(folder / "stages").with_suffix("").as_posix(), read_json(file)
-            kind = _KINDS.get(name, "unet")
+            kind = "unet" if name.startswith("segmentation/") else _KINDS.get(name)
             is_shared = kind in ("pretraining", "semi") or name == f"segmentation/{DIRECT}/pretrain"
-            if record.get("steps", 0) < _FEWEST or "step_seconds" not in record or (shared and is_shared):
+            is_timed = "step_seconds" in record and record.get("steps", 0) >= _FEWEST
+            if kind is None or not is_timed or (shared and is_shared):
                 continue
             volumes = config.segmentation.batch if kind == "unet" else 1
             times = found.setdefault(_word(config, kind, volumes), (kind, volumes, []))[2]

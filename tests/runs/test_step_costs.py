@@ -67,8 +67,9 @@ def test_other_networks_say_nothing_of_the_machine_as_the_table_has_none_of_them
     assert costs.of(DEMO, "gan") == TABLE.of(DEMO, "gan")
 
 
-def test_stages_of_few_steps_of_all_sites_or_of_before_are_not_taken(tmp_path):
+def test_stages_of_few_steps_of_all_sites_of_before_or_of_other_kinds_are_not_taken(tmp_path):
     fold = finished(tmp_path, pretraining=times(1.0), gan={**times(1.0), "steps": 2}, semi_supervised={"seconds": 4.0})
+    finished(tmp_path, refinement=times(9.0))  # of a kind that the table does not have
     assert list(measure_steps(DEMO, [fold], shared=True)) == []
     assert [word.split("-")[0] for word in measure_steps(DEMO, [fold], shared=False)] == ["pretraining"]
 
