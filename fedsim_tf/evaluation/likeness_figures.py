@@ -13,7 +13,7 @@ from fedsim_tf.evaluation.figures import save_figure
 from fedsim_tf.evaluation.likeness import MeasuredVolumes
 from fedsim_tf.evaluation.mosaic import CELL_INCHES, Mosaic
 from fedsim_tf.evaluation.planes import PLANE_NAMES, list_slices
-from fedsim_tf.evaluation.region_figures import add_legend, colour_regions, measure_legend
+from fedsim_tf.evaluation.region_figures import add_legend, collect_region_ids, colour_regions, measure_legend
 from fedsim_tf.evaluation.tissues import TISSUES
 from fedsim_tf.regions import BACKGROUND
 from fedsim_tf.training.annotated_labels import are_whole_hearts
@@ -52,7 +52,7 @@ def draw_likeness(
         for row in _list_rows(name, volumes.annotated, plane=plane)
     ]
     width = CELL_INCHES * SHOWN
-    shown = {region for row in rows if row.ids is not None for region in np.unique(row.ids).tolist()}
+    shown = collect_region_ids(row.ids for row in rows)
     legend = measure_legend(width, shown)
     below = legend + _HISTOGRAM_INCHES
     mosaic = Mosaic(len(rows), SHOWN, title=title, row_titles=True, below_inches=below)

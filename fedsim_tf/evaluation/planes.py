@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from fedsim_tf.evaluation.figures import save_figure
 from fedsim_tf.evaluation.mosaic import CELL_INCHES
-from fedsim_tf.evaluation.region_figures import add_legend
+from fedsim_tf.evaluation.region_figures import add_legend, collect_region_ids
 from fedsim_tf.regions import PAINTING_ORDER, REGIONS, is_whole_heart
 
 _HEART_COLOUR = "#39d353"
@@ -92,7 +92,7 @@ def make_planes_figure(
         axis.set_title(name, fontsize=8)
         axis.set_axis_off()
     if by_region:
-        add_legend(figure, {region for ids in labels if ids is not None for region in np.unique(ids).tolist()})
+        add_legend(figure, collect_region_ids(labels))
     figure.suptitle(title, fontsize=9)
     return figure
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -43,7 +43,7 @@ def region_panel(
       columns: a heading for each column.
       title: above everything; says which cohort this is.
     """
-    shown = {region for cells in rows for _, ids in cells if ids is not None for region in np.unique(ids).tolist()}
+    shown = collect_region_ids(ids for cells in rows for _, ids in cells)
     below = measure_legend(CELL_INCHES * len(columns), shown)
     mosaic = Mosaic(len(rows), len(columns), title=title, below_inches=below)
     for number, cells in enumerate(rows):
@@ -53,6 +53,11 @@ def region_panel(
         mosaic.head(0, column, heading)
     add_legend(mosaic.figure, shown)
     save_figure(mosaic.figure, path)
+
+
+def collect_region_ids(labels: Iterable[np.ndarray | None]) -> set[int]:
+    """Return the ids that are there in any of several label maps; None has none."""
+    return {region for ids in labels if ids is not None for region in np.unique(ids).tolist()}
 
 
 def add_legend(figure: Figure, shown: Collection[int]) -> None:

@@ -23,7 +23,7 @@ class VolumeNorm(tf.keras.layers.GroupNormalization):
         """Return float32 maps (B, z, y, x, C) whose channels have mean beta and deviation gamma in each volume."""
         batch, depth, height, width, channels = sizes(inputs)
         voxels = depth * height * width
-        one = batch == 1 if isinstance(batch, int) else False  # its channels lie as batch norm takes them
+        one = isinstance(batch, int) and batch == 1  # its channels lie as batch norm takes them
         rows = tf.reshape(inputs, [batch, voxels, channels])
         normal, *_ = tf.raw_ops.FusedBatchNormV3(
             x=tf.reshape(rows if one else tf.transpose(rows, [1, 0, 2]), [1, voxels, 1, batch * channels]),

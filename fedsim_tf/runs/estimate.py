@@ -79,7 +79,8 @@ def describe_run(start: RunStart) -> str:
     rows = _list_rest(start, config, costs)
     if config.is_phantom:
         to_make = [site for site in start.sites if not is_made(site, *phantom_cache(config, start.cache_dir))]
-        rows.insert(0, _Stages("phantom sites, first use", len(to_make), len(to_make) * PHANTOM_SITE_SECONDS))
+        if to_make:
+            rows.insert(0, _Stages("phantom sites, first use", len(to_make), len(to_make) * PHANTOM_SITE_SECONDS))
     cost = _cost(rows)
     return _plan(
         config,
@@ -173,7 +174,6 @@ def _plan(
         *(
             f"  {row.name:<24}{row.steps:>8} {'step ' if row.steps == 1 else 'steps'}  ~{duration(row.seconds)}"
             for row in rows
-            if row.steps
         ),
         f"disk for checkpoints: {disk}",
         f"estimated time on two cores: {duration(seconds)} ({rests_on})",

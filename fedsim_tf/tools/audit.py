@@ -104,10 +104,10 @@ def _attack_round(
     load_shared_weights(model, kept.weights)
     recovered = recover_latents(kept.weights, kept.gradients, len(kept.batch))
     made = reconstruct_patients(model, recovered.latents)
-    is_read = perceptual is not None and recovered.n_exact == len(kept.batch)
-    if perceptual is not None and is_read:
-        coarse = recover_cts(model, kept.gradients, recovered.latents, perceptual=perceptual)
-        made = made._replace(coarse=coarse)
+    read = None
+    if perceptual is not None and recovered.n_exact == len(kept.batch):
+        read = recover_cts(model, kept.gradients, recovered.latents, perceptual=perceptual)
+        made = made._replace(coarse=read)
     findings = compare_with_patients(made, kept.batch, known)
     rows = {
         f"patient {finding.number}": (
@@ -119,7 +119,7 @@ def _attack_round(
     }
     name = f"{kept.stage}-{kept.round:06d}"
     draw_findings(output / f"{name}.png", rows, title=f"{title}: {kept.stage}, round {kept.round}")
-    residuals = recovered.residuals
+    residuals, is_read = recovered.residuals, read is not None
     return [FoundPatient(kept.stage, kept.round, float(residuals[one.found]), one, is_read) for one in findings]
 
 

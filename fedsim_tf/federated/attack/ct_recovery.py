@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from fedsim_tf.federated.attack.latent_recovery import stack_layer
 from fedsim_tf.federated.update import Arrays
 from fedsim_tf.losses import Features, material_losses, slice_features
 from fedsim_tf.synthesis import GenerativeModel
@@ -78,9 +79,8 @@ def make_perceptual_slope(features: Features, *, weight: float) -> Slope:
 
 def _find_rows(gradients: Arrays, latents: np.ndarray) -> np.ndarray:
     """Return V (B, h), the gradients of the first layer's outputs for each latent (B, d)."""
-    kernel, bias = (gradients[name].astype(np.float64) for name in FIRST_LAYER)
     inputs = np.concatenate([latents, np.ones((len(latents), 1))], axis=1)
-    return np.linalg.lstsq(inputs.T, np.concatenate([kernel, bias[None]]), rcond=None)[0]
+    return np.linalg.lstsq(inputs.T, stack_layer(gradients, FIRST_LAYER), rcond=None)[0]
 
 
 class _Tail:

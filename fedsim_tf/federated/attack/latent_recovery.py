@@ -61,7 +61,7 @@ def recover_latents(weights: Arrays, gradients: Arrays, batch: int) -> Recovered
     Raises:
       InputError: `batch` is not between 1 and the length of a latent.
     """
-    first, second = _stack(gradients, FIRST_LAYER), _stack(gradients, SECOND_LAYER)
+    first, second = stack_layer(gradients, FIRST_LAYER), stack_layer(gradients, SECOND_LAYER)
     length = len(first) - 1
     if not 1 <= batch <= length:
         raise InputError("batch", value=batch, must=f"be 1 to {length}, the length of a latent")
@@ -134,7 +134,7 @@ class _Search:
         return columns - self._hidden @ (self._hidden.T @ columns)
 
 
-def _stack(gradients: Arrays, layer: tuple[str, str]) -> np.ndarray:
+def stack_layer(gradients: Arrays, layer: tuple[str, str]) -> np.ndarray:
     """Return the gradients of a layer's kernel and bias, one above the other (n + 1, m), in double precision."""
     kernel, bias = (gradients[name].astype(np.float64) for name in layer)
     return np.concatenate([kernel, bias[None]])
