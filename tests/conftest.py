@@ -1,5 +1,6 @@
 """Threads, seeds, real data and the order of modules, for all tests."""
 
+import gc
 import os
 import pathlib
 
@@ -48,6 +49,7 @@ SLOW_MODULES = (
     "shape/registration/test_groupwise.py",
     "test_contributing.py",
 )
+gc.disable()  # until all is imported: a fifth of that time would be spent on looking for garbage, and there is none
 DEFAULT_DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -60,8 +62,15 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
-@pytest.fixture(autouse=True)
+def pytest_collection_finish():
+    """Look for garbage again, but not among what was imported."""
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.fixture(autouse=True, scope="module")
 def _fixed_seeds():
+    """Once a module, as TensorFlow throws its kernels away with it."""
     tf.keras.utils.set_random_seed(0)
 
 

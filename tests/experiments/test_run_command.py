@@ -58,6 +58,6 @@ def test_a_bug_is_not_hidden(monkeypatch):
     def break_down(*_, **__):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("fedsim_tf.config.make_config", break_down)
+    monkeypatch.setattr("experiments.command.make_config", break_down)
     with pytest.raises(RuntimeError, match="a bug"):
         run_command("single_site", "--dry_run")

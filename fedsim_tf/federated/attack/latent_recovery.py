@@ -93,6 +93,11 @@ class _Search:
         self._origin = (inputs @ (last / (last @ last)))[:-1]
         across = np.linalg.svd(last[None])[2][1:]  # orthonormal, orthogonal to `last`
         self._directions = (inputs @ across.T)[:-1].T  # (B - 1, d), orthonormal
+        # Values of the hidden layer before swish are affine in the coordinates.
+        self._values_at_origin, self._values_along = (
+            self._origin @ self._kernel + self._bias,
+            self._directions @ self._kernel,
+        )
 
     def order(self, points: np.ndarray) -> np.ndarray:
         """Return coordinates (n, B - 1) of points (m, d) and of some around them, by their residuals."""
@@ -120,15 +125,18 @@ class _Search:
 
     def _outside(self, coordinates: np.ndarray) -> np.ndarray:
         """Return the part (w + 1,) of [h(z); 1] that lies outside the column space."""
-        values = self._place(coordinates) @ self._kernel + self._bias
+        values = self._values(coordinates)
         return self._project_out(np.append(special.expit(values) * values, 1.0))
 
     def _jacobian(self, coordinates: np.ndarray) -> np.ndarray:
-        values = self._place(coordinates) @ self._kernel + self._bias
+        values = self._values(coordinates)
         gate = special.expit(values)
         slope = gate * (1.0 + values * (1.0 - gate))  # of swish
-        columns = slope[:, None] * (self._directions @ self._kernel).T
+        columns = slope[:, None] * self._values_along.T
         return self._project_out(np.concatenate([columns, np.zeros((1, columns.shape[1]))]))
+
+    def _values(self, coordinates: np.ndarray) -> np.ndarray:
+        return self._values_at_origin + coordinates @ self._values_along
 
     def _project_out(self, columns: np.ndarray) -> np.ndarray:
         return columns - self._hidden @ (self._hidden.T @ columns)
