@@ -94,10 +94,8 @@ class _Search:
         across = np.linalg.svd(last[None])[2][1:]  # orthonormal, orthogonal to `last`
         self._directions = (inputs @ across.T)[:-1].T  # (B - 1, d), orthonormal
         # Values of the hidden layer before swish are affine in the coordinates.
-        self._values_at_origin, self._values_along = (
-            self._origin @ self._kernel + self._bias,
-            self._directions @ self._kernel,
-        )
+        self._values_at_origin = self._origin @ self._kernel + self._bias
+        self._values_along = self._directions @ self._kernel
 
     def order(self, points: np.ndarray) -> np.ndarray:
         """Return coordinates (n, B - 1) of points (m, d) and of some around them, by their residuals."""
