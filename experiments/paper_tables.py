@@ -12,7 +12,7 @@ import signal
 from absl import flags
 
 from experiments import command
-from fedsim_tf.arms import PARTS, SINGLE_SITE_ROWS
+from fedsim_tf.arms import BEYOND_PAPER, PARTS, SINGLE_SITE_ROWS
 from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.regions import HEART, LABEL_KINDS
@@ -32,7 +32,7 @@ flags.DEFINE_list(
 flags.DEFINE_list(
     "arms",
     list(SINGLE_SITE_ROWS),
-    "Single-site rows; ours_plus goes beyond the paper. The upper bound is run once a site.",
+    f"Single-site rows. Beyond the paper's there are {', '.join(BEYOND_PAPER)}. The upper bound is run once a site.",
 )
 flags.DEFINE_list("parts", list(PARTS), f"What to make, of: {', '.join(PARTS)}.")
 flags.DEFINE_integer("processes", 1, "Jobs at a time.", lower_bound=1)
@@ -92,7 +92,7 @@ def _wanted_runs():
         "label_sizes": LABEL_SIZES,
         "label_kinds": LABEL_KINDS,
         "parts": PARTS,
-        "arms": SINGLE_SITE_ROWS,
+        "arms": tuple(dict.fromkeys((*SINGLE_SITE_ROWS, *BEYOND_PAPER))),
     }
     chosen = {name: tuple(FLAGS[name].value or ()) for name in known}
     for name, choices in known.items():

@@ -14,12 +14,11 @@ import numpy as np
 import tensorflow as tf
 from scipy import ndimage
 
+from fedsim_tf.baselines.random_hearts import draw_placed_hearts, draw_scattered_hearts
 from fedsim_tf.ct.atlas import FixedAtlas
 from fedsim_tf.data.preprocess import hu_from_unit
-from fedsim_tf.losses import merge_regions
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.shape.grid import Grid
-from fedsim_tf.shape.parameters import LOG_SCALE_LIMIT, N_POSE
 from fedsim_tf.synthesis import SyntheticVolume, ct_simulator, scan, slice_renderer
 from fedsim_tf.training.annotated_labels import AnnotatedLabels
 from fedsim_tf.training.batch_norm import random_slices
@@ -59,14 +58,15 @@ class FixedMaterialSite:
 
     Args:
       learner: the site's state. Its material network is not used.
+      augmented_gan: whether the enhancement network learns from slices that are changed at random, as configured.
 
     Attributes:
       rim_voxels: width of the rim around a heart in which its CT values still show.
     """
 
-    def __init__(self, learner: SiteLearner):
+    def __init__(self, learner: SiteLearner, *, augmented_gan: bool = True):
         config, volumes = learner.config, learner.data.labelled
-        self._learner = learner
+        self._learner, self._augmented_gan = learner, augmented_gan
         self._atlas = FixedAtlas(config.model.simulated_energy_kev)
         self._simulator = ct_simulator(config.model, config.model.size, learner.data.field_of_view_mm)
         images_hu = hu_from_unit(volumes.images, config.data.window_hu)
@@ -94,7 +94,8 @@ class FixedMaterialSite:
         """Learn shapes and latents, then the enhancement network; return the normal fitted to the latents."""
         learner, first = self._learner, run.config.pretraining
         run_shared(run, ShapePretraining(learner), rate=first.rate, steps=first.steps)
-        gan = EnhancementPretraining(learner, simulated=self._own, name="fixed_material/gan")
+        name = f"fixed_material/{'gan' if self._augmented_gan else 'plain_gan'}"
+        gan = EnhancementPretraining(learner, simulated=self._own, name=name, augmented=self._augmented_gan)
         run_stage(run, gan, steps=run.config.gan.steps)
         return learner.latent_statistics(with_unlabelled=False).distribution()
 
@@ -105,29 +106,16 @@ class FixedMaterialSite:
             yield Heart(z, self._hard_label(self._learner.model.labels(z[None])))
 
     def random_hearts(self) -> Iterator[Heart]:
-        """Yield upright hearts with standard normal weights of the modes, for which nothing was learnt.
-
-        Each lies where some annotated heart lies, and is as large.
-        """
-        config, decoder = self._learner.config, self._learner.model.decoder
-        labels = self._learner.data.labelled.labels
-        for number in range(config.synthesis.volumes):
-            rng = step_rng(config.seed, "random hearts", number)
-            weights = rng.standard_normal(decoder.ssm.n_modes)
-            place = labels[rng.integers(len(labels))]
-            yield Heart(np.zeros(0, np.float32), self._hard_label(decoder(self._pose(weights, place))))
+        """Yield hearts for which nothing was learnt, in annotated hearts' places; see `draw_placed_hearts`."""
+        config, labels = self._learner.config, self._learner.data.labelled.labels
+        yield from self._decode(
+            draw_placed_hearts(self._learner.model.decoder, labels, count=config.synthesis.volumes, seed=config.seed)
+        )
 
     def scattered_hearts(self) -> Iterator[Heart]:
-        """Yield the hearts of `random_hearts`, upright too, of any size and at any place where they lie whole.
-
-        No annotated heart says where they lie or how large they are. The log scale is uniform within the shape
-        network's range, as far as the field of view is large enough, and the place is uniform within the field of view.
-        """
+        """Yield the same hearts of any size and at any place; see `draw_scattered_hearts`."""
         config, decoder = self._learner.config, self._learner.model.decoder
-        for number in range(config.synthesis.volumes):
-            weights = step_rng(config.seed, "random hearts", number).standard_normal(decoder.ssm.n_modes)
-            tau = self._scatter(weights, step_rng(config.seed, "scattered hearts", number))
-            yield Heart(np.zeros(0, np.float32), self._hard_label(decoder(tau)))
+        yield from self._decode(draw_scattered_hearts(decoder, count=config.synthesis.volumes, seed=config.seed))
 
     def volumes(self, hearts: Iterator[Heart]) -> Iterator[SyntheticVolume]:
         """Render hearts, each in the body of some annotated patient; the images are the enhanced CTs."""
@@ -162,35 +150,9 @@ class FixedMaterialSite:
         seed = tf.constant(rng.integers(1 << 31, size=2), tf.int32)
         return scan(self._simulator, mu_per_mm, self._learner.config, seed=seed)
 
-    def _pose(self, weights: np.ndarray, place: np.ndarray) -> tf.Tensor:
-        """Return tau (1, K + 7) of a shape that has the volume and the centre of mass of a mask (z, y, x)."""
-        grid, decoder = self._learner.model.decoder.grid, self._learner.model.decoder
-        spacing, origin = np.array(grid.spacing_mm), np.array(grid.origin_mm)
-
-        def centre_mm(occupancy: np.ndarray) -> np.ndarray:
-            return origin + spacing * np.array(ndimage.center_of_mass(occupancy))[::-1]
-
-        tau = np.concatenate([weights, np.zeros(N_POSE)])
-        decode = lambda: merge_regions(decoder(tf.constant(tau[None], tf.float32)))[0].numpy()  # noqa: E731
-        upright = decode()
-        tau[-1] = np.log(place.sum() / upright.sum()) / 3.0
-        scaled = decode()
-        tau[-4:-1] = centre_mm(place) - centre_mm(scaled)
-        return tf.constant(tau[None], tf.float32)
-
-    def _scatter(self, weights: np.ndarray, rng: np.random.Generator) -> tf.Tensor:
-        """Return tau (1, K + 7) of an upright shape of random size at a random place within the grid."""
-        decoder = self._learner.model.decoder
-        spacing, origin = np.array(decoder.grid.spacing_mm), np.array(decoder.grid.origin_mm)
-        # A voxel is left free along each border.
-        first, last = origin + 0.5 * spacing, origin + (np.array(decoder.grid.shape[::-1]) - 1.5) * spacing
-        tau = np.concatenate([weights, np.zeros(N_POSE)])
-        points = decoder.points_mm(tf.constant(tau[None], tf.float32))[0].numpy()
-        largest = min(LOG_SCALE_LIMIT, np.log(np.min((last - first) / np.ptp(points, axis=0))))
-        tau[-1] = rng.uniform(min(-LOG_SCALE_LIMIT, largest), largest)
-        scaled = np.exp(tau[-1]) * points
-        tau[-4:-1] = rng.uniform(first - scaled.min(axis=0), last - scaled.max(axis=0))
-        return tf.constant(tau[None], tf.float32)
+    def _decode(self, hearts: Iterator[tf.Tensor]) -> Iterator[Heart]:
+        for tau in hearts:
+            yield Heart(np.zeros(0, np.float32), self._hard_label(self._learner.model.decoder(tau)))
 
     def _hard_label(self, occupancy: tf.Tensor) -> np.ndarray:
         return self._learner.model.hard_label(occupancy)[0].numpy()

@@ -39,6 +39,7 @@ def caption(picture: pathlib.Path) -> str:
 
 
 _SIMULATORS = {
+    "random": "label maps in which each tissue has a random CT value in every volume; no image model is trained",
     "fixed": "synthetic CTs in which each tissue has the same CT value in every patient",
     "pretrained": "synthetic CTs of what was learnt from the annotated scans",
     "semi_supervised": "synthetic CTs of what was learnt from the annotated scans and from the unannotated ones too",
@@ -49,14 +50,15 @@ _SIMULATORS = {
 
 def describe_arm(arm: str) -> str:
     """Return what an arm's network is trained on, in words."""
-    if arm == arms.LOWER_BOUND:
-        return "trained on the annotated scans alone: what is had without synthetic ones"
+    if arm not in arms.ARMS:
+        return ""
+    found = arms.ARMS[arm]
+    changed = ", turned, scaled, shifted and brightened at random" if found.augmented else ""
     if arm == arms.UPPER_BOUND:
         return "trained on every training scan with its annotation: what annotating all of them would bring"
     if arm == arms.DIRECT:
         return "one network that all sites train together, then trained on the site's own annotated scans"
-    if arm not in arms.ARMS or not arms.ARMS[arm].simulator:
-        return ""
-    found = arms.ARMS[arm]
+    if not found.simulator:
+        return f"trained on the annotated scans alone{changed}: what is had without synthetic ones"
     then = ", then on the annotated scans" if found.finetuned else " alone"
-    return f"trained on {_SIMULATORS[found.simulator]}{then}"
+    return f"trained on {_SIMULATORS[found.simulator]}{then}{changed and f'; all{changed[1:]}'}"

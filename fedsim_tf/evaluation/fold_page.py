@@ -151,10 +151,10 @@ def explain_equal(scores: Mapping[str, ArmScores], data: FoldData | None) -> Ite
     if data is not None and not data.parts.get(UNLABELLED):
         yield "There is no unannotated volume: what learns to simulate has learnt from the annotated ones alone."
     for arm in scores:
-        other = arms.ARMS[arm].volumes_of if arm in arms.ARMS else ""
-        if other:
+        network = arms.get_network_arm(arm) if arm in arms.ARMS else arm
+        if network != arm:
             yield (
-                f"{arms.title(arm)} is the network of {arms.title(other)} before that is trained on real volumes: "
+                f"{arms.title(arm)} is the network of {arms.title(network)} before that is trained on real volumes: "
                 "both have seen the same synthetic ones."
             )
 

@@ -23,12 +23,14 @@ AMONG_TABLE_3 = (
     ("ours_full", "ours_pre"),
     ("ours_plus", "ours_full"),
     ("ours_plus", "upper_bound"),
+    ("ours_plus", "random_contrast"),
+    *((f"{arm}_augmented", "lower_bound_augmented") for arm in ("random_contrast", "ours_full", "ours_plus")),
     (arms.FEDERATED_SIMULATION, arms.DIRECT),
 )
 AMONG_TABLE_2 = (
     ("random_shape", "random_place"),
     *((arm, "random_shape") for arm in ("alpha_blend", "poisson_blend")),
-    *(("fix_mat_alone", arm) for arm in ("random_place", "random_shape", "alpha_blend", "poisson_blend")),
+    *(("fix_mat_alone", arm) for arm in arms.ABLATION if arm != "fix_mat_alone"),
 )
 _HEADINGS = ("", "data", "arm", "less", "Dice", "p, paired t", "Cohen's d", "folds")
 Cells = Mapping[Cell, Sequence[float]]

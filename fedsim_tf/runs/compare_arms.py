@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from fedsim_tf.arms import ARMS, LOWER_BOUND, UPPER_BOUND, choose_trained, get_volumes_arm, title
+from fedsim_tf.arms import ARMS, UPPER_BOUND, choose_trained, get_network_arm, get_volumes_arm, title
 from fedsim_tf.evaluation.galleries import segmentation_gallery
 from fedsim_tf.evaluation.scores import score_on_own_labels, score_segmenter
 from fedsim_tf.evaluation.shown_volumes import (
@@ -53,18 +53,21 @@ def compare_with_pictures(
     Returns:
       Scores by arm; those of an arm with samples say how much these look like the site's volumes.
     """
-    likeness = _show_all_samples(run, site, samples, vgg=vgg, data=data) if samples else {}
+    drawn = {get_volumes_arm(arm): volumes for arm, volumes in samples.items()}
+    likeness = _show_all_samples(run, site, drawn, vgg=vgg, data=data) if drawn else {}
     segmenters, scores = compare(run, site, arms, samples, beside=beside, trained=trained)
     _note_generator_scores(run, scores)
     segmentation_gallery(run.pictures / "segmentations.png", segmenters, site.test, title=f"Segmentations, {data}")
-    _keep_shown_volumes(run, site, segmenters, samples)
+    _keep_shown_volumes(run, site, segmenters, drawn)
     draw_losses(run, data=data)
     if UPPER_BOUND in arms:
-        for arm, volumes in samples.items():
+        for arm, volumes in drawn.items():
             synthetic = score_on_own_labels(segmenters[UPPER_BOUND], stack_samples(volumes))
             pair = Pair(real=scores[UPPER_BOUND].dice, synthetic=synthetic)
             likeness[arm] = dataclasses.replace(likeness[arm], upper_bound_dice=pair)
-    return {arm: dataclasses.replace(found, likeness=likeness.get(arm)) for arm, found in scores.items()}
+    return {
+        arm: dataclasses.replace(found, likeness=likeness.get(get_volumes_arm(arm))) for arm, found in scores.items()
+    }
 
 
 def _keep_shown_volumes(
@@ -73,8 +76,7 @@ def _keep_shown_volumes(
     """Keep the volumes and masks that the fold's page shows, which is made once all folds are finished."""
     shown = show_test_volumes(site.test, site.test_extents_mm, segmenters)
     for arm, volumes in samples.items():
-        if arm == get_volumes_arm(arm):
-            shown += show_synthetic_volumes(volumes, arm=arm, extent_mm=site.field_of_view_mm)
+        shown += show_synthetic_volumes(volumes, arm=arm, extent_mm=site.field_of_view_mm)
     write_shown_volumes(run.path / SHOWN_VOLUMES, shown)
 
 
@@ -122,7 +124,7 @@ def compare(
     Args:
       run: the run's folder.
       site: this site's fold.
-      arms: "lower_bound", "upper_bound", or a key of `samples` or of `trained`.
+      arms: bounds, or keys of `samples` or of `trained`.
       samples: synthetic volumes of each arm that learns from some.
       beside: for arms that fine-tune on more than the annotated volumes, what makes that more.
       trained: networks of arms that were trained before and are only scored here.
@@ -138,17 +140,19 @@ def compare(
             pretrain, finetune = _choose_volumes(site, arm, samples)
             if finetune is not None and beside and arm in beside:
                 finetune = join_volumes([finetune, beside[arm]()])
-            volumes_arm = get_volumes_arm(arm)
-            segmenters[arm] = train_segmenter(run, network, volumes_arm, pretrain=pretrain, finetune=finetune)
+            name, augmented = get_network_arm(arm), ARMS[arm].augmented
+            segmenters[arm] = train_segmenter(
+                run, network, name, pretrain=pretrain, finetune=finetune, augmented=augmented
+            )
         scores[arm] = score_segmenter(segmenters[arm], site.test, site.test_extents_mm)
     return {arm: segmenters[chosen[arm]] for arm in arms}, {arm: scores[chosen[arm]] for arm in arms}
 
 
 def _choose_volumes(site: SiteVolumes, arm: str, samples: Mapping[str, Samples]) -> tuple[Volumes, Volumes | None]:
     """Return the volumes to pre-train and to fine-tune on; the latter are None if the arm ends after pre-training."""
-    if arm == LOWER_BOUND:
-        return site.labelled, site.labelled
     if arm == UPPER_BOUND:
         return site.fully_labelled, site.fully_labelled
+    if not ARMS[arm].simulator:
+        return site.labelled, site.labelled
     synthetic = stack_samples(samples[arm], by_region=site.labelled.regions is not None)
     return synthetic, site.labelled if ARMS[arm].finetuned else None

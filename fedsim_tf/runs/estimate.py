@@ -11,7 +11,16 @@ from typing import NamedTuple
 
 from absl import logging
 
-from fedsim_tf.arms import ARMS, DIRECT, choose_trained, federate_arms, get_volumes_arm, list_volumes_arms, simulators
+from fedsim_tf.arms import (
+    ARMS,
+    DIRECT,
+    PLAIN_GAN_ARM,
+    choose_trained,
+    federate_arms,
+    get_network_arm,
+    list_volumes_arms,
+    simulators,
+)
 from fedsim_tf.config import Config
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import list_whole_files, read_json
@@ -35,6 +44,7 @@ PHANTOM_SITE_SECONDS = 20.0
 START_SECONDS = 15.0
 _PRETRAINING, _GAN, _SEMI = "generator pre-training", "GAN pre-training", "semi-supervised"
 _FIXED_PRETRAINING, _FIXED_GAN = "fixed materials, shape", "fixed materials, GAN"
+_PLAIN_GAN = "fixed materials, GAN without augmentation"
 _PLUS = "Ours-Plus, enhancement"
 _SAMPLES, _DIRECT_FL, _UNETS = "synthetic volumes", "Direct-FL, steps of sites", "3D U-Nets, all arms"
 _ROWS = {  # names of stages in a run's folder: the row of the plan that they belong to
@@ -43,6 +53,7 @@ _ROWS = {  # names of stages in a run's folder: the row of the plan that they be
     "semi_supervised": _SEMI,
     "fixed_material/pretraining": _FIXED_PRETRAINING,
     "fixed_material/gan": _FIXED_GAN,
+    "fixed_material/plain_gan": _PLAIN_GAN,
     "plus/enhancement": _PLUS,
     f"segmentation/{DIRECT}/pretrain": _DIRECT_FL,
 }
@@ -190,8 +201,14 @@ def count_done(run_dir: pathlib.Path, folds: Iterable[int], *, federated: bool) 
                 name = file.relative_to(folder / "stages").with_suffix("").as_posix()
                 done[_ROWS.get(name, _UNETS)] += read_json(file).get("steps", 0)
             for file in list_whole_files(folder / "samples", "samples.npz"):
-                done[_SAMPLES] += len(list_whole_files(file.parent, "*_image.nii.gz"))
+                if _is_rendered(file.parent.name):
+                    done[_SAMPLES] += len(list_whole_files(file.parent, "*_image.nii.gz"))
     return done
+
+
+def _is_rendered(arm: str) -> bool:
+    """Return whether a network renders an arm's volumes, which takes time."""
+    return arm not in ARMS or ARMS[arm].simulator != "random"
 
 
 def estimate_cost(config: Config, *, sites: Sequence[str], federated: bool, folds: int, costs: StepCosts) -> Cost:
@@ -243,28 +260,32 @@ def _stages(
     """
     arms, times = _arms(config, federated), len(folds) * len(sites)
     segmentation = config.segmentation
-    sources, series = simulators(arms), len(list_volumes_arms(arms))
+    sources, drawn = simulators(arms), [arm for arm in list_volumes_arms(arms) if _is_rendered(arm)]
     stage = lambda name, kind, steps: _several(config, name, kind, [steps] * times, costs)  # noqa: E731
     rows = []
-    if sources - {"fixed"}:
+    if sources - {"fixed", "random"}:
         rows.append(stage(_PRETRAINING, "pretraining", config.pretraining.steps))
         rows.append(stage(_GAN, "gan", config.gan.steps))
     if sources & {"semi_supervised", "plus", "federated"}:
         rows.append(stage(_SEMI, "semi", config.semi.steps))
     if "fixed" in sources:
         rows.append(stage(_FIXED_PRETRAINING, "pretraining", config.pretraining.steps))
-        rows.append(stage(_FIXED_GAN, "gan", config.gan.steps))
+        plain = [PLAIN_GAN_ARM] if PLAIN_GAN_ARM in drawn else []
+        if any(ARMS[arm].simulator == "fixed" for arm in set(drawn) - set(plain)):
+            rows.append(stage(_FIXED_GAN, "gan", config.gan.steps))
+        if plain:
+            rows.append(stage(_PLAIN_GAN, "gan", config.gan.steps))
     if "plus" in sources and config.plus.enhancement == "volumes":
         rows.append(stage(_PLUS, "plus", config.plus.steps))
-    if series:
+    if drawn:
         more = config.plus.volumes - config.synthesis.volumes if "plus" in sources else 0
-        rows.append(stage(_SAMPLES, "sample", series * config.synthesis.volumes + more))
+        rows.append(stage(_SAMPLES, "sample", len(drawn) * config.synthesis.volumes + more))
     if DIRECT in arms:  # a site's step is of one volume
         rows.append(stage(_DIRECT_FL, "unet", segmentation.pretraining_steps))
     unets: list[int] = []
     for site in sites:
         trained = {choose_trained(arm, arms, all_annotated=site in all_annotated) for arm in arms}
-        first = [segmentation.pretraining_steps for _ in {get_volumes_arm(arm) for arm in trained} - {DIRECT}]
+        first = [segmentation.pretraining_steps for _ in {get_network_arm(arm) for arm in trained} - {DIRECT}]
         second = [segmentation.finetuning_steps for arm in trained if ARMS[arm].finetuned]
         unets += (first + second) * len(folds)
     rows.append(_several(config, _UNETS, "unet", unets, costs, segmentation.batch))

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from fedsim_tf.arms import SINGLE_SITE, get_volumes_arm, list_volumes_arms
+from fedsim_tf.arms import ARMS, PLAIN_GAN_ARM, list_volumes_arms, share_volumes
 from fedsim_tf.baselines.blending import alpha_blend, poisson_blend
 from fedsim_tf.baselines.fixed_material import Blend, FixedMaterialSite, Heart, blend_volume
 from fedsim_tf.runs.compare_arms import Samples
@@ -20,6 +20,7 @@ from fedsim_tf.training.run import RunFolder
 class _Recipe(NamedTuple):
     hearts: str  # "learnt", "random" or "scattered"
     blend: Callable[[FixedMaterialSite], Blend] | None = None
+    augmented_gan: bool = True
 
 
 def _poisson(site: FixedMaterialSite) -> Blend:
@@ -28,6 +29,7 @@ def _poisson(site: FixedMaterialSite) -> Blend:
 
 _RECIPES = {
     "ours_fix_mat": _Recipe("learnt"),
+    PLAIN_GAN_ARM: _Recipe("learnt", augmented_gan=False),
     "random_place": _Recipe("scattered"),
     "random_shape": _Recipe("random"),
     "alpha_blend": _Recipe("random", blend=lambda _: alpha_blend),
@@ -63,24 +65,33 @@ def simulate_fixed(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str
     Returns:
       Volumes by arm; none where no such arm is configured.
     """
-    arms = [arm for arm in run.config.segmentation.arms if SINGLE_SITE[arm].simulator == "fixed"]
+    arms = [arm for arm in run.config.segmentation.arms if ARMS[arm].simulator == "fixed"]
     if not arms:
         return {}
-    learner = begin()
-    site = FixedMaterialSite(learner)
+    wanted, samples = list_volumes_arms(arms), {}
+    for augmented_gan in (True, False):
+        some = [arm for arm in wanted if _RECIPES[arm].augmented_gan is augmented_gan]
+        if some:
+            samples |= _simulate(run, begin(), some, augmented_gan=augmented_gan)
+    return share_volumes(samples, arms)
+
+
+def _simulate(run: RunFolder, learner: SiteLearner, arms: Iterable[str], *, augmented_gan: bool) -> dict[str, Samples]:
+    """Learn shapes and one enhancement network, and draw the volumes of the arms that it renders."""
+    site = FixedMaterialSite(learner, augmented_gan=augmented_gan)
     learnt_hearts = functools.partial(site.learnt_hearts, site.learn(run))
     render = functools.partial(_render, site, learner)
     hearts = {"learnt": learnt_hearts, "random": site.random_hearts, "scattered": site.scattered_hearts}
     renderings = {kind: _Renderings(functools.partial(render, drawn)) for kind, drawn in hearts.items()}
     samples: dict[str, Samples] = {}
-    for one in list_volumes_arms(arms):
+    for one in arms:
         recipe = _RECIPES[one]
         folder, blend = samples_folder(run, one), recipe.blend(site) if recipe.blend else None
         volumes = functools.partial(_blend, renderings[recipe.hearts], blend)
         samples[one] = draw_samples(folder, learner.model, run.config, volumes=volumes)
         if recipe.hearts == "learnt":
             note_shape_modes(folder, learner, samples[one])
-    return {arm: samples[get_volumes_arm(arm)] for arm in arms}
+    return samples
 
 
 def _render(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from fedsim_tf.arms import simulators
+from fedsim_tf.arms import list_volumes_arms, share_volumes, simulators
 from fedsim_tf.files import hold_during
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.records.fold_scores import ArmScores, ScoresBySite
@@ -15,6 +15,7 @@ from fedsim_tf.runs.estimate import note_stage
 from fedsim_tf.runs.fixed_material_arms import samples_folder, simulate_fixed
 from fedsim_tf.runs.folds import run_to_results
 from fedsim_tf.runs.plus_arm import PlusSite
+from fedsim_tf.runs.random_arm import simulate_random
 from fedsim_tf.runs.same_data import check_same_data
 from fedsim_tf.runs.samples import draw_samples_of
 from fedsim_tf.runs.start import RunStart
@@ -22,7 +23,7 @@ from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.simulation import pretrain, semi_supervise
-from fedsim_tf.training.volumes import SiteVolumes
+from fedsim_tf.training.volumes import SiteVolumes, Volumes
 
 
 def run_single_site(start: RunStart) -> RunMetrics | None:
@@ -53,7 +54,7 @@ def run_single_site_fold(
     check_same_data(run, site)
     begin = lambda: SiteLearner(run.config, ssm, site, vgg)  # noqa: E731
     learnt, beside = simulate_learnt(run, begin)
-    samples = {**learnt, **simulate_fixed(run, begin)}
+    samples = {**learnt, **simulate_fixed(run, begin), **simulate_random(run, begin)}
     return compare_with_pictures(run, site, run.config.segmentation.arms, samples, vgg=vgg, data=data, beside=beside)
 
 
@@ -64,24 +65,25 @@ def simulate_learnt(run: RunFolder, begin: Callable[[], SiteLearner]) -> tuple[d
       Volumes by arm, and what arms fine-tune on beside the annotated volumes; see `compare`.
     """
     arms = run.config.segmentation.arms
-    sources = simulators(arms)
+    sources, wanted = simulators(arms), list_volumes_arms(arms)
     samples: dict[str, Samples] = {}
     if not sources & {"pretrained", "semi_supervised", "plus"}:
         return samples, {}
     learner = begin()
     distribution = pretrain(run, learner)
-    if "ours_pre" in arms:
+    if "ours_pre" in wanted:
         folder = samples_folder(run, "ours_pre")
         samples["ours_pre"] = draw_samples_of(folder, learner, distribution, with_unlabelled=False)
     if sources & {"semi_supervised", "plus"}:
         distribution = semi_supervise(run, learner, distribution)
-    if "ours_full" in arms:
+    if "ours_full" in wanted:
         folder = samples_folder(run, "ours_full")
         samples["ours_full"] = draw_samples_of(
             folder, learner, distribution, with_unlabelled=run.config.semi.learns_unannotated
         )
-    if "ours_plus" not in arms:
-        return samples, {}
-    plus = PlusSite(learner, distribution)
-    samples["ours_plus"] = plus.draw(run)
-    return samples, {"ours_plus": plus.copies} if run.config.plus.finetune_on_copies else {}
+    beside: dict[str, Callable[[], Volumes]] = {}
+    if "ours_plus" in wanted:
+        plus = PlusSite(learner, distribution)
+        samples["ours_plus"] = plus.draw(run)
+        beside = {"ours_plus": plus.copies} if run.config.plus.finetune_on_copies else {}
+    return share_volumes(samples, arms), share_volumes(beside, arms)

@@ -39,6 +39,7 @@ _KINDS = {
     "semi_supervised": "semi",
     "fixed_material/pretraining": "pretraining",
     "fixed_material/gan": "gan",
+    "fixed_material/plain_gan": "gan",
     "plus/enhancement": "plus",
 }
 # The sections of the configuration of which a step's time depends on these fields; it depends on the model anyway.

@@ -39,7 +39,7 @@ class PaperRuns(NamedTuple):
       label_sizes: the wanted numbers of labels, of "fewer" and "more".
       label_kinds: what the networks are to tell apart, of `regions.LABEL_KINDS`; each kind has runs of its own.
       parts: the wanted experiments, of `PARTS`.
-      arms: the wanted single-site rows, of `arms.SINGLE_SITE_ROWS`.
+      arms: the wanted single-site rows, of `arms.SINGLE_SITE_ROWS` and `arms.BEYOND_PAPER`.
     """
 
     config: Config

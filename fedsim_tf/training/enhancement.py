@@ -6,6 +6,8 @@ learns to respect the label's outline (section 2.2). Losses and two-rate Adam ar
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 
@@ -112,17 +114,26 @@ class EnhancementPretraining:
       simulated: simulated CTs of the annotated volumes (n, c, c, c), at any resolution; None: those of the fitted
         latents.
       name: the stage's name.
+      augmented: whether slices are changed at random, as configured.
     """
 
-    def __init__(self, learner: SiteLearner, *, simulated: tf.Tensor | None = None, name: str = "gan"):
+    def __init__(
+        self,
+        learner: SiteLearner,
+        *,
+        simulated: tf.Tensor | None = None,
+        name: str = "gan",
+        augmented: bool = True,
+    ):
+        settings = learner.config.gan
+        if not augmented:
+            settings = dataclasses.replace(settings, flip=False, intensity=0.0)
         self._learner, self.name = learner, name
         self._images = tf.constant(learner.data.labelled.images)
         self._labels = AnnotatedLabels(learner.data.labelled, by_region=learner.config.model.by_region)
         self._labels.divide_whole_hearts(learner)
         self._coarse = tf.constant(simulate_fitted(learner)) if simulated is None else simulated
-        self._trainer = EnhancementTrainer(
-            learner.model.enhancer, learner.discriminator, learner.vgg, learner.config.gan
-        )
+        self._trainer = EnhancementTrainer(learner.model.enhancer, learner.discriminator, learner.vgg, settings)
         self._traced = tf.function(self._update, autograph=False)
         self.gradient_norms: TensorLosses = {}
 

@@ -28,9 +28,15 @@ Segmenter = Callable[[np.ndarray], np.ndarray]  # image (z, y, x) in [-1, 1] to 
 
 
 def train_segmenter(
-    run: RunFolder, network: UNetTraining, arm: str, *, pretrain: Volumes, finetune: Volumes | None
+    run: RunFolder,
+    network: UNetTraining,
+    arm: str,
+    *,
+    pretrain: Volumes,
+    finetune: Volumes | None,
+    augmented: bool = False,
 ) -> Segmenter:
-    """Train one arm of a comparison from the first weights; every arm has the same budget and augmentation.
+    """Train one arm of a comparison from the first weights; every arm has the same budget.
 
     Args:
       run: the run's folder; the stages are called `segmentation/<arm>/pretrain` and `.../finetune`.
@@ -39,21 +45,23 @@ def train_segmenter(
       arm: the arm's name.
       pretrain: synthetic volumes, or real ones for the bounds.
       finetune: real annotated volumes; None: there is no second stage.
+      augmented: see `UNetTraining.begin`.
 
     Returns:
       The best network as a function.
     """
     settings = run.config.segmentation
     network.forget()
-    _run(run, network, arm, "pretrain", pretrain, rate=settings.rate, steps=settings.pretraining_steps)
+    rate, steps = settings.rate, settings.pretraining_steps
+    _run(run, network, arm, "pretrain", pretrain, rate=rate, steps=steps, augmented=augmented)
     if finetune is None:
         return network.keep_best()
     # A bound learns from the same real volumes in both stages: the best weights may be those of the first.
-    return finetune_segmenter(run, network, arm, finetune, anew=finetune is not pretrain)
+    return finetune_segmenter(run, network, arm, finetune, anew=finetune is not pretrain, augmented=augmented)
 
 
 def finetune_segmenter(
-    run: RunFolder, network: UNetTraining, arm: str, volumes: Volumes, *, anew: bool = True
+    run: RunFolder, network: UNetTraining, arm: str, volumes: Volumes, *, anew: bool = True, augmented: bool = False
 ) -> Segmenter:
     """Run the second stage of an arm, on real annotated volumes; return the best network as a function.
 
@@ -61,11 +69,11 @@ def finetune_segmenter(
       run, arm: see `train_segmenter`.
       network: as the first stage, whatever it was, has left it.
       volumes: what to learn from.
-      anew: see `UNetTraining.begin`.
+      anew, augmented: see `UNetTraining.begin`.
     """
     settings = run.config.segmentation
     rate, steps = settings.finetuning_rate, settings.finetuning_steps
-    _run(run, network, arm, "finetune", volumes, rate=rate, steps=steps, anew=anew)
+    _run(run, network, arm, "finetune", volumes, rate=rate, steps=steps, anew=anew, augmented=augmented)
     return network.keep_best()
 
 
@@ -79,9 +87,11 @@ def _run(
     rate: float,
     steps: int,
     anew: bool = True,
+    augmented: bool = False,
 ) -> None:
-    # The arm is no part of the word for random choices: arms differ by their data alone, not by order or augmentation.
-    training.begin(volumes, rate=rate, steps=steps, stage=part, name=f"segmentation/{arm}/{part}", anew=anew)
+    # The arm is no part of the word for random choices: arms differ by their data, not by order or random changes.
+    name = f"segmentation/{arm}/{part}"
+    training.begin(volumes, rate=rate, steps=steps, stage=part, name=name, anew=anew, augmented=augmented)
     run_stage(run, training, steps=steps, is_done=training.has_stopped_improving)
 
 
@@ -191,6 +201,7 @@ class UNetTraining:
         name: str | None = None,
         batch: int | None = None,
         anew: bool = True,
+        augmented: bool = False,
         secret: str = "",
     ) -> None:
         """Begin a new stage with other volumes and a fresh optimizer; the weights stay.
@@ -202,14 +213,13 @@ class UNetTraining:
           name: the stage's name in the run's folder; None: `stage`.
           batch: volumes a step; None: as configured.
           anew: whether the best weights are looked for among this stage's alone.
+          augmented: whether volumes are changed at random, where the configuration does not have it of all arms anyway.
           secret: see `step_rng`.
         """
         settings = self._config.segmentation
         self.name, self.seeds = name or stage, StepSeeds(self._config.seed, stage, secret)
-        size = batch or settings.batch
-        self._batches = Batches(
-            volumes, size=size, seeds=self.seeds, augment=settings.augment, by_region=self._by_region
-        )
+        size, augment = batch or settings.batch, settings.augment or augmented
+        self._batches = Batches(volumes, size=size, seeds=self.seeds, augment=augment, by_region=self._by_region)
         self._steps = steps
         for variable in self._optimizer.variables:
             variable.assign(tf.zeros_like(variable))

@@ -21,7 +21,7 @@ class Volume:
 @pytest.fixture
 def drawn(monkeypatch):
     """The folders that volumes were drawn into and what of, with everything that takes time left out."""
-    folders, learnt, made, noted, rendered = [], [], {}, [], []
+    folders, learnt, made, noted, rendered, gans = [], [], {}, [], [], []
 
     def draw(folder, *_, volumes):
         folders.append(folder.name)
@@ -43,13 +43,19 @@ def drawn(monkeypatch):
         rim_voxels=3,
     )
     learner = types.SimpleNamespace(model=types.SimpleNamespace(enhancer=None))
-    monkeypatch.setattr(job, "FixedMaterialSite", lambda _: site)
+    monkeypatch.setattr(job, "FixedMaterialSite", lambda _, *, augmented_gan: gans.append(augmented_gan) or site)
     monkeypatch.setattr(job, "blend_volume", lambda volume, blend: Volume(volume.heart, blend))
     monkeypatch.setattr(job, "draw_samples", draw)
     monkeypatch.setattr(job, "note_shape_modes", lambda folder, *_: noted.append(folder.name))
     monkeypatch.setattr(job, "settle_statistics", lambda *_: contextlib.nullcontext())
     return types.SimpleNamespace(
-        folders=folders, learnt=learnt, made=made, noted=noted, rendered=rendered, begin=lambda: learner
+        folders=folders,
+        learnt=learnt,
+        made=made,
+        noted=noted,
+        rendered=rendered,
+        gans=gans,
+        begin=lambda: learner,
     )
 
 
@@ -64,6 +70,12 @@ def test_ours_fix_mat_with_and_without_fine_tuning_use_the_same_volumes(tmp_path
     assert samples["fix_mat_alone"] is samples["ours_fix_mat"]
     assert list(samples) == ["fix_mat_alone", "random_shape", "ours_fix_mat"]
     assert drawn.learnt == ["site"]
+
+
+def test_the_gan_without_augmentation_is_learnt_beside_the_other_and_only_where_it_is_wanted(tmp_path, drawn):
+    simulated(tmp_path, drawn, "fix_mat_plain_gan", "ours_fix_mat", "random_shape")
+    assert drawn.gans == [True, False]
+    assert drawn.folders == ["ours_fix_mat", "random_shape", "fix_mat_plain_gan"]
 
 
 def test_each_blend_has_volumes_of_its_own(tmp_path, drawn):

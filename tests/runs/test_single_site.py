@@ -33,8 +33,11 @@ from tests.runs.toy_cohorts import CUBE, HEART_HU, ball, without_times, write, w
 from tests.runs.toy_starts import open_and_run
 from tests.training.toy_site import toy_config
 
-LEARNT_SHAPES = ("ours_fix_mat", "ours_pre", "ours_full", "fix_mat_alone")
-ARMS = ("lower_bound", "ours_fix_mat", "ours_pre", "ours_full", "poisson_blend", "fix_mat_alone", "upper_bound")
+LEARNT_SHAPES = ("ours_fix_mat", "ours_pre", "ours_full", "fix_mat_alone", "ours_full_augmented")
+ARMS = (
+    *("lower_bound", "ours_fix_mat", "ours_pre", "ours_full", "poisson_blend", "fix_mat_alone", "upper_bound"),
+    *("random_contrast", "lower_bound_augmented", "ours_full_augmented"),
+)
 SIMULATED = [arm for arm in ARMS if ALL_ARMS[arm].simulator]
 STEPS = {
     "pretraining": 1,
