@@ -49,7 +49,7 @@ SINGLE_SITE = {
     "random_shape": Arm("Random shape + GAN", "fixed", finetuned=False),
     "alpha_blend": Arm("Random shape + GAN + alpha blend", "fixed", finetuned=False),
     "poisson_blend": Arm("Random shape + GAN + Poisson blend", "fixed", finetuned=False),
-    PLAIN_GAN_ARM: Arm("Ours-Fix-Mat, synthetic alone, GAN without augmentation", "fixed", finetuned=False),
+    PLAIN_GAN_ARM: Arm("Ours-Fix-Mat, synthetic alone, plain GAN", "fixed", finetuned=False),
     "fix_mat_alone": Arm("Ours-Fix-Mat, synthetic alone", "fixed", finetuned=False, volumes_of="ours_fix_mat"),
 }
 PARTS = ("single_site", "ablation", "federated", "out_of_distribution")  # the paper's experiments

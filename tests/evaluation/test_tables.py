@@ -74,7 +74,7 @@ def test_both_kinds_of_labels_stand_in_the_papers_tables():
     assert table.rows[place + 1][:5] == ["", "", "ours by region", f"72.00 ± {math.sqrt(7):.2f}", "-"]
     rows = {row[0]: row[1:] for row in table_2(cells).rows}
     assert rows["Random shape + GAN by region"] == ["66.00 ± 1.00", "67.07", "-1.07", "3"]
-    assert len(rows) == 10
+    assert len(rows) == 2 * len(ABLATION)
     rows = {row[1]: row[2:] for row in table_3_differences(cells).rows}
     assert rows["Ours-Full by region"][:2] == ["-16.95 (3)", "-"]
     assert rows["Ours-Full"][0] == f"{np.mean(FULL) - 88.95:+.2f} (3)"

@@ -62,6 +62,7 @@ def finished(tmp_path_factory):
         gan={"steps": 2},
         semi={"steps": 2},
         synthesis={"volumes": 2},
+        plus={"volumes": 2},
         data={"root": str(root / "data"), "labels": 2},
         model={"shape_model": str(write_shapes(root / "shapes.npz"))},
         segmentation={"arms": ARMS, "pretraining_steps": 2, "finetuning_steps": 3, "rate": 0.05},
@@ -161,7 +162,7 @@ def test_metrics_have_every_stage_with_its_steps(finished):
 
 def test_pictures_are_drawn_and_say_which_data_they_show(finished):
     pictures = {path.name: path for path in finished.fold.joinpath("pictures").glob("*.png")}
-    ours = {f"{kind}_{arm}.png" for kind in ("samples", "likeness") for arm in SIMULATED}
+    ours = {f"{kind}_{arm}.png" for kind in ("samples", "likeness") for arm in list_volumes_arms(ARMS)}
     assert set(pictures) >= ours | {"segmentations.png", "losses.png"}
     for name, path in pictures.items():
         assert is_drawn(path), name

@@ -75,7 +75,7 @@ def test_tables_hold_the_records_numbers(tmp_path):
 def test_tables_of_the_heart_alone_are_to_the_letter_as_before_there_were_regions(tmp_path):
     """The pages were made by the code of before kinds of labels were recorded.
 
-    Since then Table 2 has one row more, and one table of volumes stands where three stood.
+    Since then Table 2 has two rows more, and one table of volumes stands where three stood.
     """
     files = {name: record(tmp_path / name / "metrics.json", **facts) for name, facts in RUNS_OF_THE_HEART.items()}
     write_tables(tmp_path / "tables", files)
