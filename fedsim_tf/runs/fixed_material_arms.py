@@ -68,7 +68,8 @@ def simulate_fixed(run: RunFolder, begin: Callable[[], SiteLearner]) -> dict[str
     arms = [arm for arm in run.config.segmentation.arms if ARMS[arm].simulator == "fixed"]
     if not arms:
         return {}
-    wanted, samples = list_volumes_arms(arms), {}
+    wanted = list_volumes_arms(arms)
+    samples: dict[str, Samples] = {}
     for augmented_gan in (True, False):
         some = [arm for arm in wanted if _RECIPES[arm].augmented_gan is augmented_gan]
         if some:
