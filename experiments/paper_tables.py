@@ -12,7 +12,7 @@ import signal
 from absl import flags
 
 from experiments import command
-from fedsim_tf.arms import BEYOND_PAPER, PARTS, SINGLE_SITE_ROWS
+from fedsim_tf.arms import BEYOND_PAPER, FEDERATED_PLUS, FEDERATED_ROWS, PARTS, SINGLE_SITE_ROWS
 from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS
 from fedsim_tf.errors import InputError, RunStopped
 from fedsim_tf.regions import HEART, LABEL_KINDS
@@ -34,6 +34,7 @@ flags.DEFINE_list(
     list(SINGLE_SITE_ROWS),
     f"Single-site rows. Beyond the paper's there are {', '.join(BEYOND_PAPER)}. The upper bound is run once a site.",
 )
+flags.DEFINE_list("federated_arms", list(FEDERATED_ROWS), f"Federated rows; beyond the paper: {FEDERATED_PLUS}.")
 flags.DEFINE_list("parts", list(PARTS), f"What to make, of: {', '.join(PARTS)}.")
 flags.DEFINE_integer("processes", 1, "Jobs at a time.", lower_bound=1)
 flags.DEFINE_enum("launcher", "local", LAUNCHERS, "Where jobs run: here, or through submitit (pip extra [cluster]).")
@@ -93,6 +94,7 @@ def _wanted_runs():
         "label_kinds": LABEL_KINDS,
         "parts": PARTS,
         "arms": tuple(dict.fromkeys((*SINGLE_SITE_ROWS, *BEYOND_PAPER))),
+        "federated_arms": (*FEDERATED_ROWS, FEDERATED_PLUS),
     }
     chosen = {name: tuple(FLAGS[name].value or ()) for name in known}
     for name, choices in known.items():

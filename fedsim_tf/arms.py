@@ -14,8 +14,8 @@ class Arm(NamedTuple):
     Attributes:
       title: its name in tables.
       simulator: what makes its synthetic volumes: shape and material networks of a site ("pretrained" or
-        "semi_supervised", or "plus" with what goes beyond the paper) or of all sites ("federated"), a "fixed" atlas of
-        materials, or "random" CT values; empty where it has none.
+        "semi_supervised", or "plus" with what goes beyond the paper) or of all sites ("federated", "federated_plus"), a
+        "fixed" atlas of materials, or "random" CT values; empty where it has none.
       finetuned: whether a second stage trains on real annotated volumes.
       federated: whether its first stage needs several sites.
       volumes_of: the arm whose synthetic volumes it uses, where they are not its own.
@@ -63,13 +63,16 @@ BEYOND_PAPER = (
 # Rows that one site fills in Table 3, where no others are asked for.
 SINGLE_SITE_ROWS = ("lower_bound", "ours_fix_mat", "ours_pre", "ours_full", "ours_plus", "upper_bound")
 LOWER_BOUND, UPPER_BOUND = "lower_bound", "upper_bound"
-FEDERATED_SIMULATION = "ours_sim_fl"
+FEDERATED_SIMULATION, FEDERATED_PLUS = "ours_sim_fl", "ours_sim_fl_plus"
 DIRECT = "direct_fl"
 ARMS = {
     **SINGLE_SITE,
     DIRECT: Arm("Direct-FL", federated=True),
     FEDERATED_SIMULATION: Arm("Ours-Sim-FL", "federated", federated=True),
+    FEDERATED_PLUS: Arm("Ours-Sim-FL-Plus", "federated_plus", federated=True),
 }
+
+FEDERATED_ROWS = (DIRECT, FEDERATED_SIMULATION)  # of Table 3; the federated arm with what goes beyond may be asked for
 
 
 def title(arm: str) -> str:
@@ -132,7 +135,13 @@ def share_volumes(made: Mapping[str, T], arms: Iterable[str]) -> dict[str, T]:
 
 def federate_arms(arms: Iterable[str]) -> tuple[str, ...]:
     """Return these arms with those that one site simulates for replaced by the federated simulation's."""
-    return tuple(dict.fromkeys(FEDERATED_SIMULATION if ARMS[arm].simulator else arm for arm in arms))
+    alone = {arm for arm in ARMS if ARMS[arm].simulator and not ARMS[arm].federated}
+    return tuple(dict.fromkeys(FEDERATED_SIMULATION if arm in alone else arm for arm in arms))
+
+
+def simulate_together(arms: Iterable[str]) -> bool:
+    """Return whether sites that train these arms learn to simulate together."""
+    return any(ARMS[arm].simulator and ARMS[arm].federated for arm in federate_arms(arms))
 
 
 def need_several_sites(arms: Iterable[str]) -> list[str]:

@@ -6,12 +6,14 @@ from fedsim_tf.arms import (
     ABLATION,
     ARMS,
     BEYOND_PAPER,
+    FEDERATED_ROWS,
     federate_arms,
     get_network_arm,
     get_volumes_arm,
     last_stage,
     list_volumes_arms,
     share_volumes,
+    simulate_together,
 )
 
 AUGMENTED = [arm for arm in ARMS if ARMS[arm].augmented]
@@ -44,5 +46,12 @@ def test_among_sites_those_that_simulate_alone_become_one():
     )
 
 
+def test_sites_simulate_together_for_what_they_simulate_at_all():
+    assert simulate_together(("ours_full",))  # which among sites is Ours-Sim-FL
+    assert simulate_together(("ours_sim_fl_plus",))
+    assert not simulate_together(("lower_bound", "direct_fl"))
+    assert federate_arms(("ours_plus", "ours_sim_fl_plus")) == ("ours_sim_fl", "ours_sim_fl_plus")
+
+
 def test_every_row_is_an_arm():
-    assert {*ABLATION, *BEYOND_PAPER} <= set(ARMS)
+    assert {*ABLATION, *BEYOND_PAPER, *FEDERATED_ROWS} <= set(ARMS)

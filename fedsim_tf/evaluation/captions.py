@@ -44,6 +44,7 @@ _SIMULATORS = {
     "pretrained": "synthetic CTs of what was learnt from the annotated scans",
     "semi_supervised": "synthetic CTs of what was learnt from the annotated scans and from the unannotated ones too",
     "plus": "synthetic CTs with what goes beyond the paper: wider shapes, deformed copies, whole volumes enhanced",
+    "federated_plus": "synthetic CTs of what all sites have learnt together, with what goes beyond the paper",
     "federated": "synthetic CTs of what all sites have learnt together without sharing scans",
 }
 

@@ -26,6 +26,7 @@ AMONG_TABLE_3 = (
     ("ours_plus", "random_contrast"),
     *((f"{arm}_augmented", "lower_bound_augmented") for arm in ("random_contrast", "ours_full", "ours_plus")),
     (arms.FEDERATED_SIMULATION, arms.DIRECT),
+    *((arms.FEDERATED_PLUS, arm) for arm in (arms.FEDERATED_SIMULATION, arms.DIRECT)),
 )
 AMONG_TABLE_2 = (
     ("random_shape", "random_place"),

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 import fedsim_tf
-from fedsim_tf.arms import FEDERATED_SIMULATION
+from fedsim_tf.arms import ARMS
 from fedsim_tf.config import Config
 from fedsim_tf.generator.folder import write_generator
 from fedsim_tf.generator.weights import take_weights
@@ -54,7 +54,7 @@ def export_generator(
         which works slice by slice.
     """
     model, config, data = learner.model, learner.config, learner.data
-    sites = config.federated.sites if arm == FEDERATED_SIMULATION else ()
+    sites = config.federated.sites if ARMS[arm].federated else ()
     settings = _take_settings(config)
     if changes_sd is not None:
         settings["plus"] = {name: getattr(config.plus, name) for name in ("enhancement", "width")}

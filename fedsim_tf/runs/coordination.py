@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fedsim_tf.arms import DIRECT, FEDERATED_SIMULATION, federate_arms
+from fedsim_tf.arms import DIRECT, federate_arms, simulate_together
 from fedsim_tf.baselines.direct_fl import DirectFederated, initial_weights
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.coordinator import Coordinator
@@ -34,7 +34,7 @@ def coordinate(coordinator: Coordinator, run: RunFolder) -> None:
       InputError: the shared model of an earlier start is damaged.
     """
     arms = federate_arms(run.config.segmentation.arms)
-    if FEDERATED_SIMULATION in arms:
+    if simulate_together(arms):
         _simulate(coordinator, run)
     if DIRECT in arms:
         plan, start = plan_stages(run.config)[DirectFederated.name], initial_weights(run.config)

@@ -266,7 +266,7 @@ def _stages(
     if sources - {"fixed", "random"}:
         rows.append(stage(_PRETRAINING, "pretraining", config.pretraining.steps))
         rows.append(stage(_GAN, "gan", config.gan.steps))
-    if sources & {"semi_supervised", "plus", "federated"}:
+    if sources - {"fixed", "random", "pretrained"}:
         rows.append(stage(_SEMI, "semi", config.semi.steps))
     if "fixed" in sources:
         rows.append(stage(_FIXED_PRETRAINING, "pretraining", config.pretraining.steps))
@@ -275,10 +275,11 @@ def _stages(
             rows.append(stage(_FIXED_GAN, "gan", config.gan.steps))
         if plain:
             rows.append(stage(_PLAIN_GAN, "gan", config.gan.steps))
-    if "plus" in sources and config.plus.enhancement == "volumes":
+    plus = sources & {"plus", "federated_plus"}
+    if plus and config.plus.enhancement == "volumes":
         rows.append(stage(_PLUS, "plus", config.plus.steps))
     if drawn:
-        more = config.plus.volumes - config.synthesis.volumes if "plus" in sources else 0
+        more = config.plus.volumes - config.synthesis.volumes if plus else 0
         rows.append(stage(_SAMPLES, "sample", len(drawn) * config.synthesis.volumes + more))
     if DIRECT in arms:  # a site's step is of one volume
         rows.append(stage(_DIRECT_FL, "unet", segmentation.pretraining_steps))

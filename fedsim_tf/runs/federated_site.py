@@ -6,15 +6,16 @@ import functools
 
 import numpy as np
 
-from fedsim_tf.arms import DIRECT, FEDERATED_SIMULATION, federate_arms
+from fedsim_tf.arms import DIRECT, FEDERATED_PLUS, FEDERATED_SIMULATION, federate_arms
 from fedsim_tf.baselines.direct_fl import DirectFederated, SharedUNet, initial_weights
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.outbox import Shapes
 from fedsim_tf.models.latents import LatentDistribution, LatentStatistics
 from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.records.fold_scores import ScoresBySite
-from fedsim_tf.runs.compare_arms import Samples, compare_with_pictures
+from fedsim_tf.runs.compare_arms import Beside, Samples, compare_with_pictures
 from fedsim_tf.runs.inputs import describe_source
+from fedsim_tf.runs.plus_arm import PlusSite
 from fedsim_tf.runs.results import read_or_make_scores
 from fedsim_tf.runs.same_data import check_same_data
 from fedsim_tf.runs.samples import draw_samples_of, samples_folder
@@ -60,6 +61,7 @@ class FoldAtSite:
         self._run, self._data, self._ssm, self._vgg = run, data, ssm, vgg
         self._whole_stages, self._restored = whole_stages, ""
         self._samples: dict[str, Samples] = {}
+        self._beside: Beside = {}
 
     @functools.cached_property
     def learner(self) -> SiteLearner:
@@ -88,9 +90,7 @@ class FoldAtSite:
         if name == GAN:
             run_stage(self._run, EnhancementPretraining(self.learner, name=GAN), steps=self._run.config.gan.steps)
         elif name == SAMPLES and distribution is not None:
-            folder = samples_folder(self._run, FEDERATED_SIMULATION)
-            drawn = draw_samples_of(folder, self.learner, distribution, with_unlabelled=self._has_learnt_unannotated())
-            self._samples[FEDERATED_SIMULATION] = drawn
+            self._draw_samples(distribution)
         elif name == COMPARISON:
             read_or_make_scores(self._run, self._compare, site=self._data.name)
         else:
@@ -113,6 +113,17 @@ class FoldAtSite:
         both = with_unlabelled and self._has_learnt_unannotated()
         return self.learner.latent_statistics(with_unlabelled=both, largest_norm=largest_norm)
 
+    def _draw_samples(self, distribution: LatentDistribution) -> None:
+        """Draw the synthetic volumes of each arm that simulates, with the site's own enhancement network."""
+        arms = federate_arms(self._run.config.segmentation.arms)
+        if FEDERATED_SIMULATION in arms:
+            folder = samples_folder(self._run, FEDERATED_SIMULATION)
+            drawn = draw_samples_of(folder, self.learner, distribution, with_unlabelled=self._has_learnt_unannotated())
+            self._samples[FEDERATED_SIMULATION] = drawn
+        if FEDERATED_PLUS in arms:
+            plus = PlusSite(self.learner, distribution, FEDERATED_PLUS)
+            self._samples[FEDERATED_PLUS], self._beside = plus.draw(self._run), plus.beside
+
     def _has_learnt_unannotated(self) -> bool:
         return self._run.config.semi.learns_unannotated and self._has_learnt(SemiSupervised.name, least=2)
 
@@ -132,5 +143,7 @@ class FoldAtSite:
         arms = federate_arms(run.config.segmentation.arms)
         trained = {DIRECT: finetune_segmenter(run, self.unet.training, DIRECT, data.labelled)} if DIRECT in arms else {}
         title = describe_source(run.config, data.name)
-        scores = compare_with_pictures(run, data, arms, self._samples, vgg=self._vgg, data=title, trained=trained)
+        scores = compare_with_pictures(
+            run, data, arms, self._samples, vgg=self._vgg, data=title, beside=self._beside, trained=trained
+        )
         return {data.name: scores}

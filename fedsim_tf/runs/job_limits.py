@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NoReturn, get_args
 
 import pydantic
 
-from fedsim_tf.arms import FEDERATED_SIMULATION, federate_arms
+from fedsim_tf.arms import simulate_together
 from fedsim_tf.config import N_FOLDS, Config
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import write_text
@@ -67,7 +67,7 @@ class JobLimits(pydantic.BaseModel):
         from fedsim_tf.runs.stage_plan import plan_stages  # here, as it imports TensorFlow
 
         federated, model = config.federated, config.model
-        if FEDERATED_SIMULATION in federate_arms(config.segmentation.arms):
+        if simulate_together(config.segmentation.arms):
             _refuse_below("least_batch", min(config.pretraining.batch, labels), self.least_batch)
         self.check_unannotated(config, config.semi.batch)  # at best; how many there are is known later
         _refuse_above("largest_coarse_size", model.coarse_size, self.largest_coarse_size)
@@ -89,7 +89,7 @@ class JobLimits(pydantic.BaseModel):
         Raises:
           InputError: the message names the limit.
         """
-        simulates = FEDERATED_SIMULATION in federate_arms(config.segmentation.arms)
+        simulates = simulate_together(config.segmentation.arms)
         if count and simulates and config.semi.learns_unannotated:
             _refuse_below("least_unannotated_batch", min(config.semi.batch, count), self.least_unannotated_batch)
 

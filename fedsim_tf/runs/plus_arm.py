@@ -1,4 +1,4 @@
-"""The arm Ours-Plus: what it learns beyond Ours-Full, its synthetic volumes, and its copies of annotated ones."""
+"""Ours-Plus, alone or after federated learning: what it learns beyond, its volumes, and copies of annotated ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fedsim_tf.plus.deformed import DeformedVolumes, deform_annotated
 from fedsim_tf.plus.volume_enhancement import VolumeEnhancement
 from fedsim_tf.plus.wider_shapes import WiderShapes, measure_changes
 from fedsim_tf.plus.wider_volumes import sample_wider_volumes, volume_renderer
-from fedsim_tf.runs.compare_arms import Samples
+from fedsim_tf.runs.compare_arms import Beside, Samples
 from fedsim_tf.runs.samples import draw_samples, note_shape_modes, samples_folder
 from fedsim_tf.synthesis import Render, SyntheticVolume, slice_renderer
 from fedsim_tf.training.batch_norm import settle_statistics, training_slices
@@ -23,20 +23,20 @@ from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.stage import run_stage
 from fedsim_tf.training.volumes import Volumes, join_volumes
 
-ARM = "ours_plus"
 REAL_SHARE = 0.25  # of undeformed volumes among those that Ours-Plus is fine-tuned on
 
 
 class PlusSite:
-    """One site's side of Ours-Plus, after the last stage of Ours-Full.
+    """One site's side of Ours-Plus, after the last stage of Ours-Full or of Ours-Sim-FL.
 
     Args:
       learner: the site's state, which stays as it is.
-      distribution: the normal fitted to its latents.
+      distribution: the normal fitted to its latents, or to those of all sites.
+      arm: the arm's name.
     """
 
-    def __init__(self, learner: SiteLearner, distribution: LatentDistribution):
-        self._learner, self._distribution = learner, distribution
+    def __init__(self, learner: SiteLearner, distribution: LatentDistribution, arm: str):
+        self._learner, self._distribution, self._arm = learner, distribution, arm
         fitted = learner.model.shape_generator(learner.labelled_latents.table).numpy()
         self._shapes = WiderShapes(measure_changes(fitted, spread=learner.config.plus.spread))
 
@@ -46,7 +46,7 @@ class PlusSite:
 
     def draw(self, run: RunFolder) -> Samples:
         """Learn what renders volumes, write the generator and draw the synthetic volumes, all into the run's folder."""
-        learner, folder, drawing = self._learner, samples_folder(run, ARM), contextlib.ExitStack()
+        learner, folder, drawing = self._learner, samples_folder(run, self._arm), contextlib.ExitStack()
         samples = draw_samples(
             folder,
             learner.model,
@@ -61,7 +61,12 @@ class PlusSite:
         note_shape_modes(folder, learner, samples)
         return samples
 
-    def copies(self) -> Volumes:
+    @property
+    def beside(self) -> Beside:
+        """What the arm is fine-tuned on beside the annotated volumes, if configured; see `compare_arms.compare`."""
+        return {self._arm: self._copies} if self._learner.config.plus.finetune_on_copies else {}
+
+    def _copies(self) -> Volumes:
         """Return the deformed copies, and the annotated volumes as often as makes them `REAL_SHARE` of all."""
         labelled, copies = self._learner.data.labelled, self._learner.config.plus.copies
         repeated = round(copies * REAL_SHARE / (1.0 - REAL_SHARE)) - 2  # once among the copies, once beside them
@@ -84,10 +89,10 @@ class PlusSite:
 
     def _export(self, run: RunFolder, *, volume_enhancer: VolumeEnhancer | None = None) -> None:
         export_generator(
-            generator_folder(samples_folder(run, ARM)),
+            generator_folder(samples_folder(run, self._arm)),
             self._learner,
             self._distribution,
-            arm=ARM,
+            arm=self._arm,
             with_unlabelled=self._learner.config.semi.learns_unannotated,
             changes_sd=self._shapes.sd,
             volume_enhancer=volume_enhancer,

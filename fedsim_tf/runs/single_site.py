@@ -23,7 +23,7 @@ from fedsim_tf.shape.ssm import StatisticalShapeModel
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.simulation import pretrain, semi_supervise
-from fedsim_tf.training.volumes import SiteVolumes, Volumes
+from fedsim_tf.training.volumes import SiteVolumes
 
 
 def run_single_site(start: RunStart) -> RunMetrics | None:
@@ -81,9 +81,8 @@ def simulate_learnt(run: RunFolder, begin: Callable[[], SiteLearner]) -> tuple[d
         samples["ours_full"] = draw_samples_of(
             folder, learner, distribution, with_unlabelled=run.config.semi.learns_unannotated
         )
-    beside: dict[str, Callable[[], Volumes]] = {}
+    beside: Beside = {}
     if "ours_plus" in wanted:
-        plus = PlusSite(learner, distribution)
-        samples["ours_plus"] = plus.draw(run)
-        beside = {"ours_plus": plus.copies} if run.config.plus.finetune_on_copies else {}
+        plus = PlusSite(learner, distribution, "ours_plus")
+        samples["ours_plus"], beside = plus.draw(run), plus.beside
     return share_volumes(samples, arms), share_volumes(beside, arms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedsim_tf.arms import DIRECT, FEDERATED_SIMULATION, federate_arms
+from fedsim_tf.arms import DIRECT, federate_arms, simulate_together
 from fedsim_tf.baselines.direct_fl import DirectFederated
 from fedsim_tf.config import Config
 from fedsim_tf.federated.guard import StagePlan
@@ -14,7 +14,7 @@ def plan_stages(config: Config) -> dict[str, StagePlan]:
     """Return the stages that the configured arms share, by name and in their order."""
     arms, unet = federate_arms(config.segmentation.arms), config.segmentation
     plan = {}
-    if FEDERATED_SIMULATION in arms:
+    if simulate_together(arms):
         plan[GeneratorPretraining.name] = StagePlan(config.pretraining.steps, config.pretraining.rate)
         plan[SemiSupervised.name] = StagePlan(config.semi.steps, config.semi.rate)
     if DIRECT in arms:

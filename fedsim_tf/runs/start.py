@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from absl import logging
 
-from fedsim_tf.arms import FEDERATED_SIMULATION, federate_arms, need_several_sites, simulators
+from fedsim_tf.arms import need_several_sites, simulate_together, simulators
 from fedsim_tf.config import Config
 from fedsim_tf.data.cohorts import Cohort
 from fedsim_tf.data.splits import split_sizes
@@ -202,7 +202,7 @@ def check_arms(config: Config, labels: Mapping[str, int], *, federated: bool) ->
 def _check_shared_latents(config: Config, labels: Mapping[str, int]) -> None:
     """Refuse a federated simulation in which every site would keep the moments of its latents to itself."""
     least, most = config.federated.latents_of, max(labels.values())
-    if FEDERATED_SIMULATION in federate_arms(config.segmentation.arms) and most < least:
+    if simulate_together(config.segmentation.arms) and most < least:
         must = f"be at least {least}, as no site sends moments of fewer latents (federated.latents_of)"
         raise InputError("data.labels", value=most, must=must)
 

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from fedsim_tf.arms import ABLATION, DIRECT, FEDERATED_SIMULATION, PARTS, SINGLE_SITE_ROWS
+from fedsim_tf.arms import ABLATION, FEDERATED_ROWS, PARTS, SINGLE_SITE_ROWS
 from fedsim_tf.command_fields import command_fields, flag_name
 from fedsim_tf.config import LABEL_SIZES, PAPER_LABELS, Config, comparable_settings, from_dict, merge
 from fedsim_tf.data.splits import PAPER_SIZES
@@ -24,7 +24,6 @@ from fedsim_tf.schedule.plan import Job
 from fedsim_tf.training.run import METRICS
 
 FEDERATED_BATCH = 3  # "all other 3D-Unet training also uses a batch size of three", says the paper
-FEDERATED_ARMS = (DIRECT, FEDERATED_SIMULATION)
 _VISIT_SECONDS = 20.0  # before the first patient of a fold is rendered: networks are read and traced
 
 
@@ -40,6 +39,7 @@ class PaperRuns(NamedTuple):
       label_kinds: what the networks are to tell apart, of `regions.LABEL_KINDS`; each kind has runs of its own.
       parts: the wanted experiments, of `PARTS`.
       arms: the wanted single-site rows, of `arms.SINGLE_SITE_ROWS` and `arms.BEYOND_PAPER`.
+      federated_arms: the wanted federated rows.
     """
 
     config: Config
@@ -50,6 +50,7 @@ class PaperRuns(NamedTuple):
     label_kinds: tuple[str, ...] = (HEART,)
     parts: tuple[str, ...] = PARTS
     arms: tuple[str, ...] = SINGLE_SITE_ROWS
+    federated_arms: tuple[str, ...] = FEDERATED_ROWS
 
 
 def paper_jobs(wanted: PaperRuns, costs: StepCosts | None = None) -> list[Job]:
@@ -159,9 +160,9 @@ def _labels(site: str, size: str) -> int:
 
 def _federated(wanted: PaperRuns, size: str, kind: str) -> _RunSpec:
     more = size == "more"
-    segmentation: dict[str, Any] = {"batch": FEDERATED_BATCH, "arms": FEDERATED_ARMS}
+    segmentation: dict[str, Any] = {"batch": FEDERATED_BATCH, "arms": wanted.federated_arms}
     config = _with(wanted, kind, {"federated": {"more_labels": more}, "segmentation": segmentation})
-    flags = (f"--federated_more_labels={str(more).lower()}", f"--segmentation_arms={','.join(FEDERATED_ARMS)}")
+    flags = (f"--federated_more_labels={str(more).lower()}", f"--segmentation_arms={','.join(wanted.federated_arms)}")
     name, module = f"federated/{size}{_suffix(kind)}", "experiments.federated"
     return _RunSpec(name, module, (*flags, *_kind_flags(kind)), config, config.federated.sites, federated=True)
 

@@ -176,7 +176,7 @@ def _count_volumes(fold: FinishedFold, arm: str, sites: tuple[str, ...]) -> Lear
         return None
     count = {part: len(volumes) for part, volumes in read_fold_data(file).parts.items()}
     annotated = count.get(UPPER_BOUND_PART if arm == UPPER_BOUND else LABELLED, 0)
-    is_plus, is_random, simulated_from = what.simulator == "plus", what.simulator == "random", (0, 0)
+    is_plus, is_random, simulated_from = what.simulator.endswith("plus"), what.simulator == "random", (0, 0)
     if what.simulator:
         from_annotated_alone = what.simulator in ("pretrained", "fixed", "random")
         simulated_from = (count.get(LABELLED, 0), 0 if from_annotated_alone else count.get(UNLABELLED, 0))

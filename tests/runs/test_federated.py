@@ -18,8 +18,8 @@ from tests.runs.toy_starts import open_and_run_federated
 from tests.training.toy_site import toy_config
 
 SITES = ("ct20", "ct34lc")
-ARMS = ("lower_bound", "direct_fl", "ours_sim_fl")
-_CONFIGURED = ("lower_bound", "direct_fl", "ours_pre", "ours_full")
+ARMS = ("lower_bound", "direct_fl", "ours_sim_fl", "ours_sim_fl_plus")
+_CONFIGURED = ("lower_bound", "direct_fl", "ours_pre", "ours_full", "ours_sim_fl_plus")
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,7 @@ def finished(tmp_path_factory):
         gan={"steps": 1},
         semi={"steps": 1},
         synthesis={"volumes": 1},
+        plus={"volumes": 2, "copies": 1, "enhancement": "slices"},
         segmentation={"arms": _CONFIGURED, "pretraining_steps": 1, "finetuning_steps": 1},
         federated={"sites": SITES, "latents_of": 2},
     )
@@ -65,6 +66,18 @@ def test_every_site_has_a_generator_of_what_all_have_learnt(finished, site):
     (volume,) = generator.sample(1, seed=0)
     file = finished.fold / "sites" / site / "samples" / "ours_sim_fl" / "synthetic_000_label.nii.gz"
     np.testing.assert_array_equal(volume.label.array, sitk.GetArrayFromImage(sitk.ReadImage(str(file))))
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_what_goes_beyond_the_paper_rests_on_what_all_sites_have_learnt(finished, site):
+    """Its latents are those of Ours-Sim-FL; its hearts are changed, and there are as many as are asked for."""
+    beyond = load_generator(finished.fold / "sites" / site / "generators" / "ours_sim_fl_plus")
+    assert beyond.card.sites == SITES
+    samples = finished.fold / "sites" / site / "samples"
+    drawn = [np.load(samples / arm / "samples.npz") for arm in ("ours_sim_fl", "ours_sim_fl_plus")]
+    assert [len(one["label"]) for one in drawn] == [1, 2]
+    np.testing.assert_array_equal(drawn[0]["latent"][0], drawn[1]["latent"][0])
+    assert not np.array_equal(drawn[0]["label"][0], drawn[1]["label"][0])
 
 
 def test_a_federated_run_is_not_gone_on_with_as_a_single_sites(finished):

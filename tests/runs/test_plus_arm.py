@@ -24,7 +24,7 @@ def open_site(config):
     learner, rng = toy_learner(config), np.random.default_rng(0)
     for variable in learner.shared_variables:
         variable.assign_add(0.05 * rng.standard_normal(variable.shape))
-    return PlusSite(learner, NORMAL)
+    return PlusSite(learner, NORMAL, "ours_plus")
 
 
 @pytest.mark.parametrize("enhancement", ["volumes", "slices"])
@@ -57,7 +57,7 @@ def test_a_volume_is_the_same_whatever_the_count(tmp_path):
 
 def test_a_quarter_of_what_it_is_fine_tuned_on_is_as_it_was(tmp_path):
     site, _ = make_site(tmp_path)
-    copies, labelled = site.copies(), site._learner.data.labelled
+    copies, labelled = site.beside["ours_plus"](), site._learner.data.labelled
     original = [any(np.array_equal(image, one) for one in labelled.images) for image in copies.images]
     # `compare` fine-tunes on the annotated volumes beside these.
     assert (sum(original) + len(labelled)) / (len(copies) + len(labelled)) == 0.25
