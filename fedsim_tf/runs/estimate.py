@@ -29,7 +29,7 @@ from fedsim_tf.progress import duration, format_bytes, room
 from fedsim_tf.records.step_times import keep_step_times, read_step_times
 from fedsim_tf.runs.inputs import count_labels, phantom_cache
 from fedsim_tf.runs.start import RunStart
-from fedsim_tf.runs.step_costs import SMALLEST, StepCosts, measure_steps
+from fedsim_tf.runs.step_costs import SMALLEST, STAGES, UNETS, StageKind, StepCosts, describe_stage, measure_steps
 from fedsim_tf.training.run import CHECKPOINTS_KEPT, fold_path, list_site_paths
 
 # Megabytes of a checkpoint by edge length, from benchmarks/steps.py; they depend on the widths alone.
@@ -42,21 +42,7 @@ _MEGABYTES = {
 }
 PHANTOM_SITE_SECONDS = 20.0
 START_SECONDS = 15.0
-_PRETRAINING, _GAN, _SEMI = "generator pre-training", "GAN pre-training", "semi-supervised"
-_FIXED_PRETRAINING, _FIXED_GAN = "fixed materials, shape", "fixed materials, GAN"
-_PLAIN_GAN = "fixed materials, GAN without augmentation"
-_PLUS = "Ours-Plus, enhancement"
-_SAMPLES, _DIRECT_FL, _UNETS = "synthetic volumes", "Direct-FL, steps of sites", "3D U-Nets, all arms"
-_ROWS = {  # names of stages in a run's folder: the row of the plan that they belong to
-    "pretraining": _PRETRAINING,
-    "gan": _GAN,
-    "semi_supervised": _SEMI,
-    "fixed_material/pretraining": _FIXED_PRETRAINING,
-    "fixed_material/gan": _FIXED_GAN,
-    "fixed_material/plain_gan": _PLAIN_GAN,
-    "plus/enhancement": _PLUS,
-    f"segmentation/{DIRECT}/pretrain": _DIRECT_FL,
-}
+_SAMPLES = StageKind("synthetic volumes", "sample")
 
 
 class Cost(NamedTuple):
@@ -199,10 +185,11 @@ def count_done(run_dir: pathlib.Path, folds: Iterable[int], *, federated: bool) 
         for folder in list_site_paths(fold) if federated else [fold]:
             for file in list_whole_files(folder / "stages", "*.json"):
                 name = file.relative_to(folder / "stages").with_suffix("").as_posix()
-                done[_ROWS.get(name, _UNETS)] += read_json(file).get("steps", 0)
+                if (what := describe_stage(name)) is not None:
+                    done[what.title] += read_json(file).get("steps", 0)
             for file in list_whole_files(folder / "samples", "samples.npz"):
                 if _is_rendered(file.parent.name):
-                    done[_SAMPLES] += len(list_whole_files(file.parent, "*_image.nii.gz"))
+                    done[_SAMPLES.title] += len(list_whole_files(file.parent, "*_image.nii.gz"))
     return done
 
 
@@ -218,7 +205,7 @@ def estimate_cost(config: Config, *, sites: Sequence[str], federated: bool, fold
 
 def estimate_enhancement(config: Config, costs: StepCosts) -> Cost:
     """Return about what it takes to train the enhancement network alone."""
-    return _cost([_several(config, _GAN, "gan", [config.gan.steps], costs)])
+    return _cost([_several(config, STAGES["gan"], [config.gan.steps], costs)])
 
 
 def estimate_visit(config: Config, *, patients: int, costs: StepCosts) -> float:
@@ -261,40 +248,42 @@ def _stages(
     arms, times = _arms(config, federated), len(folds) * len(sites)
     segmentation = config.segmentation
     sources, drawn = simulators(arms), [arm for arm in list_volumes_arms(arms) if _is_rendered(arm)]
-    stage = lambda name, kind, steps: _several(config, name, kind, [steps] * times, costs)  # noqa: E731
+    stage = lambda name, steps: _several(config, STAGES[name], [steps] * times, costs)  # noqa: E731
     rows = []
     if sources - {"fixed", "random"}:
-        rows.append(stage(_PRETRAINING, "pretraining", config.pretraining.steps))
-        rows.append(stage(_GAN, "gan", config.gan.steps))
+        rows.append(stage("pretraining", config.pretraining.steps))
+        rows.append(stage("gan", config.gan.steps))
     if sources - {"fixed", "random", "pretrained"}:
-        rows.append(stage(_SEMI, "semi", config.semi.steps))
+        rows.append(stage("semi_supervised", config.semi.steps))
     if "fixed" in sources:
-        rows.append(stage(_FIXED_PRETRAINING, "pretraining", config.pretraining.steps))
+        rows.append(stage("fixed_material/pretraining", config.pretraining.steps))
         plain = [PLAIN_GAN_ARM] if PLAIN_GAN_ARM in drawn else []
         if any(ARMS[arm].simulator == "fixed" for arm in set(drawn) - set(plain)):
-            rows.append(stage(_FIXED_GAN, "gan", config.gan.steps))
+            rows.append(stage("fixed_material/gan", config.gan.steps))
         if plain:
-            rows.append(stage(_PLAIN_GAN, "gan", config.gan.steps))
+            rows.append(stage("fixed_material/plain_gan", config.gan.steps))
     plus = sources & {"plus", "federated_plus"}
     if plus and config.plus.enhancement == "volumes":
-        rows.append(stage(_PLUS, "plus", config.plus.steps))
+        rows.append(stage("plus/enhancement", config.plus.steps))
     if drawn:
         more = config.plus.volumes - config.synthesis.volumes if plus else 0
-        rows.append(stage(_SAMPLES, "sample", len(drawn) * config.synthesis.volumes + more))
+        count = len(drawn) * config.synthesis.volumes + more
+        rows.append(_several(config, _SAMPLES, [count] * times, costs))
     if DIRECT in arms:  # a site's step is of one volume
-        rows.append(stage(_DIRECT_FL, "unet", segmentation.pretraining_steps))
+        rows.append(stage(f"segmentation/{DIRECT}/pretrain", segmentation.pretraining_steps))
     unets: list[int] = []
     for site in sites:
         trained = {choose_trained(arm, arms, all_annotated=site in all_annotated) for arm in arms}
         first = [segmentation.pretraining_steps for _ in {get_network_arm(arm) for arm in trained} - {DIRECT}]
         second = [segmentation.finetuning_steps for arm in trained if ARMS[arm].finetuned]
         unets += (first + second) * len(folds)
-    rows.append(_several(config, _UNETS, "unet", unets, costs, segmentation.batch))
+    rows.append(_several(config, UNETS, unets, costs, segmentation.batch))
     return rows
 
 
-def _several(config: Config, name: str, kind: str, steps: Sequence[int], costs: StepCosts, volumes: int = 1) -> _Stages:
+def _several(config: Config, what: StageKind, steps: Sequence[int], costs: StepCosts, volumes: int = 1) -> _Stages:
     """Return stages of one kind, given the steps of each and the volumes a step."""
+    name, kind = what
     each = costs.of(config, kind, volumes=volumes)
     kept = sum(min(CHECKPOINTS_KEPT, math.ceil(count / config.checkpoint_every)) for count in steps)
     disk = 1e6 * kept * _MEGABYTES[kind][config.model.size] if kind in _MEGABYTES else 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 import statistics
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from fedsim_tf.arms import DIRECT
 from fedsim_tf.config import Config, make_config
@@ -33,14 +33,25 @@ _SECONDS = {
     },
 }
 _FEWEST = 20  # steps from which a time is taken: among fewer, checkpoints and first looks weigh too much
-_KINDS = {
-    "pretraining": "pretraining",
-    "gan": "gan",
-    "semi_supervised": "semi",
-    "fixed_material/pretraining": "pretraining",
-    "fixed_material/gan": "gan",
-    "fixed_material/plain_gan": "gan",
-    "plus/enhancement": "plus",
+
+
+class StageKind(NamedTuple):
+    """What a stage is called in a plan, and of which kind its steps are."""
+
+    title: str
+    kind: str
+
+
+UNETS = StageKind("3D U-Nets, all arms", "unet")
+STAGES = {  # by their names in a run's folder; beside these there are U-Nets
+    "pretraining": StageKind("generator pre-training", "pretraining"),
+    "gan": StageKind("GAN pre-training", "gan"),
+    "semi_supervised": StageKind("semi-supervised", "semi"),
+    "fixed_material/pretraining": StageKind("fixed materials, shape", "pretraining"),
+    "fixed_material/gan": StageKind("fixed materials, GAN", "gan"),
+    "fixed_material/plain_gan": StageKind("GAN not augmented", "gan"),
+    "plus/enhancement": StageKind("Ours-Plus, enhancement", "plus"),
+    f"segmentation/{DIRECT}/pretrain": StageKind("Direct-FL, steps of sites", UNETS.kind),
 }
 # The sections of the configuration of which a step's time depends on these fields; it depends on the model anyway.
 _SECTIONS = {
@@ -53,6 +64,11 @@ _SECTIONS = {
 _FIELDS = ("batch", "unsupervised_steps", "width", "augment", "validation_every")
 SMALLEST = min(_SECONDS["float32"]["unet"])  # voxels along an edge
 _FILES = ("shape_model", "shape_model_of_held_out", "vgg_weights")
+
+
+def describe_stage(name: str) -> StageKind | None:
+    """Return what a stage is, by its name in a run's folder; None of one that a plan does not know."""
+    return STAGES.get(name, UNETS if name.startswith("segmentation/") else None)
 
 
 class StepCosts:
@@ -103,7 +119,7 @@ def measure_steps(config: Config, folders: Iterable[pathlib.Path], *, shared: bo
     for folder in folders:
         for file in list_whole_files(folder / "stages", "*.json"):
             name, record = file.relative_to(folder / "stages").with_suffix("").as_posix(), read_json(file)
-            kind = "unet" if name.startswith("segmentation/") else _KINDS.get(name)
+            kind = what.kind if (what := describe_stage(name)) else None
             is_shared = kind in ("pretraining", "semi") or name == f"segmentation/{DIRECT}/pretrain"
             is_timed = "step_seconds" in record and record.get("steps", 0) >= _FEWEST
             if kind is None or not is_timed or (shared and is_shared):
