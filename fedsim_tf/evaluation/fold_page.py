@@ -220,14 +220,16 @@ def describe_stages(stages: StageRecords) -> list[tuple[str, str, str, str, str]
     ]
 
 
-def describe_times(stages: StageRecords) -> list[tuple[str, str, str]]:
-    """Return stage, steps and time of each stage in words, and at the end those of all."""
+def describe_times(stages: StageRecords) -> list[tuple[str, str, str, str]]:
+    """Return stage, steps, time and peak memory of each stage in words, and at the end those of all."""
+    peak = lambda record: format_bytes(record["peak_bytes"]) if "peak_bytes" in record else ""  # noqa: E731
     rows = [
-        (stage, str(record["steps"]), duration(record["seconds"]))
+        (stage, str(record["steps"]), duration(record["seconds"]), peak(record))
         for stage, record in stages.items()
         if "steps" in record and "seconds" in record
     ]
     if len(rows) > 1:
         total = sum(record.get("seconds", 0.0) for record in stages.values())
-        rows.append((f"all {count_text(len(rows), 'stage')}", "", duration(total)))
+        largest = max(stages.values(), key=lambda record: record.get("peak_bytes", 0))
+        rows.append((f"all {count_text(len(rows), 'stage')}", "", duration(total), peak(largest)))
     return rows

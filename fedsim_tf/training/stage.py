@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import pathlib
+import resource
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -101,18 +102,26 @@ class OpenStage:
         """Mark the stage as done for good and return its record; see `run_stage`. `more`: what else it says."""
         losses = self._table.summary()
         record = {"steps": self.done, "seconds": round(float(self._seconds), 1), "losses": losses}
-        record |= {**self._time_steps(), **more}
+        record |= {**self._measure(), **more}
         with stop_on_failed_write(self.name, self.done):
             self._run.finish(self.name, record)
         return record
 
-    def _time_steps(self) -> dict[str, float]:
-        """Return the seconds of a step in this process, checkpoints included, and those that its start took beyond."""
+    def _measure(self) -> dict[str, float]:
+        """Return what this process has seen of the stage.
+
+        The seconds of a step, checkpoints included, those that its start took beyond, and the process's largest memory
+        until now.
+        """
         timed = self._added - WARM_UP
         if timed < 1:
             return {}
         each, start = (self._last - self._warm) / timed, self._warm - self._opened
-        return {"step_seconds": round(each, 5), "start_seconds": round(max(0.0, start - WARM_UP * each), 3)}
+        return {
+            "step_seconds": round(each, 5),
+            "start_seconds": round(max(0.0, start - WARM_UP * each), 3),
+            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        }
 
 
 def run_stage(
@@ -129,7 +138,7 @@ def run_stage(
 
     Returns:
       The stage's record: steps done, seconds, for each loss its mean over the first and last tenth, and after more than
-      `WARM_UP` steps in this process the seconds of a step and those that its start took beyond.
+      `WARM_UP` steps in this process the seconds of a step, those that its start took beyond, and peak memory in bytes.
 
     Raises:
       InputError: every checkpoint of the stage is damaged.

@@ -36,7 +36,12 @@ PARTS = {
     "unlabelled": ("frida", "hanna"),
 }
 STAGES = {
-    "gan": {"steps": 4321, "seconds": 120.0, "losses": {"vgg": {"first": 0.98765, "last": 0.1234, "down": True}}},
+    "gan": {
+        "steps": 4321,
+        "seconds": 120.0,
+        "losses": {"vgg": {"first": 0.98765, "last": 0.1234, "down": True}},
+        "peak_bytes": 1.5e9,
+    },
     "pretraining": {"steps": 8, "seconds": 5.0},
 }
 
@@ -152,8 +157,9 @@ def test_what_equals_what_is_said(tmp_path, scores, parts, words):
 
 def test_times_and_losses_are_in_words(tmp_path):
     rows = page(tmp_path).rows
-    assert ["gan", "4321", "2 min"] in rows
-    assert ["all 2 stages", "", "2 min"] in rows
+    assert ["gan", "4321", "2 min", "1.5 GB"] in rows
+    assert ["pretraining", "8", "5 s", ""] in rows
+    assert ["all 2 stages", "", "2 min", "1.5 GB"] in rows
     assert ["gan", "vgg", "0.9877", "0.1234", "down"] in rows
 
 

@@ -67,8 +67,8 @@ def test_report_shows_facts_and_stages(tmp_path):
     assert ["data", "phantom cohort (ct20)"] in rows
     assert ["seed", "7"] in rows
     assert "vgg" not in {row[0] for row in rows}  # what is not known has no row
-    assert ["fold_0/pretraining", "4321", "12 s"] in rows
-    assert ["all 2 stages", "", "14 s"] in rows
+    assert ["fold_0/pretraining", "4321", "12 s", ""] in rows
+    assert ["all 2 stages", "", "14 s", ""] in rows
 
 
 def test_facts_are_words_and_no_dictionaries(tmp_path):

@@ -51,11 +51,11 @@ def test_one_page_leads_to_every_fold_site_and_arm_and_the_folder_can_be_moved(t
         *pages,
         "report.html",
     }
-    assert ["fold_1/pretraining", "7", "9 s"] in found.rows
+    assert ["fold_1/pretraining", "7", "9 s", ""] in found.rows
     for page in pages:
         below = check_page(tmp_path / "moved" / page)
         assert "../../../report.html" in below.links
-        assert ["gan", "5", "4 s"] in below.rows
+        assert ["gan", "5", "4 s", ""] in below.rows
         assert ["tested: seen by no training", "1", "anna"] in below.rows
         assert below.headings[0] == f"phantom cohort ({page.split('/')[2]}), fold {page[5]}"
 
@@ -66,7 +66,7 @@ def test_a_run_of_one_fold_has_one_page_with_everything(tmp_path):
     write_note(run.path / "fold_0")
     metrics = RunMetrics(facts=facts("single_site", 4), folds=({"ct20": {"lower_bound": scores(70.0)}},))
     found = check_page(write_pages(run, metrics, title="Single"))
-    assert ["gan", "5", "4 s"] in found.rows
+    assert ["gan", "5", "4 s", ""] in found.rows
     assert {"who", "patients", "segmentation"} <= set(found.ids)
     assert len(list(run.path.rglob("*.html"))) == 1
 

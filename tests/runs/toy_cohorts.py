@@ -85,10 +85,10 @@ def write_shapes(path: pathlib.Path) -> pathlib.Path:
 
 
 def without_times(metrics: dict) -> dict:
-    """Metrics without when and how long."""
+    """Metrics without when, how long and with how much memory."""
     facts = {key: value for key, value in metrics["facts"].items() if key != "finished"}
     stages = {
-        name: {key: value for key, value in record.items() if not key.endswith("seconds")}
+        name: {key: value for key, value in record.items() if not key.endswith(("seconds", "bytes"))}
         for name, record in metrics["stages"].items()
     }
     return {**metrics, "facts": facts, "stages": stages}
