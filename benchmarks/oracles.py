@@ -43,7 +43,8 @@ def main() -> None:
     arguments = parser.parse_args()
     fold, work = arguments.run / "fold_0", arguments.run / "oracles"
     config = reopen_run(fold).config
-    start = open_run(config, arguments.run, sites=(config.dataset,), cache_dir=arguments.cache_dir, federated=False)
+    whole = reopen_run(arguments.run).config
+    start = open_run(whole, arguments.run, sites=(config.dataset,), cache_dir=arguments.cache_dir, federated=False)
     site = start.open_fold(config.dataset, 0)
     learner = SiteLearner(config, start.shape_model, site, start.vgg)
     volumes = make_oracles(reopen_run(fold), learner, count=arguments.volumes)

@@ -236,6 +236,9 @@ class PlusConfig(Checked):
     steps: int = option(2000, "Steps of the enhancement network for volumes, one volume each.", low=1)
     rate: float = option(1e-3, "Adam's rate.", low=0)
     width: int = option(16, "Channels of its first layer.", low=2)
+    interpolated: bool = option(
+        True, "Interpolate maps on their way up in it, instead of up-convolving them, which leaves checks."
+    )
     absolute_weight: float = option(10.0, "Weight of the mean absolute difference.", low=0)
     vgg_weight: float = option(2.0, "Weight of the perceptual loss, on a slice of each plane.", low=0)
     volumes: int = option(60, "Synthetic volumes.", low=1)

@@ -57,7 +57,7 @@ def export_generator(
     sites = config.federated.sites if ARMS[arm].federated else ()
     settings = _take_settings(config)
     if changes_sd is not None:
-        settings["plus"] = {name: getattr(config.plus, name) for name in ("enhancement", "width")}
+        settings["plus"] = {name: getattr(config.plus, name) for name in ("enhancement", "interpolated", "width")}
     card = GeneratorCard(
         arm=arm,
         data_set=data.name,

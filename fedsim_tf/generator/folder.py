@@ -192,7 +192,10 @@ def _refuse_sums(file: pathlib.Path, expected: Sequence[str]) -> InputError:
 def _read_settings(file: pathlib.Path, card: GeneratorCard) -> Config:
     with naming(file):
         try:
-            return from_dict({name: dict(section) for name, section in card.settings.items()})
+            settings = {name: dict(section) for name, section in card.settings.items()}
+            if card.changes_hearts:
+                settings["plus"] = {"interpolated": False, **settings["plus"]}  # said since version 3
+            return from_dict(settings)
         except (AttributeError, TypeError) as error:
             raise InputError("settings", found=f"no settings ({error})", expected=_REMEDY) from None
 

@@ -46,7 +46,7 @@ def volume_enhancer(config: Config, *, seed: int) -> VolumeEnhancer:
     """Return the enhancement network of Ours-Plus; equal seeds give equal initial values."""
     size, channels = config.model.size, 1 + config.model.label_channels
     with use_precision(config.model.precision):
-        network = VolumeEnhancer(config.plus.width, seed=seed)
+        network = VolumeEnhancer(config.plus.width, seed=seed, interpolated=config.plus.interpolated)
         network(tf.zeros((1, size, size, size, channels)))
     return network
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from fedsim_tf.models.arguments import check_counts
 from fedsim_tf.models.convolution3d import SlicedConv3D, halve3d
 from fedsim_tf.models.initializers import derive_seed, glorot, name_part
+from fedsim_tf.models.interpolated_convolution import InterpolatedConvolution
 from fedsim_tf.models.network import Network
 from fedsim_tf.models.raised_convolution import RaisedConvolution
 from fedsim_tf.models.volume_norm import VolumeNorm
@@ -27,12 +28,13 @@ class UNet3D(Network):
       width: channels of the first convolution, doubled within and between levels (paper: 32).
       outputs: channels of the logits: 1 for heart or not (paper), or one for the background and each region.
       seed: what initial values are drawn from.
+      interpolated: whether maps are interpolated on their way up, not up-convolved, for networks that draw images.
 
     Raises:
       InputError: a width or outputs below one, or a seed that is not a whole number.
     """
 
-    def __init__(self, width: int = 32, *, seed: int, outputs: int = 1, **kwargs: Any):
+    def __init__(self, width: int = 32, *, seed: int, outputs: int = 1, interpolated: bool = False, **kwargs: Any):
         check_counts(width=width, outputs=outputs)
         super().__init__("unet3d", seed=seed, **kwargs)
         widths = [width * 2 ** (level + 1) for level in range(LEVELS)]
@@ -41,7 +43,8 @@ class UNet3D(Network):
             for level, filters in enumerate(widths)
         ]
         self.up = [
-            _ascend(filters, **name_part(self.seed, f"up_{number}")) for number, filters in enumerate(widths[-2::-1])
+            _ascend(filters, interpolated=interpolated, **name_part(self.seed, f"up_{number}"))
+            for number, filters in enumerate(widths[-2::-1])
         ]
         # A dense layer is a 1^3 convolution.
         start = glorot(derive_seed(self.seed, "head"))
@@ -83,7 +86,10 @@ def _descend(first: int, second: int, *, seed: int, name: str) -> DoubleConvolut
     return DoubleConvolution(*convolutions, name=name)
 
 
-def _ascend(filters: int, *, seed: int, name: str) -> DoubleConvolution:
+def _ascend(filters: int, *, interpolated: bool, seed: int, name: str) -> DoubleConvolution:
+    part = name_part(seed, "convolution_0")
     # An up-convolution keeps its input's width.
-    raised = RaisedConvolution(filters, 2 * filters, **name_part(seed, "convolution_0"))
+    raised = (
+        InterpolatedConvolution(filters, **part) if interpolated else RaisedConvolution(filters, 2 * filters, **part)
+    )
     return DoubleConvolution(raised, SlicedConv3D(filters, **name_part(seed, "convolution_1")), name=name)

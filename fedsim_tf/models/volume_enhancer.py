@@ -18,15 +18,16 @@ class VolumeEnhancer(Network):
     Args:
       width: channels of its first convolution.
       seed: what initial values are drawn from.
+      interpolated: see `UNet3D`.
 
     Raises:
       InputError: a width below one, or a seed that is not a whole number.
     """
 
-    def __init__(self, width: int = 8, *, seed: int, **kwargs: Any):
+    def __init__(self, width: int = 8, *, seed: int, interpolated: bool = True, **kwargs: Any):
         check_counts(width=width)
         super().__init__("volume_enhancer", seed=seed, **kwargs)
-        self.details = UNet3D(width, seed=derive_seed(self.seed, "details"))
+        self.details = UNet3D(width, seed=derive_seed(self.seed, "details"), interpolated=interpolated)
 
     def call(self, semantics: tf.Tensor) -> tf.Tensor:
         """Return images (B, z, y, x), float32, for semantics (B, z, y, x, S), of which the first is the coarse CT.

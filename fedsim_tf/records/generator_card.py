@@ -61,7 +61,9 @@ class GeneratorCard(Record):
       terms, limits, not_for: on what terms it may be used, what it cannot do, and what it must not be used for.
     """
 
-    VERSION: ClassVar[int] = 2  # 2: settings may have "plus"; hearts are changed then, and the folder has changes.npz
+    # 2: settings may have "plus"; hearts are changed then, and the folder has changes.npz.
+    # 3: "plus" says whether maps are interpolated in the network for volumes; before they never were.
+    VERSION: ClassVar[int] = 3
     REMEDY: ClassVar[str] = "take the generator from its run again"
 
     arm: str

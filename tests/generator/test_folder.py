@@ -122,7 +122,7 @@ def test_folders_that_are_no_generators_are_refused(copy, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"version": 3}, r"generator\.json: found version 3; expected at most 2"),
+        ({"version": 4}, r"generator\.json: found version 4; expected at most 3"),
         ({"arm": 5}, r"generator\.json: found arm: "),
         ({"settings": {"model": {"size": 48}}}, r"generator\.json: model\.size is 48; it must be one of"),
         ({"settings": {"model": {"depth": 3}}}, r"generator\.json: model: found unknown field 'depth'"),

@@ -168,7 +168,11 @@ def test_the_card_says_that_hearts_are_changed(folder, plus_folder):
     assert "measured over the annotated hearts" in page
     assert "slice by slice" in usual
     assert "slice by slice" not in page
-    assert read_json(plus_folder / "generator.json")["settings"]["plus"] == {"enhancement": "volumes", "width": 2}
+    assert read_json(plus_folder / "generator.json")["settings"]["plus"] == {
+        "enhancement": "volumes",
+        "interpolated": True,
+        "width": 2,
+    }
     assert "plus" not in read_json(folder / "generator.json")["settings"]
     assert not (folder / "changes.npz").exists()
 
@@ -213,6 +217,17 @@ def test_deviations_that_are_none_are_refused(copy, arrays, words):
     refused(copy, rf"changes\.npz: {words}")
 
 
+def test_generators_of_version_2_have_up_convolutions(tmp_path):
+    write_toy_plus_generator(tmp_path / "new", interpolated=False)
+    card = read_json(tmp_path / "new" / "generator.json")
+    shutil.copytree(tmp_path / "new", tmp_path / "old")
+    del card["settings"]["plus"]["interpolated"]
+    write_json(tmp_path / "old" / "generator.json", card | {"version": 2})
+    sign(tmp_path / "old")
+    new, old = (next(load_generator(tmp_path / name).sample(1)) for name in ("new", "old"))
+    np.testing.assert_array_equal(old.image.array, new.image.array)
+
+
 def test_cards_that_do_not_fit_the_files_are_refused(copy):
     card = read_json(copy / "generator.json")
 
@@ -221,12 +236,12 @@ def test_cards_that_do_not_fit_the_files_are_refused(copy):
         sign(copy)
 
     settings = card["settings"]
-    rewrite(settings={**settings, "plus": {"enhancement": "volumes", "width": 3}})
+    rewrite(settings={**settings, "plus": {**settings["plus"], "width": 3}})
     refused(copy, r"enhancement\.npz: found 000/.* of shape", read=load_generator)
-    rewrite(settings={**settings, "plus": {"enhancement": "planes", "width": 2}})
+    rewrite(settings={**settings, "plus": {**settings["plus"], "enhancement": "planes"}})
     refused(copy, r"generator\.json: plus\.enhancement is planes")
     rewrite(settings={name: values for name, values in settings.items() if name != "plus"})
     refused(copy, "SHA256SUMS: found checksums of other files")
     (copy / "further.npz").write_bytes(b"")  # what a later version may have
-    rewrite(version=3)
-    refused(copy, r"generator\.json: found version 3; expected at most 2")
+    rewrite(version=4)
+    refused(copy, r"generator\.json: found version 4; expected at most 3")

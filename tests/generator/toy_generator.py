@@ -17,9 +17,10 @@ from tests.training.toy_site import small_vgg, toy_config, toy_shape_model, toy_
 ARM, SUBJECTS = "ours_full", ("anna", "berta")
 
 
-def make_learner(*, seed=0, by_region=False, **site):
+def make_learner(*, seed=0, by_region=False, interpolated=True, **site):
     """Return a toy site's learner; new networks would make the same volume of every latent."""
-    config = toy_config(seed=seed, model={"labels": "regions" if by_region else "heart"}, plus={"width": 2})
+    plus = {"width": 2, "interpolated": interpolated}
+    config = toy_config(seed=seed, model={"labels": "regions" if by_region else "heart"}, plus=plus)
     ssm = dataclasses.replace(toy_shape_model(), subjects=SUBJECTS, subject_digests=("1" * 64, "2" * 64))
     if by_region:
         points, faces, region_id = population_of_regions(n=6)

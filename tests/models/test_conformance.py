@@ -19,6 +19,7 @@ from fedsim_tf.models.convolution3d import Doubling3D, SlicedConv3D
 from fedsim_tf.models.discriminator import MultiScaleDiscriminator, PatchDiscriminator
 from fedsim_tf.models.gaugan import GauGANGenerator
 from fedsim_tf.models.generators import MaterialGenerator, ShapeGenerator
+from fedsim_tf.models.interpolated_convolution import InterpolatedConvolution
 from fedsim_tf.models.latents import LatentTable
 from fedsim_tf.models.precision import use_precision
 from fedsim_tf.models.raised_convolution import RaisedConvolution
@@ -123,6 +124,11 @@ CASES = {
             (lambda: RaisedConvolution(0, 4, seed=0), "filters: found 0"),
             (lambda: RaisedConvolution(2, 0, seed=0), "up_filters: found 0"),
         ),
+    ),
+    "InterpolatedConvolution": Case(
+        lambda seed: InterpolatedConvolution(2, seed=seed),
+        (((1, 4, 4, 4, 2), (1, 2, 2, 2, 3)), ((2, 16, 8, 8, 2), (2, 8, 4, 4, 3))),
+        ((lambda: InterpolatedConvolution(0, seed=0), "filters: found 0"),),
     ),
     "DoubleConvolution": Case(make_double, (((1, 4, 4, 4, 1),), ((2, 2, 4, 6, 1),))),
     "UNet3D": Case(
