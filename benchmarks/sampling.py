@@ -1,6 +1,6 @@
 """Seconds and memory of sampling a generator, beside the time that MONAI's loader takes to read a volume back.
 
-python -m benchmarks.sampling [--preset=small] [--timed=20] [--volumes=1000]
+python -m benchmarks.sampling [--preset=small] [--arm=ours_full] [--timed=20] [--volumes=1000]
 
 The networks are untrained: what a volume costs depends on their sizes alone. MONAI is left out where it is missing.
 """
@@ -27,9 +27,12 @@ from fedsim_tf.data.writing import write_volume
 from fedsim_tf.generator.folder import NETWORKS, write_generator
 from fedsim_tf.generator.sampler import GeneratedVolume, Generator, load_generator
 from fedsim_tf.generator.weights import take_weights
+from fedsim_tf.models import built
 from fedsim_tf.models.precision import resolve_precision
+from fedsim_tf.plus.wider_shapes import measure_changes
 from fedsim_tf.records.generator_card import GeneratorCard
 from fedsim_tf.runs.inputs import open_shape_model
+from fedsim_tf.shape.parameters import N_POSE
 from fedsim_tf.synthesis import GenerativeModel
 
 THREADS = 2
@@ -38,27 +41,34 @@ SETTLED = 20  # volumes after which memory is looked at: the first ones fill poo
 LOOK_EVERY = 5
 
 
-def make_generator(preset: str, precision: str, folder: pathlib.Path) -> Generator:
+def make_generator(preset: str, precision: str, folder: pathlib.Path, *, arm: str) -> Generator:
     """Write a generator of a preset's sizes with untrained networks, and load it as a user would."""
     config = make_config(preset, model={"precision": resolve_precision(precision)})
     ssm = open_shape_model(config)
     model = GenerativeModel(config, ssm, EXTENT_MM)
-    networks = (model.shape_generator, model.material_generator, model.enhancer)
+    settings = {"model": {**config.to_dict()["model"], "shape_model": "", "vgg_weights": "random"}}
+    enhancer, changes_sd = model.enhancer, None
+    if arm == "ours_plus":
+        enhancer = built.volume_enhancer(config, seed=0)
+        changes_sd = measure_changes(np.zeros((2, ssm.n_modes + N_POSE)), spread=1.0)
+        settings["plus"] = {name: getattr(config.plus, name) for name in ("enhancement", "interpolated", "width")}
+    networks = (model.shape_generator, model.material_generator, enhancer)
     card = GeneratorCard(
-        arm="ours_full",
+        arm=arm,
         data_set="untrained",
         phantom=True,
         annotated=0,
         unannotated=0,
         field_of_view_mm=EXTENT_MM,
-        settings={"model": {**config.to_dict()["model"], "shape_model": "", "vgg_weights": "random"}},
+        settings=settings,
         fedsim_tf=__version__,
         tensorflow=tf.__version__,
         terms="none",
     )
     length = config.model.latent
     weights = {name: take_weights(network) for name, network in zip(NETWORKS, networks, strict=True)}
-    write_generator(folder, card, shape_model=ssm, mean=np.zeros(length), root=np.eye(length), weights=weights)
+    mean, root = np.zeros(length), np.eye(length)
+    write_generator(folder, card, shape_model=ssm, mean=mean, root=root, weights=weights, changes_sd=changes_sd)
     return load_generator(folder)
 
 
@@ -125,6 +135,7 @@ def main() -> None:
     """Print the times of a volume and its parts, of its files, and the memory over many volumes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="small", choices=PRESETS)
+    parser.add_argument("--arm", default="ours_full", choices=("ours_full", "ours_plus"))
     parser.add_argument("--precision", default="auto", choices=PRECISIONS)
     parser.add_argument("--timed", type=int, default=20, help="repeats of each time")
     parser.add_argument("--volumes", type=int, default=1000, help="volumes over which memory is watched; 0: none")
@@ -133,7 +144,7 @@ def main() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(THREADS)
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
-        generator = make_generator(given.preset, given.precision, folder / "generator")
+        generator = make_generator(given.preset, given.precision, folder / "generator", arm=given.arm)
         size, kind = generator._config.model.size, generator._config.model.precision
         volumes = generator.sample(given.timed + 1)
         report(f"a volume of {size}^3, {kind}, {THREADS} threads", time_calls(lambda: next(volumes), given.timed))
