@@ -34,9 +34,10 @@ def run() -> None:
     several = federate_arms(ARMS)
     if FLAGS.method and FLAGS.method not in several:
         raise InputError("method", value=FLAGS.method, must=f"be an arm of several sites: {', '.join(several)}")
-    config = command.config_from_flags(**merge(PAPER, command.read_method()))
     if FLAGS.flare_kit and FLAGS.engine != NVFLARE:
         raise InputError("flare_kit", value=FLAGS.flare_kit, must="be given with --engine=nvflare")
+    # Hospitals have data of their own, wherever it lies.
+    config = command.config_from_flags(real_data=bool(FLAGS.flare_kit), **merge(PAPER, command.read_method()))
     if FLAGS.engine == NVFLARE:
         from fedsim_tf.federated.flare.kits import check_flare
 

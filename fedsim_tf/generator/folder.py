@@ -92,6 +92,7 @@ def write_generator(
       changes_sd: see `GeneratorFiles`; given if, and only if, the card says that hearts are changed.
       shape_model: the statistical shape model; names and digests of its subjects are left out.
     """
+    (folder / SUMS).unlink(missing_ok=True)  # those of an earlier generator: until all is written this is none
     dataclasses.replace(shape_model, subjects=(), subject_digests=()).save(folder / _SHAPE_MODEL)
     write_npz(folder / _LATENTS, {"mean": mean, "root": root})
     for name in NETWORKS:

@@ -113,7 +113,12 @@ TABLE = [
     WrongStart("federated", ("--method=random_shape",), ("--method is random_shape",)),
     WrongStart("federated", ("--data_labels=2",), ("--data_labels is 2; it must be at least 3", "latents_of")),
     WrongStart("federated", ("--flare_kit=data",), ("--flare_kit is data; it must be given with --engine=nvflare",)),
-    WrongStart("federated", ("--flare_kit=data", "--engine=nvflare"), ("--flare_kit is data", "an admin's kit")),
+    WrongStart(
+        "federated",
+        ("--preset=demo", "--engine=nvflare", "--flare_kit=data"),
+        ("--flare_kit is data", "an admin's kit"),
+    ),
+    WrongStart("federated", ("--engine=nvflare", "--flare_kit=data"), ("--preset is not given", "with real data")),
     WrongStart("federated", ("--run_dir=single_run",), ("single_run: found a single-site run",)),
     WrongStart("paper_tables", ("--sites=ct99",), ("--sites is ct99", "ct20, ct34lc, ct34mc")),
     WrongStart("paper_tables", ("--label_kinds=heart,lungs",), ("--label_kinds is lungs", "heart, regions")),

@@ -9,7 +9,7 @@ import pytest
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import read_json, write_json
-from fedsim_tf.generator.folder import is_generator, note_scores, read_generator
+from fedsim_tf.generator.folder import is_generator, note_scores, read_generator, write_generator
 from fedsim_tf.generator.sampler import load_generator
 from fedsim_tf.metrics import MEASURES, Agreement
 from fedsim_tf.records.fold_scores import ArmScores
@@ -38,6 +38,21 @@ def test_a_generator_without_its_run_draws_the_volumes_that_the_run_draws(folder
         np.testing.assert_allclose(volume.coarse_hu, 1000.0 * expected.coarse, atol=1e-2)
         assert volume.image.field_of_view_mm == pytest.approx(learner.data.field_of_view_mm)
     assert np.std(drawn[0].image) > 0.01
+
+
+def test_one_that_is_written_anew_is_none_until_it_is_whole(copy, monkeypatch):
+    """An interruption would otherwise leave arrays of two generators under the checksums of the first."""
+    files = read_generator(copy)
+    monkeypatch.setattr("fedsim_tf.generator.folder.write_npz", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_generator(
+            copy, files.card, shape_model=files.shape_model, mean=files.mean, root=files.root, weights=files.weights
+        )
+    assert not is_generator(copy)
+
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
 
 
 def test_nothing_in_it_is_one_patients(folder):
