@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FIELD = re.compile(rf"(?<![\w/.-])(?:{'|'.join(SECTIONS)})\.\w+(?![\w/-])")
+_TOP_LEVEL = "|".join(path for path, _ in list_fields() if "." not in path)
+_FIELD = re.compile(rf"(?<![\w/.-])(?:(?:{'|'.join(SECTIONS)})\.\w+(?![\w/-])|(?:{_TOP_LEVEL})(?==))")
 _NOT_GIVEN = re.compile(r"flag --(\w+)=None: Flag --\w+ must have a value other than None\.")  # absl's words
 _PRESET = "Sizes and lengths. Must be given with real data; default on the phantom cohort: demo."
 _PATHS: set[str] = set()  # flags that name a file or folder
@@ -200,7 +201,7 @@ def read_whole_numbers(name: str) -> tuple[int, ...]:
     try:
         return tuple(int(value) for value in values)
     except ValueError:
-        raise InputError(name, value=",".join(values), must="be whole numbers") from None
+        raise InputError(name, value=",".join(values), must="be whole numbers, separated by commas") from None
 
 
 def main(command: Callable[[], None]) -> None:

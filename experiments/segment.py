@@ -39,7 +39,7 @@ flags.DEFINE_bool("any_values", False, "Segment images too that are no CTs in HU
 command.define_path(
     "label", "A true label on the same grid, regions or heart; the Dice is printed, by region where both have them."
 )
-command.define_path("picture", "A PNG of slices with outlines.")
+command.define_path("picture", "A PNG of slices with outlines, of a single CT.")
 command.define_dry_run("Only check the files and the run, and load the network.")
 flags.adopt_module_key_flags(command)
 FLAGS = flags.FLAGS
@@ -86,7 +86,8 @@ def _run_many() -> None:
 
     for name in ("label", "picture"):
         if FLAGS[name].value:
-            raise InputError(name, value=FLAGS[name].value, must="be given for a single CT")
+            must = "be given for a single CT, with a file and no folder as --output"
+            raise InputError(name, value=FLAGS[name].value, must=must)
     start = open_many(
         FLAGS.fold_dir,
         FLAGS.arm,
@@ -95,12 +96,13 @@ def _run_many() -> None:
         mask_format=FLAGS.format,
         any_values=FLAGS.any_values,
     )
+    refusals = Refusals(", ".join(FLAGS.image))
     if FLAGS.dry_run:
-        print(f"{len(start.outputs)} CTs can be segmented with the network of {FLAGS.arm} in {FLAGS.fold_dir}")
-        return
-    refusals = Refusals(FLAGS.output)
-    for output, found in start.run(refusals=refusals):
-        _say(found, output)
+        count = sum(1 for _ in start.open_each(refusals=refusals))
+        print(f"{count} CTs can be segmented with the network of {FLAGS.arm} in {FLAGS.fold_dir}")
+    else:
+        for output, found in start.run(refusals=refusals):
+            _say(found, output)
     refusals.check()
 
 

@@ -237,7 +237,9 @@ class PlusConfig(Checked):
     rate: float = option(1e-3, "Adam's rate.", low=0)
     width: int = option(16, "Channels of its first layer.", low=2)
     interpolated: bool = option(
-        True, "Interpolate maps on their way up in it, instead of up-convolving them, which leaves checks."
+        True,
+        "Interpolate maps on their way up in it, instead of up-convolving them, which leaves checks.",
+        before=False,
     )
     absolute_weight: float = option(10.0, "Weight of the mean absolute difference.", low=0)
     vgg_weight: float = option(2.0, "Weight of the perceptual loss, on a slice of each plane.", low=0)
@@ -514,6 +516,20 @@ def from_dict(values: dict[str, Any]) -> Config:
       InputError: an unknown field or a value outside its limits.
     """
     return _build(Config, values, name="")
+
+
+def from_kept(values: dict[str, Any]) -> Config:
+    """Return the configuration that a file of an earlier version holds: what it lacks is what was done then.
+
+    Raises:
+      InputError: an unknown field or a value outside its limits.
+    """
+    kept = {section: kind for section, kind in SECTION_KINDS.items() if section in values}
+    done_before = {
+        section: {one.name: one.metadata["before"] for one in dataclasses.fields(kind) if "before" in one.metadata}
+        for section, kind in kept.items()
+    }
+    return from_dict(merge(done_before, values))
 
 
 def merge(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

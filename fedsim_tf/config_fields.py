@@ -19,7 +19,8 @@ def option(default: Any, text: str, **limits: Any) -> Any:
       text: the help text of the flag.
       **limits: `low` and `high` bound a number, `choices` lists the values that are allowed, `may_change` says that a
         run that is resumed may have another value, and `path` says that the value names a file or folder. `path` is a
-        tuple of words that the field takes beside names of files.
+        tuple of words that the field takes beside names of files. `before` is what was done before there was the field,
+        where that is not the default.
     """
     return dataclasses.field(default=default, metadata={"help": text, **limits})
 

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fedsim_tf.config import Config, from_dict
+from fedsim_tf.config import Config, from_kept
 from fedsim_tf.errors import InputError, listed, naming
 from fedsim_tf.files import SUMS, digest_file, digest_json, read_npz, write_npz, write_sums, write_text
 from fedsim_tf.metrics import MEASURES
@@ -193,10 +193,7 @@ def _refuse_sums(file: pathlib.Path, expected: Sequence[str]) -> InputError:
 def _read_settings(file: pathlib.Path, card: GeneratorCard) -> Config:
     with naming(file):
         try:
-            settings = {name: dict(section) for name, section in card.settings.items()}
-            if card.changes_hearts:
-                settings["plus"] = {"interpolated": False, **settings["plus"]}  # said since version 3
-            return from_dict(settings)
+            return from_kept({name: dict(section) for name, section in card.settings.items()})
         except (AttributeError, TypeError) as error:
             raise InputError("settings", found=f"no settings ({error})", expected=_REMEDY) from None
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
+from absl import logging
 
 from fedsim_tf.config import Config
 from fedsim_tf.data.preprocess import hu_from_unit
@@ -77,6 +78,9 @@ class Generator:
         self._shapes = None if files.changes_sd is None else WiderShapes(files.changes_sd)
         seed, whole = self._config.seed, look.enhances_volumes
         self._volume_enhancer = built.volume_enhancer(self._config, seed=seed) if whole else None
+        if whole and not self._config.plus.interpolated:
+            text = "%s: its network leaves checks of two voxels in hearts; a generator of a run of today does not"
+            logging.warning(text, look.path)
         enhancer = self._model.enhancer if self._volume_enhancer is None else self._volume_enhancer
         networks = (self._model.shape_generator, self._model.material_generator, enhancer)
         for name, network, source in zip(NETWORKS, networks, (files, files, look), strict=True):

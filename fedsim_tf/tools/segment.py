@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 from absl import logging
 
+from fedsim_tf.data.annotated_hearts import USUAL_ML
 from fedsim_tf.data.checks import check_heart, check_image, extent_text, is_unusual_extent
 from fedsim_tf.data.crops import Crop
 from fedsim_tf.data.formats import VOLUME_SUFFIXES, has_suffix
@@ -78,6 +79,9 @@ class SegmentationStart:
     def run(self) -> Segmentation:
         """Segment the CT, write the mask on exactly the CT's grid, and draw the picture if one is wanted."""
         mask = resample_to_original(self.segment(self.prepared.image), self.prepared, nearest=True)
+        if mask.nonzero_ml > USUAL_ML[1]:
+            text = "%s: the heart that was found has %.0f ml, where at most %.0f are usual: look at the mask first"
+            logging.warning(text, self.image, mask.nonzero_ml, USUAL_ML[1])
         write_mask(mask, self.output, image=self.image, mask_format=self.mask_format, by_region=self.by_region)
         found = self._compare(mask)
         if self.picture:
@@ -227,6 +231,8 @@ def open_segmentation(
         is one of the inputs, no finished run, or an arm that it has not finished.
     """
     check_outputs([output, picture], inputs=[image, label])
+    if picture is not None and pathlib.Path(picture).suffix.lower() != ".png":
+        raise InputError(picture, found="another name", expected="one ending in .png, for the picture")
     check_format(choose_format(output, mask_format), image)
     return open_network(fold_dir, arm).open_case(
         image, output=output, label=label, picture=picture, mask_format=mask_format, any_values=any_values
@@ -311,8 +317,9 @@ def _draw(path: pathlib.Path, case: Case, mask: Volume, truth: np.ndarray | None
     from fedsim_tf.evaluation.figures import panel
 
     image, found, true, chosen = _cut_slices(case, mask, truth)
+    colours = "found red" if true is None else "truth green, found red"
     cells = [(image[k], None if true is None else true[k] > 0, found[k]) for k in chosen]
-    panel(path, [cells], columns=[f"slice {k}" for k in chosen], title=f"{case.identity}: truth green, found red")
+    panel(path, [cells], columns=[f"slice {k}" for k in chosen], title=f"{case.identity}: {colours}")
 
 
 def _draw_regions(path: pathlib.Path, case: Case, mask: Volume, truth: np.ndarray | None) -> None:

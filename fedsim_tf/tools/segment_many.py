@@ -12,7 +12,7 @@ from fedsim_tf.data.folders import walk_files
 from fedsim_tf.data.formats import VOLUME_SUFFIXES, has_suffix, is_dicom_file
 from fedsim_tf.data.mask_writing import MASK_ENDINGS, check_format
 from fedsim_tf.errors import InputError, Refusals
-from fedsim_tf.tools.segment import Segmentation, TrainedNetwork, check_outputs, open_network
+from fedsim_tf.tools.segment import Segmentation, SegmentationStart, TrainedNetwork, check_outputs, open_network
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,12 +36,17 @@ class ManySegmentations:
 
         A CT that cannot be used does not keep the others from being segmented; `refusals` takes the reason.
         """
+        for start in self.open_each(refusals=refusals):
+            with refusals.each():
+                yield start.output, start.run()
+
+    def open_each(self, *, refusals: Refusals) -> Iterator[SegmentationStart]:
+        """Read and check one CT after the other; of those that cannot be used `refusals` takes the reason."""
         for image, output in self.outputs.items():
             with refusals.each():
-                start = self.network.open_case(
+                yield self.network.open_case(
                     image, output=output, mask_format=self.mask_format, any_values=self.any_values
                 )
-                yield output, start.run()
 
 
 def open_many(
@@ -69,8 +74,9 @@ def open_many(
     chosen = mask_format or "nifti"
     found = find_scans(images)
     folder = pathlib.Path(output_dir)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(output_dir, found="a file", expected=f"a folder for {len(found)} masks")
+    if not folder.is_dir() and (folder.exists() or has_suffix(folder, tuple(MASK_ENDINGS.values()))):
+        what = "a file" if folder.exists() else "the name of a file"
+        raise InputError(output_dir, found=what, expected=f"a folder for the masks of {len(found)} CTs")
     root = pathlib.Path(os.path.commonpath([path.resolve().parent for path in found]))
     names = name_scans([path.resolve() for path in found], root)
     outputs = {image: folder / f"{name}{MASK_ENDINGS[chosen]}" for image, name in zip(found, names, strict=True)}

@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import logging
 
-from fedsim_tf.config import Config, comparable_settings, from_dict
+from fedsim_tf.config import Config, comparable_settings, from_kept
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import is_partial, list_whole_files, read_json, write_json
 
@@ -145,7 +145,7 @@ def fold_numbers(config: Config, only: int | None) -> Sequence[int]:
 
 def reopen_run(path: pathlib.Path) -> RunFolder:
     """Open an earlier run's folder with the configuration that it was begun with."""
-    return RunFolder(path, from_dict(read_json(path / CONFIG)))
+    return RunFolder(path, from_kept(read_json(path / CONFIG)))
 
 
 def refuse_other_config(file: pathlib.Path, config: Config, *, folder: str) -> None:
@@ -201,9 +201,9 @@ def _to_json_values(config: Config) -> dict[str, Any]:
 
 
 def _fill(kept: dict[str, Any]) -> dict[str, Any]:
-    """Return a kept configuration with fields that were added since; their defaults are what was done before."""
+    """Return a kept configuration with fields that were added since, as what was done before."""
     try:
-        return _to_json_values(from_dict(kept))
+        return _to_json_values(from_kept(kept))
     except InputError:  # it has other fields altogether; the difference will say which
         return kept
 

@@ -4,6 +4,7 @@ import errno
 
 import pytest
 
+from fedsim_tf.arms import ABLATION
 from fedsim_tf.errors import RunStopped
 from tests.experiments.commands import run_command, run_process
 
@@ -103,7 +104,7 @@ def test_one_fold_alone_is_planned_and_run(begun):
 def test_ablation_compares_the_rows_of_table_2_at_ct20(tmp_path):
     found = run_command("ablation", "--dry_run", f"--cache_dir={tmp_path / 'cache'}")
     assert found.status == 0
-    assert "arms: random_place, random_shape, alpha_blend, poisson_blend, fix_mat_alone" in found.stdout
+    assert f"arms: {', '.join(ABLATION)}" in found.stdout
     assert "phantom cohort (ct20)" in found.stdout
     assert "labelled training volumes: ct20 4" in found.stdout
 

@@ -213,16 +213,21 @@ def test_one_bad_scan_does_not_keep_the_others(tmp_path):
     good, bad = write_ct(tmp_path / "a.nii.gz"), write_ct(tmp_path / "b.nrrd")
     bad.write_bytes(bad.read_bytes()[:-50])
     start = open_many("fold", "ours_full", images=[bad, good], output_dir=tmp_path / "out", mask_format="nrrd")
-    refusals = Refusals("out")
+    refusals, dry = Refusals("out"), Refusals("out")
+    assert [one.image.name for one in start.open_each(refusals=dry)] == ["a.nii.gz"]  # as a dry run does
+    assert not (tmp_path / "out").exists()
     assert [output.name for output, _ in start.run(refusals=refusals)] == ["a.nrrd"]
-    with pytest.raises(InputError, match=r"b\.nrrd: found a truncated file"):
-        refusals.check()
+    for each in (refusals, dry):
+        with pytest.raises(InputError, match=r"b\.nrrd: found a truncated file"):
+            each.check()
 
 
 def test_masks_never_lie_over_their_scans(tmp_path):
     path = write_ct(tmp_path / "a.nii.gz")
     refused(lambda: open_many("f", "a", images=[path], output_dir=tmp_path), path, "given as another one too")
-    refused(lambda: open_many("f", "a", images=[path], output_dir=path), "a file", "a folder for 1 masks")
+    refused(lambda: open_many("f", "a", images=[path], output_dir=path), "a file", "a folder for the masks of 1 CTs")
+    named = tmp_path / "masks.nii.gz"
+    refused(lambda: open_many("f", "a", images=[tmp_path], output_dir=named), "the name of a file", "a folder for")
     refused(lambda: open_many("f", "a", images=[path], output_dir=tmp_path / "o", mask_format="seg"), "no DICOM series")
     (tmp_path / "empty").mkdir()
     refused(lambda: open_many("f", "a", images=[tmp_path / "empty"], output_dir=tmp_path / "o"), "no CT in this folder")
@@ -236,6 +241,23 @@ def test_one_file_to_one_file_is_a_single_one(tmp_path):
     assert not is_single([path, path], tmp_path / "m")
     assert not is_single([tmp_path / "in"], tmp_path / "m")
     assert not is_single([path], tmp_path)
+
+
+def test_a_picture_is_a_png(tmp_path):
+    path = write_ct(tmp_path / "a.nii.gz")
+    files = {"image": path, "output": tmp_path / "m.nii.gz", "picture": tmp_path / "p.txt"}
+    refused(lambda: open_segmentation("fold", "ours_full", **files), "p.txt", "one ending in .png")
+
+
+def test_a_heart_that_is_too_large_is_warned_of(tmp_path, caplog):
+    """Voxels of 24 mm^3: a heart of 3.4 l."""
+    dense = np.full((60, 60, 60), 200, np.int16)
+    dense[:8] = -900
+    for array, said in ((dense, True), (HU, False)):
+        caplog.clear()
+        path = write_ct(tmp_path / "a.nii.gz", array)
+        open_segmentation("fold", "ours_full", image=path, output=tmp_path / "m.nii.gz").run()
+        assert ("at most 3000 are usual" in caplog.text) == said
 
 
 def test_the_command_knows_all_formats():

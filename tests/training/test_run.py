@@ -7,7 +7,7 @@ import pytest
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.runs.results import draw_losses, finish, gather_facts
-from fedsim_tf.training.run import RunFolder
+from fedsim_tf.training.run import RunFolder, reopen_run
 from tests.training.toy_site import toy_config
 
 
@@ -23,6 +23,21 @@ def test_a_run_of_before_a_field_was_added_is_opened_with_its_default(tmp_path):
     file.write_text(json.dumps(kept))
     with pytest.raises(InputError, match=r"data\.field_of_view_z_mm=0\.0 \(now 100\.0\)"):
         RunFolder(tmp_path / "run", changed)
+
+
+def test_a_run_of_before_a_field_that_changed_what_is_done_is_opened_as_it_was_begun(tmp_path):
+    """Such a run has up-convolutions in the network of Ours-Plus; its checkpoints fit no other network."""
+    begun = toy_config(plus={"interpolated": False})
+    RunFolder(tmp_path / "run", begun)
+    file = tmp_path / "run" / "config.json"
+    kept = json.loads(file.read_text())
+    del kept["plus"]["interpolated"]
+    file.write_text(json.dumps(kept))
+    assert reopen_run(tmp_path / "run").config == begun
+    file.write_text(json.dumps(kept))
+    with pytest.raises(InputError, match=r"plus\.interpolated=False \(now True\)"):
+        RunFolder(tmp_path / "run", toy_config())
+    assert RunFolder(tmp_path / "run", begun).config == begun
 
 
 def test_a_run_goes_on_with_files_that_were_moved(tmp_path):
