@@ -33,6 +33,7 @@ flags.DEFINE_string(
     "modes", "", "Weights of the shape model's modes in standard deviations that all shapes have, such as 0:2.0,3:-1."
 )
 command.define_path("rendering", "Another generator: its enhancement network and field of view show the volumes.")
+command.define_path("picture", "A PNG of six of the volumes in three planes, the first and the last among them.")
 command.define_path(
     "run", "The run or fold that wrote the generator; says how far each volume is from the nearest training volume."
 )
@@ -66,6 +67,7 @@ def run() -> None:
         rendering=FLAGS.rendering,
         run=FLAGS.run,
         cache_dir=command.cache_dir(),
+        picture=FLAGS.picture,
     )
     card, missing = start.files.card, len(start.missing)
     print(f"Generator: {title(card.arm)}, {card.data_set}{' (phantoms)' if card.phantom else ''}; {card.terms}")

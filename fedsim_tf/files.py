@@ -63,6 +63,16 @@ def write_atomically(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_picture(path: str | os.PathLike) -> None:
+    """Refuse the name of a picture that does not say that it is a PNG.
+
+    Raises:
+      InputError: another ending.
+    """
+    if pathlib.Path(path).suffix.lower() != ".png":
+        raise InputError(path, found="another name", expected="one ending in .png, for the picture")
+
+
 def make_folder(path: str | os.PathLike) -> None:
     """Make a folder, and those above it that are missing, so that they survive a power cut."""
     path = pathlib.Path(path)

@@ -16,7 +16,7 @@ from fedsim_tf.data.preprocess import unit_from_hu
 from fedsim_tf.data.reading import read_volume
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.novelty import find_nearest_hu, summarize_novelty
-from fedsim_tf.files import hold_during, is_partial, make_folder, write_json, write_text
+from fedsim_tf.files import check_picture, hold_during, is_partial, make_folder, write_json, write_text
 from fedsim_tf.generator.folder import GeneratorFiles, read_generator
 from fedsim_tf.generator.sampling_plan import SamplingPlan, check_mode_weights, check_rendering
 from fedsim_tf.progress import progress_bar
@@ -25,6 +25,7 @@ from fedsim_tf.records.likeness_record import Novelty
 from fedsim_tf.records.versioned import Record, convert_to_json, read_record, write_record
 from fedsim_tf.runs.inputs import check_files, count_labels, open_cohort, open_fold
 from fedsim_tf.tools.sample_formats import SampleFolder, check_labels_for
+from fedsim_tf.tools.sample_pictures import choose_shown, draw_volumes
 from fedsim_tf.tools.visit import open_folds
 from fedsim_tf.training.run import is_federated, reopen_run, site_path
 
@@ -88,6 +89,7 @@ class SamplingStart:
       record: what is noted of them there.
       training: what they are compared with; None: nothing.
       cache_dir: where prepared volumes are kept.
+      picture: where a PNG of some volumes goes; None: nowhere.
     """
 
     files: GeneratorFiles
@@ -97,6 +99,7 @@ class SamplingStart:
     record: SamplingRecord
     training: TrainingVolumes | None
     cache_dir: pathlib.Path
+    picture: pathlib.Path | None = None
 
     @property
     def missing(self) -> list[int]:
@@ -113,6 +116,8 @@ class SamplingStart:
             if self.missing:
                 self._draw(self.missing)
             self.folder.write_index()
+            if self.picture is not None:
+                self._draw_picture(self.picture)
             return None if self.training is None else self._compare(self.training)
 
     def _draw(self, numbers: Sequence[int]) -> None:
@@ -123,6 +128,13 @@ class SamplingStart:
             for volume in generator.draw(self.plan, numbers):
                 self.folder.write(volume)
                 bar.update()
+
+    def _draw_picture(self, path: pathlib.Path) -> None:
+        shown = {
+            number: (self.folder.image(number), self.folder.label(number)) for number in choose_shown(self.plan.count)
+        }
+        window_hu = (self.rendering or self.files).config.data.window_hu
+        draw_volumes(path, shown, window_hu=window_hu)
 
     def _compare(self, training: TrainingVolumes) -> Novelty:
         """Write each volume's distance to the nearest training volume, and return their summary."""
@@ -147,6 +159,7 @@ def open_sampling(
     rendering: str | os.PathLike | None = None,
     run: str | os.PathLike | None = None,
     cache_dir: pathlib.Path,
+    picture: str | os.PathLike | None = None,
 ) -> SamplingStart:
     """Open all that sampling starts from. Nothing is written.
 
@@ -159,6 +172,7 @@ def open_sampling(
       rendering: another generator's folder, whose look the volumes have.
       run: the run, or the fold of a run, that has written the generator: volumes are compared with what it learnt from.
       cache_dir: where prepared volumes are kept.
+      picture: where a PNG of some of the volumes goes, in three planes.
 
     Raises:
       InputError: generators that are none, are damaged or do not fit together, modes or label values that there are
@@ -182,7 +196,10 @@ def open_sampling(
     folder = SampleFolder(pathlib.Path(output), file_format, labels)
     _check_output(folder.path, record)
     training = None if run is None else _find_training(run, files)
-    return SamplingStart(files, look, plan, folder, record, training, cache_dir)
+    if picture is not None:
+        check_picture(picture)
+    shown = None if picture is None else pathlib.Path(picture)
+    return SamplingStart(files, look, plan, folder, record, training, cache_dir, shown)
 
 
 def _note_plan(plan: SamplingPlan) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from fedsim_tf.data.mask_writing import check_format, choose_format, write_mask
 from fedsim_tf.data.preprocess import PreparedCase, prepare, resample_to_original, unit_from_hu
 from fedsim_tf.data.reading import read_volume
 from fedsim_tf.errors import InputError
+from fedsim_tf.files import check_picture
 from fedsim_tf.localization.finder import HeartFinder
 from fedsim_tf.localization.scouts import make_scout
 from fedsim_tf.records.network_card import SAVED_MODEL
@@ -231,8 +232,8 @@ def open_segmentation(
         is one of the inputs, no finished run, or an arm that it has not finished.
     """
     check_outputs([output, picture], inputs=[image, label])
-    if picture is not None and pathlib.Path(picture).suffix.lower() != ".png":
-        raise InputError(picture, found="another name", expected="one ending in .png, for the picture")
+    if picture is not None:
+        check_picture(picture)
     check_format(choose_format(output, mask_format), image)
     return open_network(fold_dir, arm).open_case(
         image, output=output, label=label, picture=picture, mask_format=mask_format, any_values=any_values

@@ -199,6 +199,7 @@ def test_jobs_of_the_papers_tables_are_commands_that_mean_what_the_plan_says(sit
         ("a.npz: found 3 modes; expected at least 4 (model.shape_modes)", "a.npz", None),
         ("/data/gan.steps/x.nii: found no file", "/data/gan.steps/x.nii", "/data/gan.steps/x.nii: found no file"),
         ("federated.sites is x", "federated.sites", "federated.sites is x"),  # no flag of this command
+        ("found a run with seed=7 (now 0)", "", "found a run with --seed=7 (now 0)"),
     ],
 )
 def test_the_command_layer_alone_names_flags(text, subject, expected):

@@ -17,6 +17,7 @@ from fedsim_tf.generator.sampling_plan import SamplingPlan
 from fedsim_tf.tools import sample_formats
 from fedsim_tf.tools.sample import open_sampling
 from fedsim_tf.tools.sample_formats import FORMATS
+from fedsim_tf.tools.sample_pictures import choose_shown
 from tests.experiments.commands import command_flags, run_command
 from tests.generator.conftest import folder  # noqa: F401
 from tests.generator.toy_generator import write_toy_generator
@@ -275,6 +276,30 @@ def test_the_command_draws_says_what_and_resumes(folder, whole, tmp_path, monkey
     found = run_command("sample", *arguments, "--count=3")
     assert "3 volumes in samples, 1 of them to be drawn" in found.stdout
     assert contents(tmp_path / "samples") == contents(whole)
+
+
+def test_volumes_are_shown_in_three_planes_with_their_hearts(folder, whole, tmp_path, monkeypatch):  # noqa: F811
+    drawn = []
+    monkeypatch.setattr("fedsim_tf.evaluation.planes.draw_planes", lambda path, *rest, **_: drawn.append(rest))
+    monkeypatch.setattr("fedsim_tf.evaluation.figures.stack_pictures", lambda path, pictures: drawn.append(pictures))
+    plan = SamplingPlan(count=3)
+    picture = tmp_path / "samples.png"
+    open_sampling(folder, whole, plan, file_format="nifti", cache_dir=CACHE, picture=picture).run()
+    *volumes, pictures = drawn
+    assert list(pictures) == [f"synthetic_{number:03d}_image.nii.gz" for number in range(3)]
+    for number, (image, label, centre) in enumerate(volumes):
+        np.testing.assert_array_equal(label, read(whole / f"synthetic_{number:03d}_label.nii.gz"))
+        assert -1 <= image.min() < image.max() <= 1
+        assert label[centre[0]].any()
+    with pytest.raises(InputError, match=r"samples\.txt: found another name; expected one ending in \.png"):
+        open_sampling(folder, whole, plan, file_format="nifti", cache_dir=CACHE, picture=tmp_path / "samples.txt")
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(1, [0]), (3, [0, 1, 2]), (6, [0, 1, 2, 3, 4, 5]), (11, [0, 2, 4, 6, 8, 10])]
+)
+def test_the_first_and_the_last_volume_are_among_those_shown(count, shown):
+    assert choose_shown(count) == shown
 
 
 def test_the_command_hands_over_every_control(folder, tmp_path, monkeypatch):  # noqa: F811
