@@ -12,7 +12,7 @@ from typing import Any
 
 from absl import logging
 
-from fedsim_tf.config import VGG_WORDS, Config, FederatedConfig, from_dict, is_path, make_config, merge
+from fedsim_tf.config import VGG_WORDS, Config, FederatedConfig, from_kept, is_path, make_config, merge
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import read_json
 from fedsim_tf.runs.inputs import settle_choices
@@ -126,7 +126,7 @@ class Local:
         for name, value in self.fields.items():
             section, field = LOCAL_FIELDS[name]
             values = merge(values, {section: {field: value}})
-        return settle_choices(from_dict(values))
+        return settle_choices(from_kept(values))
 
     def grant(self, values: dict[str, Any]) -> Config:
         """Return what `apply` does, at a site that accepts the job; its `limits` are checked apart.
