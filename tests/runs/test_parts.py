@@ -113,7 +113,8 @@ def trained(monkeypatch):
     """Which volumes each arm was given, instead of training."""
     parts = {}
 
-    def train_segmenter(run, network, arm, *, pretrain, finetune):
+    def train_segmenter(run, network, arm, *, pretrain, finetune, augmented):
+        assert augmented == arm.endswith("_augmented")
         parts[arm] = pretrain, finetune, network.validation
         return lambda image: np.ones(image.shape, np.uint8)
 
@@ -121,6 +122,17 @@ def trained(monkeypatch):
     network = lambda _, validation: types.SimpleNamespace(validation=validation)  # noqa: E731
     monkeypatch.setattr(compare_arms, "UNetTraining", network)
     return parts
+
+
+def test_an_augmented_arm_has_the_volumes_of_its_plain_one_and_what_that_is_tuned_on_beside(trained, drawn):
+    site, arms = toy_site(), ("lower_bound_augmented", "ours_plus", "ours_plus_augmented")
+    samples = dict.fromkeys(arms[1:], drawn.volumes)
+    compare_arms.compare(RUN, site, arms, samples, beside=dict.fromkeys(arms[1:], lambda: site.test))
+    assert tuple(trained) == arms
+    names = {arm: [part.identities for part in parts] for arm, parts in trained.items()}
+    assert names["ours_plus_augmented"] == names["ours_plus"]
+    assert set(names["ours_plus"][1]) == {*site.labelled.identities, *site.test.identities}
+    assert names["lower_bound_augmented"][:2] == [site.labelled.identities] * 2
 
 
 def test_each_arm_trains_on_its_own_volumes_and_all_are_scored_alike(trained, drawn):
