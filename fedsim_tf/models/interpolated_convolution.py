@@ -57,9 +57,7 @@ def double_trilinearly(maps: tf.Tensor) -> tf.Tensor:
 
 def _double_along(maps: tf.Tensor, axis: int) -> tf.Tensor:
     shape = sizes(maps)
-    first, others, last = tf.split(maps, [1, shape[axis] - 2, 1], axis=axis) if shape[axis] > 1 else (maps, None, maps)
-    parts = [first] if others is None else [first, others, last]
-    before = tf.concat([first, *parts[:-1]], axis=axis)
-    after = tf.concat([*parts[1:], last], axis=axis)
+    beyond = tf.pad(maps, [[int(one == axis)] * 2 for one in range(5)], mode="SYMMETRIC")
+    before, after = (tf.slice(beyond, [2 * step * int(one == axis) for one in range(5)], shape) for step in (0, 1))
     pairs = tf.stack([0.75 * maps + 0.25 * before, 0.75 * maps + 0.25 * after], axis=axis + 1)
     return tf.reshape(pairs, [*shape[:axis], 2 * shape[axis], *shape[axis + 1 :]])
