@@ -25,6 +25,7 @@ from fedsim_tf.evaluation.scores import score_on_own_labels, score_segmenter
 from fedsim_tf.phantom.sites import find_spec
 from fedsim_tf.phantom.subjects import make_subject
 from fedsim_tf.runs.finished import open_finished_fold
+from fedsim_tf.runs.samples import stack_samples
 from fedsim_tf.runs.start import open_run
 from fedsim_tf.synthesis import downsample, sample_volumes, slice_renderer
 from fedsim_tf.training.batch_norm import settle_statistics, training_slices
@@ -42,20 +43,20 @@ def main() -> None:
     parser.add_argument("--volumes", type=int, default=20, help="samples and fresh phantoms")
     arguments = parser.parse_args()
     fold, work = arguments.run / "fold_0", arguments.run / "oracles"
-    config = reopen_run(fold).config
-    whole = reopen_run(arguments.run).config
+    run, whole = reopen_run(fold), reopen_run(arguments.run).config
+    config = run.config
     start = open_run(whole, arguments.run, sites=(config.dataset,), cache_dir=arguments.cache_dir, federated=False)
     site = start.open_fold(config.dataset, 0)
     learner = SiteLearner(config, start.shape_model, site, start.vgg)
-    volumes = make_oracles(reopen_run(fold), learner, count=arguments.volumes)
+    volumes = make_oracles(run, learner, count=arguments.volumes)
     follow = open_finished_fold(fold).load_segmenter("segmentation/upper_bound/finetune")
     network = UNetTraining(config, site.validation)
     print("| learns from | upper bound's network on them | Dice alone | fine-tuned |\n|---|---|---|---|", flush=True)
     for name, one in volumes.items():
-        run = RunFolder(work / name.replace(" ", "_"), config)
+        own_run = RunFolder(work / name.replace(" ", "_"), config)
         scores = [
             score_segmenter(
-                train_segmenter(run, network, name, pretrain=one, finetune=second), site.test, site.test_extents_mm
+                train_segmenter(own_run, network, name, pretrain=one, finetune=second), site.test, site.test_extents_mm
             ).dice
             for second in (None, site.labelled)
         ]
@@ -93,7 +94,7 @@ def make_oracles(run: RunFolder, learner: SiteLearner, *, count: int) -> dict[st
             for coarse_cts in (simulated, own)
         )
     return {
-        "Ours-Full": as_volumes([one.image for one in drawn], [one.label for one in drawn]),
+        "Ours-Full": stack_samples(drawn),
         "true shapes": as_volumes(from_latents, labels),
         "true shapes and coarse CTs": as_volumes(from_own, labels),
         "fresh phantoms": make_phantoms(learner.config, site, count=count),

@@ -24,6 +24,7 @@ import tensorflow as tf
 from fedsim_tf import __version__
 from fedsim_tf.config import PRECISIONS, PRESETS, make_config
 from fedsim_tf.data.writing import write_volume
+from fedsim_tf.generator.export import PLUS_FIELDS
 from fedsim_tf.generator.folder import NETWORKS, write_generator
 from fedsim_tf.generator.sampler import GeneratedVolume, Generator, load_generator
 from fedsim_tf.generator.weights import take_weights
@@ -51,7 +52,7 @@ def make_generator(preset: str, precision: str, folder: pathlib.Path, *, arm: st
     if arm == "ours_plus":
         enhancer = built.volume_enhancer(config, seed=0)
         changes_sd = measure_changes(np.zeros((2, ssm.n_modes + N_POSE)), spread=1.0)
-        settings["plus"] = {name: getattr(config.plus, name) for name in ("enhancement", "interpolated", "width")}
+        settings["plus"] = {name: getattr(config.plus, name) for name in PLUS_FIELDS}
     networks = (model.shape_generator, model.material_generator, enhancer)
     card = GeneratorCard(
         arm=arm,

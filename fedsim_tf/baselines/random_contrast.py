@@ -11,13 +11,13 @@ from collections.abc import Iterator
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial.transform import Rotation
 from sklearn.cluster import KMeans
 
 from fedsim_tf.baselines.fixed_material import remove_heart
 from fedsim_tf.baselines.random_hearts import draw_placed_hearts
 from fedsim_tf.shape.grid import Grid
 from fedsim_tf.synthesis import SyntheticVolume
+from fedsim_tf.training.augmentation import similarity_about_centre
 from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.randomness import step_rng
 
@@ -76,10 +76,9 @@ def tell_tissues_apart(images: np.ndarray, *, rng: np.random.Generator, tissues:
 
 def move_at_random(tissues: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return a label map (z, y, x) after a random similarity transform; at the border the last voxel is repeated."""
-    matrix = Rotation.from_rotvec(rng.uniform(-ROTATION_RAD, ROTATION_RAD, 3)).as_matrix()
-    matrix *= np.exp(rng.uniform(-SCALE, SCALE))
-    centre = (np.array(tissues.shape) - 1) / 2
-    offset = centre - matrix @ centre + rng.uniform(-SHIFT, SHIFT, 3) * tissues.shape
+    rotation, scale = rng.uniform(-ROTATION_RAD, ROTATION_RAD, 3), np.exp(rng.uniform(-SCALE, SCALE))
+    shift = rng.uniform(-SHIFT, SHIFT, 3) * tissues.shape
+    matrix, offset = similarity_about_centre(tissues.shape, rotation=rotation, scale=scale, shift=shift)
     return ndimage.affine_transform(tissues, matrix, offset, order=0, mode="nearest")
 
 

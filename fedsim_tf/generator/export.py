@@ -22,6 +22,8 @@ from fedsim_tf.training.learner import SiteLearner
 # Fields of the model that no generator needs; of those that name files nothing may be kept.
 _UNUSED = ("shape_model", "shape_model_of_held_out", "discriminator_width", "unet_width", "vgg_weights")
 
+PLUS_FIELDS = ("enhancement", "interpolated", "width")  # that a generator of Ours-Plus notes
+
 
 def generator_folder(samples: pathlib.Path) -> pathlib.Path:
     """Return where the generator of an arm is, given the folder of its samples: `generators/<arm>` beside them."""
@@ -57,7 +59,7 @@ def export_generator(
     sites = config.federated.sites if ARMS[arm].federated else ()
     settings = _take_settings(config)
     if changes_sd is not None:
-        settings["plus"] = {name: getattr(config.plus, name) for name in ("enhancement", "interpolated", "width")}
+        settings["plus"] = {name: getattr(config.plus, name) for name in PLUS_FIELDS}
     card = GeneratorCard(
         arm=arm,
         data_set=data.name,
