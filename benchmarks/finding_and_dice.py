@@ -46,7 +46,7 @@ def compare_fold(fold: pathlib.Path, arm: str) -> list[tuple[float, float]]:
         case = cohort.load(scan)
         scout = make_scout(case)
         around_found = network.find_crop(case, scan)
-        around_known = Crop(scout.to_patient(scout.heart_mm), around_found.edge_mm)
+        around_known = Crop(scout.to_patient(scout.heart_mm), around_found.edges_mm)
         both = [score(network, case, crop) for crop in (around_found, around_known)]
         off = np.linalg.norm(np.subtract(around_found.centre_mm, around_known.centre_mm))
         print(f"| {fold.name[-1]} | {scan} | {off:.1f} | {both[0]:.1f} | {both[1]:.1f} |", flush=True)

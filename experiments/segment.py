@@ -36,6 +36,11 @@ command.define_path(
 )
 flags.DEFINE_enum("format", None, FORMATS, "The format of masks. Default: as --output ends, else nifti.")
 flags.DEFINE_bool("any_values", False, "Segment images too that are no CTs in HU, such as 8-bit pictures.")
+flags.DEFINE_bool(
+    "fit_field_of_view",
+    False,
+    "Cut each CT, or pad it with air, around its middle to a field of view such as those that the network has learnt from.",
+)
 command.define_path(
     "label", "A true label on the same grid, regions or heart; the Dice is printed, by region where both have them."
 )
@@ -66,6 +71,7 @@ def _run_one(image: str) -> None:
         picture=FLAGS.picture,
         mask_format=FLAGS.format,
         any_values=FLAGS.any_values,
+        fit_field_of_view=FLAGS.fit_field_of_view,
     )
     if FLAGS.dry_run:
         print(f"{image} can be segmented with the network of {FLAGS.arm} in {FLAGS.fold_dir}")
@@ -95,6 +101,7 @@ def _run_many() -> None:
         output_dir=FLAGS.output,
         mask_format=FLAGS.format,
         any_values=FLAGS.any_values,
+        fit_field_of_view=FLAGS.fit_field_of_view,
     )
     refusals = Refusals(", ".join(FLAGS.image))
     if FLAGS.dry_run:

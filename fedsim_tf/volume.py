@@ -61,6 +61,14 @@ class Volume:
         return (x, y, z)
 
     @property
+    def middle_mm(self) -> tuple[float, float, float]:
+        """Return the place (x, y, z) in the patient of the middle of the grid."""
+        axes = np.reshape(self.geometry.direction, (3, 3))
+        half_mm = (np.array(self.array.shape[::-1]) - 1) / 2 * self.geometry.spacing_mm
+        x, y, z = (np.array(self.geometry.origin_mm) + axes @ half_mm).tolist()
+        return x, y, z
+
+    @property
     def nonzero_ml(self) -> float:
         """Return the volume of all voxels that are not 0, such as those of a mask."""
         return float(np.count_nonzero(self.array)) * float(np.prod(self.geometry.spacing_mm)) / 1000.0

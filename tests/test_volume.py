@@ -13,6 +13,12 @@ def test_field_of_view_is_voxels_times_spacing_along_x_y_z():
     assert volume.spacing_mm == (0.5, 1.0, 3.0)
 
 
+def test_the_middle_lies_half_way_between_opposite_corners():
+    turned = (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)  # x of the grid runs along y of the patient
+    volume = Volume(np.zeros((2, 3, 5)), Geometry((2.0, 1.0, 3.0), (10.0, 20.0, 30.0), turned))
+    assert volume.middle_mm == (10.0 - 1.0, 20.0 + 4.0, 30.0 + 1.5)
+
+
 @pytest.mark.parametrize("shape", [(4,), (4, 4), (1, 4, 4, 4)])
 def test_arrays_that_are_not_three_dimensional_are_refused(shape):
     with pytest.raises(InputError, match="three dimensions"):

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from fedsim_tf.data.checks import extent_text
 from fedsim_tf.data.crops import Crop
 from fedsim_tf.data.preprocess import WINDOW_HU, PreparedCase, prepare
 from fedsim_tf.data.remarks import collect_remarks, repeat, warn
@@ -116,8 +117,8 @@ def _warn_of_cut_heart(whole: Case, cube: PreparedCase) -> None:
         return
     outside = 1.0 - cube.heart_ml / whole.label.nonzero_ml
     if outside > MOST_CUT:  # less is what another grid of voxels makes of any volume
-        text = "%s: %.0f %% of the heart lies outside its cube of %.0f mm; a larger data.crop_mm would hold it"
-        warn(text, whole.identity, 100 * outside, cube.crop.edge_mm)
+        text = "%s: %.0f %% of the heart lies outside its crop of %s mm; a larger data.crop_mm would hold it"
+        warn(text, whole.identity, 100 * outside, extent_text(cube.crop.edges_mm))
 
 
 def is_prepared(
@@ -151,7 +152,7 @@ def write_prepared(case: PreparedCase, path: str | os.PathLike) -> None:
         "content": case.content,
         "regions": np.array(case.regions, np.uint8),
         "remarks": np.array(case.remarks, np.str_),
-        "crop": np.array([] if case.crop is None else [*case.crop.centre_mm, case.crop.edge_mm]),
+        "crop": np.array([] if case.crop is None else [*case.crop.centre_mm, *case.crop.edges_mm]),
     }
     write_npz(path, {**facts, **arrays})
 
@@ -188,8 +189,8 @@ def _pack(geometry: Geometry) -> np.ndarray:
 def _unpack_crop(numbers: np.ndarray) -> Crop | None:
     if not len(numbers):
         return None
-    x, y, z, edge = numbers.tolist()
-    return Crop((x, y, z), edge)
+    x, y, z, *edges_mm = numbers.tolist()
+    return Crop((x, y, z), tuple(edges_mm))
 
 
 def _unpack(numbers: np.ndarray) -> Geometry:

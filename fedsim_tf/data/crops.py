@@ -1,4 +1,4 @@
-"""Cubes cut out of a volume around a place in the patient, and pasted back."""
+"""Boxes cut out of a volume around a place in the patient, and pasted back."""
 
 from __future__ import annotations
 
@@ -16,28 +16,33 @@ AIR = -1.0  # on the scale of prepared images: what lies beyond a CT
 
 
 class Crop(NamedTuple):
-    """A cube in the patient, whose edges run along the axes of the CT that it is taken from.
+    """A box in the patient, whose edges run along the axes of the CT that it is taken from.
 
     Attributes:
       centre_mm: its centre (x, y, z) in the patient.
-      edge_mm: the length of its edges.
+      edges_mm: the lengths of its edges along the CT's axes, in the order and direction closest to left, back and head.
     """
 
     centre_mm: tuple[float, float, float]
-    edge_mm: float
+    edges_mm: tuple[float, float, float]
+
+    @classmethod
+    def cube(cls, centre_mm: tuple[float, float, float], edge_mm: float) -> Crop:
+        """Return a crop whose edges all have one length."""
+        return cls(centre_mm, (edge_mm, edge_mm, edge_mm))
 
 
 def resample_crop(image: sitk.Image, crop: Crop, size: int, *, nearest: bool) -> sitk.Image:
-    """Return the part of an image that lies in a crop, as size x size x size cubic voxels.
+    """Return the part of an image that lies in a crop, as size x size x size voxels.
 
     Args:
-      image: its axes are those that the cube gets.
-      crop: the cube.
+      image: its axes are those that the crop gets.
+      crop: the box.
       size: voxels along each edge.
       nearest: whether to take the nearest voxel (labels; 0 beyond the image) instead of interpolating linearly, after a
         Gaussian where voxels grow (prepared images; air beyond).
     """
-    grid = _place_cube(image, crop, size)
+    grid = _place_crop(image, crop, size)
     return resample_aligned(image, grid, (size, size, size), nearest=nearest, beyond=0.0 if nearest else AIR)
 
 
@@ -73,11 +78,11 @@ def paste_crop(cube: sitk.Image, target: sitk.Image, *, nearest: bool) -> sitk.I
     return _resample_onto(cube, read_geometry(target), target.GetSize(), nearest=nearest, beyond=beyond)
 
 
-def _place_cube(image: sitk.Image, crop: Crop, size: int) -> Geometry:
-    spacing = crop.edge_mm / size
+def _place_crop(image: sitk.Image, crop: Crop, size: int) -> Geometry:
+    spacing = np.array(crop.edges_mm) / size
     axes = np.reshape(image.GetDirection(), (3, 3))
-    x, y, z = (np.array(crop.centre_mm) - axes @ np.full(3, (size - 1) / 2 * spacing)).tolist()
-    return Geometry((spacing, spacing, spacing), (x, y, z), image.GetDirection())
+    x, y, z = (np.array(crop.centre_mm) - axes @ ((size - 1) / 2 * spacing)).tolist()
+    return Geometry(tuple(spacing.tolist()), (x, y, z), image.GetDirection())
 
 
 def _resample_onto(

@@ -52,7 +52,7 @@ class HeartFinder:
         Raises:
           InputError: see `find_heart`.
         """
-        return Crop(self.find(scout, subject=subject).centre_mm, self.edge_mm)
+        return Crop.cube(self.find(scout, subject=subject).centre_mm, self.edge_mm)
 
     def without(self, scans: Sequence[str]) -> HeartFinder:
         """Return a finder that does not know some scans."""
@@ -134,7 +134,7 @@ def find_crops(
     crops = {}
     for identity in identities:
         try:
-            crops[identity] = Crop(_find_kept(cohort, identity, finder, cache_dir).centre_mm, finder.edge_mm)
+            crops[identity] = Crop.cube(_find_kept(cohort, identity, finder, cache_dir).centre_mm, finder.edge_mm)
         except InputError as error:
             if refused is None:
                 raise

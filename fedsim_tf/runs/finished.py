@@ -80,6 +80,17 @@ class FinishedFold:
 
         return read_fields_of_view(self.run.path)
 
+    def usual_field_of_view_mm(self) -> tuple[float, float, float]:
+        """Return the extent (x, y, z) of an ordinary volume among those that the fold has learnt from.
+
+        Raises:
+          InputError: the run does not know them.
+        """
+        known = self.fields_of_view_mm()
+        if not known:
+            raise InputError(self.run.path, found="no fields of view", expected="a run that notes those of its volumes")
+        return known[0]
+
 
 def open_finished_fold(fold_dir: str | os.PathLike) -> FinishedFold:
     """Open a fold of an earlier run to use its networks.

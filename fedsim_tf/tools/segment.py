@@ -108,10 +108,13 @@ class TrainedNetwork:
     Attributes:
       fold: the fold.
       arm: the arm, which the fold has finished.
+      fit_field_of_view: whether each CT is cut, or padded with air, around its middle to a field of view such as those
+        that the network has learnt from.
     """
 
     fold: FinishedFold
     arm: str
+    fit_field_of_view: bool = False
 
     @functools.cached_property
     def segment(self) -> Segmenter:
@@ -129,7 +132,9 @@ class TrainedNetwork:
         Raises:
           InputError: no heart is found.
         """
-        return None if self.finder is None else self.finder.crop(make_scout(case), subject=subject)
+        if self.finder is not None:
+            return self.finder.crop(make_scout(case), subject=subject)
+        return Crop(case.image.middle_mm, self.fold.usual_field_of_view_mm()) if self.fit_field_of_view else None
 
     def load(self) -> None:
         """Load the network now.
@@ -214,6 +219,7 @@ def open_segmentation(
     picture: str | os.PathLike | None = None,
     mask_format: str | None = None,
     any_values: bool = False,
+    fit_field_of_view: bool = False,
 ) -> SegmentationStart:
     """Open all that a segmentation starts from. Nothing is written.
 
@@ -226,6 +232,7 @@ def open_segmentation(
       picture: where a PNG of three slices with the outlines goes.
       mask_format: a key of `MASK_ENDINGS`, where the ending leaves a choice.
       any_values: whether an image that is no CT is segmented too.
+      fit_field_of_view: see `TrainedNetwork`.
 
     Raises:
       InputError: files that cannot be read, an image that is no CT, image and label on different grids, an output that
@@ -235,33 +242,48 @@ def open_segmentation(
     if picture is not None:
         check_picture(picture)
     check_format(choose_format(output, mask_format), image)
-    return open_network(fold_dir, arm).open_case(
+    return open_network(fold_dir, arm, fit_field_of_view=fit_field_of_view).open_case(
         image, output=output, label=label, picture=picture, mask_format=mask_format, any_values=any_values
     )
 
 
-def open_network(fold_dir: str | os.PathLike, arm: str) -> TrainedNetwork:
+def open_network(fold_dir: str | os.PathLike, arm: str, *, fit_field_of_view: bool = False) -> TrainedNetwork:
     """Return a fold's network, which is not loaded yet.
 
+    Args:
+      fold_dir, arm: the fold and its arm.
+      fit_field_of_view: see `TrainedNetwork`.
+
     Raises:
-      InputError: no finished run, or an arm that it has not finished.
+      InputError: no finished run, an arm that it has not finished, or one whose CTs are to be fitted to a field of view
+        that is not known or is a crop around the heart.
     """
     fold = open_finished_fold(fold_dir)
     fold.last_stage_of(arm)  # refuses one that is not finished
-    return TrainedNetwork(fold, arm)
+    network = TrainedNetwork(fold, arm, fit_field_of_view)
+    if fit_field_of_view and network.finder is not None:
+        must = "be left out: this network crops each CT around its heart by itself"
+        raise InputError("fit_field_of_view", value=True, must=must)
+    if fit_field_of_view:
+        fold.usual_field_of_view_mm()  # refuses a run that does not know it
+    return network
 
 
-def load_segmenter(path: str | os.PathLike, arm: str = "ours_full") -> TrainedNetwork:
+def load_segmenter(
+    path: str | os.PathLike, arm: str = "ours_full", *, fit_field_of_view: bool = False
+) -> TrainedNetwork:
     """Load a segmentation network that a run has trained. Called with a CT, it returns the heart.
 
     Args:
       path: a finished fold of the run, such as runs/demo/fold_0; of a federated one, a site's folder in it.
       arm: the arm whose network is taken.
+      fit_field_of_view: whether each CT is cut, or padded with air, around its middle to a field of view such as those
+        that the network has learnt from.
 
     Raises:
-      InputError: no finished run, an arm that it has not finished, or a damaged checkpoint.
+      InputError: see `open_network`, or a damaged checkpoint.
     """
-    network = open_network(path, arm)
+    network = open_network(path, arm, fit_field_of_view=fit_field_of_view)
     network.load()
     return network
 
@@ -309,7 +331,10 @@ def _warn_of_other_extent(
     """Warn of a field of view unlike those that the network has seen. The network sees all of it as one cube."""
     found_mm = prepared.field_of_view_mm
     if learnt_mm and all(is_unusual_extent(found_mm, one) for one in learnt_mm):
-        text = "%s shows %s mm, the network has learnt from %s mm: crop or pad it to that, or its mask will be wrong"
+        text = (
+            "%s shows %s mm, the network has learnt from %s mm: its mask will be wrong unless it is cropped or padded to "
+            "that, as fit_field_of_view does around its middle"
+        )
         logging.warning(text, subject, extent_text(found_mm), extent_text(learnt_mm[0]))
 
 

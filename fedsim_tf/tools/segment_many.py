@@ -57,6 +57,7 @@ def open_many(
     output_dir: str | os.PathLike,
     mask_format: str | None = None,
     any_values: bool = False,
+    fit_field_of_view: bool = False,
 ) -> ManySegmentations:
     """Find the CTs and open the network. No CT is read and nothing is written.
 
@@ -67,6 +68,7 @@ def open_many(
       output_dir: the folder for the masks, which are named after their CTs.
       mask_format: a key of `MASK_ENDINGS`, by default "nifti".
       any_values: whether images that are no CTs are segmented too.
+      fit_field_of_view: see `TrainedNetwork`.
 
     Raises:
       InputError: no CT there, two CTs of one name, a mask that would lie over its CT, no finished run or no such arm.
@@ -83,7 +85,7 @@ def open_many(
     check_outputs(list(outputs.values()), inputs=found)
     for image in found:
         check_format(chosen, image)
-    network = open_network(fold_dir, arm)
+    network = open_network(fold_dir, arm, fit_field_of_view=fit_field_of_view)
     network.load()
     return ManySegmentations(network, outputs, chosen, any_values)
 

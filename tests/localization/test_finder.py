@@ -55,7 +55,7 @@ def test_no_patient_is_an_atlas_of_his_own(asked):
     finder = make_finder(cohort, ["a", "b", "c"], "200")
     crops = find_crops(cohort, list("abcde"), finder)
     assert asked == {"a": ["b", "c"], "b": ["a"], "c": ["a"], "d": ["a", "b", "c"], "e": ["a", "b", "c"]}
-    assert crops["d"].edge_mm == 200.0
+    assert crops["d"].edges_mm == (200.0, 200.0, 200.0)
 
 
 def test_own_labels_do_not_move_crops():

@@ -446,7 +446,7 @@ def test_a_field_of_view_that_the_network_has_not_seen_is_warned_of(finished, tm
         segment_file(
             finished.fold, "lower_bound", image=tmp_path / f"{name}.nii.gz", output=tmp_path / f"{name}_mask.nii.gz"
         )
-    warned = [message for message in caplog.messages if "crop or pad it" in message]
+    warned = [message for message in caplog.messages if "unless it is cropped or padded to that" in message]
     assert len(warned) == 1
     assert "longer.nii.gz shows" in warned[0]
 

@@ -273,7 +273,7 @@ def test_the_program_for_crops_takes_the_cube_around_the_heart(tmp_path):
     assert card.preparation.crop_mm == EDGE_MM
     ct = volume_to_image(chest.image.with_array(chest.image.array.astype(np.float32)))
     centre_mm = np.add(ct.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in ct.GetSize()]), (20, -60, 9))
-    prepared = prepare(Case("chest", chest.image), SIZE, crop=Crop(tuple(centre_mm), EDGE_MM))
+    prepared = prepare(Case("chest", chest.image), SIZE, crop=Crop.cube(tuple(centre_mm), EDGE_MM))
     assert prepared.image.min() == -1.0  # reaches beyond the CT
     names = example(tmp_path / "network")
     np.testing.assert_allclose(sitk.GetArrayFromImage(names["prepare"](ct, centre_mm)), prepared.image, atol=0.02)

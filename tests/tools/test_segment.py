@@ -8,6 +8,7 @@ import SimpleITK as sitk
 
 from experiments import segment as command
 from fedsim_tf.config import make_config
+from fedsim_tf.data.grid_places import find_places_mm
 from fedsim_tf.data.label_reading import read_label
 from fedsim_tf.data.labels import CANONICAL
 from fedsim_tf.data.mask_writing import MASK_ENDINGS
@@ -258,6 +259,44 @@ def test_a_heart_that_is_too_large_is_warned_of(tmp_path, caplog):
         path = write_ct(tmp_path / "a.nii.gz", array)
         open_segmentation("fold", "ours_full", image=path, output=tmp_path / "m.nii.gz").run()
         assert ("at most 3000 are usual" in caplog.text) == said
+
+
+class WideFold(ThresholdFold):
+    """A finished fold that has learnt from volumes of 100 x 100 x 60 mm; its network finds a ball in their middle."""
+
+    def load_segmenter(self, _stage):
+        z, y, x = np.indices((SIZE,) * 3) - (SIZE - 1) / 2
+        return lambda _image: (x**2 + y**2 + z**2 < (SIZE / 4) ** 2).astype(np.uint8)
+
+    def fields_of_view_mm(self):
+        return [(100.0, 100.0, 60.0)]
+
+    def usual_field_of_view_mm(self):
+        return self.fields_of_view_mm()[0]
+
+
+@pytest.mark.parametrize("direction", [(1, 0, 0, 0, 1, 0, 0, 0, 1), (-1, 0, 0, 0, 0, 1, 0, 1, 0)])
+def test_a_ct_is_fitted_to_the_field_of_view_that_was_learnt(tmp_path, monkeypatch, caplog, direction):
+    """A ball of the network's cube, half as wide, is an ellipsoid of 50 x 50 x 30 mm around the middle of the CT."""
+    monkeypatch.setattr(segment, "open_finished_fold", lambda _: WideFold())
+    path = write_ct(tmp_path / "ct.nii.gz", np.resize(HU, (60, 40, 50)), direction=direction)
+    given = {"image": path, "output": tmp_path / "m.nii.gz"}
+    open_segmentation("fold", "ours_full", **given)
+    assert "as fit_field_of_view does" in caplog.text
+    caplog.clear()
+    found = open_segmentation("fold", "ours_full", **given, fit_field_of_view=True).run().mask
+    assert not caplog.text
+    at_mm = find_places_mm(np.argwhere(found.array)[:, ::-1], found.geometry) - found.middle_mm
+    np.testing.assert_allclose(at_mm.mean(axis=0), 0.0, atol=0.3)
+    assert found.nonzero_ml == pytest.approx(4 / 3 * np.pi * 2.5 * 2.5 * 1.5, rel=0.1)
+    np.testing.assert_allclose(np.abs(at_mm).max(axis=0), (25.0, 25.0, 15.0), atol=3.0)
+
+
+def test_only_a_known_field_of_view_is_fitted(tmp_path, monkeypatch):
+    given = {"image": write_ct(tmp_path / "ct.nii.gz"), "output": tmp_path / "m.nii.gz", "fit_field_of_view": True}
+    monkeypatch.setattr(segment, "open_finished_fold", lambda _: BallFold())
+    with pytest.raises(InputError, match="fit_field_of_view is True; it must be left out: this network crops each CT"):
+        open_segmentation("fold", "ours_full", **given)
 
 
 def test_the_command_knows_all_formats():
