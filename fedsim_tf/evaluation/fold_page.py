@@ -15,7 +15,7 @@ from fedsim_tf.evaluation.pages import render_page
 from fedsim_tf.evaluation.patient_tables import (
     SCORE_HEADINGS,
     compare_patients,
-    list_patients,
+    list_worst_first,
     score_words,
     summarize_patients,
     true_volume_words,
@@ -163,7 +163,7 @@ def _list_patients(page: FoldPage) -> list[dict[str, Any]]:
     shown = {one.name: one for one in page.shown if not one.arm}
     colours = {arm: arm_colour(number) for number, arm in enumerate(page.scores)}
     found = []
-    for patient in list_patients(page.scores):
+    for patient in list_worst_first(page.scores):
         rows = []
         for arm, scores in page.scores.items():
             if patient in scores.cases:

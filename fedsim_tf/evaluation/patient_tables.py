@@ -18,9 +18,13 @@ COMPARED = {"dice": "Dice %", "hd95_mm": "HD95 mm", "volume_error": "absolute vo
 Patient = TypeVar("Patient", bound=Hashable)
 
 
-def list_patients(scores: Mapping[str, ArmScores]) -> list[str]:
-    """Return the patients on which at least one arm was tested, in the order of the test part."""
-    return list(dict.fromkeys(patient for arm in scores.values() for patient in arm.cases))
+def list_worst_first(scores: Mapping[str, ArmScores]) -> list[str]:
+    """Return the patients on which at least one arm was tested, those with the least mean Dice over the arms first."""
+    dice: dict[str, list[float]] = {}
+    for arm in scores.values():
+        for patient, case in arm.cases.items():
+            dice.setdefault(patient, []).append(case.dice)
+    return sorted(dice, key=lambda patient: statistics.fmean(dice[patient]))
 
 
 def score_words(case: CaseScores) -> list[str]:
@@ -39,11 +43,12 @@ def summarize_patients(scores: Mapping[str, ArmScores]) -> Table:
     """Return mean and standard deviation over patients of each arm's scores.
 
     The volume's error keeps its sign: its mean says whether masks are too large or too small. The last column is its
-    size without the sign.
+    size without the sign. The worst patient is the one with the least Dice.
     """
     rows = []
     for arm, found in scores.items():
         cases = list(found.cases.values())
+        worst = min(found.cases, key=lambda patient, cases=found.cases: cases[patient].dice)
         errors_ml = [case.error_ml for case in cases if case.error_ml is not None]
         rows.append(
             [
@@ -52,9 +57,11 @@ def summarize_patients(scores: Mapping[str, ArmScores]) -> Table:
                 format_mean(errors_ml) if len(errors_ml) == len(cases) else MISSING,
                 format_mean([case.volume_error for case in cases]),
                 str(len(cases)),
+                f"{worst}, {found.cases[worst].dice:.1f}",
             ]
         )
-    return Table(("arm", "Dice %", "HD95 mm", "volume error, ml", COMPARED["volume_error"], "patients"), rows)
+    headings = ("arm", "Dice %", "HD95 mm", "volume error, ml", COMPARED["volume_error"], "patients", "worst, Dice %")
+    return Table(headings, rows)
 
 
 def compare_patients(scores: Mapping[str, ArmScores], pairs: Iterable[tuple[str, str]] = USUAL_PAIRS) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -194,7 +194,7 @@ def open_sampling(
         plan=_note_plan(plan),
     )
     folder = SampleFolder(pathlib.Path(output), file_format, labels)
-    _check_output(folder.path, record)
+    _check_output(folder.path, record, {"generator": files.path, "rendering": rendering})
     training = None if run is None else _find_training(run, files)
     if picture is not None:
         check_picture(picture)
@@ -211,7 +211,8 @@ def _note_plan(plan: SamplingPlan) -> dict[str, Any]:
     return values
 
 
-def _check_output(folder: pathlib.Path, record: SamplingRecord) -> None:
+def _check_output(folder: pathlib.Path, record: SamplingRecord, names: Mapping[str, Any]) -> None:
+    """Refuse a folder with other files, or with volumes drawn otherwise; `names` has what digests in the record are of."""
     if folder.exists() and not folder.is_dir():
         raise InputError(folder, found="a file", expected="a folder for the samples")
     file = folder / _RECORD
@@ -220,17 +221,29 @@ def _check_output(folder: pathlib.Path, record: SamplingRecord) -> None:
             raise InputError(folder, found="a folder with other files", expected="a new folder for the samples")
         return
     earlier = read_record(file, SamplingRecord)
-    for name in ("generator", "rendering", "format", "label_values"):
-        was, now = getattr(earlier, name), getattr(record, name)
-        if was != now:
-            found = (
-                f"samples of another {name}" if name in ("generator", "rendering") else f"samples with {name} {was!r}"
-            )
-            raise InputError(file, found=found, expected="the same one, or another folder")
-    changed = [name for name in {**earlier.plan, **record.plan} if earlier.plan.get(name) != record.plan.get(name)]
+    was, now = _list_choices(earlier), _list_choices(record)
+    changed = [name for name in was | now if was.get(name) != now.get(name)]
+    changed.sort(key=lambda name: name == "count")  # which is noted where volumes are interpolated alone
     if changed:
-        found = f"samples drawn with {changed[0]} {earlier.plan.get(changed[0], 'not given')}"
-        raise InputError(file, found=found, expected="the same one, or another folder")
+        name = changed[0]
+        meant = "the same" if name in names else _show_choice(was.get(name)) or "left out"
+        must = f"be {meant} as for the volumes in {folder}; others go to another folder"
+        raise InputError(name, value=names.get(name) or _show_choice(now.get(name)) or "left out", must=must)
+
+
+def _list_choices(record: SamplingRecord) -> dict[str, Any]:
+    """Return all that volumes depend on, by the name under which a caller chooses it."""
+    others = {name: getattr(record, name) for name in ("generator", "rendering", "format", "label_values")}
+    return others | record.plan
+
+
+def _show_choice(value: Any) -> str:
+    """Return a choice as the caller writes it."""
+    if isinstance(value, dict):
+        value = ",".join(f"{key}:{one:g}" for key, one in value.items())
+    elif isinstance(value, list):
+        value = ",".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 def _find_training(run: str | os.PathLike, files: GeneratorFiles) -> TrainingVolumes:

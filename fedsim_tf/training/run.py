@@ -11,6 +11,7 @@ from typing import Any
 
 from absl import logging
 
+from fedsim_tf.arms import ARMS
 from fedsim_tf.config import Config, comparable_settings, from_kept
 from fedsim_tf.errors import InputError
 from fedsim_tf.files import is_partial, list_whole_files, read_json, write_json
@@ -160,9 +161,7 @@ def refuse_other_config(file: pathlib.Path, config: Config, *, folder: str) -> N
       InputError: they differ; the message shows the difference.
     """
     if file.exists():
-        difference = _difference(
-            comparable_settings(_fill(read_json(file))), comparable_settings(_to_json_values(config))
-        )
+        difference = _difference(_settings_used(_fill(read_json(file))), _settings_used(_to_json_values(config)))
         if difference:
             expected = f"the same configuration, or another {folder}"
             raise InputError(file, found=f"a run with {difference}", expected=expected)
@@ -206,6 +205,13 @@ def _fill(kept: dict[str, Any]) -> dict[str, Any]:
         return _to_json_values(from_kept(kept))
     except InputError:  # it has other fields altogether; the difference will say which
         return kept
+
+
+def _settings_used(values: dict[str, Any]) -> dict[str, Any]:
+    """Return what must stay the same, less the settings of Ours-Plus where no arm takes part in it."""
+    arms = values.get("segmentation", {}).get("arms", ())
+    uses_plus = any("plus" in ARMS[arm].simulator for arm in arms if arm in ARMS)
+    return {name: value for name, value in comparable_settings(values).items() if uses_plus or name != "plus"}
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:

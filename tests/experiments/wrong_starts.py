@@ -204,7 +204,7 @@ TABLE = [
     sampled("--rendering=finer", words=("--rendering is finer; it must have size 32 as generator has, not 64",)),
     sampled("--output=data", words=("data: found a folder with other files",)),
     sampled("--output=shapes.npz", words=("shapes.npz: found a file",)),
-    sampled("--output=sampled", words=("sampled/sampling.json: found samples of another generator",)),
+    sampled("--output=sampled", words=("--generator is generator; it must be the same as for the volumes in sampled",)),
     sampled("--label_values=lv:1", words=("--label_values is 'lv:1'; it must be the heart alone",)),
     sampled("--label_values=heart:2", "--format=nnunet", words=("--label_values is 'heart:2'", "for nnunet")),
     sampled("--interpolate=1", words=("--interpolate is 1; it must be the numbers of two samples",)),

@@ -33,10 +33,15 @@ def test_a_run_of_before_a_field_that_changed_what_is_done_is_opened_as_it_was_b
     kept = json.loads(file.read_text())
     del kept["plus"]["interpolated"]
     file.write_text(json.dumps(kept))
+    RunFolder(tmp_path / "run", toy_config())  # no arm of it uses that network
+    kept["segmentation"]["arms"] = ["ours_plus"]
+    arms = {"arms": ("ours_plus",)}
+    begun, now = toy_config(plus={"interpolated": False}, segmentation=arms), toy_config(segmentation=arms)
+    file.write_text(json.dumps(kept))
     assert reopen_run(tmp_path / "run").config == begun
     file.write_text(json.dumps(kept))
     with pytest.raises(InputError, match=r"plus\.interpolated=False \(now True\)"):
-        RunFolder(tmp_path / "run", toy_config())
+        RunFolder(tmp_path / "run", now)
     assert RunFolder(tmp_path / "run", begun).config == begun
 
 
