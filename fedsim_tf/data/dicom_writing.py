@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import pathlib
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -77,23 +78,26 @@ def write_dicom_seg(mask: Volume, folder: pathlib.Path, path: pathlib.Path, *, b
     structures = list_structures(mask, by_region=by_region)
     segments = np.stack([structure.draw(mask) for structure in structures], axis=-1)
     try:
-        made = hd.seg.Segmentation(
-            source_images=slices,
-            pixel_array=segments.astype(np.uint8),
-            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=[_describe_segment(*one) for one in enumerate(structures, start=1)],
-            series_instance_uid=hd.UID(),
-            series_number=1,
-            sop_instance_uid=hd.UID(),
-            instance_number=1,
-            manufacturer="fedsim_tf",
-            manufacturer_model_name="fedsim_tf",
-            software_versions=fedsim_tf.__version__,
-            device_serial_number="0",
-            series_description=_DESCRIPTION,
-            content_label="HEART",
-            transfer_syntax_uid=ExplicitVRLittleEndian,
-        )
+        with warnings.catch_warnings():
+            # The patient's name is copied as the CT has it, with one part or several.
+            warnings.filterwarnings("ignore", message=".*unlikely to represent the intended person name")
+            made = hd.seg.Segmentation(
+                source_images=slices,
+                pixel_array=segments.astype(np.uint8),
+                segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+                segment_descriptions=[_describe_segment(*one) for one in enumerate(structures, start=1)],
+                series_instance_uid=hd.UID(),
+                series_number=1,
+                sop_instance_uid=hd.UID(),
+                instance_number=1,
+                manufacturer="fedsim_tf",
+                manufacturer_model_name="fedsim_tf",
+                software_versions=fedsim_tf.__version__,
+                device_serial_number="0",
+                series_description=_DESCRIPTION,
+                content_label="HEART",
+                transfer_syntax_uid=ExplicitVRLittleEndian,
+            )
     except (AttributeError, ValueError) as error:
         found = f"slices that no SEG can refer to ({' '.join(str(error).split())})"
         raise InputError(folder, found=found, expected="a whole DICOM series, or another format") from error

@@ -33,7 +33,9 @@ def write_saved_model(network: UNet3D, folder: pathlib.Path, *, size: int) -> No
     logging.disable(logging.WARNING)  # TensorFlow would name the folder, which is renamed once all is written
     try:
         with plain_path(folder) as path:
-            tf.saved_model.save(module, path, signatures=traced)
+            # Functions for custom gradients would each be warned of by whoever loads the network, which is not to learn.
+            options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+            tf.saved_model.save(module, path, signatures=traced, options=options)
     finally:
         logging.disable(before)
 

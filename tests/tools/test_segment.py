@@ -1,6 +1,7 @@
 """Segmenting CTs of every format with a network that is a threshold, so that only files and places are tested."""
 
 import pathlib
+import warnings
 
 import numpy as np
 import pytest
@@ -113,7 +114,9 @@ def test_a_dicom_ct_gets_dicom_back(tmp_path, mask, mask_format):
     start = open_segmentation(
         "fold", "ours_full", image=tmp_path / "ct", output=tmp_path / mask, mask_format=mask_format
     )
-    start.run()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", category=UserWarning)  # such as of a patient's name with one part
+        start.run()
     image = read_volume(tmp_path / "ct")
     np.testing.assert_array_equal(read_label(tmp_path / mask, image, CANONICAL, image_subject="ct"), TRUTH)
     again = open_segmentation(
