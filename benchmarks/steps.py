@@ -13,7 +13,9 @@ import argparse
 import pathlib
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -67,34 +69,57 @@ def megabytes(**objects: Trackable) -> float:
         return sum(file.stat().st_size for file in pathlib.Path(folder).iterdir()) / 1e6
 
 
-def measure(preset: str, precision: str) -> None:
-    """Print the time of a step and the size of a checkpoint for every stage of a preset."""
-    config = make_config(preset, model={"vgg_weights": "random", "precision": precision})
+class Opened(NamedTuple):
+    """A stage that is ready for its first step.
+
+    Attributes:
+      name: its name in estimates.
+      step: takes the number of a step.
+      kinds: how many kinds of steps take turns in it.
+      objects: what a checkpoint of it holds.
+    """
+
+    name: str
+    step: Callable[[int], object]
+    kinds: int = 1
+    objects: Mapping[str, Trackable] = MappingProxyType({})
+
+
+def open_stages(config: Config, *, steps: int = 1000) -> Iterator[Opened]:
+    """Yield every stage of a run on random volumes, one after the other, at its first step.
+
+    Args:
+      config: the run's.
+      steps: the length of the last stage, which is more than anybody takes.
+    """
     site = random_site(config)
     learner = SiteLearner(config, open_shape_model(config), site, built.vgg_features(config.model))
     shared = {"shared_optimizer": adam(1e-3, learner.shared_variables)}
-
-    def report(name: str, value: float, **objects: Trackable) -> None:
-        size = f"{megabytes(**objects):8.1f} MB" if objects else ""
-        print(f"{preset:8}{name:24}{value:8.2f} s{size}", flush=True)
-
     pretraining = GeneratorPretraining(learner)
-    report("pretraining", seconds(with_rng(pretraining, pretraining.shared_gradients)), **pretraining.objects, **shared)
+    moved = {**pretraining.objects, **shared}
+    yield Opened("pretraining", with_rng(pretraining, pretraining.shared_gradients), objects=moved)
     gan = EnhancementPretraining(learner)
-    report("gan", seconds(with_rng(gan, gan.step)), **gan.objects)
+    yield Opened("gan", with_rng(gan, gan.step), objects=gan.objects)
     semi = SemiSupervised(learner)
-    semi_step = with_rng(semi, semi.shared_gradients)
-    supervised, unsupervised = (seconds(semi_step, first=first, stride=2) for first in (0, 1))
-    report("semi", 0.5 * (supervised + unsupervised), **semi.objects, **shared)
-    drawn = sample_volumes(learner.model, learner.latent_statistics(with_unlabelled=True).distribution(), 2, seed=0)
-    report("sample", seconds(lambda _: next(drawn)))
+    yield Opened("semi", with_rng(semi, semi.shared_gradients), kinds=2, objects={**semi.objects, **shared})
+    drawn = sample_volumes(learner.model, learner.latent_statistics(with_unlabelled=True).distribution(), steps, seed=0)
+    yield Opened("sample", lambda _: next(drawn))
     fitted = learner.model.shape_generator(learner.labelled_latents.table).numpy()
     shapes = WiderShapes(measure_changes(fitted, spread=config.plus.spread))
     plus = VolumeEnhancement(learner, deform_annotated(learner, shapes, copies=0))
-    report("plus", seconds(with_rng(plus, plus.step)), **plus.objects)
+    yield Opened("plus", with_rng(plus, plus.step), objects=plus.objects)
     unet = UNetTraining(config, site.validation)
-    unet.begin(site.labelled, rate=1e-3, steps=10, stage="benchmark")
-    report("unet", seconds(with_rng(unet, unet.step)), **unet.objects)
+    unet.begin(site.labelled, rate=1e-3, steps=steps, stage="benchmark")
+    yield Opened("unet", with_rng(unet, unet.step), objects=unet.objects)
+
+
+def measure(preset: str, precision: str) -> None:
+    """Print the time of a step and the size of a checkpoint for every stage of a preset."""
+    config = make_config(preset, model={"vgg_weights": "random", "precision": precision})
+    for stage in open_stages(config):
+        each = [seconds(stage.step, first=kind, stride=stage.kinds) for kind in range(stage.kinds)]
+        size = f"{megabytes(**stage.objects):8.1f} MB" if stage.objects else ""
+        print(f"{preset:8}{stage.name:24}{sum(each) / len(each):8.2f} s{size}", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -86,10 +86,10 @@ def _weights(kind: str, noise: np.ndarray) -> np.ndarray:
     return 0.2 * noise
 
 
-def vgg_arrays(*, seed: int) -> dict[str, np.ndarray]:
-    """Return kernels (He's rule) and biases of VGG-19 as far as relu5_1, by Keras's names."""
+def vgg_arrays(*, seed: int, widths: Sequence[int] = (64, 128, 256, 512, 512)) -> dict[str, np.ndarray]:
+    """Return kernels (He's rule) and biases of VGG-19 as far as relu5_1, by Keras's names; blocks have these widths."""
     rng, arrays, inputs = np.random.default_rng(seed), {}, 3
-    for block, (width, count) in enumerate(((64, 2), (128, 2), (256, 4), (512, 4), (512, 1)), start=1):
+    for block, (width, count) in enumerate(zip(widths, (2, 2, 4, 4, 1), strict=True), start=1):
         for number in range(1, count + 1):
             noise = rng.standard_normal((3, 3, inputs, width))
             kernel = np.sqrt(2.0 / (9 * inputs)) * noise
