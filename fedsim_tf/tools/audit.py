@@ -29,7 +29,7 @@ from fedsim_tf.tools.audit_start import Audit, AuditedFold
 FOLDER = "audit"  # within the site's own folder: pictures of patients do not leave it
 _HEADINGS = (
     *("stage", "round", "patient", "residual", "CT from", "correlation", "of the others' mean", "rank"),
-    *("Dice %", "of the mean shape"),
+    *("leakage", "Dice %", "of the mean shape"),
 )
 _OF_LATENT, _OF_GRADIENTS = "latent", "gradients"  # what a reconstructed CT is made of
 
@@ -133,7 +133,7 @@ def _format_row(patient: FoundPatient) -> list[str]:
     return [
         *(patient.stage, str(patient.round), str(finding.number), f"{patient.residual:.1e}"),
         _OF_GRADIENTS if patient.is_read else _OF_LATENT,
-        *(f"{finding.correlation:.3f}", f"{finding.correlation_of_mean:.3f}", str(finding.rank)),
+        *(f"{finding.correlation:.3f}", f"{finding.correlation_of_mean:.3f}", str(finding.rank), f"{finding.leakage:+.2f}"),
         *(MISSING if value is None else f"{value:.1f}" for value in overlaps),
     ]
 
@@ -150,12 +150,12 @@ def summarize(patients: Sequence[FoundPatient], *, n_sent: int) -> str:
         return exact
     # A little noise leaves latents that are not exact and still show the patient: all reconstructions count.
     findings = [patient.finding for patient in patients]
-    mean, of_mean = (
+    mean, of_mean, leakage = (
         float(np.mean([getattr(finding, name) for finding in findings]))
-        for name in ("correlation", "correlation_of_mean")
+        for name in ("correlation", "correlation_of_mean", "leakage")
     )
     named = sum(finding.rank == 1 for finding in findings)
     return (
         f"{exact}; coarse CTs of the attack correlate with the patients' by {mean:.2f} on average, the mean of the "
-        f"others by {of_mean:.2f}; {named} of {len(findings)} are most like the right patient"
+        f"others by {of_mean:.2f} (relative data leakage value {leakage:+.2f}); {named} of {len(findings)} are most like the right patient"
     )

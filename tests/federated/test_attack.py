@@ -17,6 +17,7 @@ from fedsim_tf.federated.attack.reconstruction import (
     compare_with_patients,
     correlate,
     load_shared_weights,
+    measure_leakage,
     reconstruct_patients,
 )
 from fedsim_tf.federated.privacy import privatize
@@ -191,7 +192,7 @@ def test_a_site_knows_its_training_part(learner):
 
 def known_patients(rng):
     hearts = rng.random((4, 6, 6, 6)) > 0.5
-    coarse = rng.standard_normal((4, 5, 5, 5)).astype(np.float32)
+    coarse = rng.standard_normal((4, 7, 7, 7)).astype(np.float32)
     return KnownPatients("abcd", coarse, dict(zip("abc", hearts, strict=False)), hearts[0]), hearts
 
 
@@ -199,7 +200,7 @@ def known_patients(rng):
 def test_reconstructions_find_their_patients_in_whatever_order_they_come(order, rng):
     known, hearts = known_patients(rng)
     batch = [3, 1, 2]
-    coarse = known.coarse[batch] + 0.3 * rng.standard_normal((3, 5, 5, 5))
+    coarse = known.coarse[batch] + 0.3 * rng.standard_normal((3, 7, 7, 7))
     findings = compare_with_patients(
         Reconstruction(hearts[batch][list(order)].astype(np.uint8), coarse[list(order)]), "dbc", known
     )
@@ -226,6 +227,23 @@ def test_a_reconstruction_that_resembles_others_more_has_a_later_rank(rng):
     alone = dataclasses.replace(known, identities="c", coarse=known.coarse[2:3])
     (finding,) = compare_with_patients(Reconstruction(hearts[:1].astype(np.uint8), mixed[None]), "c", alone)
     assert (finding.rank, finding.correlation_of_mean) == (1, 0.0)
+
+
+def test_leakage_is_the_gain_in_structural_similarity_over_the_prior():
+    """Of even volumes a and b it is (2 a b + c) / (a^2 + b^2 + c), with c = (0.01 * 2)^2 (Wang et al. 2004)."""
+
+    def even(grey):
+        return np.full((16, 16, 16), grey, np.float32)
+
+    def similarity(a, b):
+        return (2 * a * b + 4e-4) / (a**2 + b**2 + 4e-4)
+
+    prior = similarity(0.5, 0.2)
+    assert measure_leakage(even(0.5), even(0.5), prior=even(0.2)) == pytest.approx((1 - prior) / prior, rel=1e-4)
+    assert measure_leakage(even(0.2), even(0.5), prior=even(0.2)) == 0
+    worse = (similarity(0.5, 0.1) - prior) / prior
+    assert measure_leakage(even(0.1), even(0.5), prior=even(0.2)) == pytest.approx(worse, rel=1e-4)
+    assert worse < 0
 
 
 def test_exact_gradients_are_far_below_the_limit_that_tells_exact_latents():

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 from scipy import optimize
+from skimage.metrics import structural_similarity
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.update import Arrays
@@ -70,6 +71,7 @@ class Finding(NamedTuple):
       correlation_of_mean: that of the mean of the site's other volumes, for comparison.
       rank: the place of this patient among all of the site's by correlation with the reconstruction; 1: it tells who
         this is.
+      leakage: see `measure_leakage`; the prior is the mean of the site's other volumes.
       dice: of the reconstructed heart with the true one, in percent; None where there is no true one.
       dice_of_mean: that of the shape model's mean, for comparison.
     """
@@ -80,6 +82,7 @@ class Finding(NamedTuple):
     correlation: float
     correlation_of_mean: float
     rank: int
+    leakage: float
     dice: float | None
     dice_of_mean: float | None
 
@@ -135,6 +138,21 @@ def correlate(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.vdot(first, second)) / norms if norms else 0.0
 
 
+def measure_leakage(found: np.ndarray, true: np.ndarray, *, prior: np.ndarray) -> float:
+    """Return the relative data leakage value (Hatamizadeh et al., IEEE TMI 2023) of a reconstructed volume.
+
+    That is by how much of the prior's own likeness to the patient the reconstruction is more like the patient: 0 where
+    it tells nothing that the prior does not, negative where it tells less. Likeness is structural similarity.
+
+    Args:
+      found: the reconstruction (z, y, x), in [-1, 1]; of at least seven voxels along each edge.
+      true: the patient's volume.
+      prior: what anybody could have guessed.
+    """
+    of_found, of_prior = (structural_similarity(true, other, data_range=2.0) for other in (found, prior))
+    return float((of_found - of_prior) / of_prior)
+
+
 def _measure(
     reconstruction: Reconstruction, found: int, number: int, correlations: np.ndarray, known: KnownPatients
 ) -> Finding:
@@ -147,6 +165,7 @@ def _measure(
         correlation=float(correlations[number]),
         correlation_of_mean=correlate(known.mean_of_others(number), true),
         rank=1 + int(np.sum(correlations > correlations[number])),
+        leakage=measure_leakage(reconstruction.coarse[found], true, prior=known.mean_of_others(number)),
         dice=None if heart is None else dice(reconstruction.labels[found] > 0, heart),
         dice_of_mean=None if heart is None else dice(known.mean_heart, heart),
     )
