@@ -38,6 +38,10 @@ def run() -> None:
         raise InputError("flare_kit", value=FLAGS.flare_kit, must="be given with --engine=nvflare")
     # Hospitals have data of their own, wherever it lies.
     config = command.config_from_flags(real_data=bool(FLAGS.flare_kit), **merge(PAPER, command.read_method()))
+    if config.federated.encrypt:
+        from fedsim_tf.federated.encryption.sum_cipher import check_tenseal
+
+        check_tenseal()
     if FLAGS.engine == NVFLARE:
         from fedsim_tf.federated.flare.kits import check_flare
 
@@ -54,7 +58,7 @@ def _warn(config) -> None:
     """Say what the server can see, where hospitals' gradients have no noise."""
     from fedsim_tf.runs.flare_member import UNPROTECTED
 
-    if not config.federated.noise_multiplier:
+    if not config.federated.noise_multiplier and not config.federated.encrypt:
         print(f"--federated_noise_multiplier is 0: {UNPROTECTED}")
 
 

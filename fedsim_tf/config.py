@@ -325,6 +325,11 @@ class FederatedConfig(Checked):
         "that on losses; 0: none (paper).",
         low=0,
     )
+    encrypt: bool = option(
+        False,
+        "Sites encrypt their gradients, so that the server adds up what it cannot read, and take the optimizer's step "
+        "on the sum themselves. Needs every site in every round, and TenSEAL (pip extra [encryption]).",
+    )
     keep_sent: int = option(
         0,
         "Each site keeps the weights and gradients of its last rounds of each stage, so many, in its own folder, "
@@ -339,8 +344,19 @@ class FederatedConfig(Checked):
         check_site_names(names)
         if self.quorum > len(names):
             raise InputError("quorum", value=self.quorum, must=f"be at most {len(names)}, the number of sites")
+        if self.encrypt:
+            self._check_encryption()
         if self.noise_multiplier and not self.clip_norm:
             raise InputError("clip_norm", value=self.clip_norm, must="be above 0 with noise, which is in units of it")
+
+    def _check_encryption(self) -> None:
+        """Refuse what asks the server to read gradients, or to go on without a site: weights at sites would part."""
+        if self.quorum not in (0, len(self.sites)):
+            must = f"be 0 or {len(self.sites)} where sites encrypt: each round needs all of them"
+            raise InputError("quorum", value=self.quorum, must=must)
+        if self.robust not in ("auto", "none"):
+            must = "be auto or none where sites encrypt: the server cannot tell gradients apart"
+            raise InputError("robust", value=self.robust, must=must)
 
 
 # Each site has a folder of its name. FLARE's simulator has folders of its own beside them, and some file systems

@@ -105,7 +105,7 @@ class Coordinator:
                 updates = [answer.update for answer in answers]
                 watched.gradient_norms = {update.site: update.norm for update in updates}
                 server.step(updates)
-                bar.set_postfix(opened.add(opened.done, _name_losses(answers)), refresh=False)
+                bar.set_postfix(opened.add(opened.done, name_losses(answers)), refresh=False)
                 bar.update()
                 if opened.done % self._run.config.checkpoint_every == 0 and opened.done < steps:
                     self._ask(Task(KEEP, stage, opened.done, server.weights))
@@ -154,7 +154,7 @@ class Coordinator:
         refused = dict(missing)
         for update, losses in received:
             try:
-                check_against(update, of or {}, stage=task.stage, round_number=task.round, latent=self._latent)
+                self._check(update, task, of or {})
                 check_losses(losses, of=update.site)
             except InputError as error:
                 refused[update.site] = str(error)
@@ -174,6 +174,11 @@ class Coordinator:
                 "the last state is kept, the same command again resumes from it"
             )
         return sorted(usable, key=lambda answer: self._sites.index(answer.update.site))
+
+
+    def _check(self, update: SiteUpdate, task: Task, weights: Arrays) -> None:
+        """Refuse an update that does not answer a task for the gradients of these weights, with an InputError."""
+        check_against(update, weights, stage=task.stage, round_number=task.round, latent=self._latent)
 
 
 class NormCheck:
@@ -215,7 +220,8 @@ def _find_usual(others: Sequence[float], past: Sequence[float]) -> tuple[str, fl
     return "its own last", statistics.median(past) if len(past) == _PAST else 0.0
 
 
-def _name_losses(answers: Sequence[Answer]) -> dict[str, float]:
+def name_losses(answers: Sequence[Answer]) -> dict[str, float]:
+    """Return all sites' losses of a round as "site/loss"."""
     return {f"{answer.update.site}/{key}": value for answer in answers for key, value in answer.losses.items()}
 
 

@@ -27,10 +27,12 @@ class StagePlan(NamedTuple):
     Attributes:
       steps: its rounds.
       rate: Adam's rate for the shared weights at the server, which falls as `ConstantThenLinear` says.
+      accumulate: "sum" or "mean" of the sites' gradients.
     """
 
     steps: int
     rate: float
+    accumulate: str = "sum"
 
 
 class Guard:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fedsim_tf.federated.message import answer_to_message, message_to_answer
+from fedsim_tf.federated.encryption.encrypting_site import EncryptingSite
 from fedsim_tf.federated.site import Site
 from fedsim_tf.federated.task import Answer, Answers, Task
 
@@ -18,7 +19,7 @@ class InProcess:
       sites: the sites in the order in which they are asked.
     """
 
-    def __init__(self, sites: Sequence[Site]):
+    def __init__(self, sites: Sequence[Site | EncryptingSite]):
         self._sites = sites
         self._gone: dict[str, str] = {}
 

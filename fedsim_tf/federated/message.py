@@ -21,7 +21,7 @@ LONGEST_WORD = 500  # characters
 MOST_ARRAYS = 10_000
 MOST_LOSSES = 64  # thousands of them could carry an image
 _LOSS_NAME = re.compile(r"[A-Za-z0-9_/-]{1,80}")
-WEIGHTS, GRADIENTS, LATENTS = "weights/", "gradients/", "latents/"
+WEIGHTS, GRADIENTS, LATENTS, ENCRYPTED = "weights/", "gradients/", "latents/", "encrypted/"
 MEAN, COVARIANCE = f"{LATENTS}mean", f"{LATENTS}covariance"
 SUM, SUM_OUTER = f"{LATENTS}sum", f"{LATENTS}sum_outer"
 
@@ -33,7 +33,7 @@ class Message(NamedTuple):
       words: "kind", "stage" and "round"; a task also has "with_unlabelled", an answer also has "count", "under_way" or
         "failure".
       arrays: arrays by name. Names begin with "weights/" in a task, with "gradients/" in an answer, and with "latents/"
-        in either.
+        or "encrypted/" in either.
       losses: the losses of an answer, by name.
     """
 
@@ -108,7 +108,7 @@ def _check_names(losses: Mapping[str, Any], *, of: str) -> None:
 def task_to_message(task: Task) -> Message:
     """Return the message that every site gets for a task."""
     words = {"kind": task.kind, "stage": task.stage, "round": task.round, "with_unlabelled": task.with_unlabelled}
-    arrays = _add_prefix(WEIGHTS, task.weights)
+    arrays = _add_prefix(WEIGHTS, task.weights) | _add_prefix(ENCRYPTED, task.encrypted)
     if task.distribution is not None:
         arrays |= {MEAN: task.distribution.mean, COVARIANCE: task.distribution.covariance}
     return Message(words, arrays, {})
@@ -130,6 +130,7 @@ def message_to_task(message: Message) -> Task:
             weights=_remove_prefix(WEIGHTS, arrays),
             distribution=distribution,
             with_unlabelled=words["with_unlabelled"],
+            encrypted=_remove_prefix(ENCRYPTED, arrays),
         )
     except KeyError as error:
         raise InputError("task", found=f"no {error}", expected="a task from a server of this version") from None
@@ -142,7 +143,7 @@ def answer_to_message(task: Task, answer: Answer) -> Message:
     """
     update = answer.update
     words = {"kind": task.kind, "stage": update.stage, "round": update.round, "count": update.count}
-    arrays = _add_prefix(GRADIENTS, update.gradients)
+    arrays = _add_prefix(GRADIENTS, update.gradients) | _add_prefix(ENCRYPTED, update.encrypted)
     if update.latents is not None:
         arrays |= {SUM: update.latents.sum, SUM_OUTER: update.latents.sum_outer}
     return Message(words, arrays, answer.losses)
@@ -172,7 +173,8 @@ def message_to_answer(site: str, message: Message) -> Answer:
     try:
         count = words["count"]
         latents = LatentStatistics(count, arrays[SUM], arrays[SUM_OUTER]) if SUM in arrays else None
-        update = SiteUpdate(site, words["stage"], words["round"], count, _remove_prefix(GRADIENTS, arrays), latents)
+        gradients, encrypted = (_remove_prefix(prefix, arrays) for prefix in (GRADIENTS, ENCRYPTED))
+        update = SiteUpdate(site, words["stage"], words["round"], count, gradients, latents, encrypted)
     except KeyError as error:
         expected = "an answer from a site of this version"
         raise InputError(f"answer of {site}", found=f"no {error}", expected=expected) from None

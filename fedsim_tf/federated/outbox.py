@@ -9,10 +9,12 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fedsim_tf.errors import InputError
-from fedsim_tf.federated.message import GRADIENTS, LONGEST_WORD, SUM, SUM_OUTER, Message, check_losses
+from fedsim_tf.federated.encryption.sum_cipher import SumCipher
+from fedsim_tf.federated.message import ENCRYPTED, GRADIENTS, LONGEST_WORD, SUM, SUM_OUTER, Message, check_losses
 from fedsim_tf.federated.task import GRADIENTS as ASKED_FOR_GRADIENTS
 from fedsim_tf.federated.task import KINDS
 from fedsim_tf.federated.task import LATENTS as ASKED_FOR_LATENTS
+from fedsim_tf.federated.update import Arrays, is_bytes
 from fedsim_tf.federated.wire_record import SENT, WireRecord
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -42,10 +44,20 @@ class Outbox:
       shapes: shapes of the shared networks' variables by name, as this site's own configuration makes them.
       latent: length of a latent.
       minimum: the least number of volumes over whose latents moments may be taken.
+      cipher: what gradients are encrypted with, where none may leave otherwise.
     """
 
-    def __init__(self, site: str, folder: pathlib.Path, *, shapes: Shapes, latent: int, minimum: int):
-        self._site, self._minimum = site, minimum
+    def __init__(
+        self,
+        site: str,
+        folder: pathlib.Path,
+        *,
+        shapes: Shapes,
+        latent: int,
+        minimum: int,
+        cipher: SumCipher | None = None,
+    ):
+        self._site, self._minimum, self._cipher = site, minimum, cipher
         self._record = WireRecord(folder, SENT)
         self._gradients = {GRADIENTS + name: tuple(shape) for name, shape in shapes.items()}
         self._moments = {SUM: (latent,), SUM_OUTER: (latent, latent)}
@@ -66,6 +78,17 @@ class Outbox:
         Raises:
           InputError: something in the message may not leave; the error says what.
         """
+        if self._cipher is not None and message.words.get("kind") == ASKED_FOR_GRADIENTS and message.arrays:
+            self._check_encrypted(message.arrays)
+        else:
+            self._check_arrays(message)
+        self._check_words(message.words)
+        try:
+            check_losses(message.losses, of=self._site)
+        except InputError as error:
+            self._refuse(str(error))
+
+    def _check_arrays(self, message: Message) -> None:
         allowed = self._allowed_arrays(message)
         for name, array in message.arrays.items():
             if name not in allowed:
@@ -74,11 +97,12 @@ class Outbox:
                 self._refuse(f"{name} of shape {getattr(array, 'shape', None)}, not {allowed[name]}")
             if array.dtype not in (np.float32, np.float64) or not np.all(np.isfinite(array)):
                 self._refuse(f"{name} of {array.dtype} that are not all finite")
-        self._check_words(message.words)
-        try:
-            check_losses(message.losses, of=self._site)
-        except InputError as error:
-            self._refuse(str(error))
+
+    def _check_encrypted(self, arrays: Arrays) -> None:
+        """Refuse whatever is no ciphertext."""
+        for name, array in arrays.items():
+            if not (name.startswith(ENCRYPTED) and is_bytes(array) and self._cipher and self._cipher.reads(array)):
+                self._refuse(f"an array {name!r} that is not encrypted")
 
     def _allowed_arrays(self, message: Message) -> Shapes:
         kind = message.words.get("kind")

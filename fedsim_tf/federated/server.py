@@ -50,8 +50,11 @@ class Server(tf.Module):
         Args:
           updates: one of each site; their gradients have the names and shapes of the weights.
         """
-        scale = 1.0 if self._accumulate == "sum" else 1.0 / len(updates)
-        totals = accumulate_gradients(updates, self._names, rule=self._robust)
+        self.move(accumulate_gradients(updates, self._names, rule=self._robust), count=len(updates))
+
+    def move(self, totals: Sequence[np.ndarray], *, count: int) -> None:
+        """Take one optimizer step on sums of gradients, in the order of the weights, of so many sites."""
+        scale = 1.0 if self._accumulate == "sum" else 1.0 / count
         pairs = zip([tf.constant(scale * total, tf.float32) for total in totals], self.variables_list, strict=True)
         self.optimizer.apply_gradients(pairs)
 

@@ -10,6 +10,7 @@ import numpy as np
 from absl import logging
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.federated.encryption.sum_cipher import SumCipher
 from fedsim_tf.federated.guard import ALL, ANNOTATED, Guard
 from fedsim_tf.federated.kept_rounds import KeptRound, keep_round
 from fedsim_tf.federated.outbox import Outbox, Shapes
@@ -56,10 +57,20 @@ class Site:
       work: the work on its data.
       budget: the limit of what its answers may give away; None: no limit.
       guard: the checks of what the server asks for; None: the server is trusted, as within one process.
+      cipher: what gradients are encrypted with, where none may leave otherwise; see `EncryptingSite`.
     """
 
-    def __init__(self, name: str, run: RunFolder, work: Work, budget: Budget | None = None, guard: Guard | None = None):
+    def __init__(
+        self,
+        name: str,
+        run: RunFolder,
+        work: Work,
+        budget: Budget | None = None,
+        guard: Guard | None = None,
+        cipher: SumCipher | None = None,
+    ):
         self.name, self._run, self._work, self._budget, self._guard = name, run, work, budget, guard
+        self._cipher = cipher
         self._settings = run.config.federated
         self._stage: SharedStage | None = None
         self._open: OpenStage | None = None
@@ -71,7 +82,8 @@ class Site:
     def outbox(self) -> Outbox:
         """The gate that every answer passes on its way out, whichever engine carries it."""
         shapes, latent = self._work.shared_shapes, self._run.config.model.latent
-        return Outbox(self.name, self._run.path, shapes=shapes, latent=latent, minimum=self._settings.latents_of)
+        least, cipher = self._settings.latents_of, self._cipher
+        return Outbox(self.name, self._run.path, shapes=shapes, latent=latent, minimum=least, cipher=cipher)
 
     def answer(self, task: Task) -> Answer:
         """Do what a task asks for, and return the answer.

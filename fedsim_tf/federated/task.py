@@ -27,7 +27,9 @@ class Task:
         "latents": give the moments of its latents.
       stage: name of the stage, or of the work that is done alone; "" for "latents".
       round: how many rounds of the stage are done.
-      weights: the shared weights after these rounds, by name.
+      weights: the shared weights after these rounds, by name; none where sites alone know them.
+      encrypted: there instead the sum of all sites' encrypted gradients of the round before, until each has moved its
+        weights by it.
       distribution: the normal fitted to the latents of all sites, for a stage or work that draws from it.
       with_unlabelled: whether "latents" includes those of unannotated volumes.
 
@@ -41,6 +43,7 @@ class Task:
     weights: Arrays = dataclasses.field(default_factory=dict)
     distribution: LatentDistribution | None = None
     with_unlabelled: bool = False
+    encrypted: Arrays = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if self.kind not in KINDS:

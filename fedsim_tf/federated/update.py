@@ -28,10 +28,11 @@ class SiteUpdate:
       count: how many volumes it comes from; where a stage begins, how many the site has.
       gradients: gradients of the shared networks' variables, by name; empty where the task asks for none.
       latents: moments of the site's latents, where the task asks for them.
+      encrypted: the gradients as ciphertexts, in place of `gradients`, where the server must not read them.
 
     Raises:
-      InputError: `count` is not a number of volumes, a gradient is not a finite float32 array, or no latents can have
-        such moments.
+      InputError: `count` is not a number of volumes, a gradient is not a finite float32 array, no latents can have such
+        moments, or ciphertexts are no bytes.
     """
 
     site: str
@@ -40,6 +41,7 @@ class SiteUpdate:
     count: int
     gradients: Arrays = dataclasses.field(default_factory=dict)
     latents: LatentStatistics | None = None
+    encrypted: Arrays = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if not isinstance(self.count, int) or self.count < 0:
@@ -48,6 +50,9 @@ class SiteUpdate:
             if not isinstance(value, np.ndarray) or value.dtype != np.float32:
                 raise InputError(f"gradient {name} of {self.site}", found=type(value).__name__, expected="float32")
             _check_finite(f"gradient {name} of {self.site}", value)
+        for name, value in self.encrypted.items():
+            if not is_bytes(value):
+                raise InputError(f"part {name} of {self.site}", found=type(value).__name__, expected="bytes")
         if self.latents is not None:
             self._check_latents(self.latents)
 
@@ -80,6 +85,11 @@ class SiteUpdate:
     def norm(self) -> float:
         """Euclidean norm of all gradients together."""
         return measure_norm(self.gradients)
+
+
+def is_bytes(value: object) -> bool:
+    """Return whether something is an array of bytes, as ciphertexts travel."""
+    return isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 1
 
 
 def measure_norm(arrays: Arrays) -> float:

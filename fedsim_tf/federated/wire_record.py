@@ -5,7 +5,9 @@ from __future__ import annotations
 import pathlib
 from typing import NamedTuple
 
-from fedsim_tf.federated.message import Message
+import numpy as np
+
+from fedsim_tf.federated.message import ENCRYPTED, Message
 from fedsim_tf.federated.task import GRADIENTS
 from fedsim_tf.files import append_rows, read_rows, sync_to_disk
 
@@ -78,14 +80,18 @@ class WireRecord:
         place = words.get("stage", ""), words.get("round", 0)
         row = SentMessage(site, task, *place, count, message.bytes, losses, word, digest)
         append_rows(self._messages, SentMessage._fields, [row], survives=self._survives)
-        arrays = [
-            ArrayRow(site, task, name, "x".join(map(str, array.shape)), str(array.dtype))
-            for name, array in message.arrays.items()
-        ]
+        arrays = dict.fromkeys(_describe(site, task, name, array) for name, array in message.arrays.items())
         new = [array for array in arrays if array not in self._seen]
         if new:
             append_rows(self._arrays, ArrayRow._fields, new, survives=self._survives)
             self._seen |= set(new)
+
+
+def _describe(site: str, task: str, name: str, array: np.ndarray) -> ArrayRow:
+    """Return the row of an array; ciphertexts, whose lengths differ from round to round, share one."""
+    if name.startswith(ENCRYPTED):
+        return ArrayRow(site, task, ENCRYPTED, "ciphertexts", str(array.dtype))
+    return ArrayRow(site, task, name, "x".join(map(str, array.shape)), str(array.dtype))
 
 
 def read_wire_record(folder: pathlib.Path, name: str) -> list[SentMessage]:

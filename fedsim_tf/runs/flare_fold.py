@@ -10,6 +10,9 @@ from fedsim_tf.data.cohorts import Cohort
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.adam_reach import measure_latent_reach
 from fedsim_tf.federated.coordinator import Coordinator
+from fedsim_tf.federated.encryption.encrypted_rounds import EncryptedCoordinator
+from fedsim_tf.federated.encryption.encrypting_site import EncryptingSite
+from fedsim_tf.federated.flare.contexts import open_cipher
 from fedsim_tf.federated.flare.controller import StageController
 from fedsim_tf.federated.flare.executor import SiteExecutor
 from fedsim_tf.federated.guard import Guard
@@ -21,6 +24,7 @@ from fedsim_tf.models.latents import LatentDistribution, LatentStatistics
 from fedsim_tf.records.fold_scores import has_scores, read_fold_scores
 from fedsim_tf.records.run_metrics import FEDERATED_RUN
 from fedsim_tf.runs.coordination import coordinate
+from fedsim_tf.runs.encrypted_site import encrypt_answers
 from fedsim_tf.runs.federated_site import COMPARISON, FoldAtSite
 from fedsim_tf.runs.flare_member import Local
 from fedsim_tf.runs.folds import stages_of
@@ -63,7 +67,12 @@ class FoldController(StageController):
         federated = config.federated
         sites = federated.sites
         exchange = self.open_exchange(sites, run.path, timeout=federated.timeout, quorum=federated.quorum)
-        coordinator = Coordinator(run, exchange, sites, should_pause=lambda: self.note_kept(exchange))
+        pause = {"should_pause": lambda: self.note_kept(exchange)}
+        if federated.encrypt:
+            cipher = open_cipher(local, of_server=True)
+            coordinator: Coordinator = EncryptedCoordinator(run, exchange, sites, cipher, **pause)
+        else:
+            coordinator = Coordinator(run, exchange, sites, **pause)
         coordinate(coordinator, run)
         self.lacking = coordinator.lacking
         draw_losses(run, data=", ".join(sites))
@@ -83,7 +92,7 @@ class FoldExecutor(SiteExecutor):
         self.config, self.run_name, self.fold = config, run_name, fold
         self.shape_model, self.reports = shape_model, reports
 
-    def open_site(self, name: str, local: pathlib.Path) -> Site:
+    def open_site(self, name: str, local: pathlib.Path) -> Site | EncryptingSite:
         here = Local.read(local)
         config = here.grant(self.config)
         if shape_model_digest(config) != self.shape_model:
@@ -116,7 +125,10 @@ class FoldExecutor(SiteExecutor):
         reach = measure_latent_reach(run.config)
         plan, latent = plan_stages(run.config), run.config.model.latent
         guard = Guard(name, run, plan, latent=latent, latent_reach=reach, last_work=COMPARISON)
-        return Site(name, run, work, budget, guard)
+        if not config.federated.encrypt:
+            return Site(name, run, work, budget, guard)
+        cipher = open_cipher(local, of_server=False)
+        return encrypt_answers(Site(name, run, work, budget, guard, cipher), run, cipher)
 
 
 class ReportingFold:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import re
 import sys
@@ -37,6 +38,7 @@ class JobLimits(pydantic.BaseModel):
       largest_size: the most voxels along each edge of volumes (paper: 128).
       least_noise_multiplier: the least `noise_multiplier`: noise on gradients and on moments of latents, in units of
         their bounds, and ten times that on losses.
+      only_encrypted: whether gradients leave only where the server cannot read them.
       stages: the shared stages that a job may have. A round of Direct-FL's gives the gradient of one volume.
       most_rounds: how many rounds all jobs may have together; None: any number.
       folds: numbers of the folds that a job may have.
@@ -49,6 +51,7 @@ class JobLimits(pydantic.BaseModel):
     largest_coarse_size: _Positive = 16
     largest_size: _Positive = 128
     least_noise_multiplier: _Noise = 0.0
+    only_encrypted: bool = False
     stages: list[_Stage] = list(get_args(_Stage))
     most_rounds: _Positive | None = None
     folds: list[Annotated[int, pydantic.Field(ge=0, lt=N_FOLDS)]] = list(range(N_FOLDS))
@@ -73,6 +76,8 @@ class JobLimits(pydantic.BaseModel):
         _refuse_above("largest_coarse_size", model.coarse_size, self.largest_coarse_size)
         _refuse_above("largest_size", model.size, self.largest_size)
         _refuse_below("least_noise_multiplier", federated.noise_multiplier, self.least_noise_multiplier)
+        if self.only_encrypted and not federated.encrypt:
+            _refuse("only_encrypted", federated.encrypt, "True")
         for stage in plan_stages(config):
             if stage not in self.stages:
                 _refuse("stages", stage, f"one of {', '.join(self.stages) or 'none'}")
@@ -134,6 +139,7 @@ _EXPLAINED = {
     "largest_coarse_size": "voxels along each edge of the material map that sites learn together",
     "largest_size": "voxels along each edge of volumes",
     "least_noise_multiplier": "noise on gradients, moments and losses; --least_noise changes this line",
+    "only_encrypted": "true: gradients leave only where the server cannot read them",
     "stages": "shared stages; a round of segmentation/direct_fl/pretrain gives the gradient of one volume",
     "folds": "folds of the cross-validation",
     "most_rounds": "rounds of all jobs together; without this line any number",
@@ -184,7 +190,7 @@ def write_limits(folder: pathlib.Path, limits: JobLimits) -> None:
     lines = ["# What jobs may ask of this site; see docs/federated.md."]
     for name, text in _EXPLAINED.items():
         value = getattr(limits, name)
-        shown = "# most_rounds = 10000" if value is None else f"{name} = {value!r}".replace("'", '"')
+        shown = "# most_rounds = 10000" if value is None else f"{name} = {json.dumps(value)}"
         lines.append(f"{shown:<32} # {text}")
     write_text(file, "\n".join(lines) + "\n")
 
@@ -222,6 +228,7 @@ _OF_JOB = {
     "largest_coarse_size": "model.coarse_size",
     "largest_size": "model.size",
     "least_noise_multiplier": "federated.noise_multiplier",
+    "only_encrypted": "federated.encrypt",
     "stages": "stage",
     "folds": "fold",
     "most_rounds": "rounds",

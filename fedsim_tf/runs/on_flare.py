@@ -9,6 +9,7 @@ from absl import logging
 
 from fedsim_tf.config import Config
 from fedsim_tf.federated.aggregation import AUTO, BOUNDED, LEAST_SITES
+from fedsim_tf.federated.flare.contexts import write_contexts
 from fedsim_tf.federated.flare.deployment import Deployment, carry_through
 from fedsim_tf.federated.flare.jobs import FedJob, make_job, run_simulator, write_local_files
 from fedsim_tf.federated.flare.kits import is_site_kit
@@ -57,6 +58,8 @@ def simulate_fold(config: Config, fold_dir: pathlib.Path, fold: int, *, cache_di
     workspace = fold_dir.resolve() / "flare"
     write_local_files(workspace / "local", LOCAL_FILE, local.to_dict(), classes=COMPONENTS)
     write_limits(workspace / "local", UNLIMITED)
+    if config.federated.encrypt:
+        write_contexts(workspace / "local")
     run_simulator(make_fold_job(config, root.name, fold, reports=False), config.federated.sites, workspace)
 
 
@@ -92,7 +95,7 @@ def choose_rule(config: Config) -> Config:
     Bounded norms are what cost nothing where all are honest (docs/federated.md has the numbers).
     """
     federated = config.federated
-    if federated.robust != AUTO or len(federated.sites) < LEAST_SITES:
+    if federated.robust != AUTO or federated.encrypt or len(federated.sites) < LEAST_SITES:
         return config
     return dataclasses.replace(config, federated=dataclasses.replace(federated, robust=BOUNDED))
 

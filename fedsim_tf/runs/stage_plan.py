@@ -15,8 +15,9 @@ def plan_stages(config: Config) -> dict[str, StagePlan]:
     arms, unet = federate_arms(config.segmentation.arms), config.segmentation
     plan = {}
     if simulate_together(arms):
-        plan[GeneratorPretraining.name] = StagePlan(config.pretraining.steps, config.pretraining.rate)
-        plan[SemiSupervised.name] = StagePlan(config.semi.steps, config.semi.rate)
+        accumulate = config.federated.accumulate
+        plan[GeneratorPretraining.name] = StagePlan(config.pretraining.steps, config.pretraining.rate, accumulate)
+        plan[SemiSupervised.name] = StagePlan(config.semi.steps, config.semi.rate, accumulate)
     if DIRECT in arms:
-        plan[DirectFederated.name] = StagePlan(unet.pretraining_steps, unet.rate)
+        plan[DirectFederated.name] = StagePlan(unet.pretraining_steps, unet.rate, "mean")
     return plan

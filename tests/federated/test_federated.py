@@ -152,7 +152,7 @@ def test_updates_that_are_not_finite_cannot_be_made():
 
 
 def test_an_update_can_hold_nothing_but_gradients_and_moments():
-    names = {"site", "stage", "round", "count", "gradients", "latents"}
+    names = {"site", "stage", "round", "count", "gradients", "latents", "encrypted"}
     assert {field.name for field in dataclasses.fields(SiteUpdate)} == names
     latents = np.zeros((4, 64), np.float32)
     with pytest.raises(InputError, match="latents of a"):

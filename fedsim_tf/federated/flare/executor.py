@@ -16,6 +16,7 @@ from nvflare.apis.signal import Signal
 from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.federated.encryption.encrypting_site import EncryptingSite
 from fedsim_tf.federated.flare.memory import Upkeep
 from fedsim_tf.federated.flare.wire import message_to_model, model_to_message
 from fedsim_tf.federated.message import Message, answer_to_message, message_to_task, report_failure, report_under_way
@@ -37,14 +38,14 @@ class SiteExecutor(Executor, abc.ABC):
 
     def __init__(self):
         super().__init__()
-        self._site: Site | None = None
+        self._site: Site | EncryptingSite | None = None
         self._outbox: Outbox | None = None
         self._upkeep = Upkeep()
         self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="site")
         self._under_way: tuple[tuple[str, str, int], concurrent.futures.Future[Message]] | None = None
 
     @abc.abstractmethod
-    def open_site(self, name: str, local: pathlib.Path) -> Site:
+    def open_site(self, name: str, local: pathlib.Path) -> Site | EncryptingSite:
         """Return the site; `local` is the folder of the files that only this hospital has."""
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:

@@ -1,0 +1,39 @@
+"""A site whose gradients the server cannot read."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from fedsim_tf.federated.encryption.shared_state import SharedState
+from fedsim_tf.federated.encryption.sum_cipher import SumCipher
+from fedsim_tf.federated.outbox import Outbox
+from fedsim_tf.federated.site import Site
+from fedsim_tf.federated.task import Answer, Task
+
+
+class EncryptingSite:
+    """A `Site` that takes the server's steps itself and encrypts what it answers.
+
+    Args:
+      site: the site, which is asked as by a server that knows the weights.
+      state: the shared weights here.
+      cipher: with the key.
+    """
+
+    def __init__(self, site: Site, state: SharedState, cipher: SumCipher):
+        self.name, self._site, self._state, self._cipher = site.name, site, state, cipher
+
+    @property
+    def outbox(self) -> Outbox:
+        """The gate that every answer passes on its way out; no gradients pass it but encrypted ones."""
+        return self._site.outbox
+
+    def answer(self, task: Task) -> Answer:
+        """Do what a task asks for, and return the answer with encrypted gradients; see `Site.answer`."""
+        answer = self._site.answer(self._state.clear(task))
+        self._state.keep(task)
+        gradients = answer.update.gradients
+        if not gradients:
+            return answer
+        encrypted = self._cipher.encrypt(gradients)
+        return answer._replace(update=dataclasses.replace(answer.update, gradients={}, encrypted=encrypted))

@@ -1,0 +1,265 @@
+"""Rounds in which the server adds up what it cannot read."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+from fedsim_tf.errors import InputError
+from fedsim_tf.federated.coordinator import Coordinator, Paused, QuorumLost
+from fedsim_tf.federated.encryption.encrypted_rounds import EncryptedCoordinator
+from fedsim_tf.federated.encryption.encrypting_site import EncryptingSite
+from fedsim_tf.federated.encryption.shared_state import SharedState
+from fedsim_tf.federated.encryption.sum_cipher import SLOTS, SumCipher, make_contexts
+from fedsim_tf.federated.guard import Guard, StagePlan
+from fedsim_tf.federated.in_process import InProcess
+from fedsim_tf.federated.message import Message
+from fedsim_tf.federated.site import Site
+from fedsim_tf.federated.task import BEGIN, GRADIENTS, Task
+from fedsim_tf.files import read_npz
+from fedsim_tf.training.run import RunFolder
+from tests.federated.squares import LENGTH, STAGE, Squares, ToyWork
+from tests.training.toy_site import toy_config
+
+pytest.importorskip("tenseal")
+
+
+@pytest.fixture(scope="module")
+def contexts():
+    return make_contexts()
+
+
+@pytest.fixture(scope="module")
+def at_site(contexts):
+    return SumCipher(contexts[0])
+
+
+@pytest.fixture(scope="module")
+def at_server(contexts):
+    return SumCipher(contexts[1])
+
+
+def arrays(seed, count=SLOTS + 100):
+    """Arrays of two names, with values from 1e-9 to 10."""
+    rng = np.random.default_rng(seed)
+    values = (rng.standard_normal(count) * 10.0 ** rng.uniform(-9, 1, count)).astype(np.float32)
+    return {"shape/0": values[:-6].reshape(-1, 2), "material/0": values[-6:]}
+
+
+def shapes(of):
+    return {name: value.shape for name, value in of.items()}
+
+
+def test_a_sum_of_ciphertexts_is_the_sum(at_site, at_server):
+    """To 1e-12, so that Adam finds no direction in what should be 0."""
+    plain = [arrays(seed) for seed in range(3)]
+    total = at_server.add([at_site.encrypt(one) for one in plain])
+    found = at_site.decrypt(total, shapes(plain[0]))
+    for name in plain[0]:
+        expected = np.sum([one[name].astype(np.float64) for one in plain], axis=0)
+        np.testing.assert_allclose(found[name], expected, rtol=1e-6, atol=1e-12)
+
+
+def test_the_server_cannot_read(at_site, at_server):
+    one = arrays(0)
+    with pytest.raises(ValueError, match="secret_key"):
+        at_server.decrypt(at_site.encrypt(one), shapes(one))
+    assert at_site.has_key
+    assert not at_server.has_key
+
+
+def test_what_is_no_ciphertext_of_these_values_is_refused(at_site, at_server):
+    encrypted = at_site.encrypt(arrays(0))
+    count = SLOTS + 100
+    at_server.check(encrypted, count=count, of="a")
+    cases = {
+        "1 parts; expected 2": {"00000": encrypted["00000"]},
+        "bytes that are no ciphertext": {**encrypted, "00001": encrypted["00001"][:50]},
+        "100 values in part 00000": {"00000": encrypted["00001"], "00001": encrypted["00000"]},
+    }
+    for words, wrong in cases.items():
+        with pytest.raises(InputError, match=f"encrypted gradients of a: found {words}"):
+            at_server.check(wrong, count=count, of="a")
+    with pytest.raises(InputError, match="found values too large to encrypt; expected at most 65536"):
+        at_site.encrypt({"shape/0": np.full(3, 1e6, np.float32)})
+    with pytest.raises(InputError, match="context of encryption"):
+        SumCipher(b"no context")
+
+
+NAMES, LAST, STEPS, RATE = ("a", "b", "c"), "more squares", 5, 0.1
+PLAN = {STAGE: StagePlan(STEPS, RATE, "sum"), LAST: StagePlan(STEPS, RATE, "mean")}
+FIRST = {"shape/0": np.zeros(LENGTH, np.float32)}
+STARTS = {STAGE: FIRST, LAST: {}}
+
+
+class TwiceSquares(Squares):
+    """Squares whose checkpoints hold the shared weights too, as those of networks do."""
+
+    @property
+    def objects(self):
+        return {"own": self.own, "shared": self.shared_variables[0]}
+
+
+class TwoStages(ToyWork):
+    """Squares twice over."""
+
+    def __init__(self, site):
+        super().__init__(site)
+        self.squares = TwiceSquares(site)
+
+    def begin(self, stage, distribution):
+        self.squares.name = stage
+        return self.squares
+
+
+class Federation:
+    """Sites of a moment's work, guarded as at hospitals, and the server between them; a new one is a new process.
+
+    Attributes:
+      passed: tasks with their answers.
+    """
+
+    def __init__(self, folder, contexts=None, sites=NAMES):
+        encrypt = contexts is not None
+        self.run = RunFolder(folder, toy_config(federated={"sites": NAMES, "encrypt": encrypt}))
+        of_sites, self.cipher = map(SumCipher, contexts) if encrypt else (None, None)
+        self.sites = {name: self.open(name, of_sites) for name in sites}
+        self.away, self.passed = {}, []
+
+    def open(self, name, cipher):
+        run = self.run.site(name)
+        guard = Guard(name, run, PLAN, latent=64, latent_reach=50.0, last_work="comparison")
+        site = Site(name, run, TwoStages(name), guard=guard, cipher=cipher)
+        return EncryptingSite(site, SharedState(run, PLAN, cipher, n_sites=len(NAMES)), cipher) if cipher else site
+
+    def exchange(self, task):
+        answers = InProcess(list(self.sites.values()))(task)._replace(missing=self.away)
+        self.passed.append((task, answers))
+        return answers
+
+    def learn(self, stages=PLAN, **given):
+        """Run stages; the weights after the last one, as the server has them."""
+        parts = (self.run, self.exchange, NAMES)
+        coordinator = EncryptedCoordinator(*parts, self.cipher, **given) if self.cipher else Coordinator(*parts, **given)
+        found = {}
+        for stage in stages:
+            plan = PLAN[stage]
+            found = coordinator.run_rounds(
+                stage, STARTS[stage] or found, rate=plan.rate, steps=plan.steps, accumulate=plan.accumulate
+            )
+        return found
+
+    def weights(self, name, stage=LAST):
+        return read_npz(self.run.site(name).path / "shared" / f"{stage}.npz")["shape/0"]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The weights that a server which sees everything has after both stages."""
+    return Federation(tmp_path_factory.mktemp("plain") / "run").learn()["shape/0"]
+
+
+@pytest.fixture
+def federation(tmp_path, contexts):
+    return Federation(tmp_path / "run", contexts)
+
+
+def test_sites_learn_what_a_server_would_and_the_server_reads_nothing(federation, plain):
+    assert federation.learn() == {}
+    assert np.abs(plain - FIRST["shape/0"]).max() > 0.3
+    for name in NAMES:
+        np.testing.assert_allclose(federation.weights(name), plain, atol=1e-5)
+    (first, _), *others = federation.passed
+    assert (first.kind, first.round) == (BEGIN, 0)
+    np.testing.assert_array_equal(first.weights["shape/0"], FIRST["shape/0"])  # from the seed, which is no secret
+    for task, answers in others:
+        assert not task.weights
+        assert not any(answer.update.gradients for answer in answers.received)
+    rounds = [answers.received for task, answers in federation.passed if task.kind == GRADIENTS]
+    assert len(rounds) == 2 * STEPS
+    assert all(answer.update.encrypted for received in rounds for answer in received)
+
+
+def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(tmp_path, contexts, plain):
+    """After two rounds, then after one of the stages, each time in new processes."""
+    with pytest.raises(Paused):
+        Federation(tmp_path / "run", contexts).learn(should_pause=lambda: True)
+    again = Federation(tmp_path / "run", contexts)
+    again.learn([STAGE])
+    assert [task.round for task, _ in again.passed if task.kind == GRADIENTS] == [2, 3, 4]
+    np.testing.assert_array_equal(again.passed[0][0].weights["shape/0"], FIRST["shape/0"])  # not those of round 2
+    Federation(tmp_path / "run", contexts).learn()
+    Federation(tmp_path / "run", contexts).learn()  # which is finished
+    for name in NAMES:
+        np.testing.assert_allclose(Federation(tmp_path / "run", contexts).weights(name), plain, atol=1e-5)
+
+
+def test_a_site_that_has_lost_its_state_does_not_go_on(tmp_path, contexts):
+    begun = Federation(tmp_path / "run", contexts)
+    with pytest.raises(Paused):
+        begun.learn(should_pause=lambda: True)
+    shutil.rmtree(begun.run.site("b").path / "shared")
+    with pytest.raises(InputError, match="found the shared weights after 0 rounds of squares; expected those after 2"):
+        Federation(tmp_path / "run", contexts).learn()
+    with pytest.raises(InputError, match="found no shared weights after squares; expected a site that has taken part"):
+        Federation(tmp_path / "late", contexts).sites["a"].answer(Task(BEGIN, LAST, 0))
+
+
+def test_sums_come_in_order_and_count_once(federation, at_site):
+    site = federation.sites["a"]
+    early = Task(GRADIENTS, STAGE, 1, encrypted={"00000": np.zeros(9, np.uint8)})
+    with pytest.raises(InputError, match="found 'gradients' of squares; expected 'begin' of it before"):
+        site.answer(early)
+    site.answer(Task(BEGIN, STAGE, 0, FIRST))
+    first = site.answer(Task(GRADIENTS, STAGE, 0)).update.encrypted
+    with pytest.raises(InputError, match="round 2 of squares; expected the sum of round 0 before it"):
+        site.answer(dataclasses.replace(early, round=2))
+    with pytest.raises(InputError, match="encrypted gradients of all sites: found bytes that are no ciphertext"):
+        site.answer(early)
+    total = federation.cipher.add([first] * 3)
+    once, again = (site.answer(dataclasses.replace(early, encrypted=total)).update.encrypted for _ in range(2))
+    shapes = {"shape/0": (LENGTH,)}
+    np.testing.assert_allclose(*(at_site.decrypt(one, shapes)["shape/0"] for one in (once, again)), rtol=1e-6)
+
+
+def test_no_gradient_leaves_a_site_that_encrypts_unless_it_is_encrypted(federation):
+    outbox, words = federation.sites["a"].outbox, {"kind": GRADIENTS, "stage": STAGE, "round": 0, "count": 2}
+    for name, array in (("gradients/shape/0", FIRST["shape/0"]), ("encrypted/00000", np.zeros(1000, np.uint8))):
+        with pytest.raises(InputError, match=f"an array '{name}' that is not encrypted; .* it stays here"):
+            outbox.check(Message(words, {name: array}, {}))
+
+
+def test_a_round_needs_every_site(federation):
+    del federation.sites["b"]
+    federation.away = {"b": "b is away"}
+    with pytest.raises(QuorumLost, match="from 2 of 3 sites, 3 are needed"):
+        federation.learn()
+
+
+def test_a_site_that_sends_no_ciphertext_is_named(federation):
+    honest = federation.exchange
+
+    def exchange(task):
+        answers = honest(task)
+        if task.kind != GRADIENTS:
+            return answers
+        first, *others = answers.received
+        bad = dataclasses.replace(first.update, encrypted={"00000": np.zeros(9, np.uint8)})
+        return answers._replace(received=[first._replace(update=bad), *others])
+
+    federation.exchange = exchange
+    with pytest.raises(QuorumLost, match="encrypted gradients of a: found bytes that are no ciphertext"):
+        federation.learn()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("quorum", 2, "quorum is 2; it must be 0 or 3 where sites encrypt"),
+        ("robust", "median", "robust is median; it must be auto or none where sites encrypt"),
+    ],
+)
+def test_settings_that_need_readable_gradients_are_refused(field, value, words):
+    with pytest.raises(InputError, match=words):
+        toy_config(federated={"sites": NAMES, "encrypt": True, field: value})
