@@ -39,7 +39,7 @@ flags.DEFINE_bool("any_values", False, "Segment images too that are no CTs in HU
 flags.DEFINE_bool(
     "fit_field_of_view",
     False,
-    "Cut each CT, or pad it with air, around its middle to a field of view such as those that the network has learnt from.",
+    "Cut each CT, or pad it with air, around its middle to a field of view such as those that the network has learnt.",
 )
 command.define_path(
     "label", "A true label on the same grid, regions or heart; the Dice is printed, by region where both have them."

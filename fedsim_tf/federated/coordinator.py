@@ -175,7 +175,6 @@ class Coordinator:
             )
         return sorted(usable, key=lambda answer: self._sites.index(answer.update.site))
 
-
     def _check(self, update: SiteUpdate, task: Task, weights: Arrays) -> None:
         """Refuse an update that does not answer a task for the gradients of these weights, with an InputError."""
         check_against(update, weights, stage=task.stage, round_number=task.round, latent=self._latent)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedsim_tf.federated.message import answer_to_message, message_to_answer
 from fedsim_tf.federated.encryption.encrypting_site import EncryptingSite
+from fedsim_tf.federated.message import answer_to_message, message_to_answer
 from fedsim_tf.federated.site import Site
 from fedsim_tf.federated.task import Answer, Answers, Task
 

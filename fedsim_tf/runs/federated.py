@@ -10,9 +10,9 @@ from absl import logging
 
 from fedsim_tf.errors import RunStopped
 from fedsim_tf.federated.coordinator import Coordinator
-from fedsim_tf.federated.engines import IN_PROCESS, NVFLARE
 from fedsim_tf.federated.encryption.encrypted_rounds import EncryptedCoordinator
 from fedsim_tf.federated.encryption.sum_cipher import SumCipher, make_contexts
+from fedsim_tf.federated.engines import IN_PROCESS, NVFLARE
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.refusals import summarize_refused
 from fedsim_tf.federated.site import Site
@@ -21,8 +21,8 @@ from fedsim_tf.models.vgg import VGG19Features
 from fedsim_tf.records.fold_scores import ArmScores, ScoresBySite, has_scores, read_fold_scores
 from fedsim_tf.records.run_metrics import RunMetrics
 from fedsim_tf.runs.coordination import coordinate
-from fedsim_tf.runs.estimate import note_stage
 from fedsim_tf.runs.encrypted_site import encrypt_answers
+from fedsim_tf.runs.estimate import note_stage
 from fedsim_tf.runs.federated_site import FoldAtSite
 from fedsim_tf.runs.folds import run_to_results
 from fedsim_tf.runs.results import draw_losses
@@ -88,5 +88,7 @@ def run_federated_fold(
         coordinate(Coordinator(run, InProcess(sites), list(runs)), run)
         return
     of_sites, of_server = map(SumCipher, make_contexts())
-    encrypting = [encrypt_answers(Site(name, runs[name], works[name], cipher=of_sites), runs[name], of_sites) for name in runs]
+    encrypting = [
+        encrypt_answers(Site(name, runs[name], works[name], cipher=of_sites), runs[name], of_sites) for name in runs
+    ]
     coordinate(EncryptedCoordinator(run, InProcess(encrypting), list(runs), of_server), run)

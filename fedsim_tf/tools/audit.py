@@ -133,7 +133,8 @@ def _format_row(patient: FoundPatient) -> list[str]:
     return [
         *(patient.stage, str(patient.round), str(finding.number), f"{patient.residual:.1e}"),
         _OF_GRADIENTS if patient.is_read else _OF_LATENT,
-        *(f"{finding.correlation:.3f}", f"{finding.correlation_of_mean:.3f}", str(finding.rank), f"{finding.leakage:+.2f}"),
+        *(f"{value:.3f}" for value in (finding.correlation, finding.correlation_of_mean)),
+        *(str(finding.rank), f"{finding.leakage:+.2f}"),
         *(MISSING if value is None else f"{value:.1f}" for value in overlaps),
     ]
 
@@ -157,5 +158,6 @@ def summarize(patients: Sequence[FoundPatient], *, n_sent: int) -> str:
     named = sum(finding.rank == 1 for finding in findings)
     return (
         f"{exact}; coarse CTs of the attack correlate with the patients' by {mean:.2f} on average, the mean of the "
-        f"others by {of_mean:.2f} (relative data leakage value {leakage:+.2f}); {named} of {len(findings)} are most like the right patient"
+        f"others by {of_mean:.2f} (relative data leakage value {leakage:+.2f}); "
+        f"{named} of {len(findings)} are most like the right patient"
     )

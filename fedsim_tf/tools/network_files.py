@@ -33,7 +33,7 @@ def write_saved_model(network: UNet3D, folder: pathlib.Path, *, size: int) -> No
     logging.disable(logging.WARNING)  # TensorFlow would name the folder, which is renamed once all is written
     try:
         with plain_path(folder) as path:
-            # Functions for custom gradients would each be warned of by whoever loads the network, which is not to learn.
+            # Whoever loads the network would be warned of each function for a gradient, and it is not to learn.
             options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
             tf.saved_model.save(module, path, signatures=traced, options=options)
     finally:

@@ -212,7 +212,7 @@ def _note_plan(plan: SamplingPlan) -> dict[str, Any]:
 
 
 def _check_output(folder: pathlib.Path, record: SamplingRecord, names: Mapping[str, Any]) -> None:
-    """Refuse a folder with other files, or with volumes drawn otherwise; `names` has what digests in the record are of."""
+    """Refuse a folder with other files, or with volumes drawn otherwise; `names` has what its digests are of."""
     if folder.exists() and not folder.is_dir():
         raise InputError(folder, found="a file", expected="a folder for the samples")
     file = folder / _RECORD

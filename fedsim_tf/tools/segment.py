@@ -332,8 +332,8 @@ def _warn_of_other_extent(
     found_mm = prepared.field_of_view_mm
     if learnt_mm and all(is_unusual_extent(found_mm, one) for one in learnt_mm):
         text = (
-            "%s shows %s mm, the network has learnt from %s mm: its mask will be wrong unless it is cropped or padded to "
-            "that, as fit_field_of_view does around its middle"
+            "%s shows %s mm, the network has learnt from %s mm: its mask will be wrong unless it is cropped or padded "
+            "to that, as fit_field_of_view does around its middle"
         )
         logging.warning(text, subject, extent_text(found_mm), extent_text(learnt_mm[0]))
 

@@ -141,7 +141,9 @@ class Federation:
     def learn(self, stages=PLAN, **given):
         """Run stages; the weights after the last one, as the server has them."""
         parts = (self.run, self.exchange, NAMES)
-        coordinator = EncryptedCoordinator(*parts, self.cipher, **given) if self.cipher else Coordinator(*parts, **given)
+        coordinator = (
+            EncryptedCoordinator(*parts, self.cipher, **given) if self.cipher else Coordinator(*parts, **given)
+        )
         found = {}
         for stage in stages:
             plan = PLAN[stage]

@@ -130,9 +130,9 @@ def test_a_folder_takes_no_volumes_that_are_drawn_otherwise(folder, whole, chang
 
 def test_folders_with_other_files_and_other_generators_are_refused(folder, whole, tmp_path):  # noqa: F811
     write_toy_generator(tmp_path / "other", seed=5)
-    with pytest.raises(InputError, match="generator is .*other; it must be the same as for the volumes"):
+    with pytest.raises(InputError, match=r"generator is .*other; it must be the same as for the volumes"):
         sample(tmp_path / "other", whole)
-    with pytest.raises(InputError, match="rendering is .*other; it must be the same as for the volumes"):
+    with pytest.raises(InputError, match=r"rendering is .*other; it must be the same as for the volumes"):
         sample(folder, whole, rendering=tmp_path / "other")
     with pytest.raises(InputError, match="found a folder with other files; expected a new folder"):
         sample(folder, folder)

@@ -1,1 +1,1 @@
-"""Rounds in which the server adds up gradients that it cannot read, and every site takes the optimizer's step itself."""
+"""Rounds in which the server adds up gradients that it cannot read, and each site takes the optimizer's step itself."""

@@ -72,7 +72,7 @@ class SharedState:
         if self._open.done != task.round:
             found = f"the shared weights after {self._open.done} rounds of {task.stage}"
             self._server = self._open = None
-            raise InputError(self._run.path, found=found, expected=f"those after {task.round}, which no server can send")
+            raise InputError(self._run.path, found=found, expected=f"those after {task.round}, which nobody sends")
         return self._server.weights
 
     def _advance(self, task: Task) -> Arrays:
