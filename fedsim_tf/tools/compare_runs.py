@@ -298,6 +298,8 @@ def _read_run(folder: pathlib.Path, name: str) -> ComparedRun:
                 data[place] = read_fold_data(part / DATA)
         unfinished += [] if found else [number]
     if not scores:
+        if has_scores(folder):
+            raise InputError(folder, found="a fold", expected=f"the folder of its run, {folder.parent}")
         raise InputError(folder, found="no finished fold", expected="a run with at least one, such as runs/demo")
     return ComparedRun(name, folder, config, scores, data, unfinished)
 

@@ -146,6 +146,13 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path, other, words):
     assert "\n" not in str(caught.value)
 
 
+def test_for_a_fold_its_run_is_named(tmp_path):
+    run = write_run(tmp_path / "a")
+    (run / "fold_0" / "config.json").write_bytes((run / "config.json").read_bytes())
+    with pytest.raises(InputError, match=r"fold_0: found a fold; expected the folder of its run, .*/a$"):
+        open_comparison([run / "fold_0"])
+
+
 def test_marks_of_labels_of_another_kind_are_not_compared(tmp_path):
     by_region = (*MARKS[:5], 3000.0, *MARKS[6:])
     second = write_run(tmp_path / "b", marks=by_region, change=1.0, model={"labels": "regions"})

@@ -15,16 +15,16 @@ SLOTS = 4096  # values in one ciphertext, half of the degree of its polynomials
 # As NVIDIA FLARE provisions them: degree 8192, moduli of 60, 40 and 40 bits, numbers in units of 2^-40.
 _DEGREE, _MODULI_BITS, _SCALE_BITS = 2 * SLOTS, (60, 40, 40), 40
 # CKKS adds noise of some 1e-9, to which Adam would answer where gradients are as small or 0. Values are scaled up
-# before; sums have 100 bits, so that 2^36 is far from their end.
-_GAIN = 2.0**20
-_LARGEST = 2.0**36 / _GAIN
+# before, so that what is left is the rounding of double precision; sums have 100 bits: room for 32 sites of the largest.
+_GAIN = 2.0**34
+_LARGEST = 2.0**20
 
 
 class SumCipher:
     """Encrypts, adds up and decrypts arrays of numbers.
 
     All sites have one secret key; the server has a context without it, with which it can add and nothing else. Sums are
-    exact to about 1e-14.
+    exact to the rounding of double precision of the largest value.
 
     Args:
       context: a TenSEAL context, as `make_contexts` or FLARE's provisioning writes it.
