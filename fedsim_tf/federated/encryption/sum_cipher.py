@@ -15,9 +15,10 @@ SLOTS = 4096  # values in one ciphertext, half of the degree of its polynomials
 # As NVIDIA FLARE provisions them: degree 8192, moduli of 60, 40 and 40 bits, numbers in units of 2^-40.
 _DEGREE, _MODULI_BITS, _SCALE_BITS = 2 * SLOTS, (60, 40, 40), 40
 # CKKS adds noise of some 1e-9, to which Adam would answer where gradients are as small or 0. Values are scaled up
-# before, so that what is left is the rounding of double precision; sums have 100 bits: room for 32 sites of the largest.
+# before, so that what is left is the rounding of double precision. Sums have 100 bits: the largest of 32 sites fit.
 _GAIN = 2.0**34
 _LARGEST = 2.0**20
+_ROUNDING = 2.0**-48  # of decrypted values, relative to the largest of a ciphertext's
 
 
 class SumCipher:
@@ -118,7 +119,7 @@ class SumCipher:
         """
         sizes = {name: math.prod(shapes[name]) for name in sorted(shapes)}
         self.check(encrypted, count=sum(sizes.values()), of="all sites")
-        parts = [np.array(self._read(encrypted[name]).decrypt()) for name in sorted(encrypted)]
+        parts = [_settle_zeros(np.array(self._read(encrypted[name]).decrypt())) for name in sorted(encrypted)]
         values = (np.concatenate(parts) / _GAIN).astype(np.float32)
         ends = np.cumsum(list(sizes.values()))
         cut = np.split(values, ends[:-1])
@@ -164,6 +165,11 @@ def check_tenseal() -> None:
     """
     if importlib.util.find_spec("tenseal") is None:
         raise InputError("TenSEAL", found="no tenseal", expected="pip install 'fedsim-tf[encryption]'")
+
+
+def _settle_zeros(part: np.ndarray) -> np.ndarray:
+    """Return decrypted values with 0 where there is nothing but their rounding, so that what was 0 is 0 again."""
+    return np.where(np.abs(part) < _ROUNDING * np.abs(part).max(initial=0.0), 0.0, part)
 
 
 def _list_sizes(count: int) -> dict[str, int]:
