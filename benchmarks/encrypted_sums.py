@@ -12,16 +12,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import argparse
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
 from fedsim_tf.config import PRESETS, make_config
 from fedsim_tf.federated.encryption.sum_cipher import SumCipher, make_contexts
-from fedsim_tf.federated.update import Arrays
 from fedsim_tf.training.learner import initial_shared_weights
 
 
-def timed(what: str, work: Callable[[], object]) -> object:
+Result = TypeVar("Result")
+
+
+def timed(what: str, work: Callable[[], Result]) -> Result:
     """Do some work, print how long it took and return its result."""
     start = time.perf_counter()
     result = work()
@@ -36,11 +39,11 @@ def main(preset: str, sites: int) -> None:
     gradients = [{name: 1e-3 * rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}] * sites
     count = sum(value.size for value in gradients[0].values())
     print(f"{preset}: {count} numbers, {4e-6 * count:.1f} MB as float32, {sites} sites\n\n| step | |\n|---|---|")
-    first: Arrays = timed("encrypted at a site", lambda: at_site.encrypt(gradients[0]))  # type: ignore[assignment]
+    first = timed("encrypted at a site", lambda: at_site.encrypt(gradients[0]))
     encrypted = [first, *(at_site.encrypt(one) for one in gradients[1:])]
     timed("checked at the server, each site's", lambda: at_server.check(first, count=count, of="a site"))
-    total: Arrays = timed("added at the server", lambda: at_server.add(encrypted))  # type: ignore[assignment]
-    found: Arrays = timed("decrypted at a site", lambda: at_site.decrypt(total, shapes))  # type: ignore[assignment]
+    total = timed("added at the server", lambda: at_server.add(encrypted))
+    found = timed("decrypted at a site", lambda: at_site.decrypt(total, shapes))
     print(f"| an answer's bytes | {sum(part.nbytes for part in first.values()) / 1e6:.1f} MB |")
     error = max(np.abs(found[name] - sites * gradients[0][name]).max() for name in shapes)
     print(f"| largest error of the sum | {error:.1e} |")
