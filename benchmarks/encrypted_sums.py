@@ -20,7 +20,6 @@ from fedsim_tf.config import PRESETS, make_config
 from fedsim_tf.federated.encryption.sum_cipher import SumCipher, make_contexts
 from fedsim_tf.training.learner import initial_shared_weights
 
-
 Result = TypeVar("Result")
 
 
