@@ -48,7 +48,7 @@ def summarize_patients(scores: Mapping[str, ArmScores]) -> Table:
     rows = []
     for arm, found in scores.items():
         cases = list(found.cases.values())
-        worst, least = min(found.cases.items(), key=lambda case: case[1].dice)
+        worst = min(found.cases.items(), key=lambda case: case[1].dice, default=None)
         errors_ml = [case.error_ml for case in cases if case.error_ml is not None]
         rows.append(
             [
@@ -57,7 +57,7 @@ def summarize_patients(scores: Mapping[str, ArmScores]) -> Table:
                 format_mean(errors_ml) if len(errors_ml) == len(cases) else MISSING,
                 format_mean([case.volume_error for case in cases]),
                 str(len(cases)),
-                f"{worst}, {least.dice:.1f}",
+                f"{worst[0]}, {worst[1].dice:.1f}" if worst else MISSING,
             ]
         )
     headings = ("arm", "Dice %", "HD95 mm", "volume error, ml", COMPARED["volume_error"], "patients", "worst, Dice %")

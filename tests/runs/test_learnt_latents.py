@@ -74,7 +74,7 @@ def test_latents_count_as_they_are_in_memory(work, tmp_path):
 def test_the_plan_is_that_of_the_configured_arms():
     assert list(plan_stages(toy_config())) == ["pretraining", "semi_supervised"]
     arms = {"arms": ("direct_fl",), "pretraining_steps": 3, "rate": 0.5}
-    assert plan_stages(toy_config(segmentation=arms)) == {"segmentation/direct_fl/pretrain": (3, 0.5)}
+    assert plan_stages(toy_config(segmentation=arms)) == {"segmentation/direct_fl/pretrain": (3, 0.5, "mean")}
 
 
 def test_latents_can_be_as_far_as_their_rates_move_them():
