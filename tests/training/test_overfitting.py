@@ -41,7 +41,7 @@ def test_shape_and_material_of_one_volume(generator):
 
 
 def test_one_slice(small_gan, monkeypatch):
-    """With as many features as VGG-19 has, two seeds end at 0.14 and 0.13 of the grey; other orders of sums change the last digit.
+    """With as many features as VGG-19, two seeds end at 0.14 and 0.13 of the grey; other orders of sums change digits.
 
     The coarse CT itself has 0.43, and two even greys, of heart and body, have 0.23.
     """
