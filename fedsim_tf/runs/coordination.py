@@ -38,18 +38,20 @@ def coordinate(coordinator: Coordinator, run: RunFolder) -> None:
         _simulate(coordinator, run)
     if DIRECT in arms:
         plan, start = plan_stages(run.config)[DirectFederated.name], initial_weights(run.config)
-        coordinator.run_rounds(DirectFederated.name, start, rate=plan.rate, steps=plan.steps, accumulate="mean")
+        coordinator.run_rounds(
+            DirectFederated.name, start, rate=plan.rate, steps=plan.steps, accumulate=plan.accumulate
+        )
     coordinator.work_alone(COMPARISON)
 
 
 def _simulate(coordinator: Coordinator, run: RunFolder) -> None:
     """Run all stages; then every site draws samples of the pooled latents with its own enhancement network."""
     config = run.config
-    plan, accumulate = plan_stages(config), config.federated.accumulate
+    plan = plan_stages(config)
     first, last = plan[GeneratorPretraining.name], plan[SemiSupervised.name]
     start = initial_shared_weights(config)
     pretrained = coordinator.run_rounds(
-        GeneratorPretraining.name, start, rate=first.rate, steps=first.steps, accumulate=accumulate
+        GeneratorPretraining.name, start, rate=first.rate, steps=first.steps, accumulate=first.accumulate
     )
     coordinator.work_alone(GAN)
     weights = coordinator.run_rounds(
@@ -57,7 +59,7 @@ def _simulate(coordinator: Coordinator, run: RunFolder) -> None:
         pretrained,
         rate=last.rate,
         steps=last.steps,
-        accumulate=accumulate,
+        accumulate=last.accumulate,
         distribution=coordinator.pool_latents(with_unlabelled=False),
     )
     distribution = _load_distribution(run)

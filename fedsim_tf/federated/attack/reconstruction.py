@@ -156,16 +156,16 @@ def measure_leakage(found: np.ndarray, true: np.ndarray, *, prior: np.ndarray) -
 def _measure(
     reconstruction: Reconstruction, found: int, number: int, correlations: np.ndarray, known: KnownPatients
 ) -> Finding:
-    identity, true = known.identities[number], known.coarse[number]
+    identity, true, guessed = known.identities[number], known.coarse[number], known.mean_of_others(number)
     heart = known.hearts.get(identity)
     return Finding(
         identity=identity,
         number=number,
         found=found,
         correlation=float(correlations[number]),
-        correlation_of_mean=correlate(known.mean_of_others(number), true),
+        correlation_of_mean=correlate(guessed, true),
         rank=1 + int(np.sum(correlations > correlations[number])),
-        leakage=measure_leakage(reconstruction.coarse[found], true, prior=known.mean_of_others(number)),
+        leakage=measure_leakage(reconstruction.coarse[found], true, prior=guessed),
         dice=None if heart is None else dice(reconstruction.labels[found] > 0, heart),
         dice_of_mean=None if heart is None else dice(known.mean_heart, heart),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -87,25 +88,33 @@ class SumCipher:
         Raises:
           InputError: they are not; the message names whose they are.
         """
-        subject, expected = f"encrypted gradients of {of}", f"ciphertexts of {count} values"
-        sizes = _list_sizes(count)
-        if set(encrypted) != set(sizes):
-            raise InputError(subject, found=f"{len(encrypted)} parts", expected=f"{len(sizes)}, {expected}")
-        for name, size in sizes.items():
-            try:
-                found = self._read(encrypted[name]).size()
-            except (ValueError, RuntimeError, TypeError):
-                raise InputError(subject, found="bytes that are no ciphertext", expected=expected) from None
-            if found != size:
-                raise InputError(subject, found=f"{found} values in part {name}", expected=f"{size}, {expected}")
+        self._open(encrypted, count=count, of=of)
 
     def reads(self, part: np.ndarray) -> bool:
         """Return whether bytes (uint8) are a ciphertext."""
+        return self._find(part) is not None
+
+    def _open(self, encrypted: Arrays, *, count: int, of: str) -> list[Any]:
+        """Return ciphertexts of so many values as TenSEAL has them, in their order; see `check`."""
+        subject, expected = f"encrypted gradients of {of}", f"ciphertexts of {count} values"
+        sizes, opened = _list_sizes(count), []
+        if set(encrypted) != set(sizes):
+            raise InputError(subject, found=f"{len(encrypted)} parts", expected=f"{len(sizes)}, {expected}")
+        for name, size in sizes.items():
+            part = self._find(encrypted[name])
+            if part is None:
+                raise InputError(subject, found="bytes that are no ciphertext", expected=expected)
+            if part.size() != size:
+                raise InputError(subject, found=f"{part.size()} values in part {name}", expected=f"{size}, {expected}")
+            opened.append(part)
+        return opened
+
+    def _find(self, part: np.ndarray) -> Any:
+        """Return the ciphertext that bytes are, or None."""
         try:
-            self._read(part)
+            return self._read(part)
         except (ValueError, RuntimeError, TypeError):
-            return False
-        return True
+            return None
 
     def decrypt(self, encrypted: Arrays, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
         """Return the values of ciphertexts, float32.
@@ -118,8 +127,8 @@ class SumCipher:
           InputError: they are ciphertexts of other arrays.
         """
         sizes = {name: math.prod(shapes[name]) for name in sorted(shapes)}
-        self.check(encrypted, count=sum(sizes.values()), of="all sites")
-        parts = [_settle_zeros(np.array(self._read(encrypted[name]).decrypt())) for name in sorted(encrypted)]
+        opened = self._open(encrypted, count=sum(sizes.values()), of="all sites")
+        parts = [_settle_zeros(np.array(part.decrypt())) for part in opened]
         values = (np.concatenate(parts) / _GAIN).astype(np.float32)
         ends = np.cumsum(list(sizes.values()))
         cut = np.split(values, ends[:-1])
