@@ -490,7 +490,7 @@ _DEMO = {
         "vgg_weights": "random",
     },
     "pretraining": {"steps": 130, "batch": 2, "rate": 2e-3, "latent_rate": 5e-2},
-    "gan": {"steps": 250, "batch": 4, "generator_rate": 4e-4, "discriminator_rate": 8e-4},
+    "gan": {"steps": 500, "batch": 4, "generator_rate": 8e-4, "discriminator_rate": 1.6e-3},
     "semi": {"steps": 100, "batch": 2, "latent_rate": 5e-2, "gan_rate": 2e-5},
     "plus": {"steps": 400, "width": 8},
     "segmentation": {

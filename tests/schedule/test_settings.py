@@ -24,7 +24,7 @@ def test_a_later_start_keeps_the_first_ones_precision(tmp_path, monkeypatch):
 
 def test_other_settings_are_refused_before_any_job_is_done(tmp_path):
     keep_settings(settle_config(make_config("demo"), tmp_path), tmp_path)
-    with pytest.raises(InputError, match=r"gan\.steps=250 \(now 999\).*another schedule folder"):
+    with pytest.raises(InputError, match=r"gan\.steps=500 \(now 999\).*another schedule folder"):
         settle_config(make_config("demo", gan={"steps": 999}), tmp_path)
     timeout = {"timeout": 2 * make_config("demo").federated.timeout}
     settle_config(make_config("demo", federated=timeout), tmp_path)  # may change while a run is resumed
