@@ -11,6 +11,7 @@ from fedsim_tf.federated.adam_reach import measure_latent_reach
 from fedsim_tf.federated.message import check_losses, task_to_message
 from fedsim_tf.federated.moments_check import MomentsCheck
 from fedsim_tf.federated.refusals import note_refused
+from fedsim_tf.federated.rounds import ReadableRounds, Rounds
 from fedsim_tf.federated.server import Server, pool_moments
 from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS, Answer, Exchange, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate, check_against
@@ -19,7 +20,6 @@ from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.stage import OpenStage
-from fedsim_tf.training.watch import Look, rates
 
 _PAST = 10  # rounds of a site after which its own norms say what is usual
 
@@ -92,31 +92,33 @@ class Coordinator:
           QuorumLost: too few sites have given an answer that can be used.
           Paused: the engine has asked to stop after a checkpoint.
         """
-        robust = self._run.config.federated.robust
-        server = Server(weights, rate=rate, steps=steps, accumulate=accumulate, robust=robust)
-        watched = _Watched(server)
-        opened = OpenStage(self._run, stage, objects={"server": server}, watched=watched)
+        rounds = self._open_rounds(weights, rate=rate, steps=steps, accumulate=accumulate)
+        opened = OpenStage(self._run, stage, objects=rounds.objects, watched=rounds.watched)
         ended = opened.done == steps and self._run.finished(stage) is not None
         if opened.done < steps:
-            self._ask(Task(BEGIN, stage, opened.done, server.weights, distribution))
+            self._ask(rounds.task(BEGIN, stage, opened.done, distribution))
         with progress_bar(steps, stage, done=opened.done, unit="round") as bar:
             while opened.done < steps:
-                answers = self._ask(Task(GRADIENTS, stage, opened.done, server.weights), of=server.weights)
-                updates = [answer.update for answer in answers]
-                watched.gradient_norms = {update.site: update.norm for update in updates}
-                server.step(updates)
+                answers = self._ask(rounds.task(GRADIENTS, stage, opened.done), of=rounds.weights)
+                rounds.take([answer.update for answer in answers])
                 bar.set_postfix(opened.add(opened.done, name_losses(answers)), refresh=False)
                 bar.update()
                 if opened.done % self._run.config.checkpoint_every == 0 and opened.done < steps:
-                    self._ask(Task(KEEP, stage, opened.done, server.weights))
+                    self._ask(rounds.task(KEEP, stage, opened.done))
+                    rounds.kept()
                     opened.save()
                     self._pause(opened)
-        self._ask(Task(END, stage, steps, server.weights))
+        self._ask(rounds.task(END, stage, steps))
         if not ended:
             opened.save()
             opened.finish()
             self._pause(opened)
-        return server.weights
+        return rounds.weights
+
+    def _open_rounds(self, weights: Arrays, *, rate: float, steps: int, accumulate: str) -> Rounds:
+        """Return what a stage's rounds do with answers; arguments as of `run_rounds`."""
+        robust = self._run.config.federated.robust
+        return ReadableRounds(Server(weights, rate=rate, steps=steps, accumulate=accumulate, robust=robust))
 
     def work_alone(self, work: str, distribution: LatentDistribution | None = None) -> None:
         """Let each site do some work in which no other has a part."""
@@ -222,14 +224,3 @@ def _find_usual(others: Sequence[float], past: Sequence[float]) -> tuple[str, fl
 def name_losses(answers: Sequence[Answer]) -> dict[str, float]:
     """Return all sites' losses of a round as "site/loss"."""
     return {f"{answer.update.site}/{key}": value for answer in answers for key, value in answer.losses.items()}
-
-
-class _Watched:
-    """The values that TensorBoard shows of a stage at the server beside the sites' losses."""
-
-    def __init__(self, server: Server):
-        self._server = server
-        self.gradient_norms: dict[str, float] = {}
-
-    def look(self) -> Look:
-        return Look(rates(shared=self._server.optimizer))

@@ -4,18 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from fedsim_tf.federated.coordinator import Coordinator, name_losses
+import tensorflow as tf
+
+from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.encryption.sum_cipher import SumCipher
-from fedsim_tf.federated.task import BEGIN, END, GRADIENTS, KEEP, Exchange, Task
+from fedsim_tf.federated.rounds import Rounds
+from fedsim_tf.federated.task import BEGIN, GRADIENTS, Exchange, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate
 from fedsim_tf.models.latents import LatentDistribution
-from fedsim_tf.progress import progress_bar
 from fedsim_tf.training.run import RunFolder
-from fedsim_tf.training.stage import OpenStage
+
+
+class EncryptedRounds:
+    """Rounds whose gradients the server adds up without reading them: tasks bring the sum, and sites take the step.
+
+    Args:
+      first_weights: the first weights of the first stage, which are no secret; {} goes on from those that sites have.
+      cipher: without the key.
+    """
+
+    watched = None
+
+    def __init__(self, first_weights: Arrays, cipher: SumCipher):
+        self.objects: dict[str, tf.Module] = {}
+        self._first_weights, self._cipher = first_weights, cipher
+        self._total: Arrays = {}
+
+    @property
+    def weights(self) -> Arrays:
+        """None: they are at the sites alone."""
+        return {}
+
+    def task(self, kind: str, stage: str, round_number: int, distribution: LatentDistribution | None = None) -> Task:
+        """Return a task with the sum of the last round, until every site has kept what its step came to."""
+        first_weights = self._first_weights if kind == BEGIN else {}
+        return Task(kind, stage, round_number, first_weights, distribution, encrypted=self._total)
+
+    def take(self, updates: Sequence[SiteUpdate]) -> None:
+        """Add up the answers' gradients."""
+        self._total = self._cipher.add([update.encrypted for update in updates])
+
+    def kept(self) -> None:
+        """Forget the sum, whose step every site has taken."""
+        self._total = {}
 
 
 class EncryptedCoordinator(Coordinator):
     """A `Coordinator` that adds up ciphertexts and hands the sum back; sites move the weights, which it does not have.
+
+    Its `run_rounds` returns {}. Rate and accumulation are the sites' business, which have them from the same
+    configuration.
 
     Args:
       run, exchange, sites, should_pause: see `Coordinator`.
@@ -34,49 +72,10 @@ class EncryptedCoordinator(Coordinator):
         super().__init__(run, exchange, sites, should_pause=should_pause)
         self._cipher, self._count = cipher, 0
 
-    def run_rounds(
-        self,
-        stage: str,
-        weights: Arrays,
-        *,
-        rate: float,
-        steps: int,
-        accumulate: str,
-        distribution: LatentDistribution | None = None,
-    ) -> Arrays:
-        """Run the rounds of a stage; see `Coordinator.run_rounds`.
-
-        Rate and accumulation are the sites' business here, which have them from the same configuration.
-
-        Args:
-          weights: the first weights of the first stage, which are no secret; {} goes on from those that sites have.
-
-        Returns:
-          {}: the weights are at the sites alone.
-        """
+    def _open_rounds(self, weights: Arrays, *, rate: float, steps: int, accumulate: str) -> Rounds:
+        del rate, steps, accumulate
         self._count = sum(value.size for value in weights.values()) or self._count
-        opened = OpenStage(self._run, stage, objects={})
-        ended = opened.done == steps and self._run.finished(stage) is not None
-        if opened.done < steps:
-            self._ask(Task(BEGIN, stage, opened.done, weights, distribution))
-        total: Arrays = {}
-        with progress_bar(steps, stage, done=opened.done, unit="round") as bar:
-            while opened.done < steps:
-                answers = self._ask(Task(GRADIENTS, stage, opened.done, encrypted=total))
-                total = self._cipher.add([answer.update.encrypted for answer in answers])
-                bar.set_postfix(opened.add(opened.done, name_losses(answers)), refresh=False)
-                bar.update()
-                if opened.done % self._run.config.checkpoint_every == 0 and opened.done < steps:
-                    self._ask(Task(KEEP, stage, opened.done, encrypted=total))
-                    total = {}
-                    opened.save()
-                    self._pause(opened)
-        self._ask(Task(END, stage, steps, encrypted=total))
-        if not ended:
-            opened.save()
-            opened.finish()
-            self._pause(opened)
-        return {}
+        return EncryptedRounds(weights, self._cipher)
 
     def _check(self, update: SiteUpdate, task: Task, weights: Arrays) -> None:
         super()._check(update, task, weights)
