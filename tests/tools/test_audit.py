@@ -40,22 +40,29 @@ def run(tmp_path_factory, small_gan):
 
 
 def test_a_round_without_noise_is_found_and_one_with_noise_is_not(run, tmp_path):
-    found = run_audit(open_audit(run, "ct20", cache_dir=tmp_path))
-    exact = {number: [one for one in found if one.is_exact and one.round == number] for number in range(ROUNDS)}
+    every = run_audit(open_audit(run, "ct20", cache_dir=tmp_path))
+    found, pooled = ([one for one in every if one.is_pooled == many] for many in (False, True))
+    exact = {number: [one for one in found if one.is_exact and one.last == number] for number in range(ROUNDS)}
     assert (len(exact[0]), len(exact[1])) == (2, 0)
     mean = np.mean([one.finding.correlation for one in found])
-    words = summarize(found, n_sent=4)
+    words = summarize(every, n_sent=4)
     assert words.startswith("2 of 4 latents were recovered exactly; ")
     assert f"correlate with the patients' by {mean:.2f} on average" in words
+    assert {(one.first, one.last) for one in pooled} == {(0, ROUNDS - 1)}
+    mean = np.mean([one.finding.correlation for one in pooled])
+    assert f"; those of 2 rounds together correlate with the patients' by {mean:.2f} on average" in words
     assert summarize([], n_sent=2) == "0 of 2 latents were recovered exactly"
     folder = run / "fold_0" / "sites" / "ct20" / "audit"
     assert all(is_drawn(folder / f"pretraining-00000{number}.png") for number in range(ROUNDS))
     rows = [
         [cell.strip() for cell in line.split("|")[1:-1]] for line in (folder / "audit.md").read_text().splitlines()[4:]
     ]
-    assert [row[:3] for row in rows] == [["pretraining", str(one.round), str(one.finding.number)] for one in found]
-    assert [row[4] for row in rows] == ["gradients" if one.round == 0 else "latent" for one in found]
-    assert [float(row[5]) for row in rows] == pytest.approx([one.finding.correlation for one in found], abs=6e-4)
+    assert is_drawn(folder / "pretraining-000000-to-000001.png")
+    numbers = [str(one.last) for one in found] + ["0 to 1" for _ in pooled]
+    assert [row[:2] for row in rows] == [["pretraining", number] for number in numbers]
+    assert [row[2] for row in rows] == [str(one.finding.number) for one in every]
+    assert [row[4] for row in rows[: len(found)]] == ["gradients" if one.last == 0 else "latent" for one in found]
+    assert [float(row[5]) for row in rows] == pytest.approx([one.finding.correlation for one in every], abs=6e-4)
 
 
 def test_the_command_says_what_it_found_and_a_dry_run_writes_nothing(run, tmp_path):
