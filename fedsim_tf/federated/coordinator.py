@@ -13,10 +13,9 @@ from fedsim_tf.federated.moments_check import MomentsCheck
 from fedsim_tf.federated.refusals import note_refused
 from fedsim_tf.federated.rounds import ReadableRounds, Rounds
 from fedsim_tf.federated.server import Server, pool_moments
-from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS, Answer, Exchange, Task
+from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS, Answer, Exchange, PooledLatents, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate, check_against
 from fedsim_tf.federated.wire_record import BROADCAST, EVERYONE, WireRecord
-from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.progress import progress_bar
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.stage import OpenStage
@@ -73,7 +72,7 @@ class Coordinator:
         rate: float,
         steps: int,
         accumulate: str,
-        distribution: LatentDistribution | None = None,
+        latents: PooledLatents | None = None,
     ) -> Arrays:
         """Run the rounds of a stage; an earlier start's are resumed.
 
@@ -83,7 +82,7 @@ class Coordinator:
           stage: name of the stage.
           weights: the shared weights before the stage, by name.
           rate, steps, accumulate: see `Server`.
-          distribution: what sites draw new latents from before the first round.
+          latents: what sites draw new latents from before the first round.
 
         Returns:
           The shared weights after the stage, by name.
@@ -96,7 +95,7 @@ class Coordinator:
         opened = OpenStage(self._run, stage, objects=rounds.objects, watched=rounds.watched)
         ended = opened.done == steps and self._run.finished(stage) is not None
         if opened.done < steps:
-            self._ask(rounds.task(BEGIN, stage, opened.done, distribution))
+            self._ask(rounds.task(BEGIN, stage, opened.done, latents))
         with progress_bar(steps, stage, done=opened.done, unit="round") as bar:
             while opened.done < steps:
                 answers = self._ask(rounds.task(GRADIENTS, stage, opened.done), of=rounds.weights)
@@ -120,11 +119,12 @@ class Coordinator:
         robust = self._run.config.federated.robust
         return ReadableRounds(Server(weights, rate=rate, steps=steps, accumulate=accumulate, robust=robust))
 
-    def work_alone(self, work: str, distribution: LatentDistribution | None = None) -> None:
-        """Let each site do some work in which no other has a part."""
-        self._ask(Task(ALONE, work, distribution=distribution))
+    def work_alone(self, work: str, latents: PooledLatents | None = None) -> None:
+        """Let each site do some work in which no other has a part; `latents`: what it may draw from for it."""
+        given = latents or PooledLatents()
+        self._ask(Task(ALONE, work, distribution=given.distribution, encrypted_latents=given.encrypted))
 
-    def pool_latents(self, *, with_unlabelled: bool) -> LatentDistribution:
+    def pool_latents(self, *, with_unlabelled: bool) -> PooledLatents:
         """Return the normal distribution over all sites' latents, of which sites give the moments only.
 
         Args:
@@ -134,11 +134,16 @@ class Coordinator:
           InputError: no site gives moments.
         """
         answers = self._ask(Task(LATENTS, with_unlabelled=with_unlabelled))
-        moments = [answer.update.latents for answer in answers if answer.update.latents is not None]
-        if not moments:
+        pooled = self._pool([answer.update for answer in answers])
+        if pooled is None:
             expected = "at least one; federated.latents_of may be larger than every site's number of volumes"
             raise InputError("latents", found="no site that gives moments", expected=expected)
-        return pool_moments(moments)
+        return pooled
+
+    def _pool(self, updates: Sequence[SiteUpdate]) -> PooledLatents | None:
+        """Return what the sites' moments come to; None where no site gives any."""
+        moments = [update.latents for update in updates if update.latents is not None]
+        return PooledLatents(pool_moments(moments)) if moments else None
 
     def _pause(self, opened: OpenStage) -> None:
         if self._should_pause():

@@ -21,7 +21,8 @@ LONGEST_WORD = 500  # characters
 MOST_ARRAYS = 10_000
 MOST_LOSSES = 64  # thousands of them could carry an image
 _LOSS_NAME = re.compile(r"[A-Za-z0-9_/-]{1,80}")
-WEIGHTS, GRADIENTS, LATENTS, ENCRYPTED = "weights/", "gradients/", "latents/", "encrypted/"
+WEIGHTS, GRADIENTS, LATENTS = "weights/", "gradients/", "latents/"
+ENCRYPTED, ENCRYPTED_LATENTS = "encrypted/", "encrypted_latents/"
 MEAN, COVARIANCE = f"{LATENTS}mean", f"{LATENTS}covariance"
 SUM, SUM_OUTER = f"{LATENTS}sum", f"{LATENTS}sum_outer"
 
@@ -33,7 +34,7 @@ class Message(NamedTuple):
       words: "kind", "stage" and "round"; a task also has "with_unlabelled", an answer also has "count", "under_way" or
         "failure".
       arrays: arrays by name. Names begin with "weights/" in a task, with "gradients/" in an answer, and with "latents/"
-        or "encrypted/" in either.
+        or "encrypted/" in either; those of a task also with "encrypted_latents/".
       losses: the losses of an answer, by name.
     """
 
@@ -109,6 +110,7 @@ def task_to_message(task: Task) -> Message:
     """Return the message that every site gets for a task."""
     words = {"kind": task.kind, "stage": task.stage, "round": task.round, "with_unlabelled": task.with_unlabelled}
     arrays = _add_prefix(WEIGHTS, task.weights) | _add_prefix(ENCRYPTED, task.encrypted)
+    arrays |= _add_prefix(ENCRYPTED_LATENTS, task.encrypted_latents)
     if task.distribution is not None:
         arrays |= {MEAN: task.distribution.mean, COVARIANCE: task.distribution.covariance}
     return Message(words, arrays, {})
@@ -131,6 +133,7 @@ def message_to_task(message: Message) -> Task:
             distribution=distribution,
             with_unlabelled=words["with_unlabelled"],
             encrypted=_remove_prefix(ENCRYPTED, arrays),
+            encrypted_latents=_remove_prefix(ENCRYPTED_LATENTS, arrays),
         )
     except KeyError as error:
         raise InputError("task", found=f"no {error}", expected="a task from a server of this version") from None

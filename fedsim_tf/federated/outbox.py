@@ -44,7 +44,7 @@ class Outbox:
       shapes: shapes of the shared networks' variables by name, as this site's own configuration makes them.
       latent: length of a latent.
       minimum: the least number of volumes over whose latents moments may be taken.
-      cipher: what gradients are encrypted with, where none may leave otherwise.
+      cipher: what gradients and moments are encrypted with, where none may leave otherwise.
     """
 
     def __init__(
@@ -78,10 +78,7 @@ class Outbox:
         Raises:
           InputError: something in the message may not leave; the error says what.
         """
-        if self._cipher is not None and message.words.get("kind") == ASKED_FOR_GRADIENTS and message.arrays:
-            self._check_encrypted(message.arrays)
-        else:
-            self._check_arrays(message)
+        self._check_arrays(message)
         self._check_words(message.words)
         try:
             check_losses(message.losses, of=self._site)
@@ -90,6 +87,9 @@ class Outbox:
 
     def _check_arrays(self, message: Message) -> None:
         allowed = self._allowed_arrays(message)
+        if self._cipher is not None and allowed:
+            self._check_encrypted(message.arrays)
+            return
         for name, array in message.arrays.items():
             if name not in allowed:
                 self._refuse(f"an array {name!r} in an answer to {message.words.get('kind')!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from fedsim_tf.errors import InputError
@@ -31,6 +32,8 @@ class Task:
       encrypted: there instead the sum of all sites' encrypted gradients of the round before, until each has moved its
         weights by it.
       distribution: the normal fitted to the latents of all sites, for a stage or work that draws from it.
+      encrypted_latents: there instead the sum of all sites' encrypted moments of latents, of which each site makes the
+        normal.
       with_unlabelled: whether "latents" includes those of unannotated volumes.
 
     Raises:
@@ -44,10 +47,23 @@ class Task:
     distribution: LatentDistribution | None = None
     with_unlabelled: bool = False
     encrypted: Arrays = dataclasses.field(default_factory=dict)
+    encrypted_latents: Arrays = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if self.kind not in KINDS:
             raise InputError("task", found=repr(self.kind), expected=f"one of {', '.join(KINDS)}")
+
+
+class PooledLatents(NamedTuple):
+    """What the server has of all sites' latents, which tasks bring to those sites that draw from them.
+
+    Attributes:
+      distribution: the normal fitted to them; None where the server cannot read moments.
+      encrypted: there instead the sum of the sites' encrypted moments.
+    """
+
+    distribution: LatentDistribution | None = None
+    encrypted: Arrays = MappingProxyType({})
 
 
 class Answer(NamedTuple):

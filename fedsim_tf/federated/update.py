@@ -28,7 +28,8 @@ class SiteUpdate:
       count: how many volumes it comes from; where a stage begins, how many the site has.
       gradients: gradients of the shared networks' variables, by name; empty where the task asks for none.
       latents: moments of the site's latents, where the task asks for them.
-      encrypted: the gradients as ciphertexts, in place of `gradients`, where the server must not read them.
+      encrypted: gradients or moments as ciphertexts, in place of `gradients` or `latents`, where the server must not
+        read them.
 
     Raises:
       InputError: `count` is not a number of volumes, a gradient is not a finite float32 array, no latents can have such

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedsim_tf.federated.message import ENCRYPTED, Message
+from fedsim_tf.federated.message import ENCRYPTED, ENCRYPTED_LATENTS, Message
 from fedsim_tf.federated.task import GRADIENTS
 from fedsim_tf.files import append_rows, read_rows, sync_to_disk
 
@@ -89,8 +89,9 @@ class WireRecord:
 
 def _describe(site: str, task: str, name: str, array: np.ndarray) -> ArrayRow:
     """Return the row of an array; ciphertexts, whose lengths differ from round to round, share one."""
-    if name.startswith(ENCRYPTED):
-        return ArrayRow(site, task, ENCRYPTED, "ciphertexts", str(array.dtype))
+    for kind in (ENCRYPTED, ENCRYPTED_LATENTS):
+        if name.startswith(kind):
+            return ArrayRow(site, task, kind, "ciphertexts", str(array.dtype))
     return ArrayRow(site, task, name, "x".join(map(str, array.shape)), str(array.dtype))
 
 

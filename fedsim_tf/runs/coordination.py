@@ -10,6 +10,7 @@ from fedsim_tf.arms import DIRECT, federate_arms, simulate_together
 from fedsim_tf.baselines.direct_fl import DirectFederated, initial_weights
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.coordinator import Coordinator
+from fedsim_tf.federated.task import PooledLatents
 from fedsim_tf.files import read_npz, write_npz
 from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.runs.federated_site import COMPARISON, GAN, SAMPLES
@@ -20,7 +21,7 @@ from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.semi_supervised import SemiSupervised
 
 MODEL = "shared_model.npz"
-_MEAN, _COVARIANCE = "latents/mean", "latents/covariance"
+_MEAN, _COVARIANCE, _ENCRYPTED = "latents/mean", "latents/covariance", "encrypted_latents/"
 
 
 def coordinate(coordinator: Coordinator, run: RunFolder) -> None:
@@ -60,28 +61,40 @@ def _simulate(coordinator: Coordinator, run: RunFolder) -> None:
         rate=last.rate,
         steps=last.steps,
         accumulate=last.accumulate,
-        distribution=coordinator.pool_latents(with_unlabelled=False),
+        latents=coordinator.pool_latents(with_unlabelled=False),
     )
-    distribution = _load_distribution(run)
-    if distribution is None:
-        distribution = coordinator.pool_latents(with_unlabelled=True)
-        _save_model(run, weights, distribution)
-    coordinator.work_alone(SAMPLES, distribution)
+    latents = _load_latents(run)
+    if latents is None:
+        latents = coordinator.pool_latents(with_unlabelled=True)
+        _save_model(run, weights, latents)
+    coordinator.work_alone(SAMPLES, latents)
 
 
-def _save_model(run: RunFolder, weights: Mapping[str, np.ndarray], distribution: LatentDistribution) -> None:
-    """Write what the sites have learnt together: theta_S, theta_M and the normal of the latents."""
-    moments = {_MEAN: distribution.mean, _COVARIANCE: distribution.covariance}
+def _save_model(run: RunFolder, weights: Mapping[str, np.ndarray], latents: PooledLatents) -> None:
+    """Write what the sites have learnt together: theta_S, theta_M and the normal of the latents.
+
+    Where sites encrypt, that is the sum of their encrypted moments alone.
+    """
+    normal = latents.distribution
+    moments = {_ENCRYPTED + name: part for name, part in latents.encrypted.items()}
+    if normal is not None:
+        moments |= {_MEAN: normal.mean, _COVARIANCE: normal.covariance}
     write_npz(run.path / MODEL, {**weights, **moments})
 
 
-def _load_distribution(run: RunFolder) -> LatentDistribution | None:
-    """Return the normal that an earlier start has saved, so that a late site draws from the same as the others did."""
+def _load_latents(run: RunFolder) -> PooledLatents | None:
+    """Return what an earlier start has saved of latents, so that a late site draws from the same as the others did."""
     file = run.path / MODEL
     if not file.exists():
         return None
     try:
-        arrays = read_npz(file, required=(_MEAN, _COVARIANCE))
+        arrays = read_npz(file, required=() if run.config.federated.encrypt else (_MEAN, _COVARIANCE))
     except InputError as error:
         raise InputError(f"{error}; move it away, and the same command makes it anew") from None
-    return LatentDistribution(arrays[_MEAN], arrays[_COVARIANCE])
+    if run.config.federated.encrypt:
+        parts = {name.removeprefix(_ENCRYPTED): one for name, one in arrays.items() if name.startswith(_ENCRYPTED)}
+        if not parts:
+            expected = "encrypted moments; move it away, and the same command makes it anew"
+            raise InputError(file, found="none", expected=expected)
+        return PooledLatents(encrypted=parts)
+    return PooledLatents(LatentDistribution(arrays[_MEAN], arrays[_COVARIANCE]))

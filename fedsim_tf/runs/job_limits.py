@@ -38,7 +38,7 @@ class JobLimits(pydantic.BaseModel):
       largest_size: the most voxels along each edge of volumes (paper: 128).
       least_noise_multiplier: the least `noise_multiplier`: noise on gradients and on moments of latents, in units of
         their bounds, and ten times that on losses.
-      only_encrypted: whether gradients leave only where the server cannot read them.
+      only_encrypted: whether gradients and moments leave only where the server cannot read them.
       stages: the shared stages that a job may have. A round of Direct-FL's gives the gradient of one volume.
       most_rounds: how many rounds all jobs may have together; None: any number.
       folds: numbers of the folds that a job may have.
@@ -139,7 +139,7 @@ _EXPLAINED = {
     "largest_coarse_size": "voxels along each edge of the material map that sites learn together",
     "largest_size": "voxels along each edge of volumes",
     "least_noise_multiplier": "noise on gradients, moments and losses; --least_noise changes this line",
-    "only_encrypted": "true: gradients leave only where the server cannot read them",
+    "only_encrypted": "true: gradients and moments leave only where the server cannot read them",
     "stages": "shared stages; a round of segmentation/direct_fl/pretrain gives the gradient of one volume",
     "folds": "folds of the cross-validation",
     "most_rounds": "rounds of all jobs together; without this line any number",

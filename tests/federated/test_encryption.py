@@ -16,8 +16,9 @@ from fedsim_tf.federated.guard import Guard, StagePlan
 from fedsim_tf.federated.in_process import InProcess
 from fedsim_tf.federated.message import Message
 from fedsim_tf.federated.site import Site
-from fedsim_tf.federated.task import BEGIN, GRADIENTS, Task
+from fedsim_tf.federated.task import BEGIN, GRADIENTS, LATENTS, Task
 from fedsim_tf.files import read_npz
+from fedsim_tf.models.latents import LatentStatistics
 from fedsim_tf.training.run import RunFolder
 from tests.federated.squares import LENGTH, STAGE, Squares, ToyWork
 from tests.training.toy_site import toy_config
@@ -82,7 +83,7 @@ def test_what_is_no_ciphertext_of_these_values_is_refused(at_site, at_server):
         "100 values in part 00000": {"00000": encrypted["00001"], "00001": encrypted["00000"]},
     }
     for words, wrong in cases.items():
-        with pytest.raises(InputError, match=f"encrypted gradients of a: found {words}"):
+        with pytest.raises(InputError, match=f"what a encrypted: found {words}"):
             at_server.check(wrong, count=count, of="a")
     with pytest.raises(InputError, match=r"found values too large to encrypt; expected at most 1\.04858e\+06"):
         at_site.encrypt({"shape/0": np.full(3, 1e7, np.float32)})
@@ -105,15 +106,24 @@ class TwiceSquares(Squares):
 
 
 class TwoStages(ToyWork):
-    """Squares twice over."""
+    """Squares twice over, with latents of the site's own."""
 
     def __init__(self, site):
         super().__init__(site)
         self.squares = TwiceSquares(site)
+        self.latents = np.random.default_rng(ord(site)).standard_normal((5, 64))
+        self.given = []
 
     def begin(self, stage, distribution):
         self.squares.name = stage
+        self.given.append(distribution)
         return self.squares
+
+    def work_alone(self, name, distribution):
+        self.given.append(distribution)
+
+    def measure_latents(self, *, with_unlabelled, largest_norm=0.0):
+        return LatentStatistics.of(self.latents)
 
 
 class Federation:
@@ -127,13 +137,14 @@ class Federation:
         encrypt = contexts is not None
         self.run = RunFolder(folder, toy_config(federated={"sites": NAMES, "encrypt": encrypt}))
         of_sites, self.cipher = map(SumCipher, contexts) if encrypt else (None, None)
+        self.works = {name: TwoStages(name) for name in sites}
         self.sites = {name: self.open(name, of_sites) for name in sites}
         self.away, self.passed = {}, []
 
     def open(self, name, cipher):
         run = self.run.site(name)
         guard = Guard(name, run, PLAN, latent=64, latent_reach=50.0, last_work="comparison")
-        site = Site(name, run, TwoStages(name), guard=guard, cipher=cipher)
+        site = Site(name, run, self.works[name], guard=guard, cipher=cipher)
         return EncryptingSite(site, SharedState(run, PLAN, cipher, n_sites=len(NAMES)), cipher) if cipher else site
 
     def exchange(self, task):
@@ -141,13 +152,13 @@ class Federation:
         self.passed.append((task, answers))
         return answers
 
+    def coordinator(self, **given):
+        parts = (self.run, self.exchange, NAMES)
+        return EncryptedCoordinator(*parts, self.cipher, **given) if self.cipher else Coordinator(*parts, **given)
+
     def learn(self, stages=PLAN, **given):
         """Run stages; the weights after the last one, as the server has them."""
-        parts = (self.run, self.exchange, NAMES)
-        coordinator = (
-            EncryptedCoordinator(*parts, self.cipher, **given) if self.cipher else Coordinator(*parts, **given)
-        )
-        found = {}
+        coordinator, found = self.coordinator(**given), {}
         for stage in stages:
             plan = PLAN[stage]
             found = coordinator.run_rounds(
@@ -186,6 +197,38 @@ def test_sites_learn_what_a_server_would_and_the_server_reads_nothing(federation
     assert all(answer.update.encrypted for received in rounds for answer in received)
 
 
+def test_sites_draw_from_the_normal_of_all_latents_and_the_server_reads_no_moments(federation):
+    coordinator, plan = federation.coordinator(), PLAN[STAGE]
+    coordinator.run_rounds(STAGE, FIRST, rate=RATE, steps=plan.steps, accumulate=plan.accumulate)
+    pooled = coordinator.pool_latents(with_unlabelled=False)
+    assert pooled.distribution is None
+    _, answers = federation.passed[-1]
+    assert all(one.update.latents is None and one.update.encrypted for one in answers.received)
+    plan = PLAN[LAST]
+    coordinator.run_rounds(LAST, {}, rate=RATE, steps=plan.steps, accumulate=plan.accumulate, latents=pooled)
+    coordinator.work_alone("comparison", pooled)
+    expected = LatentStatistics.of(np.concatenate([work.latents for work in federation.works.values()])).distribution()
+    for work in federation.works.values():
+        none, *drawn = work.given
+        assert (none, len(drawn)) == (None, 2)
+        for normal in drawn:
+            np.testing.assert_allclose(normal.mean, expected.mean, atol=1e-6)
+            np.testing.assert_allclose(normal.covariance, expected.covariance, atol=1e-6)
+    told = (task for task, _ in federation.passed)
+    assert not any(task.distribution for task in told)
+
+
+def test_moments_of_too_few_latents_do_not_leave_even_if_they_are_encrypted(federation, at_site):
+    words = {"kind": LATENTS, "stage": "", "round": 0}
+    encrypted = {f"encrypted/{name}": part for name, part in at_site.encrypt({"sum": np.ones(3, np.float32)}).items()}
+    outbox, least = federation.sites["a"].outbox, federation.run.config.federated.latents_of
+    outbox.check(Message({**words, "count": least}, encrypted, {}))
+    with pytest.raises(InputError, match="an array 'encrypted/00000' in an answer to 'latents'"):
+        outbox.check(Message({**words, "count": least - 1}, encrypted, {}))
+    with pytest.raises(InputError, match="an array 'latents/sum' that is not encrypted"):
+        outbox.check(Message({**words, "count": least}, {"latents/sum": np.ones(64)}, {}))
+
+
 def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(tmp_path, contexts, plain):
     """After two rounds, then after one of the stages, each time in new processes."""
     with pytest.raises(Paused):
@@ -220,7 +263,7 @@ def test_sums_come_in_order_and_count_once(federation, at_site):
     first = site.answer(Task(GRADIENTS, STAGE, 0)).update.encrypted
     with pytest.raises(InputError, match="round 2 of squares; expected the sum of round 0 before it"):
         site.answer(dataclasses.replace(early, round=2))
-    with pytest.raises(InputError, match="encrypted gradients of all sites: found bytes that are no ciphertext"):
+    with pytest.raises(InputError, match="what all sites encrypted: found bytes that are no ciphertext"):
         site.answer(early)
     total = federation.cipher.add([first] * 3)
     once, again = (site.answer(dataclasses.replace(early, encrypted=total)).update.encrypted for _ in range(2))
@@ -254,7 +297,7 @@ def test_a_site_that_sends_no_ciphertext_is_named(federation):
         return answers._replace(received=[first._replace(update=bad), *others])
 
     federation.exchange = exchange
-    with pytest.raises(QuorumLost, match="encrypted gradients of a: found bytes that are no ciphertext"):
+    with pytest.raises(QuorumLost, match="what a encrypted: found bytes that are no ciphertext"):
         federation.learn()
 
 

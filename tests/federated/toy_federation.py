@@ -56,5 +56,5 @@ class ToyFederation:
             rate=settings.rate,
             steps=settings.steps,
             accumulate="sum",
-            distribution=self.coordinator.pool_latents(with_unlabelled=False),
+            latents=self.coordinator.pool_latents(with_unlabelled=False),
         )

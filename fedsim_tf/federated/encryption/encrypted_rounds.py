@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from fedsim_tf.federated.coordinator import Coordinator
+from fedsim_tf.federated.encryption.encrypted_moments import list_moment_shapes
 from fedsim_tf.federated.encryption.sum_cipher import SumCipher
 from fedsim_tf.federated.rounds import Rounds
-from fedsim_tf.federated.task import BEGIN, GRADIENTS, Exchange, Task
+from fedsim_tf.federated.task import BEGIN, GRADIENTS, LATENTS, Exchange, PooledLatents, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate
-from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.training.run import RunFolder
 
 
@@ -35,10 +36,13 @@ class EncryptedRounds:
         """None: they are at the sites alone."""
         return {}
 
-    def task(self, kind: str, stage: str, round_number: int, distribution: LatentDistribution | None = None) -> Task:
+    def task(self, kind: str, stage: str, round_number: int, latents: PooledLatents | None = None) -> Task:
         """Return a task with the sum of the last round, until every site has kept what its step came to."""
         first_weights = self._first_weights if kind == BEGIN else {}
-        return Task(kind, stage, round_number, first_weights, distribution, encrypted=self._total)
+        latents = latents or PooledLatents()
+        return Task(
+            kind, stage, round_number, first_weights, encrypted=self._total, encrypted_latents=latents.encrypted
+        )
 
     def take(self, updates: Sequence[SiteUpdate]) -> None:
         """Add up the answers' gradients."""
@@ -50,7 +54,7 @@ class EncryptedRounds:
 
 
 class EncryptedCoordinator(Coordinator):
-    """A `Coordinator` that adds up ciphertexts and hands the sum back; sites move the weights, which it does not have.
+    """A `Coordinator` that adds up ciphertexts and hands sums back; sites move the weights and pool latents.
 
     Its `run_rounds` returns {}. Rate and accumulation are the sites' business, which have them from the same
     configuration.
@@ -77,7 +81,14 @@ class EncryptedCoordinator(Coordinator):
         self._count = sum(value.size for value in weights.values()) or self._count
         return EncryptedRounds(weights, self._cipher)
 
+    def _pool(self, updates: Sequence[SiteUpdate]) -> PooledLatents | None:
+        encrypted = [update.encrypted for update in updates if update.encrypted]
+        return PooledLatents(encrypted=self._cipher.add(encrypted)) if encrypted else None
+
     def _check(self, update: SiteUpdate, task: Task, weights: Arrays) -> None:
         super()._check(update, task, weights)
         if task.kind == GRADIENTS:
             self._cipher.check(update.encrypted, count=self._count, of=update.site)
+        elif task.kind == LATENTS and update.encrypted:  # a site may have none that it can give
+            count = sum(math.prod(shape) for shape in list_moment_shapes(self._latent).values())
+            self._cipher.check(update.encrypted, count=count, of=update.site)

@@ -1,9 +1,10 @@
-"""A site whose gradients the server cannot read."""
+"""A site whose gradients and moments of latents the server cannot read."""
 
 from __future__ import annotations
 
 import dataclasses
 
+from fedsim_tf.federated.encryption.encrypted_moments import moments_to_arrays
 from fedsim_tf.federated.encryption.shared_state import SharedState
 from fedsim_tf.federated.encryption.sum_cipher import SumCipher
 from fedsim_tf.federated.outbox import Outbox
@@ -25,15 +26,16 @@ class EncryptingSite:
 
     @property
     def outbox(self) -> Outbox:
-        """The gate that every answer passes on its way out; no gradients pass it but encrypted ones."""
+        """The gate that every answer passes on its way out; no gradients and no moments pass it but encrypted ones."""
         return self._site.outbox
 
     def answer(self, task: Task) -> Answer:
-        """Do what a task asks for, and return the answer with encrypted gradients; see `Site.answer`."""
+        """Do what a task asks for, and return the answer with gradients or moments encrypted; see `Site.answer`."""
         answer = self._site.answer(self._state.clear(task))
         self._state.keep(task)
-        gradients = answer.update.gradients
-        if not gradients:
+        update = answer.update
+        plain = update.gradients if update.latents is None else moments_to_arrays(update.latents)
+        if not plain:
             return answer
-        encrypted = self._cipher.encrypt(gradients)
-        return answer._replace(update=dataclasses.replace(answer.update, gradients={}, encrypted=encrypted))
+        encrypted = self._cipher.encrypt(plain)
+        return answer._replace(update=dataclasses.replace(update, gradients={}, latents=None, encrypted=encrypted))

@@ -7,12 +7,14 @@ import pathlib
 from collections.abc import Mapping
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.federated.encryption.encrypted_moments import arrays_to_moments, list_moment_shapes
 from fedsim_tf.federated.encryption.sum_cipher import SumCipher
 from fedsim_tf.federated.guard import StagePlan
 from fedsim_tf.federated.server import Server
 from fedsim_tf.federated.task import BEGIN, END, GRADIENTS, KEEP, Task
 from fedsim_tf.federated.update import Arrays
 from fedsim_tf.files import read_npz, write_npz
+from fedsim_tf.models.latents import LatentDistribution
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.stage import OpenStage
 
@@ -42,15 +44,17 @@ class SharedState:
         """Return a task as a server gives it that knows the weights: with them, and without what is encrypted.
 
         Raises:
-          InputError: a task out of its order, or a stage of whose weights this site does not have the state.
+          InputError: a task out of its order, a stage of whose weights this site does not have the state, or
+            moments that cannot be decrypted.
         """
         if task.kind == BEGIN:
             weights = self._begin(task)
         elif task.kind in (GRADIENTS, KEEP, END):
             weights = self._advance(task)
         else:
-            return task
-        return dataclasses.replace(task, weights=weights, encrypted={})
+            weights = {}
+        pooled = self._pool_latents(task.encrypted_latents) if task.encrypted_latents else task.distribution
+        return dataclasses.replace(task, weights=weights, distribution=pooled, encrypted={}, encrypted_latents={})
 
     def keep(self, task: Task) -> None:
         """Keep the state that belongs to a task, after the site has kept its own."""
@@ -60,6 +64,10 @@ class SharedState:
                 write_npz(self._file(task.stage), self._server.weights)
                 self._open.finish()
                 self._server = self._open = None
+
+    def _pool_latents(self, encrypted: Arrays) -> LatentDistribution:
+        shapes = list_moment_shapes(self._run.config.model.latent)
+        return arrays_to_moments(self._cipher.decrypt(encrypted, shapes)).distribution()
 
     def _begin(self, task: Task) -> Arrays:
         if task.stage not in self._plan:

@@ -1,4 +1,4 @@
-"""Encryption of gradients such that somebody without the key can add them up (CKKS, by TenSEAL)."""
+"""Encryption of gradients and moments such that somebody without the key can add them up (CKKS, by TenSEAL)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ class SumCipher:
 
         values = np.concatenate([np.ravel(arrays[name]).astype(np.float64) for name in sorted(arrays)])
         if np.abs(values).max(initial=0.0) > _LARGEST:
-            raise InputError("gradients", found="values too large to encrypt", expected=f"at most {_LARGEST:g}")
+            raise InputError(
+                "gradients or moments", found="values too large to encrypt", expected=f"at most {_LARGEST:g}"
+            )
         parts = [values[start : start + SLOTS] for start in range(0, len(values), SLOTS)]
         return {
             _name_part(number): _to_bytes(tenseal.ckks_vector(self._context, (_GAIN * part).tolist()).serialize())
@@ -96,7 +98,7 @@ class SumCipher:
 
     def _open(self, encrypted: Arrays, *, count: int, of: str) -> list[Any]:
         """Return ciphertexts of so many values as TenSEAL has them, in their order; see `check`."""
-        subject, expected = f"encrypted gradients of {of}", f"ciphertexts of {count} values"
+        subject, expected = f"what {of} encrypted", f"ciphertexts of {count} values"
         sizes, opened = _list_sizes(count), []
         if set(encrypted) != set(sizes):
             raise InputError(subject, found=f"{len(encrypted)} parts", expected=f"{len(sizes)}, {expected}")

@@ -163,7 +163,7 @@ class FlareExchange:
                 self._lose(name, f"no answer from {name} ({waited}), its own log may say why")
             asked = [name for name, message in heard.items() if "under_way" in message.words]
             # Sites at work have the arrays: sent again every 10 s, a U-Net's would fill a hospital's line.
-            task = dataclasses.replace(task, weights={}, encrypted={}, distribution=None)
+            task = dataclasses.replace(task, weights={}, encrypted={}, distribution=None, encrypted_latents={})
             if asked:
                 what, by = f"{task.stage or task.kind}, round {task.round}", ", ".join(asked)
                 logging.log_every_n_seconds(logging.INFO, "%s: under way at %s", _TELL_SECONDS, what, by)
