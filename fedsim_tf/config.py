@@ -328,7 +328,7 @@ class FederatedConfig(Checked):
     encrypt: bool = option(
         False,
         "Sites encrypt their gradients and moments, so that the server adds up what it cannot read, and take the "
-        "optimizer's step on the sum themselves. Needs every site in every round, and TenSEAL (pip extra [encryption]).",
+        "optimizer's step on sums themselves. Needs every site in every round, and TenSEAL (pip extra [encryption]).",
     )
     keep_sent: int = option(
         0,

@@ -13,7 +13,8 @@ from fedsim_tf.metrics import mean_agreement
 from fedsim_tf.records.fold_data import DATA, FoldData
 from fedsim_tf.records.fold_scores import SCORES, ArmScores, CaseScores, FoldScores
 from fedsim_tf.records.versioned import write_record
-from fedsim_tf.tools.compare_runs import FoldAt, open_comparison, write_comparison
+from fedsim_tf.tools.compare_runs import open_comparison, write_comparison
+from fedsim_tf.tools.compared_run import FoldAt
 from tests.experiments.commands import run_command
 from tests.training.toy_site import toy_config
 
