@@ -171,19 +171,22 @@ def summarize(patients: Sequence[FoundPatient], *, n_sent: int) -> str:
         if patient.is_pooled:
             pools[patient.last - patient.first + 1].append(patient)
     if pools:  # the worst of them: a curious server tries all
-        size = max(pools, key=lambda size: _mean_of(pools[size], "correlation"))
+        size = max(pools, key=lambda size: (_count_named(pools[size]), _mean_of(pools[size], "correlation")))
         text += f"; those of {size} rounds together {_describe(pools[size])}"
     return text
 
 
 def _describe(patients: Sequence[FoundPatient]) -> str:
     # A little noise leaves latents that are not exact and still show the patient: all reconstructions count.
-    named = sum(patient.finding.rank == 1 for patient in patients)
     return (
         f"correlate with the patients' by {_mean_of(patients, 'correlation'):.2f} on average, the mean of the "
         f"others by {_mean_of(patients, 'correlation_of_mean'):.2f} (relative data leakage value "
-        f"{_mean_of(patients, 'leakage'):+.2f}); {named} of {len(patients)} are most like the right patient"
+        f"{_mean_of(patients, 'leakage'):+.2f}); {_count_named(patients)} of {len(patients)} are most like the right patient"
     )
+
+
+def _count_named(patients: Sequence[FoundPatient]) -> int:
+    return sum(patient.finding.rank == 1 for patient in patients)
 
 
 def _mean_of(patients: Sequence[FoundPatient], measure: str) -> float:
