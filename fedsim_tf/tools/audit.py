@@ -178,10 +178,11 @@ def summarize(patients: Sequence[FoundPatient], *, n_sent: int) -> str:
 
 def _describe(patients: Sequence[FoundPatient]) -> str:
     # A little noise leaves latents that are not exact and still show the patient: all reconstructions count.
+    named = f"{_count_named(patients)} of {len(patients)} are most like the right patient"
     return (
         f"correlate with the patients' by {_mean_of(patients, 'correlation'):.2f} on average, the mean of the "
         f"others by {_mean_of(patients, 'correlation_of_mean'):.2f} (relative data leakage value "
-        f"{_mean_of(patients, 'leakage'):+.2f}); {_count_named(patients)} of {len(patients)} are most like the right patient"
+        f"{_mean_of(patients, 'leakage'):+.2f}); {named}"
     )
 
 
