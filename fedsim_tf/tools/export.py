@@ -112,8 +112,6 @@ def _check_format(file_format: str) -> None:
 def _check_folder(output: pathlib.Path) -> None:
     if output.exists() and not output.is_dir():
         raise InputError(output, found="a file", expected="a folder for the network and its card")
-    if output == pathlib.Path.cwd():  # it is replaced, and a shell in it would stand in a folder that is gone
-        raise InputError(output, found="the current folder", expected="a new folder for the network")
     if output.is_dir() and any(output.iterdir()):
         raise InputError(output, found="a folder with other files", expected="a new folder for the network")
 
