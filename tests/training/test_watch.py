@@ -48,7 +48,7 @@ def run(tmp_path_factory):
     ("stage", "steps", "networks", "rates"),
     [
         ("pretraining", 4, {"shape", "material", "latents"}, {"latents": 5e-2, "shared": 2e-3 / 2}),
-        ("gan", 3, {"enhancer", "discriminator"}, {"enhancer": 4e-4 * 2 / 3, "discriminator": 8e-4 * 2 / 3}),
+        ("gan", 3, {"enhancer", "discriminator"}, {"enhancer": 8e-4 * 2 / 3, "discriminator": 1.6e-3 * 2 / 3}),
         (
             "semi_supervised",
             4,

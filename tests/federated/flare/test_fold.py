@@ -9,6 +9,7 @@ import pytest
 from fedsim_tf.baselines.direct_fl import initial_weights
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.message import Message
+from fedsim_tf.federated.task import PooledLatents
 from fedsim_tf.federated.wire_record import BROADCAST, RECEIVED, SENT, WireRecord, read_wire_record
 from fedsim_tf.files import read_json, read_rows, write_json, write_npz
 from fedsim_tf.models.latents import LatentDistribution
@@ -205,12 +206,25 @@ def test_a_site_that_comes_late_samples_from_the_same_normal(tmp_path):
     """A normal that its own latents had a part in would be another one than the others have sampled from."""
     config = toy_config(segmentation={"arms": ("ours_full",)})
     run = RunFolder(tmp_path / "run", config)
-    first, again = Played(LatentDistribution(np.zeros(2), np.eye(2))), Played(LatentDistribution(np.ones(2), np.eye(2)))
+    first, again = Played(normal_at(0.0)), Played(normal_at(1.0))
     coordinate(first, run)
     coordinate(again, run)
     assert (first.asked, again.asked) == ([False, True], [False])
     for played in (first, again):
-        np.testing.assert_array_equal(played.given[SAMPLES].mean, np.zeros(2))
+        np.testing.assert_array_equal(played.given[SAMPLES].distribution.mean, np.zeros(2))
+
+
+def test_a_site_that_comes_late_gets_the_same_encrypted_moments(tmp_path):
+    run = RunFolder(tmp_path / "run", toy_config(segmentation={"arms": ("ours_full",)}, federated={"encrypt": True}))
+    first, again = (Played(PooledLatents(encrypted={"00000": np.full(5, one, np.uint8)})) for one in (1, 2))
+    coordinate(first, run)
+    coordinate(again, run)
+    for played in (first, again):
+        assert played.given[SAMPLES].distribution is None
+        assert {name: part.tolist() for name, part in played.given[SAMPLES].encrypted.items()} == {"00000": [1] * 5}
+    write_npz(run.path / "shared_model.npz", {})
+    with pytest.raises(InputError, match="found none; expected encrypted moments; move it away, and the same command"):
+        coordinate(again, run)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +232,7 @@ def test_a_site_that_comes_late_samples_from_the_same_normal(tmp_path):
 )
 def test_a_shared_model_that_is_damaged_is_named(tmp_path, harm):
     run = RunFolder(tmp_path / "run", toy_config(segmentation={"arms": ("ours_full",)}))
-    played = Played(LatentDistribution(np.zeros(2), np.eye(2)))
+    played = Played(normal_at(0.0))
     coordinate(played, run)
     harm(run.path / "shared_model.npz")
     with pytest.raises(
@@ -227,21 +241,25 @@ def test_a_shared_model_that_is_damaged_is_named(tmp_path, harm):
         coordinate(played, run)
 
 
-class Played:
-    """A coordinator whose sites have this normal; notes whether unannotated volumes are asked for, and what is told."""
+def normal_at(mean):
+    return PooledLatents(LatentDistribution(np.full(2, mean), np.eye(2)))
 
-    def __init__(self, distribution):
-        self._distribution, self.asked, self.given = distribution, [], {}
+
+class Played:
+    """A coordinator whose sites have these latents; notes whether unannotated ones are asked for, and what is told."""
+
+    def __init__(self, latents):
+        self._latents, self.asked, self.given = latents, [], {}
 
     def run_rounds(self, stage, weights, **settings):
         return weights
 
-    def work_alone(self, work, distribution=None):
-        self.given[work] = distribution
+    def work_alone(self, work, latents=None):
+        self.given[work] = latents
 
     def pool_latents(self, *, with_unlabelled):
         self.asked.append(with_unlabelled)
-        return self._distribution
+        return self._latents
 
 
 def test_a_fold_that_was_not_asked_for_is_refused_before_anybody_is_asked(tmp_path):
