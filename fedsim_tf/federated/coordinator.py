@@ -98,7 +98,7 @@ class Coordinator:
             self._ask(rounds.task(BEGIN, stage, opened.done, latents))
         with progress_bar(steps, stage, done=opened.done, unit="round") as bar:
             while opened.done < steps:
-                answers = self._ask(rounds.task(GRADIENTS, stage, opened.done), of=rounds.weights)
+                answers = self._ask(rounds.task(GRADIENTS, stage, opened.done))
                 rounds.take([answer.update for answer in answers])
                 bar.set_postfix(opened.add(opened.done, name_losses(answers)), refresh=False)
                 bar.update()
@@ -151,17 +151,14 @@ class Coordinator:
                 f"{opened.name}, round {opened.done}: stopped to go on from here with all sites that are there"
             )
 
-    def _ask(self, task: Task, *, of: Arrays | None = None) -> list[Answer]:
-        """Give a task to all sites, and return the answers that can be used, in the order of the sites.
-
-        `of`: the weights whose gradients the task asks for.
-        """
+    def _ask(self, task: Task) -> list[Answer]:
+        """Give a task to all sites, and return the answers that can be used, in the order of the sites."""
         self._record.note(EVERYONE, task_to_message(task))
         received, missing = self._exchange(task)
         refused = dict(missing)
         for update, losses in received:
             try:
-                self._check(update, task, of or {})
+                self._check(update, task)
                 check_losses(losses, of=update.site)
             except InputError as error:
                 refused[update.site] = str(error)
@@ -182,8 +179,9 @@ class Coordinator:
             )
         return sorted(usable, key=lambda answer: self._sites.index(answer.update.site))
 
-    def _check(self, update: SiteUpdate, task: Task, weights: Arrays) -> None:
-        """Refuse an update that does not answer a task for the gradients of these weights, with an InputError."""
+    def _check(self, update: SiteUpdate, task: Task) -> None:
+        """Refuse an update that does not answer a task, with an InputError."""
+        weights = task.weights if task.kind == GRADIENTS else {}
         check_against(update, weights, stage=task.stage, round_number=task.round, latent=self._latent)
 
 

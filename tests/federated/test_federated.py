@@ -240,7 +240,7 @@ def test_what_a_site_sends_besides_gradients_is_looked_at_too(tmp_path):
 
     start = lambda exchange: Coordinator(RunFolder(tmp_path / "run", toy_config()), exchange, SITES)  # noqa: E731
     with pytest.raises(QuorumLost, match=r"loss iou of a: found 0.5; expected a finite number"):
-        start(losses("0.5"))._ask(Task("gradients", "pretraining", 0), of=WEIGHTS)
+        start(losses("0.5"))._ask(Task("gradients", "pretraining", 0, WEIGHTS))
     with pytest.raises(QuorumLost, match="moments of c: found latents of length 5; expected length 64"):
         start(moments).pool_latents(with_unlabelled=False)
     for count in (-1, "7", 2.5):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import operator
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from fedsim_tf.federated.kept_rounds import KeptRound
 from fedsim_tf.federated.update import Arrays
 
-_LEAST, _TIMES = 4, 4  # the last 4, 16, 64 ... rounds
+_SIZES = tuple(4**power for power in range(1, 16))  # of pools
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,22 +45,26 @@ def list_pools(rounds: Sequence[KeptRound], *, most_volumes: int) -> list[Attack
     pools = []
     for _, group in itertools.groupby(rounds, key=lambda one: one.stage):
         stage = list(group)
-        pools += [pool_rounds(stage[-size:]) for size in _list_sizes(len(stage))]
-    return [pool for pool in pools if len(pool.mean.batch) <= most_volumes]
+        chosen = [stage[-size:] for size in _list_sizes(len(stage))]
+        pools += [pool_rounds(last) for last in chosen if len(_list_volumes(last)) <= most_volumes]
+    return pools
 
 
 def pool_rounds(rounds: Sequence[KeptRound]) -> AttackedRounds:
     """Return successive rounds of one stage as one pool."""
-    batch = tuple(dict.fromkeys(identity for one in rounds for identity in one.batch))
     weights, gradients = (_mean([getattr(one, kind) for one in rounds]) for kind in ("weights", "gradients"))
     last = rounds[-1]
-    return AttackedRounds(rounds[0].round, KeptRound(last.stage, last.round, weights, gradients, batch))
+    return AttackedRounds(rounds[0].round, KeptRound(last.stage, last.round, weights, gradients, _list_volumes(rounds)))
 
 
 def _list_sizes(count: int) -> list[int]:
     """Return how many rounds are pooled, where there are so many of a stage; a single one is no pool."""
-    sizes = itertools.accumulate(itertools.repeat(_TIMES), operator.mul, initial=_LEAST)
-    return [*itertools.takewhile(lambda size: size < count, sizes), count] if count > 1 else []
+    return [*(size for size in _SIZES if size < count), count] if count > 1 else []
+
+
+def _list_volumes(rounds: Sequence[KeptRound]) -> tuple[str, ...]:
+    """Return the identities of all volumes of the rounds' batches, each once."""
+    return tuple(dict.fromkeys(identity for one in rounds for identity in one.batch))
 
 
 def _mean(arrays: Sequence[Arrays]) -> Arrays:

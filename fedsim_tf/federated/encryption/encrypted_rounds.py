@@ -85,8 +85,8 @@ class EncryptedCoordinator(Coordinator):
         encrypted = [update.encrypted for update in updates if update.encrypted]
         return PooledLatents(encrypted=self._cipher.add(encrypted)) if encrypted else None
 
-    def _check(self, update: SiteUpdate, task: Task, weights: Arrays) -> None:
-        super()._check(update, task, weights)
+    def _check(self, update: SiteUpdate, task: Task) -> None:
+        super()._check(update, task)
         if task.kind == GRADIENTS:
             self._cipher.check(update.encrypted, count=self._count, of=update.site)
         elif task.kind == LATENTS and update.encrypted:  # a site may have none that it can give
