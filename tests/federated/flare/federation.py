@@ -22,8 +22,12 @@ SERVER, ADMIN = "localhost", "admin@coordinator.org"
 PROGRAMS = pathlib.Path(sys.executable).parent
 
 
-def provision(folder, sites, *, project="toy", ports=None):
-    """Kits of a project's members; the folder that has them all."""
+# What docs/federated.md adds to project.yml where sites encrypt, and before which builder.
+ENCRYPTION, SIGNATURES = "nvflare.lighter.impl.he.HEBuilder", "nvflare.lighter.impl.signature.SignatureBuilder"
+
+
+def provision(folder, sites, *, project="toy", ports=None, encrypted=False):
+    """Kits of a project's members, with contexts of encryption if wanted; the folder that has them all."""
     fed_learn_port, admin_port = ports or (free_port(), free_port())
     template = yaml.safe_load((REPOSITORY / "docs" / "federated_project.yml").read_text())
     server = next(one for one in template["participants"] if one["type"] == "server")
@@ -31,8 +35,12 @@ def provision(folder, sites, *, project="toy", ports=None):
     server |= {"name": SERVER, "fed_learn_port": fed_learn_port, "admin_port": admin_port}
     clients = [{"name": name, "type": "client", "org": name} for name in sites]
     participants = [server, *clients, {**admin, "name": ADMIN}]
+    builders = list(template["builders"])
+    if encrypted:
+        builders.insert(builders.index({"path": SIGNATURES}), {"path": ENCRYPTION})
+    changed = {"name": project, "participants": participants, "builders": builders}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "project.yml").write_text(yaml.safe_dump({**template, "name": project, "participants": participants}))
+    (folder / "project.yml").write_text(yaml.safe_dump({**template, **changed}))
     command = [str(PROGRAMS / "nvflare"), "provision", "-p", "project.yml", "-w", "kits"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
     return folder / "kits" / project / "prod_00"
@@ -72,6 +80,7 @@ class Federation:
 
     Args:
       forked: whether they and their jobs' processes are forked, see `nursery`, or start anew as at a hospital.
+      encrypted: whether kits have contexts of encryption.
 
     Attributes:
       kits: the folder with each member's kit.
@@ -80,10 +89,10 @@ class Federation:
       port: of the server, on the loopback address.
     """
 
-    def __init__(self, folder, sites, settings_file, settings, *, classes, forked=True):
+    def __init__(self, folder, sites, settings_file, settings, *, classes, forked=True, encrypted=False):
         self.sites, self._forked = sites, forked
         self.port = free_port()
-        self.kits = provision(folder, sites, ports=(self.port, free_port()))
+        self.kits = provision(folder, sites, ports=(self.port, free_port()), encrypted=encrypted)
         self.admin = self.kits / ADMIN
         self.processes = {}
         self._nursery, self._programs = folder / "nursery", folder / "programs"

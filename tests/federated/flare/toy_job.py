@@ -7,15 +7,21 @@ from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
 from fedsim_tf.config import make_config
 from fedsim_tf.federated.coordinator import Coordinator
+from fedsim_tf.federated.encryption.encrypted_rounds import EncryptedCoordinator
+from fedsim_tf.federated.encryption.encrypting_site import EncryptingSite
+from fedsim_tf.federated.encryption.shared_state import SharedState
+from fedsim_tf.federated.flare.contexts import open_cipher
 from fedsim_tf.federated.flare.controller import StageController
 from fedsim_tf.federated.flare.executor import SiteExecutor
 from fedsim_tf.federated.flare.wire import message_to_model, model_to_message
+from fedsim_tf.federated.guard import StagePlan
 from fedsim_tf.federated.site import Site
 from fedsim_tf.files import read_json
 from fedsim_tf.training.run import RunFolder, site_path
 from tests.federated.squares import LENGTH, STAGE, ToyWork
 
 SETTINGS = "toy.json"
+RATE, ACCUMULATE = 0.1, "sum"
 PATIENCE = 20.0  # seconds until a site counts as silent
 
 
@@ -26,7 +32,7 @@ def toy_config(sites, *, checkpoint_every=4, **federated):
 
 def coordinate(coordinator, rounds, length=LENGTH):
     start = {"shape/0": np.full(length, 5.0, np.float32)}
-    weights = coordinator.run_rounds(STAGE, start, rate=0.1, steps=rounds, accumulate="sum")
+    weights = coordinator.run_rounds(STAGE, start, rate=RATE, steps=rounds, accumulate=ACCUMULATE)
     coordinator.work_alone("afterwards")
     coordinator.pool_latents(with_unlabelled=True)
     return weights
@@ -55,9 +61,13 @@ class ToyController(StageController):
         run = RunFolder(pathlib.Path(read_json(local / SETTINGS)["runs_dir"]) / self.run_name, config)
         exchange = self.open_exchange(self.sites, run.path, timeout=config.federated.timeout, quorum=self.quorum)
         self.rejoin_seconds = 0.0
-        coordinator = Coordinator(run, exchange, self.sites, should_pause=lambda: self.note_kept(exchange))
+        pause = {"should_pause": lambda: self.note_kept(exchange)}
+        coordinator = self.open_coordinator(run, exchange, local, **pause)
         weights = coordinate(coordinator, self.rounds, self.length)
         np.savez(run.path / "weights.npz", **weights)
+
+    def open_coordinator(self, run, exchange, _local, **pause):
+        return Coordinator(run, exchange, self.sites, **pause)
 
 
 class ToyExecutor(SiteExecutor):
@@ -72,6 +82,29 @@ class ToyExecutor(SiteExecutor):
         return Site(name, run, ToyWork(name, self.pause, self.length))
 
 
+class EncryptedToyController(ToyController):
+    """Adds up what it cannot read, with the context of its kit."""
+
+    def open_coordinator(self, run, exchange, local, **pause):
+        return EncryptedCoordinator(run, exchange, self.sites, open_cipher(local, of_server=True), **pause)
+
+
+class EncryptedToyExecutor(ToyExecutor):
+    """Takes the server's steps itself, with the key of its kit."""
+
+    def __init__(self, sites: list, run_name: str, rounds: int):
+        super().__init__(sites, run_name)
+        self.rounds = rounds
+
+    def open_site(self, name, local):
+        root = pathlib.Path(read_json(local / SETTINGS)["runs_dir"]) / self.run_name
+        run = RunFolder(site_path(root, name), toy_config(self.sites, encrypt=True))
+        cipher = open_cipher(local, of_server=False)
+        site = Site(name, run, ToyWork(name, self.pause, self.length), cipher=cipher)
+        plan = {STAGE: StagePlan(self.rounds, RATE, ACCUMULATE)}
+        return EncryptingSite(site, SharedState(run, plan, cipher, n_sites=len(self.sites)), cipher)
+
+
 class LeakyExecutor(ToyExecutor):
     """One site of it sends its own state along."""
 
@@ -84,4 +117,4 @@ class LeakyExecutor(ToyExecutor):
         return answer
 
 
-COMPONENTS = (ToyController, ToyExecutor, LeakyExecutor)
+COMPONENTS = (ToyController, ToyExecutor, EncryptedToyController, EncryptedToyExecutor, LeakyExecutor)
