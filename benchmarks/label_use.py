@@ -15,14 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.fold_of_run import open_learner
 from fedsim_tf.data.preprocess import hu_from_unit
 from fedsim_tf.regions import LV, MYOCARDIUM
-from fedsim_tf.runs.start import open_run
 from fedsim_tf.synthesis import sample_volumes, slice_renderer
 from fedsim_tf.training.batch_norm import settle_statistics, training_slices
-from fedsim_tf.training.learner import SiteLearner
 from fedsim_tf.training.pretraining import simulate_fitted
-from fedsim_tf.training.run import reopen_run
 from fedsim_tf.training.simulation import pretrain
 
 
@@ -53,13 +51,10 @@ def main() -> None:
 
 def measure(path: pathlib.Path, *, cache_dir: pathlib.Path, count: int) -> list[str]:
     """Return a run's row: contrasts and spread, synthetic over real, and the mean absolute difference to patients."""
-    run, whole = reopen_run(path / "fold_0"), reopen_run(path).config
-    config = run.config
-    start = open_run(whole, path, sites=(config.dataset,), cache_dir=cache_dir, federated=False)
-    site = start.open_fold(config.dataset, 0)
+    run, learner = open_learner(path, cache_dir=cache_dir)
+    config, site = run.config, learner.data
     if site.labelled.regions is None:
         raise SystemExit(f"{path} tells no regions apart: give a run with --model_labels=regions")
-    learner = SiteLearner(config, start.shape_model, site, start.vgg)
     distribution = pretrain(run, learner)
     window_hu, labels = config.data.window_hu, site.labelled.regions.astype(np.uint8)
     with settle_statistics(learner.model.enhancer, training_slices(learner, with_unlabelled=False)):

@@ -20,17 +20,17 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.fold_of_run import open_learner
 from fedsim_tf.data.preprocess import prepare
 from fedsim_tf.evaluation.scores import score_on_own_labels, score_segmenter
 from fedsim_tf.phantom.sites import find_spec
 from fedsim_tf.phantom.subjects import make_subject
 from fedsim_tf.runs.finished import open_finished_fold
 from fedsim_tf.runs.samples import stack_samples
-from fedsim_tf.runs.start import open_run
 from fedsim_tf.synthesis import downsample, sample_volumes, slice_renderer
 from fedsim_tf.training.batch_norm import settle_statistics, training_slices
 from fedsim_tf.training.learner import SiteLearner
-from fedsim_tf.training.run import RunFolder, reopen_run
+from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.segmentation import UNetTraining, train_segmenter
 from fedsim_tf.training.simulation import pretrain, semi_supervise
 from fedsim_tf.training.volumes import SiteVolumes, Volumes
@@ -42,14 +42,11 @@ def main() -> None:
     parser.add_argument("--cache_dir", type=pathlib.Path, required=True)
     parser.add_argument("--volumes", type=int, default=20, help="samples and fresh phantoms")
     arguments = parser.parse_args()
-    fold, work = arguments.run / "fold_0", arguments.run / "oracles"
-    run, whole = reopen_run(fold), reopen_run(arguments.run).config
-    config = run.config
-    start = open_run(whole, arguments.run, sites=(config.dataset,), cache_dir=arguments.cache_dir, federated=False)
-    site = start.open_fold(config.dataset, 0)
-    learner = SiteLearner(config, start.shape_model, site, start.vgg)
+    work = arguments.run / "oracles"
+    run, learner = open_learner(arguments.run, cache_dir=arguments.cache_dir)
+    config, site = run.config, learner.data
     volumes = make_oracles(run, learner, count=arguments.volumes)
-    follow = open_finished_fold(fold).load_segmenter("segmentation/upper_bound/finetune")
+    follow = open_finished_fold(run.path).load_segmenter("segmentation/upper_bound/finetune")
     network = UNetTraining(config, site.validation)
     print("| learns from | upper bound's network on them | Dice alone | fine-tuned |\n|---|---|---|---|", flush=True)
     for name, one in volumes.items():
