@@ -13,7 +13,19 @@ from fedsim_tf.federated.moments_check import MomentsCheck
 from fedsim_tf.federated.refusals import note_refused
 from fedsim_tf.federated.rounds import ReadableRounds, Rounds
 from fedsim_tf.federated.server import Server, pool_moments
-from fedsim_tf.federated.task import ALONE, BEGIN, END, GRADIENTS, KEEP, LATENTS, Answer, Exchange, PooledLatents, Task
+from fedsim_tf.federated.task import (
+    ALONE,
+    BEGIN,
+    END,
+    GRADIENTS,
+    KEEP,
+    LATENTS,
+    NO_LATENTS,
+    Answer,
+    Exchange,
+    PooledLatents,
+    Task,
+)
 from fedsim_tf.federated.update import Arrays, SiteUpdate, check_against
 from fedsim_tf.federated.wire_record import BROADCAST, EVERYONE, WireRecord
 from fedsim_tf.progress import progress_bar
@@ -72,7 +84,7 @@ class Coordinator:
         rate: float,
         steps: int,
         accumulate: str,
-        latents: PooledLatents | None = None,
+        latents: PooledLatents = NO_LATENTS,
     ) -> Arrays:
         """Run the rounds of a stage; an earlier start's are resumed.
 
@@ -119,10 +131,9 @@ class Coordinator:
         robust = self._run.config.federated.robust
         return ReadableRounds(Server(weights, rate=rate, steps=steps, accumulate=accumulate, robust=robust))
 
-    def work_alone(self, work: str, latents: PooledLatents | None = None) -> None:
+    def work_alone(self, work: str, latents: PooledLatents = NO_LATENTS) -> None:
         """Let each site do some work in which no other has a part; `latents`: what it may draw from for it."""
-        given = latents or PooledLatents()
-        self._ask(Task(ALONE, work, distribution=given.distribution, encrypted_latents=given.encrypted))
+        self._ask(Task(ALONE, work, distribution=latents.distribution, encrypted_latents=latents.encrypted))
 
     def pool_latents(self, *, with_unlabelled: bool) -> PooledLatents:
         """Return the normal distribution over all sites' latents, of which sites give the moments only.

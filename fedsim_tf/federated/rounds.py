@@ -8,7 +8,7 @@ from typing import Protocol
 import tensorflow as tf
 
 from fedsim_tf.federated.server import Server
-from fedsim_tf.federated.task import PooledLatents, Task
+from fedsim_tf.federated.task import NO_LATENTS, PooledLatents, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate
 from fedsim_tf.training.stage import Watched
 from fedsim_tf.training.watch import Look, rates
@@ -31,7 +31,7 @@ class Rounds(Protocol):
     @property
     def weights(self) -> Arrays: ...
 
-    def task(self, kind: str, stage: str, round_number: int, latents: PooledLatents | None = None) -> Task:
+    def task(self, kind: str, stage: str, round_number: int, latents: PooledLatents = NO_LATENTS) -> Task:
         """Return a task of a round, with what sites need for it; `latents`: what they draw new ones from."""
         ...
 
@@ -61,9 +61,9 @@ class ReadableRounds:
         """The shared weights, by name."""
         return self._server.weights
 
-    def task(self, kind: str, stage: str, round_number: int, latents: PooledLatents | None = None) -> Task:
+    def task(self, kind: str, stage: str, round_number: int, latents: PooledLatents = NO_LATENTS) -> Task:
         """Return a task with the weights."""
-        return Task(kind, stage, round_number, self._server.weights, latents.distribution if latents else None)
+        return Task(kind, stage, round_number, self._server.weights, latents.distribution)
 
     def take(self, updates: Sequence[SiteUpdate]) -> None:
         """Take a step with the answers' gradients."""

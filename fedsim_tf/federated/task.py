@@ -58,12 +58,15 @@ class PooledLatents(NamedTuple):
     """What the server has of all sites' latents, which tasks bring to those sites that draw from them.
 
     Attributes:
-      distribution: the normal fitted to them; None where the server cannot read moments.
+      distribution: the normal fitted to them; None where the server cannot read moments, or has none.
       encrypted: there instead the sum of the sites' encrypted moments.
     """
 
     distribution: LatentDistribution | None = None
     encrypted: Arrays = MappingProxyType({})
+
+
+NO_LATENTS = PooledLatents()
 
 
 class Answer(NamedTuple):

@@ -11,7 +11,7 @@ from fedsim_tf.federated.coordinator import Coordinator
 from fedsim_tf.federated.encryption.encrypted_moments import list_moment_shapes
 from fedsim_tf.federated.encryption.sum_cipher import SumCipher
 from fedsim_tf.federated.rounds import Rounds
-from fedsim_tf.federated.task import BEGIN, GRADIENTS, LATENTS, Exchange, PooledLatents, Task
+from fedsim_tf.federated.task import BEGIN, GRADIENTS, LATENTS, NO_LATENTS, Exchange, PooledLatents, Task
 from fedsim_tf.federated.update import Arrays, SiteUpdate
 from fedsim_tf.training.run import RunFolder
 
@@ -36,10 +36,9 @@ class EncryptedRounds:
         """None: they are at the sites alone."""
         return {}
 
-    def task(self, kind: str, stage: str, round_number: int, latents: PooledLatents | None = None) -> Task:
+    def task(self, kind: str, stage: str, round_number: int, latents: PooledLatents = NO_LATENTS) -> Task:
         """Return a task with the sum of the last round, until every site has kept what its step came to."""
         first_weights = self._first_weights if kind == BEGIN else {}
-        latents = latents or PooledLatents()
         return Task(
             kind, stage, round_number, first_weights, encrypted=self._total, encrypted_latents=latents.encrypted
         )
