@@ -1,8 +1,10 @@
 """Seconds a step and megabytes a checkpoint of every stage, for the estimates that commands print before they start.
 
-python -m benchmarks.steps demo small paper [--precision=float32]
+python -m benchmarks.steps demo small paper [--precision=float32] [--steps=5]
 
-Random volumes stand in for CTs. Times depend on sizes and widths, not on what the volumes show.
+Random volumes stand in for CTs. Times depend on sizes and widths, not on what the volumes show. They are medians over
+some steps; TF_NUM_INTRAOP_THREADS and TF_NUM_INTEROP_THREADS say how many threads share an operation, and how many
+operations are done at a time.
 """
 
 import os
@@ -11,6 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import argparse
 import pathlib
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -49,14 +52,6 @@ def random_site(config: Config, n: int = 4) -> SiteVolumes:
     return SiteVolumes("noise", extent_mm, labelled, unlabelled, labelled, one, one, np.array([extent_mm]))
 
 
-def seconds(step: Callable[[int], object], *, first: int = 0, stride: int = 1) -> float:
-    """Return the time of the second call: the first one traces."""
-    step(first)
-    start = time.perf_counter()
-    step(first + stride)
-    return time.perf_counter() - start
-
-
 def with_rng(stage: Stage | SharedStage, step: Callable[..., object]) -> Callable[[int], object]:
     """Return a stage's step as a function of its number alone, with the generator that belongs to it."""
     return lambda index: step(index, stage.seeds.rng(index))
@@ -83,6 +78,18 @@ class Opened(NamedTuple):
     step: Callable[[int], object]
     kinds: int = 1
     objects: Mapping[str, Trackable] = MappingProxyType({})
+
+
+def median_seconds(stage: Opened, *, kind: int, steps: int) -> float:
+    """Return the median time of a stage's steps of one kind after the first one, which traces."""
+    numbers = iter(range(kind, (steps + 1) * stage.kinds, stage.kinds))
+    stage.step(next(numbers))
+    taken = []
+    for number in numbers:
+        start = time.perf_counter()
+        stage.step(number)
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
 
 
 def open_stages(config: Config, *, steps: int = 1000) -> Iterator[Opened]:
@@ -113,19 +120,20 @@ def open_stages(config: Config, *, steps: int = 1000) -> Iterator[Opened]:
     yield Opened("unet", with_rng(unet, unet.step), objects=unet.objects)
 
 
-def measure(preset: str, precision: str) -> None:
+def measure(preset: str, precision: str, *, steps: int) -> None:
     """Print the time of a step and the size of a checkpoint for every stage of a preset."""
     config = make_config(preset, model={"vgg_weights": "random", "precision": precision})
     for stage in open_stages(config):
-        each = [seconds(stage.step, first=kind, stride=stage.kinds) for kind in range(stage.kinds)]
+        each = [median_seconds(stage, kind=kind, steps=steps) for kind in range(stage.kinds)]
         size = f"{megabytes(**stage.objects):8.1f} MB" if stage.objects else ""
-        print(f"{preset:8}{stage.name:24}{sum(each) / len(each):8.2f} s{size}", flush=True)
+        print(f"{preset:8}{stage.name:24}{sum(each) / len(each):9.3f} s{size}", flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("presets", nargs="+", choices=PRESETS)
     parser.add_argument("--precision", default="auto", choices=PRECISIONS)
+    parser.add_argument("--steps", type=int, default=5, help="timed steps of each kind")
     arguments = parser.parse_args()
     for chosen in arguments.presets:
-        measure(chosen, arguments.precision)
+        measure(chosen, arguments.precision, steps=arguments.steps)
