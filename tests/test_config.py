@@ -25,16 +25,14 @@ def test_overrides_reach_their_section_only():
     assert dataclasses.replace(config, seed=0, gan=make_config("demo").gan) == make_config("demo")
 
 
-def test_the_demo_tells_regions_apart_at_rates_of_its_own_unless_others_are_given():
-    hearts, regions = make_config("demo"), make_config("demo", model={"labels": "regions"})
-    assert regions.segmentation.rate == 4 * hearts.segmentation.rate
-    assert regions.segmentation.finetuning_rate == 6 * hearts.segmentation.finetuning_rate
+@pytest.mark.parametrize(("preset", "rate", "finetuning_rate"), [("demo", 4, 6), ("small", 4, 20 / 3), ("paper", 1, 1)])
+def test_short_presets_tell_regions_apart_at_rates_of_their_own_unless_others_are_given(preset, rate, finetuning_rate):
+    hearts, regions = make_config(preset), make_config(preset, model={"labels": "regions"})
+    assert regions.segmentation.rate == pytest.approx(rate * hearts.segmentation.rate)
+    assert regions.segmentation.finetuning_rate == pytest.approx(finetuning_rate * hearts.segmentation.finetuning_rate)
     assert dataclasses.replace(regions, model=hearts.model, segmentation=hearts.segmentation) == hearts
-    given = make_config("demo", model={"labels": "regions"}, segmentation={"rate": 1e-3})
-    assert given.segmentation == dataclasses.replace(regions.segmentation, rate=1e-3)
-    for preset in ("small", "paper"):
-        hearts, regions = make_config(preset), make_config(preset, model={"labels": "regions"})
-        assert dataclasses.replace(regions, model=hearts.model) == hearts
+    given = make_config(preset, model={"labels": "regions"}, segmentation={"rate": 1e-5})
+    assert given.segmentation == dataclasses.replace(regions.segmentation, rate=1e-5)
 
 
 def test_every_fold_of_every_seed_learns_with_a_seed_of_its_own():

@@ -6,7 +6,8 @@ import pathlib
 
 from fedsim_tf import arms
 
-SEGMENTATIONS, LOSSES, SAMPLES, LIKENESS = "segmentations", "losses", "samples", "likeness"
+SEGMENTATIONS, LOSSES, SAMPLES = "segmentations", "losses", "samples"
+HEARTS, LIKENESS = "hearts", "likeness"
 _TEXTS = {
     SEGMENTATIONS: (
         "Test patients, in the axial slice in which the heart is largest. First column: the CT alone. The others: what "
@@ -22,6 +23,11 @@ _TEXTS = {
         "Synthetic patients of {}, one a row: the coarse simulation, the label that it was made from, and the finished "
         "CT in three planes. The last three columns are the training CT that is nearest to it over the whole volume: "
         "a synthetic CT that looks the same as its neighbour would be a copy."
+    ),
+    HEARTS: (
+        "Hearts of annotated patients on the left and of synthetic ones of {} on the right, cut out of their CTs, in "
+        "greys between the darkest and the brightest of the real hearts: blood is brighter than the walls around it "
+        "where a CT shows contrast. The two hearts of a row have nothing to do with each other."
     ),
     LIKENESS: (
         "Real CTs of the training part and synthetic ones of {} in three planes, from different patients and at "

@@ -15,6 +15,7 @@ from fedsim_tf.config import Config
 from fedsim_tf.data.writing import write_volume
 from fedsim_tf.errors import InputError
 from fedsim_tf.evaluation.galleries import sample_gallery
+from fedsim_tf.evaluation.heart_gallery import heart_gallery
 from fedsim_tf.evaluation.likeness import MeasuredVolumes, compare_volumes, measure_volumes
 from fedsim_tf.evaluation.likeness_figures import draw_likeness
 from fedsim_tf.files import read_json, read_npz, write_json, write_npz
@@ -189,6 +190,7 @@ def show_samples(
     """
     sample_gallery(run.pictures / f"samples_{name}.png", samples, site.training_images, title=title)
     volumes, window_hu = stack_samples(samples, by_region=run.config.model.by_region), run.config.data.window_hu
+    heart_gallery(run.pictures / f"hearts_{name}.png", site.labelled, volumes, window_hu=window_hu, title=title)
     synthetic = measure_volumes(
         volumes, volumes.images, vgg=vgg, window_hu=window_hu, field_of_view_mm=site.field_of_view_mm
     )

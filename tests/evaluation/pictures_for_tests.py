@@ -35,7 +35,8 @@ def share_of(image: np.ndarray, red: int, green: int, blue: int) -> float:
 
 def leave_out_pictures(patch: pytest.MonkeyPatch) -> None:
     """Let runs draw nothing and put no volumes to scroll into their pages: that takes longer than all of a toy run."""
-    drawing = ("samples.sample_gallery", "samples.draw_likeness", "compare_arms.segmentation_gallery")
+    of_samples = ("samples.sample_gallery", "samples.heart_gallery", "samples.draw_likeness")
+    drawing = (*of_samples, "compare_arms.segmentation_gallery")
     for name in (*drawing, "compare_arms.draw_losses", "flare_fold.draw_losses", "federated.draw_losses"):
         patch.setattr(f"fedsim_tf.runs.{name}", lambda *_, **__: None)
     patch.setattr("fedsim_tf.evaluation.fold_page.choose_viewers", lambda *_, **__: ([], []))

@@ -29,6 +29,7 @@ def counted(monkeypatch):
     monkeypatch.setattr(likeness, "average_features", features)
     for module, name in (
         (samples_module, "sample_gallery"),
+        (samples_module, "heart_gallery"),
         (samples_module, "draw_likeness"),
         (compare_arms, "segmentation_gallery"),
         (compare_arms, "draw_losses"),

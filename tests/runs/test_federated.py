@@ -115,7 +115,7 @@ def test_what_was_learnt_together_is_left_at_the_server(finished):
 
 
 def test_every_picture_report_and_record_says_phantom(finished):
-    names = ("samples_ours_sim_fl", "likeness_ours_sim_fl", "segmentations", "losses")
+    names = (*(f"{kind}_ours_sim_fl" for kind in ("samples", "hearts", "likeness")), "segmentations", "losses")
     wanted = {f"sites/{site}/pictures/{name}.png": f"phantom cohort ({site})" for site in SITES for name in names}
     wanted["pictures/losses.png"] = "phantom cohort (ct20), phantom cohort (ct34lc)"
     for name, data in wanted.items():
