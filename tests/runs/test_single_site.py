@@ -162,7 +162,7 @@ def test_metrics_have_every_stage_with_its_steps(finished):
 
 def test_pictures_are_drawn_and_say_which_data_they_show(finished):
     pictures = {path.name: path for path in finished.fold.joinpath("pictures").glob("*.png")}
-    ours = {f"{kind}_{arm}.png" for kind in ("samples", "likeness") for arm in list_volumes_arms(ARMS)}
+    ours = {f"{kind}_{arm}.png" for kind in ("samples", "hearts", "likeness") for arm in list_volumes_arms(ARMS)}
     assert set(pictures) >= ours | {"segmentations.png", "losses.png"}
     for name, path in pictures.items():
         assert is_drawn(path), name
