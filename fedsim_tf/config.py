@@ -506,7 +506,7 @@ PRESETS: dict[str, dict[str, Any]] = {"paper": {}, "small": _SMALL, "demo": _DEM
 # By region: at the rates for heart or not, a U-Net misses whole regions in so few steps.
 _PRESETS_BY_REGION: dict[str, dict[str, Any]] = {
     "demo": {"segmentation": {"rate": 1.2e-2, "finetuning_rate": 6e-3}},
-    "small": {"segmentation": {"rate": 4e-3, "finetuning_rate": 2e-3}},
+    "small": {"segmentation": {"rate": 2e-3, "finetuning_rate": 1e-3}},
 }
 
 

@@ -25,7 +25,7 @@ def test_overrides_reach_their_section_only():
     assert dataclasses.replace(config, seed=0, gan=make_config("demo").gan) == make_config("demo")
 
 
-@pytest.mark.parametrize(("preset", "rate", "finetuning_rate"), [("demo", 4, 6), ("small", 4, 20 / 3), ("paper", 1, 1)])
+@pytest.mark.parametrize(("preset", "rate", "finetuning_rate"), [("demo", 4, 6), ("small", 2, 10 / 3), ("paper", 1, 1)])
 def test_short_presets_tell_regions_apart_at_rates_of_their_own_unless_others_are_given(preset, rate, finetuning_rate):
     hearts, regions = make_config(preset), make_config(preset, model={"labels": "regions"})
     assert regions.segmentation.rate == pytest.approx(rate * hearts.segmentation.rate)
