@@ -39,9 +39,9 @@ def run() -> None:
     # Hospitals have data of their own, wherever it lies.
     config = command.config_from_flags(real_data=bool(FLAGS.flare_kit), **merge(PAPER, command.read_method()))
     if config.federated.encrypt:
-        from fedsim_tf.federated.encryption.sum_cipher import check_tenseal
+        from fedsim_tf.federated.encryption.tenseal_library import import_tenseal
 
-        check_tenseal()
+        import_tenseal()
     if FLAGS.engine == NVFLARE:
         from fedsim_tf.federated.flare.kits import check_flare
 

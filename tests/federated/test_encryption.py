@@ -2,6 +2,8 @@
 
 import dataclasses
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -63,6 +65,16 @@ def test_a_sum_of_ciphertexts_is_the_sum(at_site, at_server):
         expected = np.sum([one[name].astype(np.float64) for one in plain], axis=0).astype(np.float32)
         np.testing.assert_allclose(found[name], expected, rtol=1e-6, atol=1e-13)
     assert not found["shape/0"][::7].any()
+
+
+def test_contexts_can_be_made_in_a_process_that_has_loaded_tensorflow():
+    """With TensorFlow 2.21 TenSEAL called TensorFlow's protocol buffers instead of its own, and the process crashed."""
+    code = (
+        "import tensorflow; from fedsim_tf.federated.encryption.sum_cipher import SumCipher, make_contexts; "
+        "print([SumCipher(one).has_key for one in make_contexts()])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "[True, False]"), done.stderr[-500:]
 
 
 def test_the_server_cannot_read(at_site, at_server):

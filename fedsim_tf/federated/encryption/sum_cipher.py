@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fedsim_tf.errors import InputError
+from fedsim_tf.federated.encryption.tenseal_library import import_tenseal
 from fedsim_tf.federated.update import Arrays
 
 SLOTS = 4096  # values in one ciphertext, half of the degree of its polynomials
@@ -36,11 +36,9 @@ class SumCipher:
     """
 
     def __init__(self, context: bytes):
-        check_tenseal()
-        import tenseal
-
+        self._tenseal = import_tenseal()
         try:
-            self._context = tenseal.context_from(context)
+            self._context = self._tenseal.context_from(context)
         except (ValueError, RuntimeError) as error:
             raise InputError("context of encryption", found=f"{error}", expected="one that TenSEAL reads") from None
 
@@ -61,8 +59,6 @@ class SumCipher:
         Raises:
           InputError: a value that is too large.
         """
-        import tenseal
-
         values = np.concatenate([np.ravel(arrays[name]).astype(np.float64) for name in sorted(arrays)])
         if np.abs(values).max(initial=0.0) > _LARGEST:
             raise InputError(
@@ -70,7 +66,7 @@ class SumCipher:
             )
         parts = [values[start : start + SLOTS] for start in range(0, len(values), SLOTS)]
         return {
-            _name_part(number): _to_bytes(tenseal.ckks_vector(self._context, (_GAIN * part).tolist()).serialize())
+            _name_part(number): _to_bytes(self._tenseal.ckks_vector(self._context, (_GAIN * part).tolist()).serialize())
             for number, part in enumerate(parts)
         }
 
@@ -137,9 +133,7 @@ class SumCipher:
         return {name: one.reshape(shapes[name]) for name, one in zip(sizes, cut, strict=True)}
 
     def _read(self, array: np.ndarray):
-        import tenseal
-
-        return tenseal.ckks_vector_from(self._context, array.tobytes())
+        return self._tenseal.ckks_vector_from(self._context, array.tobytes())
 
 
 def _name_part(number: int) -> str:
@@ -153,9 +147,7 @@ def make_contexts() -> tuple[bytes, bytes]:
     Raises:
       InputError: TenSEAL is not installed.
     """
-    check_tenseal()
-    import tenseal
-
+    tenseal = import_tenseal()
     context = tenseal.context(
         tenseal.SCHEME_TYPE.CKKS,
         poly_modulus_degree=_DEGREE,
@@ -166,16 +158,6 @@ def make_contexts() -> tuple[bytes, bytes]:
     kept = {"save_galois_keys": False, "save_relin_keys": False}
     of_sites = context.serialize(save_public_key=True, save_secret_key=True, **kept)
     return of_sites, context.serialize(save_public_key=False, save_secret_key=False, **kept)
-
-
-def check_tenseal() -> None:
-    """Refuse encryption where TenSEAL is not installed.
-
-    Raises:
-      InputError: says how to install it.
-    """
-    if importlib.util.find_spec("tenseal") is None:
-        raise InputError("TenSEAL", found="no tenseal", expected="pip install 'fedsim-tf[encryption]'")
 
 
 def _settle_zeros(part: np.ndarray) -> np.ndarray:
