@@ -23,9 +23,10 @@ from fedsim_tf.files import read_npz
 from fedsim_tf.models.latents import LatentStatistics
 from fedsim_tf.training.run import RunFolder
 from tests.federated.squares import LENGTH, STAGE, Squares, ToyWork
+from tests.federated.tenseal_for_tests import need_tenseal
 from tests.training.toy_site import toy_config
 
-pytest.importorskip("tenseal")
+need_tenseal()
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,9 @@ from cryptography.x509.oid import NameOID
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.encryption.sum_cipher import make_contexts
 from fedsim_tf.federated.flare.contexts import SERVER_FILE, SITE_FILE, open_cipher, write_contexts
+from tests.federated.tenseal_for_tests import need_tenseal
 
-pytest.importorskip("tenseal")
+need_tenseal()
 GRADIENTS = {"shape/0": np.ones(3, np.float32)}
 
 

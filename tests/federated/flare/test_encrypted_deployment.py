@@ -24,8 +24,9 @@ from tests.federated.flare.toy_job import (
 )
 from tests.federated.records_for_tests import read_arrays
 from tests.federated.squares import STAGE, ToyWork
+from tests.federated.tenseal_for_tests import need_tenseal
 
-pytest.importorskip("tenseal")
+need_tenseal()
 SITES, ROUNDS, RUN = ("leeds", "turin"), 6, "sums"
 
 
