@@ -119,7 +119,7 @@ def time_files(volume: GeneratedVolume, folder: pathlib.Path, count: int) -> Non
 
 
 def watch_memory(generator: Generator, count: int) -> None:
-    """Print the resident set over many volumes, and its slope after the first ones."""
+    """Print the resident set over many volumes, and its slope after the first ones where there are more than those."""
     process, looks = psutil.Process(), []
     for volume in generator.sample(count, seed=1):
         if volume.number % LOOK_EVERY == 0:
@@ -128,6 +128,8 @@ def watch_memory(generator: Generator, count: int) -> None:
             print(f"resident at volume {volume.number:4}: {looks[-1][1]:8.0f} MiB", flush=True)
     numbers, mib = np.array(looks).T
     later = numbers >= SETTLED
+    if later.sum() < 2:
+        return
     slope = np.polyfit(numbers[later], mib[later], 1)[0]
     print(f"slope from volume {SETTLED} on: {100 * slope:.2f} MiB for 100 volumes", flush=True)
 
