@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from fedsim_tf.data.preprocess import hu_from_unit
+from fedsim_tf.data.preprocess import hu_from_unit, unit_from_hu
 from fedsim_tf.evaluation.figures import panel
 from fedsim_tf.evaluation.planes import PLANE_NAMES, cut_planes
 from fedsim_tf.evaluation.region_figures import region_panel
@@ -46,7 +46,11 @@ def heart_gallery(
     low, high = _choose_greys(hu_from_unit(image[label > BACKGROUND], window_hu) for image, label in sides[0])
     edge = _MARGIN * 2 + max(_measure_edge(label) for pair in pairs for _, label in pair)
     rows = [
-        [cell for image, label in pair for cell in _cells(_stretch(image, window_hu, low, high), label, edge)]
+        [
+            cell
+            for image, label in pair
+            for cell in _cells(unit_from_hu(hu_from_unit(image, window_hu), (low, high)), label, edge)
+        ]
         for pair in pairs
     ]
     title = f"{title}: hearts, black at {low:.0f} HU and below, white at {high:.0f} HU and above"
@@ -68,11 +72,6 @@ def _choose_greys(hearts_hu: Iterable[np.ndarray]) -> tuple[float, float]:
     low, high = np.percentile(np.concatenate(list(hearts_hu)), _PERCENTILES)
     low = np.floor(low / _ROUND_HU) * _ROUND_HU
     return float(low), float(max(low + _ROUND_HU, np.ceil(high / _ROUND_HU) * _ROUND_HU))
-
-
-def _stretch(image: np.ndarray, window_hu: tuple[float, float], low: float, high: float) -> np.ndarray:
-    """Return an image with -1 at `low` HU and below, and 1 at `high` HU and above."""
-    return np.clip(2.0 * (hu_from_unit(image, window_hu) - low) / (high - low) - 1.0, -1.0, 1.0)
 
 
 def _find_ends(label: np.ndarray) -> list[tuple[int, int]]:
