@@ -76,10 +76,12 @@ class ToyExecutor(SiteExecutor):
         self.sites, self.run_name, self.pause, self.length, self.noise = sites, run_name, pause, length, noise
 
     def open_site(self, name, local):
-        root = pathlib.Path(read_json(local / SETTINGS)["runs_dir"]) / self.run_name
         noise = {"clip_norm": 1.0, "noise_multiplier": self.noise} if self.noise else {}
-        run = RunFolder(site_path(root, name), toy_config(self.sites, **noise))
-        return Site(name, run, ToyWork(name, self.pause, self.length))
+        return Site(name, self.open_run(name, local, **noise), ToyWork(name, self.pause, self.length))
+
+    def open_run(self, name, local, **federated):
+        root = pathlib.Path(read_json(local / SETTINGS)["runs_dir"]) / self.run_name
+        return RunFolder(site_path(root, name), toy_config(self.sites, **federated))
 
 
 class EncryptedToyController(ToyController):
@@ -97,8 +99,7 @@ class EncryptedToyExecutor(ToyExecutor):
         self.rounds = rounds
 
     def open_site(self, name, local):
-        root = pathlib.Path(read_json(local / SETTINGS)["runs_dir"]) / self.run_name
-        run = RunFolder(site_path(root, name), toy_config(self.sites, encrypt=True))
+        run = self.open_run(name, local, encrypt=True)
         cipher = open_cipher(local, of_server=False)
         site = Site(name, run, ToyWork(name, self.pause, self.length), cipher=cipher)
         plan = {STAGE: StagePlan(self.rounds, RATE, ACCUMULATE)}
