@@ -59,8 +59,13 @@ class Outbox:
     ):
         self._site, self._minimum, self._cipher = site, minimum, cipher
         self._record = WireRecord(folder, SENT)
+        self._holds: Mapping[str, str] = {}  # digest of the last encrypted answer: that of what it holds
         self._gradients = {GRADIENTS + name: tuple(shape) for name, shape in shapes.items()}
         self._moments = {SUM: (latent,), SUM_OUTER: (latent, latent)}
+
+    def note_contents(self, encrypted: Message, plain: Message) -> None:
+        """Say what an encrypted answer holds: ciphertexts of the same values differ, and are one answer to the record."""
+        self._holds = {encrypted.digest: plain.digest}
 
     def let_pass(self, message: Message) -> Message:
         """Check a message, record it as sent and return it.
@@ -69,7 +74,7 @@ class Outbox:
           InputError: something in the message may not leave; the error says what.
         """
         self.check(message)
-        self._record.note(self._site, message)
+        self._record.note(self._site, message, holds=self._holds)
         return message
 
     def check(self, message: Message) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +29,7 @@ class SentMessage(NamedTuple):
       losses: how many losses the message has.
       word: "under way", or why there is no answer; else "".
       digest: the message's digest where a site sends arrays or losses, so that an answer that is sent again is known;
-        "" at the server, and in records of before.
+        of an encrypted one, that of what it holds. "" at the server, and in records of before.
     """
 
     site: str
@@ -66,17 +68,19 @@ class WireRecord:
             sync_to_disk(folder)  # an earlier process may have been killed between the file and its folder
         self._seen = {tuple(row) for row in read_rows(self._arrays)}
 
-    def note(self, site: str, message: Message) -> None:
+    def note(self, site: str, message: Message, *, holds: Mapping[str, str] = MappingProxyType({})) -> None:
         """Add a message; what a site sends is on the disk when this returns.
 
         Args:
           site: the site that sends it, or `EVERYONE`.
           message: the message.
+          holds: digests of what encrypted messages hold, by the digests of these.
         """
         words, task = message.words, message.words["kind"]
         word = "under way" if "under_way" in words else str(words.get("failure", ""))
         count, losses = len(message.arrays), len(message.losses)
         digest = message.digest if self._survives and (count or losses) else ""
+        digest = holds.get(digest, digest)
         place = words.get("stage", ""), words.get("round", 0)
         row = SentMessage(site, task, *place, count, message.bytes, losses, word, digest)
         append_rows(self._messages, SentMessage._fields, [row], survives=self._survives)

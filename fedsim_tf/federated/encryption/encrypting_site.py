@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
-
 from fedsim_tf.federated.encryption.encrypted_moments import moments_to_arrays
 from fedsim_tf.federated.encryption.shared_state import SharedState
 from fedsim_tf.federated.encryption.sum_cipher import SumCipher
+from fedsim_tf.federated.message import answer_to_message
 from fedsim_tf.federated.outbox import Outbox
 from fedsim_tf.federated.site import Site
 from fedsim_tf.federated.task import Answer, Task
-from fedsim_tf.federated.update import Arrays
 
 
 class EncryptingSite:
@@ -26,8 +24,6 @@ class EncryptingSite:
 
     def __init__(self, site: Site, state: SharedState, cipher: SumCipher):
         self.name, self._site, self._state, self._cipher = site.name, site, state, cipher
-        self._plain: Arrays = {}  # what the last answer had
-        self._encrypted: Arrays = {}  # the ciphertexts of it
 
     @property
     def outbox(self) -> Outbox:
@@ -36,24 +32,13 @@ class EncryptingSite:
 
     def answer(self, task: Task) -> Answer:
         """Do what a task asks for, and return the answer with gradients or moments encrypted; see `Site.answer`."""
-        answer = self._site.answer(self._state.clear(task))
+        plain = self._site.answer(self._state.clear(task))
         self._state.keep(task)
-        update = answer.update
-        plain = update.gradients if update.latents is None else moments_to_arrays(update.latents)
-        if not plain:
-            return answer
-        encrypted = self._encrypt(plain)
-        return answer._replace(update=dataclasses.replace(update, gradients={}, latents=None, encrypted=encrypted))
-
-    def _encrypt(self, plain: Arrays) -> Arrays:
-        """Return ciphertexts of an answer; the same ones for an answer that is given again.
-
-        Others of the same values would count as another answer in the account of what noise has been spent on.
-        """
-        if not _are_equal(plain, self._plain):
-            self._plain, self._encrypted = plain, self._cipher.encrypt(plain)
-        return self._encrypted
-
-
-def _are_equal(one: Arrays, other: Arrays) -> bool:
-    return set(one) == set(other) and all(np.array_equal(one[name], other[name]) for name in one)
+        update = plain.update
+        arrays = update.gradients if update.latents is None else moments_to_arrays(update.latents)
+        if not arrays:
+            return plain
+        hidden = dataclasses.replace(update, gradients={}, latents=None, encrypted=self._cipher.encrypt(arrays))
+        encrypted = plain._replace(update=hidden)
+        self.outbox.note_contents(answer_to_message(task, encrypted), answer_to_message(task, plain))
+        return encrypted
