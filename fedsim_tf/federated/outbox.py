@@ -64,7 +64,7 @@ class Outbox:
         self._moments = {SUM: (latent,), SUM_OUTER: (latent, latent)}
 
     def note_contents(self, encrypted: Message, plain: Message) -> None:
-        """Say what an encrypted answer holds: ciphertexts of the same values differ, and are one answer to the record."""
+        """Say what an encrypted answer holds: for the record it is that answer, however often it is encrypted."""
         self._holds = {encrypted.digest: plain.digest}
 
     def let_pass(self, message: Message) -> Message:
