@@ -21,15 +21,13 @@ from matplotlib.figure import Figure
 from pyronn.ct_reconstruction.geometry.geometry_cone_3d import GeometryCone3D
 
 from benchmarks.bodies import body, difference
+from benchmarks.native_operators import OPERATORS, apply
 from benchmarks.rtk import RtkScan
 from fedsim_tf.ct.atlas import FixedAtlas, render
 from fedsim_tf.ct.scanner import ConeBeamScanner
 from fedsim_tf.ct.simulator import CTSimulator
-from pyronn_layers.geometry import read_geometry
-from pyronn_layers.operators import _apply
 from pyronn_layers.values import TAKE_VOLUMES
 
-OPERATORS = ("projection", "projection_adjoint", "backprojection", "backprojection_adjoint")
 OPERATIONS_PER_INTERPOLATION = 8  # a bilinear mean, evaluated directly
 REPEATS_IN_GRAPH = 10
 OURS_PER_PEER = 5
@@ -56,13 +54,6 @@ def make_scan(size: int, threads: int) -> Scan:
     )
     geometry.set_trajectory(peer.matrices)
     return Scan(ConeBeamScanner(geometry), peer)
-
-
-def apply(scanner: ConeBeamScanner, operator: str, values: tf.Tensor, **how: str) -> tf.Tensor:
-    g = scanner.geometry
-    shape = scanner.range_shape if operator in TAKE_VOLUMES else scanner.domain_shape
-    given = read_geometry(g.volume_origin, g.volume_spacing, g.projection_matrices, g.projection_multiplier)
-    return _apply(operator, values, "shape", shape, given, **how)
 
 
 def measure_seconds(call: Callable[[], Any]) -> float:

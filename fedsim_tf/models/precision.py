@@ -23,6 +23,7 @@ from absl import logging
 from fedsim_tf.config import Config
 from fedsim_tf.float32 import forbid_tf32
 from fedsim_tf.models.convolution3d import SlicedConv3D
+from fedsim_tf.models.device_forms import list_gpus
 from fedsim_tf.models.initializers import glorot
 from fedsim_tf.models.precision_record import keep_precision, read_precision
 from fedsim_tf.models.raised_convolution import RaisedConvolution
@@ -91,7 +92,7 @@ def measure_convolutions() -> Seconds:
 
 def _time_kind(make: Callable[[str, int], Measured]) -> dict[str, float]:
     """Return the least seconds in either precision; repeats alternate, so that a busy moment meets both."""
-    batch = GPU_BATCH if tf.config.list_physical_devices("GPU") else 1
+    batch = GPU_BATCH if list_gpus() else 1
     calls = {precision: _trace_gradients(*make(policy, batch)) for precision, policy in _POLICIES.items()}
     for call in calls.values():
         call()  # the first call optimizes the graph
@@ -141,7 +142,7 @@ _KINDS = {"2-D": _make_2d, "3-D": _make_3d, "raised": _make_raised}
 
 def device() -> str:
     """Return what TensorFlow computes on, in words."""
-    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in list_gpus()]
     names = ", ".join(str(details.get("device_name", "a GPU")) for details in gpus)
     return names or f"{os.cpu_count()} CPU cores; there is no GPU that TensorFlow can use"
 

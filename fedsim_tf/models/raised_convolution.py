@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from fedsim_tf.models.arguments import check_counts, check_seed
 from fedsim_tf.models.convolution3d import Doubling3D, SlicedConv3D
+from fedsim_tf.models.device_forms import takes_processor_forms
 from fedsim_tf.models.initializers import name_part
 from fedsim_tf.models.sizes import sizes
 
@@ -38,6 +39,7 @@ class RaisedConvolution(tf.keras.layers.Layer):
         check_counts(filters=filters, up_filters=up_filters)
         check_seed(seed)
         super().__init__(**kwargs)
+        self._may_compose = takes_processor_forms()
         self.up = Doubling3D(up_filters, **name_part(seed, "up"), dtype=self.dtype_policy)
         self.convolution = SlicedConv3D(filters, **name_part(seed, "convolution"), dtype=self.dtype_policy)
 
@@ -50,7 +52,7 @@ class RaisedConvolution(tf.keras.layers.Layer):
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """Return maps (B, 2z, 2y, 2x, filters) for skipped (B, 2z, 2y, 2x, S) and coarse (B, z, y, x, C) ones."""
         skipped, coarse = inputs
-        if not _is_worthwhile(skipped.shape, coarse.shape):
+        if not (self._may_compose and _is_worthwhile(skipped.shape, coarse.shape)):
             return self.convolution(tf.concat([skipped, self.up(coarse)], axis=-1))
         kernel = tf.cast(self.convolution.kernel, skipped.dtype)
         of_skipped, of_raised = tf.split(kernel, [skipped.shape[-1], self.up.filters], axis=3)
