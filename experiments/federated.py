@@ -28,6 +28,8 @@ flags.adopt_module_key_flags(command)
 FLAGS = flags.FLAGS
 # Section 3: every 3D U-Net of the federated comparison uses three volumes a step.
 PAPER = {"segmentation": {"batch": 3, "arms": ("lower_bound", "direct_fl", "ours_sim_fl", "upper_bound")}}
+# At hospitals the server adds up what it cannot read, unless noise is asked for instead or nothing at all.
+AT_HOSPITALS = {"federated": {"encrypt": True}}
 
 
 def run() -> None:
@@ -37,7 +39,10 @@ def run() -> None:
     if FLAGS.flare_kit and FLAGS.engine != NVFLARE:
         raise InputError("flare_kit", value=FLAGS.flare_kit, must="be given with --engine=nvflare")
     # Hospitals have data of their own, wherever it lies.
-    config = command.config_from_flags(real_data=bool(FLAGS.flare_kit), **merge(PAPER, command.read_method()))
+    usual = merge(PAPER, command.read_method())
+    if FLAGS.flare_kit and not FLAGS["federated_noise_multiplier"].present:
+        usual = merge(usual, AT_HOSPITALS)
+    config = command.config_from_flags(real_data=bool(FLAGS.flare_kit), **usual)
     if config.federated.encrypt:
         from fedsim_tf.federated.encryption.tenseal_library import import_tenseal
 
@@ -46,7 +51,7 @@ def run() -> None:
         from fedsim_tf.federated.flare.kits import check_flare
 
         check_flare()
-        _warn(config)
+        _tell_protection(config)
     name, sites = ("federated", *config.federated.sites, FLAGS.method), config.federated.sites
     if FLAGS.flare_kit:
         _deploy(config, sites, command.default_run_dir(name, config.preset))
@@ -54,11 +59,13 @@ def run() -> None:
         command.plan_and_run(_run, config, name=name, sites=sites, federated=True)
 
 
-def _warn(config) -> None:
-    """Say what the server can see, where hospitals' gradients have no noise."""
+def _tell_protection(config) -> None:
+    """Say whether the server can read what hospitals send."""
     from fedsim_tf.runs.flare_member import UNPROTECTED
 
-    if not config.federated.noise_multiplier and not config.federated.encrypt:
+    if config.federated.encrypt:
+        print("Sites encrypt: the server adds up gradients and moments that it cannot read (--nofederated_encrypt)")
+    elif not config.federated.noise_multiplier:
         print(f"--federated_noise_multiplier is 0: {UNPROTECTED}")
 
 

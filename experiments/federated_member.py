@@ -73,7 +73,7 @@ def run() -> None:
     start = open_member(kit, local)
     for line in start.warnings:
         print(line)
-    if is_site_kit(kit) and not local.limits.least_noise_multiplier:
+    if is_site_kit(kit) and not (local.limits.least_noise_multiplier or local.limits.only_encrypted):
         print(f"--least_noise is 0, so that jobs without noise are accepted: {UNPROTECTED}")
     if FLAGS.dry_run:
         print(f"{kit / 'local'}: not written; {start.summary}")

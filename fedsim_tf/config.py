@@ -352,10 +352,12 @@ class FederatedConfig(Checked):
     def _check_encryption(self) -> None:
         """Refuse what asks the server to read gradients, or to go on without a site: weights at sites would part."""
         if self.quorum not in (0, len(self.sites)):
-            must = f"be 0 or {len(self.sites)} where sites encrypt: each round needs all of them"
+            must = (
+                f"be 0 or {len(self.sites)} where sites encrypt (--nofederated_encrypt): each round needs all of them"
+            )
             raise InputError("quorum", value=self.quorum, must=must)
         if self.robust not in ("auto", "none"):
-            must = "be auto or none where sites encrypt: the server cannot tell gradients apart"
+            must = "be auto or none where sites encrypt (--nofederated_encrypt): the server cannot tell gradients apart"
             raise InputError("robust", value=self.robust, must=must)
 
 

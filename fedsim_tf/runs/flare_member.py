@@ -14,9 +14,10 @@ from absl import logging
 
 from fedsim_tf.config import VGG_WORDS, Config, FederatedConfig, from_kept, is_path, make_config, merge
 from fedsim_tf.errors import InputError
+from fedsim_tf.federated.flare.kits import has_key
 from fedsim_tf.files import read_json
 from fedsim_tf.runs.inputs import settle_choices
-from fedsim_tf.runs.job_limits import USUAL_LIMITS, JobLimits, change_least_noise, read_limits
+from fedsim_tf.runs.job_limits import LIMITS_FILE, USUAL_LIMITS, JobLimits, change_least_noise, read_limits
 
 LEAST_LATENTS = FederatedConfig().latents_of
 LOCAL_FILE = "fedsim_tf.json"
@@ -118,7 +119,8 @@ class Local:
         """The privacy that every job leaves to this site, in words."""
         epsilon = f"epsilon {self.most_epsilon:g} at most" if self.most_epsilon else "any epsilon"
         noise = f"noise {self.limits.least_noise_multiplier:g} or more"
-        return f"moments of {self.least_latents} latents or more, {noise}, {epsilon}"
+        hidden = ", encrypted alone" if self.limits.only_encrypted else ""
+        return f"moments of {self.least_latents} latents or more, {noise}, {epsilon}{hidden}"
 
     def apply(self, values: dict[str, Any]) -> Config:
         """Return a job's configuration with this machine's own fields in the place of any other machine's."""
@@ -152,18 +154,26 @@ def change_local(
 ) -> Local:
     """Return the contents of a member's local file with other values; the file itself is not written.
 
+    A site whose kit has a key of encryption begins with limits that let nothing leave but encrypted.
+
     Args:
       folder: folder of the file; where it has none yet, a new secret is made.
       fields: new values of `LOCAL_FIELDS`, by their names there.
       least_noise: the new least noise of the limits; None: as before.
       given: new values of `Local`'s other attributes; None: as before.
     """
-    before = Local.read(folder) if (folder / LOCAL_FILE).exists() else Local("", "", limits=read_limits(folder))
+    before = Local.read(folder) if (folder / LOCAL_FILE).exists() else Local("", "", limits=_begin_limits(folder))
     told = {name: value for name, value in given.items() if value is not None}
     if least_noise is not None:
         told["limits"] = change_least_noise(before.limits, float(least_noise))
     secret = before.secret or secrets.token_hex(16)
     return dataclasses.replace(before, **told, secret=secret, fields={**before.fields, **resolve_paths(fields)})
+
+
+def _begin_limits(folder: pathlib.Path) -> JobLimits:
+    """Return the limits of a member that has no local file yet."""
+    limits, is_new = read_limits(folder), not (folder / LIMITS_FILE).exists()
+    return limits.model_copy(update={"only_encrypted": True}) if is_new and has_key(folder.parent) else limits
 
 
 def select_local_fields(config: Config) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from fedsim_tf.errors import InputError
 
 TWICE_FILE = "kit_used_twice.json"  # in a kit's folder `local`, as long as two processes use it
 ADMIN_FILE, SITE_FILE, SERVER_FILE = "fed_admin.json", "fed_client.json", "fed_server.json"
+KEY_FILE = "client_context.tenseal"  # what FLARE's HEBuilder puts into the kit of a site
 
 
 def check_admin_kit(kit: pathlib.Path) -> None:
@@ -55,3 +56,8 @@ def describe_second_use(site: str) -> str:
 def is_site_kit(kit: pathlib.Path) -> bool:
     """Return whether a kit is that of a site, which has data."""
     return (kit / "startup" / SITE_FILE).is_file()
+
+
+def has_key(kit: pathlib.Path) -> bool:
+    """Return whether a kit has a site's key of encryption."""
+    return (kit / "startup" / KEY_FILE).is_file()

@@ -22,12 +22,11 @@ SERVER, ADMIN = "localhost", "admin@coordinator.org"
 PROGRAMS = pathlib.Path(sys.executable).parent
 
 
-# What docs/federated.md adds to project.yml where sites encrypt, and before which builder.
-ENCRYPTION, SIGNATURES = "nvflare.lighter.impl.he.HEBuilder", "nvflare.lighter.impl.signature.SignatureBuilder"
+ENCRYPTION = "nvflare.lighter.impl.he.HEBuilder"  # in docs/federated_project.yml
 
 
 def provision(folder, sites, *, project="toy", ports=None, encrypted=False):
-    """Kits of a project's members, with contexts of encryption if wanted; the folder that has them all."""
+    """Kits of a project's members, without contexts of encryption unless wanted; the folder that has them all."""
     fed_learn_port, admin_port = ports or (free_port(), free_port())
     template = yaml.safe_load((REPOSITORY / "docs" / "federated_project.yml").read_text())
     server = next(one for one in template["participants"] if one["type"] == "server")
@@ -35,9 +34,7 @@ def provision(folder, sites, *, project="toy", ports=None, encrypted=False):
     server |= {"name": SERVER, "fed_learn_port": fed_learn_port, "admin_port": admin_port}
     clients = [{"name": name, "type": "client", "org": name} for name in sites]
     participants = [server, *clients, {**admin, "name": ADMIN}]
-    builders = list(template["builders"])
-    if encrypted:
-        builders.insert(builders.index({"path": SIGNATURES}), {"path": ENCRYPTION})
+    builders = [one for one in template["builders"] if encrypted or one["path"] != ENCRYPTION]
     changed = {"name": project, "participants": participants, "builders": builders}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "project.yml").write_text(yaml.safe_dump({**template, **changed}))

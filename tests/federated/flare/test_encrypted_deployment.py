@@ -50,7 +50,7 @@ def deployed(tmp_path_factory):
 
 def test_the_documented_builder_gives_the_key_to_sites_alone(deployed):
     _, kits = deployed
-    assert f"- path: {ENCRYPTION}" in (REPOSITORY / "docs" / "federated.md").read_text()
+    assert f"- path: {ENCRYPTION}" in (REPOSITORY / "docs" / "federated_project.yml").read_text()
     holders = {file.relative_to(kits).as_posix() for file in pathlib.Path(kits).rglob(SITE_FILE)}
     assert holders == {f"{name}/startup/{SITE_FILE}" for name in SITES}
     assert [file.parents[1].name for file in pathlib.Path(kits).rglob(SERVER_FILE)] == [SERVER]

@@ -13,6 +13,7 @@ from fedsim_tf.errors import InputError
 from fedsim_tf.federated.flare.kit_health import check_certificates, list_taken_ports, make_kit_private
 from fedsim_tf.files import write_json
 from tests.experiments.commands import run_command
+from tests.federated.tenseal_for_tests import need_tenseal
 
 NOW = datetime.datetime(2026, 6, 1, 12, tzinfo=datetime.timezone.utc)
 
@@ -109,3 +110,39 @@ def test_an_admins_kit_is_looked_at_before_the_server_is_asked(tmp_path, monkeyp
     (line,) = found.stderr.splitlines()
     assert found.status == 2
     assert line.startswith("error: admin/startup/client.crt: found a certificate that expired on")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ((), "Sites encrypt: the server adds up gradients and moments that it cannot read"),
+        (("--nofederated_encrypt",), "--federated_noise_multiplier is 0: without noise the server can read"),
+        (("--federated_clip_norm=1", "--federated_noise_multiplier=2"), None),
+        (
+            ("--federated_clip_norm=1", "--federated_noise_multiplier=2", "--federated_encrypt"),
+            "Sites encrypt: the server adds up gradients and moments that it cannot read",
+        ),
+    ],
+)
+def test_hospitals_encrypt_unless_somebody_chooses_otherwise(tmp_path, monkeypatch, flags, said):
+    need_tenseal()
+    monkeypatch.chdir(tmp_path)
+    write_json(tmp_path / "admin" / "startup" / "fed_admin.json", {"admin": {"username": "admin"}})
+    now = datetime.datetime.now(datetime.timezone.utc)
+    write_certificate(tmp_path / "admin" / "startup" / "client.crt", first=now - days(9), last=now + days(90))
+    found = run_command("federated", "--engine=nvflare", "--flare_kit=admin", "--preset=demo", "--dry_run", *flags)
+    assert found.status == 0, found.stderr
+    lines = [line for line in found.stdout.splitlines() if line.startswith(("Sites encrypt", "--federated_noise"))]
+    assert [line[: len(said or "")] for line in lines] == ([said] if said else [])
+
+
+def test_a_quorum_of_hospitals_that_encrypt_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_json(tmp_path / "admin" / "startup" / "fed_admin.json", {"admin": {"username": "admin"}})
+    found = run_command(
+        "federated", "--engine=nvflare", "--flare_kit=admin", "--preset=demo", "--dry_run", "--federated_quorum=2"
+    )
+    (line,) = found.stderr.splitlines()
+    assert found.status == 2
+    assert "quorum is 2; it must be 0 or 3 where sites encrypt" in line
+    assert "--nofederated_encrypt" in line

@@ -4,9 +4,11 @@ import dataclasses
 import stat
 
 import pytest
+from nvflare.lighter.constants import ProvFileName
 
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.flare.jobs import WATCH_FILE, write_local_files
+from fedsim_tf.federated.flare.kits import KEY_FILE
 from fedsim_tf.files import read_json, write_json
 from fedsim_tf.runs import on_flare
 from fedsim_tf.runs.flare_fold import FoldExecutor
@@ -174,6 +176,28 @@ def test_a_site_is_given_a_file_of_limits_and_keeps_the_one_that_it_has(tmp_path
     assert "noise 0.5 or more" in local.granted_privacy
     set_up_member(dataclasses.replace(start, kit=limits.parent.parent, local=local))
     assert limits.read_text() == own.replace("1.5", "0.5")
+
+
+def test_a_site_whose_kit_has_a_key_lets_nothing_leave_that_can_be_read(tmp_path):
+    """Until its owner says otherwise in the file of limits, which the command leaves alone from then on."""
+    write_json((startup := tmp_path / "leeds" / "startup") / "fed_client.json", {})
+    local = tmp_path / "leeds" / "local"
+    assert not change_local(local, {}, runs_dir="/runs", cache_dir="/cache").limits.only_encrypted
+    (startup / KEY_FILE).write_bytes(b"a key")
+    assert KEY_FILE == ProvFileName.CLIENT_CONTEXT_TENSEAL
+    given = change_local(local, {}, runs_dir="/runs", cache_dir="/cache")
+    assert given.granted_privacy.endswith(", encrypted alone")
+    set_up_member(MemberStart(tmp_path / "leeds", given, ""))
+    limits = Local.read(local).limits
+    limits.check(toy_config(data={"labels": 2}, federated={"sites": ("leeds",), "encrypt": True}), fold=0, labels=2)
+    with pytest.raises(InputError, match=r"encrypt: found False; expected True, only_encrypted in limits\.toml"):
+        limits.check(toy_config(data={"labels": 2}), fold=0, labels=2)
+    own = (local / LIMITS_FILE).read_text().replace("only_encrypted = true", "only_encrypted = false")
+    (local / LIMITS_FILE).write_text(own)
+    again = change_local(local, {}, runs_dir="/elsewhere")
+    set_up_member(MemberStart(tmp_path / "leeds", again, ""))
+    assert not again.limits.only_encrypted
+    assert (local / LIMITS_FILE).read_text() == own
 
 
 def test_a_least_noise_of_before_beside_the_limits_still_holds_and_moves_there(tmp_path):
