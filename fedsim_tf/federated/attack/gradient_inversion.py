@@ -3,8 +3,9 @@
 This is gradient inversion (Geiping et al., NeurIPS 2020; of medical images Hatamizadeh et al., IEEE TMI 2023): descent
 on the cosine distance of the gradients, which clipping does not change, and total variation. What can be solved is
 solved before: `bottleneck` reads the maps of the second-deepest level, `layer_inversion` what goes into them,
-`linear_guess` makes an image of these, and descent then keeps to them. Where the gradients do not tell these maps, as
-with noise or where the deepest level has more voxels than filters, descent begins at noise.
+`linear_guess` makes an image of these, and descent on the distance of the maps makes it better. Descent on gradients
+then finds the label. Where the gradients do not tell the maps, as with noise or where the deepest level has more voxels
+than filters, it begins at noise and finds both.
 
 The network normalises its maps, so that an image's gradients hardly tell its mean and contrast. Of those the attack
 keeps what it began with.
@@ -12,7 +13,7 @@ keeps what it began with.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,9 +32,12 @@ from fedsim_tf.training.learner import named_variables
 
 # The fixed budget: steps of Adam on known maps alone, then on gradients, from each start.
 MAP_STEPS, GRADIENT_STEPS, RATE = 200, 80, 0.01
-_BLIND_RATE = 0.03  # where descent begins at noise
+_BLIND_RATE = 0.03  # of images where descent begins at noise
+_LABEL_RATE = 0.1
 _GRADIENT_WEIGHT, _VARIATION_WEIGHT, _LABEL_VARIATION_WEIGHT = 10.0, 0.02, 0.005
 _SCALES = 4  # of the pyramid that images are descended in: rough structures move first
+
+Measure = Callable[[], tuple[tf.Tensor, list[tf.Tensor]]]  # the distance, and the slope of the whole loss
 
 
 class InvertedVolume(NamedTuple):
@@ -103,7 +107,7 @@ class GradientInversion:
         self._keep_maps(maps)
         encode = tf.function(self._encode, autograph=False)
         self._image.assign(guess_image(encode, maps, edge=self._edge, rng=rng))
-        self._adam(self._image.levels, self._by_maps, steps=MAP_STEPS, rate=RATE)
+        self._adam({RATE: self._image.levels}, self._by_maps, steps=MAP_STEPS)
         return self._image.read()
 
     def _keep_maps(self, maps: Sequence[tf.Tensor]) -> None:
@@ -119,17 +123,22 @@ class GradientInversion:
         self._label.assign(label)
         if start is None:
             self._image.add_noise(rng, deviation=0.1 * USUAL_DEVIATION)
-        rate = _BLIND_RATE if start is None else RATE
-        self._adam([*self._image.levels, *self._label.levels], self._by_gradients, steps=GRADIENT_STEPS, rate=rate)
+        rates = {_BLIND_RATE: self._image.levels, _LABEL_RATE: self._label.levels}
+        if start is not None:
+            del rates[_BLIND_RATE]  # the slope by gradients leads an image that maps have led to away from it again
+        self._adam(rates, self._by_gradients, steps=GRADIENT_STEPS)
         occupancy = tf.sigmoid(2.0 * self._label.read()).numpy()
         image = np.clip(self._image.read(), -1.0, 1.0)
         return InvertedVolume(image, occupancy, float(self._by_gradients()[0]), start is not None)
 
-    def _adam(self, variables, measure, *, steps: int, rate: float) -> None:
-        optimizer = tf.keras.optimizers.legacy.Adam(tf.keras.optimizers.schedules.CosineDecay(rate, steps))
+    def _adam(self, volumes: Mapping[float, Sequence[tf.Variable]], measure: Measure, *, steps: int) -> None:
+        """Move volumes, by their rates, down the slopes that `measure` gives of all their variables."""
+        decays = [tf.keras.optimizers.schedules.CosineDecay(rate, steps) for rate in volumes]
+        optimizers = [tf.keras.optimizers.legacy.Adam(decay) for decay in decays]
         for _ in range(steps):
-            _, slopes = measure()
-            optimizer.apply_gradients(zip(slopes, variables, strict=True))
+            slopes = iter(measure()[1])
+            for optimizer, variables in zip(optimizers, volumes.values(), strict=True):
+                optimizer.apply_gradients([(next(slopes), variable) for variable in variables])
 
     def _slope_by_maps(self) -> tuple[tf.Tensor, list[tf.Tensor]]:
         with tf.GradientTape() as tape:
@@ -139,7 +148,8 @@ class GradientInversion:
         return distance, tape.gradient(loss, self._image.levels)
 
     def _slope_by_gradients(self) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        levels = [*self._image.levels, *self._label.levels]
+        # An image that known maps have led to stays.
+        levels = self._label.levels if self._maps else [*self._image.levels, *self._label.levels]
         with tf.GradientTape() as outer:
             image, occupancy = self._image.make(), tf.sigmoid(2.0 * self._label.make())
             with tf.GradientTape() as inner:
@@ -148,8 +158,6 @@ class GradientInversion:
             distance = cosine_distance(gradients, self._sent)
             loss = _GRADIENT_WEIGHT * distance + _VARIATION_WEIGHT * _variation(image)
             loss += _LABEL_VARIATION_WEIGHT * _absolute_differences(occupancy)
-            if self._maps:
-                loss += self._distance_of_maps(image)
         return distance, outer.gradient(loss, levels)
 
     def _encode(self, image: tf.Tensor) -> list[tf.Tensor]:

@@ -17,7 +17,7 @@ from fedsim_tf.federated.attack.bottleneck import cut_patches
 
 # A guess of any thorax's grey levels in [-1, 1], on which the maps hardly depend.
 USUAL_MEAN, USUAL_DEVIATION = -0.3, 0.45
-_EQUATIONS = 10  # for each unknown
+_EQUATIONS = 5  # for each unknown
 _RIDGE = 1e-4  # in units of the mean variance
 _WIDTHS = (1 / 32, 1 / 16, 1 / 8, 1 / 4)  # of the random structures, in units of the edge
 
