@@ -16,7 +16,7 @@ from fedsim_tf.losses import segmentation_loss
 from fedsim_tf.models.unet3d import UNet3D
 from fedsim_tf.training.learner import named_variables
 
-EDGE = 16
+EDGE = 16  # of a U-Net of three levels, the deepest of 4^3 voxels
 
 
 def draw_patient(seed):
@@ -31,9 +31,17 @@ def draw_patient(seed):
     return np.clip(image, -1, 1).astype(np.float32), heart
 
 
+def make_network(seed):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fedsim_tf.models.unet3d.LEVELS", 3)
+        network = UNet3D(width=8, seed=seed)
+        network(tf.zeros((1, EDGE, EDGE, EDGE, 1)))
+    return network
+
+
 @pytest.fixture(scope="module")
 def network():
-    return UNet3D(width=4, seed=0)
+    return make_network(0)
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +64,8 @@ def sent(network, patient):
 def encode(network, image):
     """What goes into the second-deepest level, and what comes out, by Keras's pooling; of images (1, z, y, x, 1)."""
     pool = tf.keras.layers.MaxPool3D(2)
-    pooled = pool(network.down[1](pool(network.down[0](image))))
-    return pooled, network.down[2](pooled)
+    pooled = pool(network.down[0](image))
+    return pooled, network.down[1](pooled)
 
 
 def true_maps(network, image):
@@ -106,17 +114,17 @@ def test_more_voxels_than_filters_are_too_many_to_solve_for(sent):
 
 
 def test_the_inputs_of_a_level_follow_from_its_outputs_and_gradients(network, patient, sent, monkeypatch):
-    monkeypatch.setattr(layer_inversion, "STEPS", 250)
+    monkeypatch.setattr(layer_inversion, "STEPS", 200)
     gradient_of = index_gradients(named_variables(unet=network), sent[1])
     found = invert_level(network, read(network, sent[1]), gradient_of)
-    assert correlate(found.numpy(), true_maps(network, patient[0])[0].numpy()) > 0.8
+    assert correlate(found.numpy(), true_maps(network, patient[0])[0].numpy()) > 0.6
 
 
 def test_an_image_is_guessed_from_its_true_maps(network, patient):
     maps = true_maps(network, patient[0])
     traced = tf.function(lambda image: encode(network, image), autograph=False)
     guessed = guess_image(traced, maps, edge=EDGE, rng=np.random.default_rng(0))
-    assert correlate(guessed, patient[0]) > 0.6
+    assert correlate(guessed, patient[0]) > 0.8
     assert (
         max(correlate(guessed, draw_patient(seed)[0]) for seed in range(2, 8)) < correlate(guessed, patient[0]) - 0.05
     )
@@ -126,12 +134,10 @@ def test_an_image_is_guessed_from_its_true_maps(network, patient):
 def attack(network):
     """The attack with a part of its budget; one of its two labels to begin at is another patient's."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layer_inversion, "STEPS", 250)
-        patch.setattr(gradient_inversion, "MAP_STEPS", 100)
-        patch.setattr(gradient_inversion, "GRADIENT_STEPS", 30)
-        other = UNet3D(width=4, seed=3)
-        other(tf.zeros((1, EDGE, EDGE, EDGE, 1)))
-        yield GradientInversion(other, edge=EDGE, heart_weight=1.0, mean_heart=draw_patient(2)[1])
+        patch.setattr(layer_inversion, "STEPS", 200)
+        patch.setattr(gradient_inversion, "MAP_STEPS", 60)
+        patch.setattr(gradient_inversion, "GRADIENT_STEPS", 20)
+        yield GradientInversion(make_network(3), edge=EDGE, heart_weight=1.0, mean_heart=draw_patient(2)[1])
 
 
 @pytest.fixture(scope="module")
@@ -142,20 +148,22 @@ def inverted(attack, sent):
 def test_the_volume_of_an_answer_is_found(inverted, patient):
     image, heart = patient
     assert inverted.is_solved
-    assert inverted.distance < 0.05
-    assert correlate(inverted.image, image) > 0.8
+    assert inverted.distance < 0.15
+    assert correlate(inverted.image, image) > 0.72
     others = [correlate(inverted.image, draw_patient(seed)[0]) for seed in range(2, 8)]
-    assert max(others) < correlate(inverted.image, image) - 0.1
+    assert max(others) < correlate(inverted.image, image) - 0.05
     assert np.abs(inverted.image).max() <= 1
     assert 0 <= inverted.label.min() < inverted.label.max() <= 1
-    assert correlate(inverted.label, heart) > correlate(draw_patient(2)[1], heart)
+    assert correlate(inverted.label, heart) > 0.6 > 2 * correlate(draw_patient(2)[1], heart)
 
 
 def test_noise_defeats_the_attack(attack, inverted, sent, patient):
     weights, gradients = sent
     noisy = attack.invert(weights, protect(gradients, norm=1.0, multiplier=0.01))
     assert not noisy.is_solved
-    assert correlate(noisy.image, patient[0]) < 0.4 < correlate(inverted.image, patient[0])
+    assert correlate(noisy.image, patient[0]) < 0.3
+    assert correlate(noisy.label, patient[1]) < 0.3
+    assert noisy.distance > 5 * inverted.distance
 
 
 def test_weights_of_another_network_are_refused(attack, sent):

@@ -8,6 +8,7 @@ from fedsim_tf.config import make_config
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.kept_rounds import KeptRound, keep_round
 from fedsim_tf.federated.privacy import privatize
+from fedsim_tf.models.unet3d import UNet3D
 from fedsim_tf.tools.audit import run_audit
 from fedsim_tf.tools.audit_start import open_audit
 from fedsim_tf.tools.audit_table import summarize
@@ -90,6 +91,7 @@ def direct(run, tmp_path, small_unet, monkeypatch):
     config = toy_config(segmentation={"pretraining_steps": ROUNDS})
     data = toy_site("ct20")
     monkeypatch.setattr("fedsim_tf.tools.audit.open_fold", lambda *_, **__: data)
+    monkeypatch.setattr("fedsim_tf.models.built.UNet3D", UNet3D)  # the tests of tools have a smaller one
     monkeypatch.setattr("fedsim_tf.federated.attack.gradient_inversion.GRADIENT_STEPS", 1)
     site, stage = RunFolder(tmp_path / "fold_0" / "sites" / "ct20", config), DirectFederated(SharedUNet(config, data))
     for number in range(ROUNDS):

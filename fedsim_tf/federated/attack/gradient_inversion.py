@@ -101,7 +101,6 @@ class GradientInversion:
         network = self._network
         known = read_bottleneck(network, gradient_of, edge=self._edge) if len(network.down) > 2 else None
         if known is None:
-            self._keep_maps([])
             return None
         maps = [invert_level(network, known, gradient_of), known.skipped]
         self._keep_maps(maps)
@@ -111,10 +110,8 @@ class GradientInversion:
         return self._image.read()
 
     def _keep_maps(self, maps: Sequence[tf.Tensor]) -> None:
-        if len(maps) != len(self._maps):  # the functions depend on which maps are known
+        if not self._maps:  # their shapes are known now
             self._maps = [tf.Variable(one) for one in maps]
-            self._by_maps = tf.function(self._slope_by_maps, autograph=False)
-            self._by_gradients = tf.function(self._slope_by_gradients, autograph=False)
         for kept, one in zip(self._maps, maps, strict=True):
             kept.assign(one)
 
@@ -123,9 +120,8 @@ class GradientInversion:
         self._label.assign(label)
         if start is None:
             self._image.add_noise(rng, deviation=0.1 * USUAL_DEVIATION)
-        rates = {_BLIND_RATE: self._image.levels, _LABEL_RATE: self._label.levels}
-        if start is not None:
-            del rates[_BLIND_RATE]  # the slope by gradients leads an image that maps have led to away from it again
+        # Gradients would lead an image that maps have led to away from it again.
+        rates = {_BLIND_RATE if start is None else 0.0: self._image.levels, _LABEL_RATE: self._label.levels}
         self._adam(rates, self._by_gradients, steps=GRADIENT_STEPS)
         occupancy = tf.sigmoid(2.0 * self._label.read()).numpy()
         image = np.clip(self._image.read(), -1.0, 1.0)
@@ -148,8 +144,7 @@ class GradientInversion:
         return distance, tape.gradient(loss, self._image.levels)
 
     def _slope_by_gradients(self) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        # An image that known maps have led to stays.
-        levels = self._label.levels if self._maps else [*self._image.levels, *self._label.levels]
+        levels = [*self._image.levels, *self._label.levels]
         with tf.GradientTape() as outer:
             image, occupancy = self._image.make(), tf.sigmoid(2.0 * self._label.make())
             with tf.GradientTape() as inner:

@@ -51,7 +51,7 @@ def guess_image(encode: Encoder, maps: Sequence[tf.Tensor], *, edge: int, rng: n
 def draw_image(edge: int, rng: np.random.Generator) -> np.ndarray:
     """Return a random image (edge, edge, edge), float32, within [-1, 1], with structures of several sizes and edges."""
     fields = [ndimage.gaussian_filter(rng.standard_normal((edge,) * 3), width * edge) for width in _WIDTHS]
-    mixed = standardize(sum(rng.gamma(1.0) * standardize(field) for field in fields))
+    mixed = standardize(np.sum([rng.gamma(1.0) * standardize(field) for field in fields], axis=0))
     sharp = np.tanh(rng.uniform(0.5, 4.0) * (mixed + 0.5 * rng.standard_normal()))
     return np.clip(rng.uniform(0.4, 0.7) * sharp + rng.uniform(-0.5, 0.0), -1.0, 1.0).astype(np.float32)
 
