@@ -2,6 +2,8 @@
 
 python -m experiments.federated --federated_keep_sent=2 --run_dir=runs/first
 python -m experiments.federated_audit --run_dir=runs/first --site=ct34lc
+python -m experiments.federated --method=direct_fl --federated_keep_sent=2 --run_dir=runs/direct
+python -m experiments.federated_audit --run_dir=runs/direct --site=ct34lc
 """
 
 from absl import flags
@@ -26,7 +28,8 @@ def run() -> None:
     print(f"{audit.source}: {count_text(audit.n_rounds, 'kept round')} in {where}", flush=True)
     if FLAGS.dry_run:
         return
-    from fedsim_tf.tools.audit import run_audit, summarize
+    from fedsim_tf.tools.audit import run_audit
+    from fedsim_tf.tools.audit_table import summarize
 
     print(f"{summarize(run_audit(audit), n_sent=audit.n_sent)}; table and pictures in the folder audit there")
 

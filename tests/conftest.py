@@ -33,6 +33,7 @@ SLOW_MODULES = (
     "training/test_simulation.py",
     "training/test_simulation_by_region.py",
     "training/test_segmentation.py",
+    "federated/test_gradient_inversion.py",
     "runs/test_single_site.py",
     "federated/flare/test_simulated_run.py",
     "training/test_watch.py",

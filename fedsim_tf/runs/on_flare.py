@@ -81,7 +81,8 @@ def deploy(config: Config, run_name: str, kit: pathlib.Path, *, only_fold: int |
     try:
         for fold in folds:
             lacking = carry_through(deployment.run, make_fold_job(config, run_name, fold, reports=True))
-            logging.info("Fold %d of %s is done; its shared model lies at the server", fold, run_name)
+            where = "each site" if config.federated.encrypt else "the server"
+            logging.info("Fold %d of %s is done; its shared model lies at %s", fold, run_name, where)
             if lacking:
                 late = "%s had no part in its end and has no report; the same command again catches up once it is back"
                 logging.warning(late, ", ".join(lacking))

@@ -53,8 +53,8 @@ class Audit:
 
     @property
     def n_sent(self) -> int:
-        """Return of how many volumes these rounds have gradients; a volume of several rounds counts again."""
-        return sum(len(one.batch) for fold in self.folds for one in fold.rounds)
+        """Return of how many volumes the generator's rounds have gradients; one of several rounds counts again."""
+        return sum(len(one.batch) for fold in self.folds for one in fold.rounds if one.is_of_generator)
 
     def open_cohort(self) -> Cohort:
         """Return the site's cohort; phantoms are made on first use."""
@@ -71,7 +71,7 @@ def open_audit(run_dir: str | os.PathLike, site: str, *, dataset: str | None = N
       cache_dir: where the phantom cohort and prepared volumes are kept.
 
     Raises:
-      InputError: no such run or site, a site that has kept no round of the generator's stages, a damaged file, or data
+      InputError: no such run or site, a site that has kept no round, a damaged file, or data
         that is not there.
     """
     folders = sorted(pathlib.Path(run_dir).glob(f"fold_*/{SITES}/*/{CONFIG}"))
@@ -83,7 +83,7 @@ def open_audit(run_dir: str | os.PathLike, site: str, *, dataset: str | None = N
     folds = [fold for file in folders if file.parent.name == site and (fold := _open_fold(file.parent)).rounds]
     if not folds:
         expected = "a run with federated.keep_sent above 0"
-        raise InputError(run_dir, found=f"no kept rounds of {site}'s generator", expected=expected)
+        raise InputError(run_dir, found=f"no kept rounds of {site}", expected=expected)
     audit = Audit(site, dataset or site, folds, cache_dir)
     _check_data(audit)
     return audit
@@ -94,7 +94,7 @@ def _open_fold(folder: pathlib.Path) -> AuditedFold:
     if number is None:
         raise InputError(folder, found="a site outside a fold's folder", expected="fold_<k>/sites/<site>")
     rounds = [read_kept_round(folder, file) for file in list_kept_rounds(folder)]
-    return AuditedFold(reopen_run(folder), int(number[1]), [one for one in rounds if one.is_of_generator])
+    return AuditedFold(reopen_run(folder), int(number[1]), rounds)
 
 
 def _check_data(audit: Audit) -> None:

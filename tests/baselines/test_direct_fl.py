@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from fedsim_tf.baselines.direct_fl import DirectFederated, SharedUNet, initial_weights
+from fedsim_tf.federated.kept_rounds import list_kept_rounds, read_kept_round
 from fedsim_tf.federated.task import Task
 from fedsim_tf.losses import segmentation_loss
 from tests.federated.toy_federation import ToyFederation
@@ -70,6 +71,20 @@ def test_an_update_holds_gradients_of_the_unet_alone(federation):
     assert list(sent.gradients) == list(weights) == [f"unet/{i}" for i in range(len(weights))]
     assert sent.count == 3
     assert sent.latents is None
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_site_keeps_rounds_for_an_audit_where_it_is_asked_to(tmp_path):
+    config = toy_config(federated={"sites": ("a",), "keep_sent": 1}, segmentation={"pretraining_steps": 3})
+    federation, weights = ToyFederation(tmp_path, config, seeds={"a": 0}), initial_weights(config)
+    site, folder = federation.sites["a"], federation.run.site("a").path
+    site.answer(Task("begin", STAGE, 0, weights))
+    sent, _ = site.answer(Task("gradients", STAGE, 0, weights))
+    (kept,) = [read_kept_round(folder, file) for file in list_kept_rounds(folder)]
+    assert (kept.stage, kept.round, len(kept.batch)) == (STAGE, 0, 1)
+    for name, value in weights.items():
+        np.testing.assert_array_equal(kept.weights[name], value)
+        np.testing.assert_array_equal(kept.gradients[name], sent.gradients[name])
 
 
 @pytest.mark.usefixtures("eagerly")

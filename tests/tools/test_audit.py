@@ -3,18 +3,21 @@
 import numpy as np
 import pytest
 
+from fedsim_tf.baselines.direct_fl import DirectFederated, SharedUNet, initial_weights
 from fedsim_tf.config import make_config
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.kept_rounds import KeptRound, keep_round
 from fedsim_tf.federated.privacy import privatize
-from fedsim_tf.tools.audit import run_audit, summarize
+from fedsim_tf.models.unet3d import UNet3D
+from fedsim_tf.tools.audit import run_audit
 from fedsim_tf.tools.audit_start import open_audit
+from fedsim_tf.tools.audit_table import summarize
 from fedsim_tf.training.pretraining import GeneratorPretraining
 from fedsim_tf.training.run import RunFolder
 from tests.evaluation.pictures_for_tests import is_drawn
 from tests.experiments.commands import run_command
 from tests.federated.test_attack import answer
-from tests.training.toy_site import small_vgg, toy_config, toy_learner, toy_shape_model
+from tests.training.toy_site import small_vgg, toy_config, toy_learner, toy_shape_model, toy_site
 
 ROUNDS = 2
 
@@ -76,8 +79,43 @@ def test_the_command_says_what_it_found_and_a_dry_run_writes_nothing(run, tmp_pa
     assert "2 of 4 latents were recovered exactly" in found.stdout
 
 
-def test_rounds_of_a_segmentation_network_are_no_business_of_the_audit(tmp_path):
-    site = RunFolder(tmp_path / "fold_0" / "sites" / "ct20", make_config("demo"))
-    keep_round(site.path, KeptRound("x", 0, {}, {"unet/0": np.zeros(3)}, ("a",)), most=1)
-    with pytest.raises(InputError, match=r"found no kept rounds of ct20.s generator; .* federated.keep_sent above 0"):
+def test_a_site_that_has_kept_nothing_has_nothing_to_audit(tmp_path):
+    RunFolder(tmp_path / "fold_0" / "sites" / "ct20", make_config("demo"))
+    with pytest.raises(InputError, match=r"found no kept rounds of ct20; .* federated.keep_sent above 0"):
         open_audit(tmp_path, "ct20", cache_dir=tmp_path)
+
+
+@pytest.fixture
+def direct(run, tmp_path, small_unet, monkeypatch):
+    """The folder of a toy run of Direct-FL in which a site has kept two rounds, and the identities of their volumes."""
+    config = toy_config(segmentation={"pretraining_steps": ROUNDS})
+    data = toy_site("ct20")
+    monkeypatch.setattr("fedsim_tf.tools.audit.open_fold", lambda *_, **__: data)
+    monkeypatch.setattr("fedsim_tf.models.built.UNet3D", UNet3D)  # the tests of tools have a smaller one
+    monkeypatch.setattr("fedsim_tf.federated.attack.gradient_inversion.GRADIENT_STEPS", 1)
+    site, stage = RunFolder(tmp_path / "fold_0" / "sites" / "ct20", config), DirectFederated(SharedUNet(config, data))
+    for number in range(ROUNDS):
+        _, gradients = stage.shared_gradients(number, None)
+        sent = {name: one.numpy() for name, one in zip(stage.learner.shared_names, gradients, strict=True)}
+        kept = KeptRound(stage.name, number, initial_weights(config), sent, stage.list_batch(number))
+        keep_round(site.path, kept, most=ROUNDS)
+    return tmp_path, [stage.list_batch(number) for number in range(ROUNDS)]
+
+
+def test_rounds_of_direct_fl_are_inverted_one_by_one(direct, tmp_path):
+    """One step from noise finds nothing; the table and the pictures are of the right patients."""
+    root, batches = direct
+    found = run_audit(open_audit(root, "ct20", cache_dir=tmp_path))
+    assert [(one.stage, one.last, one.is_of_unet, one.is_exact) for one in found] == [
+        (DirectFederated.name, number, True, False) for number in range(ROUNDS)
+    ]
+    assert [(one.finding.identity,) for one in found] == batches
+    assert all(abs(one.finding.correlation) < 0.5 and 0 <= one.residual <= 2 for one in found)
+    mean = np.mean([one.finding.correlation for one in found])
+    assert summarize(found, n_sent=0).startswith(
+        f"CTs found in the gradients of the segmentation network correlate with the patients' by {mean:.2f} on average"
+    )
+    folder = root / "fold_0" / "sites" / "ct20" / "audit"
+    assert all(is_drawn(folder / f"segmentation-direct_fl-pretrain-00000{number}.png") for number in range(ROUNDS))
+    lines = (folder / "audit.md").read_text().splitlines()[4:]
+    assert [line.split("|")[5].strip() for line in lines] == ["descent"] * ROUNDS

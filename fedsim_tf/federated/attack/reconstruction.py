@@ -93,7 +93,15 @@ def load_shared_weights(model: GenerativeModel, weights: Arrays) -> None:
     Raises:
       InputError: they are not those of such a model's shared networks.
     """
-    variables = named_variables(shape=model.shape_generator, material=model.material_generator)
+    assign_weights(named_variables(shape=model.shape_generator, material=model.material_generator), weights)
+
+
+def assign_weights(variables: Mapping[str, tf.Variable], weights: Arrays) -> None:
+    """Give variables, by name, the weights that the server has sent.
+
+    Raises:
+      InputError: the weights have other names or shapes.
+    """
     shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
     found = {name: value.shape for name, value in weights.items()}
     if found != shapes:
