@@ -3,7 +3,7 @@
 python -m experiments.federated
 python -m experiments.federated --method=direct_fl
 python -m experiments.federated --engine=nvflare
-python -m experiments.federated --engine=nvflare --flare_kit=kits/fedsim/prod_00/admin@example.org
+python -m experiments.federated --engine=nvflare --flare_kit=admin@example.org
 """
 
 import pathlib
