@@ -5,7 +5,7 @@ python -m benchmarks.device_check [--presets demo small] [--size=128] [--steps=5
 Each operator on the GPU beside the processor, with the difference of their results; a step of every stage in both
 precisions, its seconds, memory, and what its traced functions send through the host's memory because no GPU can do it.
 On a machine without a GPU the same with the processor alone, whose memory is that of the whole process. Random volumes
-stand in for CTs; times are medians.
+stand in for CTs; times are medians, those of operators with the way of the result back to the host.
 """
 
 from __future__ import annotations
@@ -139,14 +139,13 @@ def print_stages(preset: str, devices: list[str], steps: int) -> None:
     for where in devices:
         for precision in ("float32", "bfloat16"):
             config = make_config(preset, model={"vgg_weights": "random", "precision": precision})
-            known = {id(one) for one in list_graphs()}
             with tf.device(where), _forms_for(where):
                 for stage in open_stages(config):
+                    known = list_graphs()
                     each = [median_seconds(stage, kind=kind, steps=steps) for kind in range(stage.kinds)]
-                    new = [one for one in list_graphs() if id(one) not in known]
-                    known |= {id(one) for one in new}
+                    new = [one for one in list_graphs() if not any(one is other for other in known)]
                     words = [stage.name, where[:3], precision, f"{statistics.mean(each):.3f}"]
-                    words += [f"{_peak_mib(where):.0f}", *_describe_host_work(new)]
+                    words += [f"{_peak_mib(where):.0f}", *_describe_host_work(new, kinds=stage.kinds)]
                     print("| " + " | ".join(words) + " |", flush=True)
 
 
@@ -161,10 +160,10 @@ def _peak_mib(where: str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def _describe_host_work(graphs: list[tf.Graph]) -> tuple[str, str]:
-    """Return the kinds of operations that no GPU can do, and the memory of their inputs and results."""
+def _describe_host_work(graphs: list[tf.Graph], *, kinds: int) -> tuple[str, str]:
+    """Return the kinds of operations that no GPU can do, and the memory of their inputs and results in a step."""
     found = {kind: ones for kind, ones in list_host_operations(graphs).items() if kind not in INPUTS}
-    size = sum(map(count_bytes, found.values()))
+    size = sum(map(count_bytes, found.values())) / kinds
     return ", ".join(sorted(found)) or "none", f"{size / 2**20:.2f}" if found else "0"
 
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 from scipy import stats
 
-from fedsim_tf.federated.privacy_account import compute_cost, compute_epsilon
+from fedsim_tf.federated.privacy_account import ROUND_SHARE, compute_cost, compute_epsilon
 from fedsim_tf.tools.audit import run_audit
 from fedsim_tf.tools.audit_start import open_audit
 from fedsim_tf.tools.audit_table import FoundPatient
@@ -30,7 +30,8 @@ from fedsim_tf.tools.audit_table import FoundPatient
 SITE, ROUNDS, LAST = "ct34lc", 130, 20
 SENSITIVITY = 2.0  # of an answer, in units of its bound
 FLAGS = (
-    *("--preset=demo", f"--federated_sites={SITE}", "--model_precision=float32", "--federated_clip_norm=1"),
+    *("--preset=demo", "--method=ours_sim_fl", f"--federated_sites={SITE}"),
+    *("--model_precision=float32", "--federated_clip_norm=1"),
     *("--gan_steps=2", "--semi_steps=2", "--synthesis_volumes=2", "--segmentation_pretraining_steps=2"),
     *("--segmentation_finetuning_steps=2", "--segmentation_validation_every=2"),
 )
@@ -81,8 +82,12 @@ def main() -> None:
 def measure(folder: pathlib.Path, multiplier: float, cache_dir: pathlib.Path, flags: Sequence[str]) -> Point:
     noise = f"--federated_noise_multiplier={multiplier:g}"
     command = (sys.executable, "-m", "experiments.federated", *FLAGS, *flags, noise)
-    subprocess.run([*command, f"--run_dir={folder}", f"--cache_dir={cache_dir}"], check=True, capture_output=True)
-    patients = [one for one in run_audit(open_audit(folder, SITE, cache_dir=cache_dir)) if one.stage == "pretraining"]
+    done = subprocess.run(
+        [*command, f"--run_dir={folder}", f"--cache_dir={cache_dir}"], check=False, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    patients = run_audit(open_audit(folder, SITE, stages=["pretraining"], cache_dir=cache_dir))
     losses = read_last_losses(folder / "fold_0" / "sites" / SITE / "losses" / "pretraining.csv")
     single = [one for one in patients if not one.is_pooled]
     return Point(
@@ -120,19 +125,19 @@ def find_best_pool(patients: Sequence[FoundPatient]) -> tuple[float, float] | No
 
 
 def bound_naming(multiplier: float, *, rounds: int, patients: int) -> float:
-    """Return how often any attack on all rounds can name a patient at most, of so many that are equally likely.
+    """Return how often any attack on all rounds of pre-training can name a patient at most, of so many equally likely.
 
     That is the reconstruction robustness of the Gaussian mechanism (Hayes, Mahloujifar and Balle, NeurIPS 2023):
     against each guess the rounds together are one normal whose mean moves by so many deviations.
     """
     if not multiplier:
         return 1.0
-    moved = SENSITIVITY * math.sqrt(rounds) / multiplier
+    moved = SENSITIVITY * math.sqrt(rounds * ROUND_SHARE) / multiplier
     return float(stats.norm.cdf(stats.norm.ppf(1 / patients) + moved))
 
 
 def format_row(point: Point) -> str:
-    epsilon = compute_epsilon(compute_cost(point.multiplier, ROUNDS))
+    epsilon = compute_epsilon(compute_cost(point.multiplier, ROUNDS * ROUND_SHARE))
     words = [f"{point.multiplier:g}", f"{point.shape_loss:.3f}", f"{point.material_loss:.3f}"]
     words += [f"{point.attack:.2f} ({point.of_mean:.2f})", f"{point.named} of {point.attacked}"]
     words.append("" if point.best_pool is None else "{:.2f} ({:.2f})".format(*point.best_pool))

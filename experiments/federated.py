@@ -40,7 +40,7 @@ def run() -> None:
         raise InputError("flare_kit", value=FLAGS.flare_kit, must="be given with --engine=nvflare")
     # Hospitals have data of their own, wherever it lies.
     usual = merge(PAPER, command.read_method())
-    if FLAGS.flare_kit and not FLAGS["federated_noise_multiplier"].present:
+    if FLAGS.flare_kit and not FLAGS.federated_noise_multiplier:
         usual = merge(usual, AT_HOSPITALS)
     config = command.config_from_flags(real_data=bool(FLAGS.flare_kit), **usual)
     if config.federated.encrypt:
@@ -64,7 +64,10 @@ def _tell_protection(config) -> None:
     from fedsim_tf.runs.flare_member import UNPROTECTED
 
     if config.federated.encrypt:
-        print("Sites encrypt: the server adds up gradients and moments that it cannot read (--nofederated_encrypt)")
+        otherwise = "; --nofederated_encrypt for not" if FLAGS.flare_kit else ""
+        print(f"Sites encrypt: the server adds up gradients and moments that it cannot read{otherwise}")
+        if "direct_fl" in config.segmentation.arms and config.model.size > 64:
+            print(f"Direct-FL sends about 1 GB a round and site of {config.model.size} voxels; --method leaves it out")
     elif not config.federated.noise_multiplier:
         print(f"--federated_noise_multiplier is 0: {UNPROTECTED}")
 

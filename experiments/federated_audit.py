@@ -13,6 +13,7 @@ from experiments import command
 command.define_path("run_dir", "Federated run whose sites have kept rounds (--federated_keep_sent).", required=True)
 flags.DEFINE_string("site", None, "The site, which reads its own folder of the run.", required=True)
 flags.DEFINE_string("dataset", None, "The site's kind of data. Default: the site's name.")
+flags.DEFINE_list("stages", [], "Stages whose rounds are attacked, such as pretraining. Default: all that were kept.")
 command.define_cache_dir()
 command.define_dry_run("Only look for the kept rounds and the data.")
 flags.adopt_module_key_flags(command)
@@ -23,7 +24,9 @@ def run() -> None:
     from fedsim_tf.progress import count_text
     from fedsim_tf.tools.audit_start import open_audit
 
-    audit = open_audit(FLAGS.run_dir, FLAGS.site, dataset=FLAGS.dataset, cache_dir=command.cache_dir())
+    audit = open_audit(
+        FLAGS.run_dir, FLAGS.site, dataset=FLAGS.dataset, stages=FLAGS.stages, cache_dir=command.cache_dir()
+    )
     where = ", ".join(str(fold.run.path) for fold in audit.folds)
     print(f"{audit.source}: {count_text(audit.n_rounds, 'kept round')} in {where}", flush=True)
     if FLAGS.dry_run:

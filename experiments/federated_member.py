@@ -51,7 +51,7 @@ FLAGS = flags.FLAGS
 
 def run() -> None:
     from fedsim_tf.federated.flare.kit_health import make_kit_private
-    from fedsim_tf.federated.flare.kits import check_flare, check_member_kit, is_site_kit
+    from fedsim_tf.federated.flare.kits import check_flare, check_member_kit, has_key, is_site_kit
 
     check_flare()  # first, as what follows imports what comes with FLARE's extra
     from fedsim_tf.runs.flare_member import LOCAL_FIELDS, UNPROTECTED, change_local
@@ -74,7 +74,8 @@ def run() -> None:
     for line in start.warnings:
         print(line)
     if is_site_kit(kit) and not (local.limits.least_noise_multiplier or local.limits.only_encrypted):
-        print(f"--least_noise is 0, so that jobs without noise are accepted: {UNPROTECTED}")
+        wanted = "only_encrypted in limits.toml is false and " if has_key(kit) else ""
+        print(f"{wanted}--least_noise is 0, so that jobs without either are accepted: {UNPROTECTED}")
     if FLAGS.dry_run:
         print(f"{kit / 'local'}: not written; {start.summary}")
         return

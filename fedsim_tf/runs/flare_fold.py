@@ -61,6 +61,7 @@ class FoldController(StageController):
     def coordinate(self, local: pathlib.Path) -> None:
         here = Local.read(local)
         config = here.apply(self.config)
+        cipher = open_cipher(local, of_server=True) if config.federated.encrypt else None  # before a folder is made
         run = RunFolder(fold_path(here.run_path(self.run_name), self.fold), config.of_fold(self.fold))
         hold(run.path)
         self.refused = run.path
@@ -68,8 +69,7 @@ class FoldController(StageController):
         sites = federated.sites
         exchange = self.open_exchange(sites, run.path, timeout=federated.timeout, quorum=federated.quorum)
         pause = {"should_pause": lambda: self.note_kept(exchange)}
-        if federated.encrypt:
-            cipher = open_cipher(local, of_server=True)
+        if cipher is not None:
             coordinator: Coordinator = EncryptedCoordinator(run, exchange, sites, cipher, **pause)
         else:
             coordinator = Coordinator(run, exchange, sites, **pause)
@@ -101,6 +101,7 @@ class FoldExecutor(SiteExecutor):
         cache_dir, dataset = pathlib.Path(here.cache_dir), here.dataset or name
         labels = count_labels(config, dataset, federated=True)
         here.limits.check(config, fold=self.fold, labels=labels)
+        cipher = open_cipher(local, of_server=False) if config.federated.encrypt else None  # before a folder is made
         root = here.run_path(self.run_name)
         folder = site_path(fold_path(root, self.fold), name)
         here.limits.check_rounds(config, runs=pathlib.Path(here.runs_dir), fold=folder)
@@ -125,9 +126,8 @@ class FoldExecutor(SiteExecutor):
         reach = measure_latent_reach(run.config)
         plan, latent = plan_stages(run.config), run.config.model.latent
         guard = Guard(name, run, plan, latent=latent, latent_reach=reach, last_work=COMPARISON)
-        if not config.federated.encrypt:
+        if cipher is None:
             return Site(name, run, work, budget, guard)
-        cipher = open_cipher(local, of_server=False)
         return encrypt_answers(Site(name, run, work, budget, guard, cipher), run, cipher)
 
 

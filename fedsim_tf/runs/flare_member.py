@@ -154,7 +154,7 @@ def change_local(
 ) -> Local:
     """Return the contents of a member's local file with other values; the file itself is not written.
 
-    A site whose kit has a key of encryption begins with limits that let nothing leave but encrypted.
+    A site whose kit has a key of encryption and no file of limits yet lets nothing leave but encrypted.
 
     Args:
       folder: folder of the file; where it has none yet, a new secret is made.
@@ -162,18 +162,14 @@ def change_local(
       least_noise: the new least noise of the limits; None: as before.
       given: new values of `Local`'s other attributes; None: as before.
     """
-    before = Local.read(folder) if (folder / LOCAL_FILE).exists() else Local("", "", limits=_begin_limits(folder))
+    before = Local.read(folder) if (folder / LOCAL_FILE).exists() else Local("", "", limits=read_limits(folder))
+    if has_key(folder.parent) and not (folder / LIMITS_FILE).exists():
+        before = dataclasses.replace(before, limits=before.limits.model_copy(update={"only_encrypted": True}))
     told = {name: value for name, value in given.items() if value is not None}
     if least_noise is not None:
         told["limits"] = change_least_noise(before.limits, float(least_noise))
     secret = before.secret or secrets.token_hex(16)
     return dataclasses.replace(before, **told, secret=secret, fields={**before.fields, **resolve_paths(fields)})
-
-
-def _begin_limits(folder: pathlib.Path) -> JobLimits:
-    """Return the limits of a member that has no local file yet."""
-    limits, is_new = read_limits(folder), not (folder / LIMITS_FILE).exists()
-    return limits.model_copy(update={"only_encrypted": True}) if is_new and has_key(folder.parent) else limits
 
 
 def select_local_fields(config: Config) -> dict[str, Any]:

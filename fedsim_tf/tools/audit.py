@@ -48,9 +48,13 @@ def run_audit(audit: Audit) -> list[FoundPatient]:
     found = []
     for fold in audit.folds:
         output = fold.run.path / FOLDER
-        patients = list(_attack_fold(audit, fold, output))
         caption = f"What rounds of {audit.site} give away: {audit.source}, fold {fold.number}"
-        write_text(output / "audit.md", format_table(make_table(patients), "md", caption))
+        if fold.run.config.federated.encrypt:
+            caption += "; the server has not seen them, as they were encrypted"
+        patients: list[FoundPatient] = []
+        for one in _attack_fold(audit, fold, output):  # what was found stays, should a later attack be ended
+            patients.append(one)
+            write_text(output / "audit.md", format_table(make_table(patients), "md", caption))
         found += patients
     return found
 

@@ -61,18 +61,26 @@ class Audit:
         return open_cohort(self.folds[0].run.config, self.dataset, cache_dir=self.cache_dir)
 
 
-def open_audit(run_dir: str | os.PathLike, site: str, *, dataset: str | None = None, cache_dir: pathlib.Path) -> Audit:
+def open_audit(
+    run_dir: str | os.PathLike,
+    site: str,
+    *,
+    dataset: str | None = None,
+    stages: Sequence[str] = (),
+    cache_dir: pathlib.Path,
+) -> Audit:
     """Open the rounds that a site has kept of a federated run. Nothing is written.
 
     Args:
       run_dir: the run's folder, on this machine or at the hospital.
       site: the site's name.
       dataset: the name of the site's data set; None: the site's name.
+      stages: those whose rounds are attacked; none: all.
       cache_dir: where the phantom cohort and prepared volumes are kept.
 
     Raises:
-      InputError: no such run or site, a site that has kept no round, a damaged file, or data
-        that is not there.
+      InputError: no such run or site, a site that has kept no round of these stages, a damaged file, or data that is
+        not there.
     """
     folders = sorted(pathlib.Path(run_dir).glob(f"fold_*/{SITES}/*/{CONFIG}"))
     if not folders:
@@ -80,21 +88,21 @@ def open_audit(run_dir: str | os.PathLike, site: str, *, dataset: str | None = N
     names = sorted({file.parent.name for file in folders})
     if site not in names:
         raise InputError("site", value=site, must=f"be a site of {run_dir}: {', '.join(names)}")
-    folds = [fold for file in folders if file.parent.name == site and (fold := _open_fold(file.parent)).rounds]
+    folds = [fold for file in folders if file.parent.name == site and (fold := _open_fold(file.parent, stages)).rounds]
     if not folds:
-        expected = "a run with federated.keep_sent above 0"
-        raise InputError(run_dir, found=f"no kept rounds of {site}", expected=expected)
+        found = f"no kept rounds of {site}" + (f" in {', '.join(stages)}" if stages else "")
+        raise InputError(run_dir, found=found, expected="a run with federated.keep_sent above 0")
     audit = Audit(site, dataset or site, folds, cache_dir)
     _check_data(audit)
     return audit
 
 
-def _open_fold(folder: pathlib.Path) -> AuditedFold:
+def _open_fold(folder: pathlib.Path, stages: Sequence[str]) -> AuditedFold:
     number = re.fullmatch(r"fold_(\d+)", folder.parents[1].name)
     if number is None:
         raise InputError(folder, found="a site outside a fold's folder", expected="fold_<k>/sites/<site>")
     rounds = [read_kept_round(folder, file) for file in list_kept_rounds(folder)]
-    return AuditedFold(reopen_run(folder), int(number[1]), rounds)
+    return AuditedFold(reopen_run(folder), int(number[1]), [one for one in rounds if not stages or one.stage in stages])
 
 
 def _check_data(audit: Audit) -> None:

@@ -6,6 +6,7 @@ import pytest
 from fedsim_tf.baselines.direct_fl import DirectFederated, SharedUNet, initial_weights
 from fedsim_tf.config import make_config
 from fedsim_tf.errors import InputError
+from fedsim_tf.federated.attack.gradient_inversion import InvertedVolume
 from fedsim_tf.federated.kept_rounds import KeptRound, keep_round
 from fedsim_tf.federated.privacy import privatize
 from fedsim_tf.models.unet3d import UNet3D
@@ -119,3 +120,22 @@ def test_rounds_of_direct_fl_are_inverted_one_by_one(direct, tmp_path):
     assert all(is_drawn(folder / f"segmentation-direct_fl-pretrain-00000{number}.png") for number in range(ROUNDS))
     lines = (folder / "audit.md").read_text().splitlines()[4:]
     assert [line.split("|")[5].strip() for line in lines] == ["descent"] * ROUNDS
+
+
+def test_a_volume_that_the_attack_finds_is_told_from_the_sites_others(direct, tmp_path, monkeypatch):
+    """The attack is stood in for by the patient's own volume: the measures must say that nothing stays hidden."""
+    root, batches = direct
+    data, numbers = toy_site("ct20").labelled, iter(range(ROUNDS))
+
+    def find(*_):
+        place = data.identities.index(batches[next(numbers)][0])
+        return InvertedVolume(data.images[place], data.labels[place], 0.0, True)
+
+    monkeypatch.setattr("fedsim_tf.federated.attack.gradient_inversion.GradientInversion.invert", find)
+    found = run_audit(open_audit(root, "ct20", stages=[DirectFederated.name], cache_dir=tmp_path))
+    assert [(one.finding.rank, one.finding.dice) for one in found] == [(1, 100.0)] * ROUNDS
+    np.testing.assert_allclose([one.finding.correlation for one in found], 1.0, atol=1e-6)
+    lines = (root / "fold_0" / "sites" / "ct20" / "audit" / "audit.md").read_text().splitlines()[4:]
+    assert [line.split("|")[5].strip() for line in lines] == ["maps"] * ROUNDS
+    with pytest.raises(InputError, match="found no kept rounds of ct20 in pretraining"):
+        open_audit(root, "ct20", stages=["pretraining"], cache_dir=tmp_path)

@@ -58,7 +58,10 @@ def read_bottleneck(network: UNet3D, gradient_of: GradientOf, *, edge: int) -> B
     n = edge // 2 ** (len(network.down) - 1)
     if not _tells_all(raised.convolution.filters, deepest.convolutions[1].kernel.shape[3:], n):
         return None
-    maps = _find_input(gradient_of(deepest.convolutions[1].kernel).astype(np.float64), n)
+    seen = gradient_of(deepest.convolutions[1].kernel).astype(np.float64)
+    if not seen.any():
+        return None
+    maps = _find_input(seen, n)
     lowest = tf.nn.relu(deepest.norms[1](deepest.convolutions[1](tf.constant(maps[None], tf.float32))))
     below = raised.up(lowest).numpy()[0].astype(np.float64)
     kernel = gradient_of(raised.convolution.kernel).astype(np.float64)
@@ -78,7 +81,7 @@ def cut_patches(maps: np.ndarray) -> np.ndarray:
 def _tells_all(raised_filters: int, deepest: tf.TensorShape, n: int) -> bool:
     """Tell whether there are enough equations for n voxels along each edge of the deepest level."""
     channels, filters = deepest
-    return n**3 <= filters and 27 * raised_filters >= (2 * n) ** 3 and n**3 * channels <= _MOST_UNKNOWNS
+    return n > 1 and n**3 <= filters and 27 * raised_filters >= (2 * n) ** 3 and n**3 * channels <= _MOST_UNKNOWNS
 
 
 def _find_input(kernel: np.ndarray, n: int) -> np.ndarray:

@@ -8,7 +8,8 @@ then finds the label. Where the gradients do not tell the maps, as with noise or
 than filters, it begins at noise and finds both.
 
 The network normalises its maps, so that an image's gradients hardly tell its mean and contrast. Of those the attack
-keeps what it began with.
+keeps what it began with. It takes labels for heart or not, and the volume for the patient's own: of a site that is
+taught by region, or augments its volumes, it finds less than a server could.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ class GradientInversion:
           InputError: the weights are not those of this network.
         """
         assign_weights(self._variables, weights)
+        gradients = _scale_to_one(gradients)
         for kept, name in zip(self._sent, self._variables, strict=True):
             kept.assign(gradients[name])
         rng = np.random.default_rng(seed)
@@ -165,6 +167,12 @@ class GradientInversion:
 
     def _distance_of_maps(self, image: tf.Tensor) -> tf.Tensor:
         return tf.add_n([cosine_distance([a], [b]) for a, b in zip(self._encode(image), self._maps, strict=True)])
+
+
+def _scale_to_one(gradients: Arrays) -> Arrays:
+    """Return gradients of the norm 1, as nothing but their direction is looked at; zeros stay zeros."""
+    norm = float(np.sqrt(sum(np.sum(np.square(one, dtype=np.float64)) for one in gradients.values())))
+    return {name: (one / norm).astype(np.float32) for name, one in gradients.items()} if norm else gradients
 
 
 class _Pyramid:

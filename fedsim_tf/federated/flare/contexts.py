@@ -31,7 +31,7 @@ def open_cipher(local: pathlib.Path, *, of_server: bool) -> SumCipher:
     startup = local.parent / "startup"
     context, result = SecurityContentManager(str(startup)).load_content(name)
     if result == LoadResult.NO_SUCH_CONTENT:
-        expected = "a kit that was provisioned with HEBuilder (docs/federated.md)"
+        expected = "a kit that was provisioned with HEBuilder (docs/federated.md), or a run with --nofederated_encrypt"
         raise InputError(startup / name, found="nothing", expected=expected)
     if result != LoadResult.OK:
         raise InputError(startup / name, found="a file without its signature", expected="the file as provisioned")

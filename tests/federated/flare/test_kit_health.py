@@ -117,6 +117,7 @@ def test_an_admins_kit_is_looked_at_before_the_server_is_asked(tmp_path, monkeyp
     [
         ((), "Sites encrypt: the server adds up gradients and moments that it cannot read"),
         (("--nofederated_encrypt",), "--federated_noise_multiplier is 0: without noise the server can read"),
+        (("--federated_noise_multiplier=0",), "Sites encrypt: the server adds up gradients"),
         (("--federated_clip_norm=1", "--federated_noise_multiplier=2"), None),
         (
             ("--federated_clip_norm=1", "--federated_noise_multiplier=2", "--federated_encrypt"),

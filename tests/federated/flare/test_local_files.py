@@ -192,7 +192,10 @@ def test_a_site_whose_kit_has_a_key_lets_nothing_leave_that_can_be_read(tmp_path
     limits.check(toy_config(data={"labels": 2}, federated={"sites": ("leeds",), "encrypt": True}), fold=0, labels=2)
     with pytest.raises(InputError, match=r"encrypt: found False; expected True, only_encrypted in limits\.toml"):
         limits.check(toy_config(data={"labels": 2}), fold=0, labels=2)
-    own = (local / LIMITS_FILE).read_text().replace("only_encrypted = true", "only_encrypted = false")
+    text = (local / LIMITS_FILE).read_text()
+    (local / LIMITS_FILE).unlink()  # and LOCAL_FILE stays, as that of a version without limits
+    assert change_local(local, {}).limits.only_encrypted
+    own = text.replace("only_encrypted = true", "only_encrypted = false")
     (local / LIMITS_FILE).write_text(own)
     again = change_local(local, {}, runs_dir="/elsewhere")
     set_up_member(MemberStart(tmp_path / "leeds", again, ""))
