@@ -74,8 +74,8 @@ def run() -> None:
     for line in start.warnings:
         print(line)
     if is_site_kit(kit) and not (local.limits.least_noise_multiplier or local.limits.only_encrypted):
-        wanted = "only_encrypted in limits.toml is false and " if has_key(kit) else ""
-        print(f"{wanted}--least_noise is 0, so that jobs without either are accepted: {UNPROTECTED}")
+        also = "only_encrypted in limits.toml is false and " if has_key(kit) else ""
+        print(f"{also}--least_noise is 0, so that jobs with neither encryption nor noise are accepted: {UNPROTECTED}")
     if FLAGS.dry_run:
         print(f"{kit / 'local'}: not written; {start.summary}")
         return

@@ -88,7 +88,7 @@ def test_a_member_is_told_what_is_unprotected_and_what_expires(tmp_path, monkeyp
     warned, unprotected, last = found.stdout.splitlines()
     assert warned.startswith("leeds/startup/client.crt expires on ")
     assert unprotected.startswith(
-        "--least_noise is 0, so that jobs without noise are accepted: without noise the server "
+        "--least_noise is 0, so that jobs with neither encryption nor noise are accepted: without "
     )
     assert "not written; " in last
     assert "batches of 2 or more, coarse CTs of 16" in last
