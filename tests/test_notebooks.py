@@ -71,7 +71,9 @@ def test_a_generator_is_sampled_and_looked_at(folder, tmp_path, capsys):  # noqa
     assert all(np.ptp(picture) > 0.1 for picture in pictures(names["figure"]))
     shown = [pictures(plt.figure(number)) for number in plt.get_fignums()]
     assert [len(row) for row in shown] == [5, 5, 5]
-    assert all(np.abs(row[0] - row[-1]).max() > 0.01 for row in shown)
+    # The toy's hearts differ along the mode by a few voxels, which may lie in other slices than the one that is shown.
+    assert all(np.abs(row[0] - row[-1]).max() > 0.01 for row in shown[:2])
+    assert np.any(names["along_mode"][0].label.array != names["along_mode"][-1].label.array)
     for one, other in ((0, 0), (-1, 1)):
         np.testing.assert_array_equal(names["path"][one].image.array, names["volumes"][other].image.array)
     assert len(set(names["hearts_ml"])) > 1
