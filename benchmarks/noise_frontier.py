@@ -10,7 +10,6 @@ not run again. It prints a table (docs/federated.md) and draws frontier.png.
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import pathlib
 import statistics
@@ -26,6 +25,7 @@ from fedsim_tf.federated.privacy_account import ROUND_SHARE, compute_cost, compu
 from fedsim_tf.tools.audit import run_audit
 from fedsim_tf.tools.audit_start import open_audit
 from fedsim_tf.tools.audit_table import FoundPatient
+from fedsim_tf.training.stage import read_losses
 
 SITE, ROUNDS, LAST = "ct34lc", 130, 20
 SENSITIVITY = 2.0  # of an answer, in units of its bound
@@ -103,10 +103,8 @@ def measure(folder: pathlib.Path, multiplier: float, cache_dir: pathlib.Path, fl
 
 def read_last_losses(file: pathlib.Path) -> dict[str, float]:
     """Return each loss as a mean over the last rounds."""
-    with file.open() as lines:
-        rows = [row for row in csv.DictReader(lines) if int(row["step"]) >= ROUNDS - LAST]
-    names = {row["loss"] for row in rows}
-    return {name: statistics.mean(float(row["value"]) for row in rows if row["loss"] == name) for name in names}
+    rows = [(loss, value) for step, loss, value in read_losses(file) if step >= ROUNDS - LAST]
+    return {name: statistics.mean(value for loss, value in rows if loss == name) for name in dict(rows)}
 
 
 def mean_correlations(patients: Sequence[FoundPatient]) -> tuple[float, float]:

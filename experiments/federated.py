@@ -11,7 +11,7 @@ import pathlib
 from absl import flags
 
 from experiments import command
-from fedsim_tf.arms import ARMS, federate_arms
+from fedsim_tf.arms import ARMS, DIRECT, federate_arms
 from fedsim_tf.config import merge
 from fedsim_tf.errors import InputError
 from fedsim_tf.federated.engines import IN_PROCESS, NVFLARE
@@ -66,7 +66,7 @@ def _tell_protection(config) -> None:
     if config.federated.encrypt:
         otherwise = "; --nofederated_encrypt for not" if FLAGS.flare_kit else ""
         print(f"Sites encrypt: the server adds up gradients and moments that it cannot read{otherwise}")
-        if "direct_fl" in config.segmentation.arms and config.model.size > 64:
+        if DIRECT in config.segmentation.arms and config.model.size > 64:
             print(f"Direct-FL sends about 1 GB a round and site of {config.model.size} voxels; --method leaves it out")
     elif not config.federated.noise_multiplier:
         print(f"--federated_noise_multiplier is 0: {UNPROTECTED}")

@@ -52,14 +52,15 @@ def run_audit(audit: Audit) -> list[FoundPatient]:
         if fold.run.config.federated.encrypt:
             caption += "; the server has not seen them, as they were encrypted"
         patients: list[FoundPatient] = []
-        for one in _attack_fold(audit, fold, output):  # what was found stays, should a later attack be ended
-            patients.append(one)
+        for of_round in _attack_fold(audit, fold, output):  # what was found stays, should a later attack be ended
+            patients += of_round
             write_text(output / "audit.md", format_table(make_table(patients), "md", caption))
         found += patients
     return found
 
 
-def _attack_fold(audit: Audit, fold: AuditedFold, output: pathlib.Path) -> Iterator[FoundPatient]:
+def _attack_fold(audit: Audit, fold: AuditedFold, output: pathlib.Path) -> Iterator[list[FoundPatient]]:
+    """Yield the patients of each round and each pool of rounds, of which there may be none."""
     config = fold.run.config
     n_labelled = count_labels(config, audit.dataset, federated=True)
     cohort = audit.open_cohort()
@@ -74,7 +75,7 @@ def _attack_fold(audit: Audit, fold: AuditedFold, output: pathlib.Path) -> Itera
     if of_unet:
         inversion = _open_inversion(config, known)
         for one in of_unet:
-            yield from _invert(one, inversion, known, output, title=title)
+            yield _invert(one, inversion, known, output, title=title)
 
 
 def _attack_generator(
@@ -86,14 +87,14 @@ def _attack_generator(
     *,
     config: Config,
     title: str,
-) -> Iterator[FoundPatient]:
+) -> Iterator[list[FoundPatient]]:
     annotated = set(data.labelled.identities)
     perceptual = make_perceptual_slope(open_vgg(config), weight=config.pretraining.perceptual_weight)
     single = [AttackedRounds(one.round, one) for one in kept]
     for rounds in (*single, *list_pools(kept, most_volumes=config.model.latent)):
         # Another scan's noise, or another loss than that of annotated volumes, would be taken for the patient.
         is_plain = annotated.issuperset(rounds.mean.batch) and not config.model.simulated_photons
-        yield from _attack(rounds, model, known, output, title=title, perceptual=perceptual if is_plain else None)
+        yield _attack(rounds, model, known, output, title=title, perceptual=perceptual if is_plain else None)
 
 
 def _attack(
