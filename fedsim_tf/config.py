@@ -399,7 +399,9 @@ class Config(Checked):
     seed: int = option(
         0, "Seed of initial values and of every random choice except the division into folds.", low=0, high=MOST_SEED
     )
-    checkpoint_every: int = option(200, "Steps between checkpoints.", low=1)
+    checkpoint_every: int = option(
+        200, "Steps between checkpoints, where they take less than ten minutes.", low=1, may_change=True
+    )
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     pretraining: PretrainingConfig = dataclasses.field(default_factory=PretrainingConfig)
@@ -431,7 +433,7 @@ def comparable_settings(values: dict[str, Any]) -> dict[str, Any]:
     be moved; `runs.same_data` compares what they hold.
     """
     sections = {name: values[name] for name in SECTIONS if name in values}
-    return values | {
+    return _comparable(values, dataclasses.fields(Config)) | {
         name: _comparable(section, dataclasses.fields(SECTION_KINDS[name])) for name, section in sections.items()
     }
 
@@ -482,7 +484,6 @@ _SMALL = {
     },
 }
 _DEMO = {
-    "checkpoint_every": 50,
     "data": {"folds": 1},
     "model": {
         "size": 32,

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from fedsim_tf.evaluation.planes import list_slices
 from fedsim_tf.regions import REGIONS
+from fedsim_tf.resize import linear_matrix
 
 TILE = 128  # pixels along the edge of a slice: smaller grids are enlarged, with smooth outlines
 _QUALITY = 85
@@ -59,11 +60,7 @@ def outlined_slice(image: np.ndarray, masks: Sequence[tuple[np.ndarray, str | No
 
 def trace_heart(slices: np.ndarray) -> np.ndarray:
     """Return the outlines of the heart in slices (n, rows, columns) of ids, 1 where they run, enlarged to `TILE`."""
-    factor = _factor(slices)
-    masks = (slices > 0).astype(np.float32)
-    if factor > 1:
-        masks = ndimage.zoom(masks, (1, factor, factor), order=1, mode="nearest", grid_mode=True)
-    inside = masks > 0.5
+    inside = _enlarge((slices > 0).astype(np.float32)) > 0.5
     core = inside.copy()  # what is left of the heart without its outermost pixels, the corners' neighbours too
     for axis in (1, 2):
         core = _erode(core, axis)
@@ -90,10 +87,13 @@ def _palette(colour: str | None) -> list[int]:
 
 
 def _enlarge(slices: np.ndarray) -> np.ndarray:
+    """Return slices (n, rows, columns) interpolated linearly to about `TILE` columns, of the same type."""
     factor = _factor(slices)
     if factor == 1:
         return slices
-    return ndimage.zoom(slices, (1, factor, factor), order=1, mode="nearest", grid_mode=True)
+    along_rows, along_columns = (linear_matrix(edge, factor * edge) for edge in slices.shape[1:])
+    larger = along_rows @ slices.astype(np.float32) @ along_columns.T
+    return larger if slices.dtype.kind == "f" else np.rint(larger).astype(slices.dtype)
 
 
 def _factor(slices: np.ndarray) -> int:

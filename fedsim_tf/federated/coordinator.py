@@ -114,7 +114,7 @@ class Coordinator:
                 rounds.take([answer.update for answer in answers])
                 bar.set_postfix(opened.add(opened.done, name_losses(answers)), refresh=False)
                 bar.update()
-                if opened.done % self._run.config.checkpoint_every == 0 and opened.done < steps:
+                if opened.is_due() and opened.done < steps:
                     self._ask(rounds.task(KEEP, stage, opened.done))
                     rounds.kept()
                     opened.save()

