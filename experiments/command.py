@@ -19,6 +19,7 @@ from fedsim_tf.command_fields import command_fields, flag_name, list_fields
 from fedsim_tf.config import PRESETS, SECTIONS, Config, make_config, merge
 from fedsim_tf.config_fields import expand_user
 from fedsim_tf.errors import InputError, RunStopped
+from fedsim_tf.threads import settle_threads
 
 if TYPE_CHECKING:
     from fedsim_tf.runs.start import RunStart
@@ -184,6 +185,7 @@ def plan_and_run(
     from fedsim_tf.runs.start import open_run
     from fedsim_tf.training.run import fold_path
 
+    settle_threads(config.model.size)
     run_dir, only_fold = default_run_dir(name, config.preset), FLAGS.only_fold
     start = open_run(config, run_dir, sites=sites, cache_dir=cache_dir(), federated=federated, only_fold=only_fold)
     print(describe_run(start), flush=True)
