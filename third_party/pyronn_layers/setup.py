@@ -35,7 +35,8 @@ TENSORFLOW_GPU = ["tf_gpu.cc", "tf_planar_gpu.cc"]
 CUDA = ["cuda/cone_cuda.cu", "cuda/planar_cuda.cu"]
 # What the CUDA library holds beside the core and the kernels.
 CUDA_HOST = ["cuda/device_geometry.cc", "cuda/emulate.cc", "cuda/planar_device_geometry.cc", "cuda/planar_emulate.cc"]
-FLAGS = ["-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-DNDEBUG"]
+FLAGS = ["-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
+FLAGS += ["-fvisibility=hidden", "-DNDEBUG"]
 FLAGS += ["-DPYRONN_LAYERS_X86"] if X86 else []
 
 

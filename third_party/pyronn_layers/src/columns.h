@@ -1,4 +1,5 @@
-// The rays of a detector column that is parallel to z, and the planes of voxels that they cross. Included by separable.h.
+// The rays of a detector column that is parallel to z, and the planes of voxels that they cross. Included by
+// separable.h.
 #pragma once
 
 #include <cmath>
