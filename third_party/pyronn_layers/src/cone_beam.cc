@@ -204,11 +204,11 @@ void backproject_adjoint_separable(const Setting& s, double multiplier, const fl
   gather_lines(s, volumes, lines);
   const std::vector<SeparableView> views = separable_views(g);
   s.workers.run(views.size(), kCostly, [&](int64_t first, int64_t last) {
-    Buffer scratch(s.kernels.scratch(g)), pixels(sheet_size(g, batch));
+    Buffer pixels(sheet_size(g, batch));
     const Sheet sheet = sheet_of(g, batch, pixels.data());
     for (int64_t number = first; number < last; number++) {
       pixels.zero();
-      s.kernels.backproject_lines_adjoint(g, views[number], multiplier, lines, sheet, scratch.data());
+      s.kernels.backproject_lines_adjoint(g, views[number], multiplier, lines, sheet);
       scatter_sheet(g, views[number], sheet, 0, g.columns, number, sinograms);
     }
   });

@@ -53,7 +53,7 @@ struct Kernels {
   void (*backproject_lines)(const ConeGeometry&, const SeparableView&, double multiplier, const Sheet& sheet,
                             int64_t first, int64_t last, Lines volume, float* scratch);
   void (*backproject_lines_adjoint)(const ConeGeometry&, const SeparableView&, double multiplier, const Lines& volume,
-                                    Sheet sheet, float* scratch);
+                                    Sheet sheet);
 
   // The path for any matrices: volumes (z, y, x), a view's image (rows, columns). Line integrals of one detector column
   // (set) of a volume that is given in both layouts, and their transpose for one row (added to the volume).

@@ -233,7 +233,7 @@ void backproject_lines(const ConeGeometry& g, const SeparableView& view, double 
 }
 
 void backproject_lines_adjoint(const ConeGeometry& g, const SeparableView& view, double multiplier, const Lines& volume,
-                               Sheet sheet, float*) {
+                               Sheet sheet) {
   const int rows = static_cast<int>(g.rows), batch = volume.batch;
   for (int64_t y = 0; y < volume.ny; y++) {
     for_shadows(g, view, multiplier, batch * sheet.height, static_cast<int>(y), [&](const LineShadow& shadow) {

@@ -26,14 +26,6 @@ struct LineShadows {
   int begin[kShadowsTogether], end[kShadowsTogether], from[kShadowsTogether], to[kShadowsTogether];
 };
 
-// As floor_between and ceil_between, without a branch.
-inline int floor_within(double v, double low, double high) {
-  const double clamped = smaller(larger(v, low), high);
-  const int i = static_cast<int>(clamped);
-  return i - (i > clamped);
-}
-inline int ceil_within(double v, double low, double high) { return -floor_within(-v, -high, -low); }
-
 // The shadows of the lines at (x, y), (x + 1, y), ...; a line whose shadow misses the detector has no voxels.
 inline void make_shadows(const ConeGeometry& g, const SeparableView& view, double multiplier, int x, int y, int count,
                          LineShadows* shadows) {
@@ -42,15 +34,15 @@ inline void make_shadows(const ConeGeometry& g, const SeparableView& view, doubl
   const double* const d = view.matrix[2];
   const double c0 = c[0], r0 = r[0], d0 = d[0], r2 = r[2], per_step = 1 / r[2];
   const double c_start = c[1] * y + c[3], r_start = r[1] * y + r[3], d_start = d[1] * y + d[3];
-  const double nz = static_cast<double>(g.volume[2]), rows = static_cast<double>(g.rows);
-  const double last_row = rows - 1, columns = static_cast<double>(g.columns);
-  const int last_column = static_cast<int>(g.columns) - 1, most_rows = round_up(static_cast<int>(g.rows));
+  const int nz = static_cast<int>(g.volume[2]), rows = static_cast<int>(g.rows), most_rows = round_up(rows);
+  const int last_column = static_cast<int>(g.columns) - 1;
+  const double columns = static_cast<double>(g.columns);
   for (int k = 0; k < count; k++) {
     const double at = x + k, depth = d0 * at + d_start, inverse = 1 / depth;
     const double column = (c0 * at + c_start) * inverse;
     const double step = r2 * inverse, start = (r0 * at + r_start) * inverse, per_row = depth * per_step;
-    const int begin = ceil_within((-1 - start) * per_row, 0, nz);
-    const int end = floor_within((rows - start) * per_row, -1, nz - 1) + 1;
+    const int begin = ceil_between((-1 - start) * per_row, 0, nz);
+    const int end = floor_between((rows - start) * per_row, -1, nz - 1) + 1;
     const bool seen = (column > -1) & (column < columns);
     shadows->begin[k] = begin;
     shadows->end[k] = seen ? end : begin;
@@ -68,8 +60,8 @@ inline void make_shadows(const ConeGeometry& g, const SeparableView& view, doubl
     const double first = single_start + static_cast<double>(single_step) * begin;
     const double last = single_start + static_cast<double>(single_step) * (end - 1);
     // A row to spare on either side, for positions that round to the next one.
-    shadows->from[k] = round_down(floor_within(first - 1, 0, last_row));
-    shadows->to[k] = smaller(round_up(floor_within(last, -1, last_row) + 3), most_rows);
+    shadows->from[k] = round_down(floor_between(first - 1, 0, rows - 1));
+    shadows->to[k] = smaller(round_up(floor_between(last, -1, rows - 1) + 3), most_rows);
   }
 }
 

@@ -89,12 +89,12 @@ inline double smaller(double a, double b) { return a < b ? a : b; }
 inline double larger(double a, double b) { return a > b ? a : b; }
 inline int round_up(int n) { return (n + W - 1) & -W; }
 inline int round_down(int n) { return n & -W; }
-// Floor and ceiling of a number as an int, clamped: a comparison in floating point comes before the conversion.
+// Floor and ceiling of a number as an int, clamped before the conversion; without a branch, so that loops become
+// vectors.
 inline int floor_between(double v, int low, int high) {
-  if (!(v > low)) return low;
-  if (v >= high) return high;
-  const int i = static_cast<int>(v);
-  return i - (i > v);
+  const double clamped = smaller(larger(v, static_cast<double>(low)), static_cast<double>(high));
+  const int i = static_cast<int>(clamped);
+  return i - (i > clamped);
 }
 inline int ceil_between(double v, int low, int high) { return -floor_between(-v, -high, -low); }
 
